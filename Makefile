@@ -1,0 +1,56 @@
+# Each target sets up what it needs in .venv; a fresh machine needs Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints-cpu.txt
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-all lint docs bench clean
+
+demo: $(STAMP)-cpu
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)-test
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)-test
+	$(BIN)/python -m pytest -m ""
+
+lint: $(STAMP)-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP)-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)-bench
+	$(BIN)/python benchmarks/pca.py
+	$(BIN)/python benchmarks/exact_search.py
+	$(BIN)/python benchmarks/search_memory.py
+
+clean:
+	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP)-cpu: $(BIN)/python pyproject.toml constraints-cpu.txt
+	$(INSTALL) -e '.[cpu,plot]'
+	touch $@
+
+$(STAMP)-test: $(STAMP)-cpu
+	$(INSTALL) -e '.[cpu,plot,test]'
+	touch $@
+
+$(STAMP)-dev: $(STAMP)-test
+	$(INSTALL) -e '.[cpu,plot,test,dev]'
+	touch $@
+
+$(STAMP)-docs: $(STAMP)-cpu
+	$(INSTALL) -e '.[cpu,plot,docs]'
+	touch $@
+
+$(STAMP)-bench: $(STAMP)-cpu
+	$(INSTALL) -e '.[cpu,plot,bench]'
+	touch $@

@@ -1,0 +1,7 @@
+"""latentsk: fit a latent space once, use it for everything."""
+
+from latentsk.embedders import PCAEmbedder
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["PCAEmbedder", "__version__"]

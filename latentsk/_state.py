@@ -1,0 +1,99 @@
+"""The fitted state of an estimator: taken, restored, and never left half-changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentsk._device import to_numpy, to_tensor
+
+_TENSOR_DEVICE = "tensor_device"
+
+
+class StateMixin:
+    """`_get_state` and `_set_state`, and what stands on them: pickle and rollback.
+
+    The fitted state is every attribute whose name ends with an underscore, and those
+    that `_private_state` names. Its values are JSON-able, numpy arrays, tensors, or
+    estimators; the last are *parts* with a state of their own.
+    """
+
+    _private_state: tuple[str, ...] = ()
+
+    def _fitted(self) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") or name in self._private_state
+        }
+
+    def _parts(self) -> dict[str, Any]:
+        """Return the fitted estimators within this one."""
+        return {
+            name: value
+            for name, value in self._fitted().items()
+            if hasattr(value, "get_params")
+        }
+
+    def _get_state(self) -> dict[str, Any]:
+        """Return the fitted state, without parts, as JSON-able values and arrays."""
+        parts = self._parts()
+        fitted = {k: v for k, v in self._fitted().items() if k not in parts}
+        devices = {str(v.device) for v in fitted.values() if torch.is_tensor(v)}
+        state = {name: _plain(value) for name, value in fitted.items()}
+        if devices:
+            # Array API dispatch keeps all fitted arrays on the device of the data.
+            (state[_TENSOR_DEVICE],) = devices
+        return state
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `_get_state` returned; tensors go to their device or the CPU."""
+        state = dict(state)
+        device = state.pop(_TENSOR_DEVICE, None)
+        if device is not None:
+            target = _device_or_cpu(device)
+            for name, value in state.items():
+                if isinstance(value, np.ndarray):
+                    state[name] = to_tensor(value, target)
+        vars(self).update(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        fitted, parts = self._fitted(), self._parts()
+        rest = {k: v for k, v in vars(self).items() if k not in fitted or k in parts}
+        return {"attributes": rest, "fitted": self._get_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state["attributes"])
+        self._set_state(state["fitted"])
+
+    def _forget(self) -> None:
+        """Drop the fitted state, but for what validation has just set."""
+        for name in self._fitted():
+            if name not in ("n_features_in_", "feature_names_in_"):
+                delattr(self, name)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Put every attribute back as it was if the block raises."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+
+def _plain(value: Any) -> Any:
+    if torch.is_tensor(value):
+        return to_numpy(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _device_or_cpu(device: str) -> torch.device:
+    available = torch.cuda.is_available() or not device.startswith("cuda")
+    return torch.device(device if available else "cpu")

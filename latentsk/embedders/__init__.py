@@ -1,0 +1,5 @@
+"""Embedders: scikit-learn estimators over a latent space."""
+
+from latentsk.embedders._pca import PCAEmbedder
+
+__all__ = ["PCAEmbedder"]

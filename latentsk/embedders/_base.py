@@ -1,0 +1,320 @@
+"""What every embedder shares: the public methods, each written once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._array_api import get_namespace
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from latentsk._random import RandomState, numpy_generator
+from latentsk._state import StateMixin
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+
+
+def _has(method: str) -> Any:
+    """Show a public method only on embedders that have its private twin."""
+    return available_if(lambda embedder: hasattr(embedder, method))
+
+
+class BaseEmbedder(
+    StateMixin,
+    ThresholdMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    ABC,
+):
+    """A latent space with scikit-learn's methods (abstract).
+
+    A public method checks that the embedder is fitted, validates its input and calls
+    one private twin that only computes. A final class provides these twins:
+
+    - ``_validate(X, *, reset)`` and ``_validate_latents(Z)``: scikit-learn's checks;
+    - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
+    - ``_transform(X)``, ``_inverse_transform(Z)``, ``_score_samples(X)``;
+    - where it makes sense ``_partial_fit(X)`` and ``_sample(n_samples, generator)``.
+
+    A call of `fit`, `fit_transform` or `partial_fit` that raises leaves the embedder
+    as it was before the call.
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "contamination": CONTAMINATION_CONSTRAINT,
+    }
+
+    @abstractmethod
+    def _validate(self, X: Any, *, reset: bool) -> Any: ...
+
+    @abstractmethod
+    def _validate_latents(self, Z: Any) -> Any: ...
+
+    @abstractmethod
+    def _fit(self, X: Any) -> None: ...
+
+    @abstractmethod
+    def _fit_transform(self, X: Any) -> Any: ...
+
+    @abstractmethod
+    def _transform(self, X: Any) -> Any: ...
+
+    @abstractmethod
+    def _inverse_transform(self, Z: Any) -> Any: ...
+
+    @abstractmethod
+    def _score_samples(self, X: Any) -> Any: ...
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Learn the latent space and the outlier threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted embedder.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not valid (not finite, not numeric, too few rows) or a parameter
+            does not fit it. The embedder is then left as it was.
+        """
+        with self._all_or_nothing():
+            X = self._validate(X, reset=True)
+            self._forget()
+            self._fit(X)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: ArrayLike, y: None = None) -> Any:
+        """Fit on `X` and return its latent coordinates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            ``fit(X).transform(X)``, up to rounding.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        with self._all_or_nothing():
+            X = self._validate(X, reset=True)
+            self._forget()
+            return self._fit_transform(X)
+
+    @_has("_partial_fit")
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Go on learning from a chunk of rows.
+
+        The threshold `offset_` is dropped, as the scores have changed: call
+        `calibrate` once the last chunk is in.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The next chunk.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The embedder.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not valid or its width differs from the first chunk's. The chunk
+            is then not counted.
+        """
+        with self._all_or_nothing():
+            X = self._validate(X, reset=not hasattr(self, "n_features_in_"))
+            self.__dict__.pop("offset_", None)
+            self._partial_fit(X)
+        return self
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Return the latent coordinates of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to embed.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+        """
+        check_is_fitted(self)
+        return self._transform(self._validate(X, reset=False))
+
+    def inverse_transform(self, Z: ArrayLike) -> Any:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `Z` is not valid.
+        """
+        check_is_fitted(self)
+        return self._inverse_transform(self._validate_latents(Z))
+
+    def reconstruct(self, X: ArrayLike) -> Any:
+        """Return rows as the latent space sees them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            ``inverse_transform(transform(X))``, in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+        """
+        check_is_fitted(self)
+        return self._inverse_transform(self._transform(self._validate(X, reset=False)))
+
+    def score_samples(self, X: ArrayLike) -> Any:
+        """Score how normal each row is, as `score_method` says.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Higher = more normal. A row's score depends on that row alone.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid, or the score has no meaning for this model.
+        """
+        check_is_fitted(self)
+        return self._score_samples(self._validate(X, reset=False))
+
+    def score(self, X: ArrayLike, y: None = None) -> float:
+        """Return the mean of `score_samples`, which model selection maximizes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            In the unit of `score_samples`.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            As for `score_samples`.
+        """
+        scores = self.score_samples(X)
+        xp, _ = get_namespace(scores)
+        return float(xp.mean(scores))
+
+    @_has("_sample")
+    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+        """Draw new rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        random_state : int, RandomState, Generator or None, default=None
+            None takes the estimator's own `random_state`: with an int there, every
+            call returns the same rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `n_samples` is less than 1.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1, got {n_samples}.")
+        if random_state is None:
+            random_state = self.random_state
+        return self._sample(n_samples, numpy_generator(random_state))

@@ -1,0 +1,69 @@
+"""Rows in blocks and samples, so that temporary arrays stay small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils._array_api import device, get_namespace
+
+# 8 MB in float64: large enough for the matrix products, small enough for the caches.
+BLOCK_ELEMENTS = 2**20
+MIN_BLOCK_ROWS = 64
+SAMPLE_ROWS = 2_048
+SAMPLE_ELEMENTS = 2**22
+
+
+def row_blocks(X: Any) -> Iterator[Any]:
+    """Yield consecutive blocks of rows; those of a sparse matrix become dense.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_rows, n_columns)
+
+    Yields
+    ------
+    block : array of shape (n_block_rows, n_columns)
+        A view of `X` where it is an array.
+
+    Examples
+    --------
+    >>> [block.shape for block in row_blocks(np.zeros((1_000, 5_000)))]
+    [(209, 5000), (209, 5000), (209, 5000), (209, 5000), (164, 5000)]
+    """
+    n_rows, n_columns = X.shape
+    step = max(MIN_BLOCK_ROWS, BLOCK_ELEMENTS // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        block = X[start : min(start + step, n_rows), :]
+        yield block.toarray() if issparse(block) else block
+
+
+def sample_rows(X: Any) -> Any:
+    """Return a bounded sample of rows, the same for every call with as many rows.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_rows, n_columns)
+
+    Returns
+    -------
+    sample : array of shape (n_sampled, n_columns)
+        A dense copy of at most 2,048 rows, in their order; fewer where they are wide.
+
+    Examples
+    --------
+    >>> sample_rows(np.zeros((5_000, 3))).shape
+    (2048, 3)
+    """
+    n_rows, n_columns = X.shape
+    wanted = min(SAMPLE_ROWS, max(MIN_BLOCK_ROWS, SAMPLE_ELEMENTS // n_columns))
+    if n_rows <= wanted:
+        rows = np.arange(n_rows)
+    else:
+        rows = np.sort(np.random.default_rng(0).choice(n_rows, wanted, replace=False))
+    if issparse(X):
+        return X[rows].toarray()
+    xp, _ = get_namespace(X)
+    return xp.take(X, xp.asarray(rows, device=device(X)), axis=0)

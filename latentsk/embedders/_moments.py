@@ -1,0 +1,99 @@
+"""Exact moments of rows that come in chunks (Chan, Golub & LeVeque, 1983)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from latentsk.embedders._blocks import row_blocks
+
+# Squared mean over total variance from which X.T @ X - n mean mean.T loses digits.
+OFF_CENTRE_RATIO = 100.0
+
+
+class Moments(NamedTuple):
+    """Number, mean and scatter (sum of centred outer products) of rows, in float64.
+
+    Attributes
+    ----------
+    n_rows : int
+    mean : array of shape (n_features,)
+    scatter : array of shape (n_features, n_features)
+    """
+
+    n_rows: int
+    mean: Any
+    scatter: Any
+
+
+def merge(first: Moments, second: Moments) -> Moments:
+    """Return the moments of two sets of rows together; nothing large cancels.
+
+    Examples
+    --------
+    >>> one = Moments(1, np.array([0.0]), np.array([[0.0]]))
+    >>> merge(one, one._replace(mean=np.array([2.0])))
+    Moments(n_rows=2, mean=array([1.]), scatter=array([[2.]]))
+    """
+    n_rows = first.n_rows + second.n_rows
+    step = second.mean - first.mean
+    weight = first.n_rows * second.n_rows / n_rows
+    between = weight * step[:, None] * step[None, :]
+    return Moments(
+        n_rows,
+        first.mean + step * (second.n_rows / n_rows),
+        first.scatter + second.scatter + between,
+    )
+
+
+def moments_of(X: Any, xp: Any = np) -> Moments:
+    """Return the moments of rows, a block at a time: `X` is never copied whole.
+
+    Examples
+    --------
+    >>> moments_of(np.array([[1.0], [3.0]]))
+    Moments(n_rows=2, mean=array([2.]), scatter=array([[2.]]))
+    """
+    total: Moments | None = None
+    for block in row_blocks(X):
+        # The mean of a copy around its first row is exact enough at any offset.
+        block = xp.astype(block, xp.float64)
+        mean = block[0, :] + xp.mean(block - block[0, :], axis=0)
+        block = block - mean
+        part = Moments(block.shape[0], mean, block.T @ block)
+        total = part if total is None else merge(total, part)
+    assert total is not None, "moments of no rows"
+    return total
+
+
+def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
+    """Tell whether data lie so far from the origin that products of them cancel.
+
+    Examples
+    --------
+    >>> is_off_centre(np.array([1e3, 0.0]), 1.0), is_off_centre(np.array([3.0]), 1.0)
+    (True, False)
+    """
+    return float(xp.sum(mean * mean)) > OFF_CENTRE_RATIO * total_variance
+
+
+def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
+    """Return what to subtract from data before their products, or None for nothing.
+
+    Parameters
+    ----------
+    sample : array of shape (n_samples, n_features)
+        A few rows of the data.
+
+    xp : module
+        Their namespace.
+
+    Examples
+    --------
+    >>> off_centre_shift(np.array([[999.0], [1001.0]])), off_centre_shift(np.eye(2))
+    (array([1000.]), None)
+    """
+    mean = xp.mean(sample, axis=0)
+    total_variance = float(xp.sum(xp.mean((sample - mean) ** 2, axis=0)))
+    return mean if is_off_centre(mean, total_variance, xp) else None
