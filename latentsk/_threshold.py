@@ -77,7 +77,7 @@ def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
 
 
 class ThresholdMixin(OutlierMixin):
-    """Decisions for every estimator that has `score_samples` and `contamination`."""
+    """Decisions for estimators with `_validated_scores(X, method)`."""
 
     def _offset_from(self, scores: Any) -> float:
         """Place the offset on the scores of some rows, as `contamination` says."""
@@ -112,7 +112,7 @@ class ThresholdMixin(OutlierMixin):
         ValueError
             If `X` is not valid, or the score has no meaning for this model.
         """
-        self.offset_ = self._offset_from(self.score_samples(X))
+        self.offset_ = self._offset_from(self._validated_scores(X, "calibrate"))
         return self
 
     def decision_function(self, X: ArrayLike) -> Any:
@@ -133,7 +133,10 @@ class ThresholdMixin(OutlierMixin):
         NotFittedError
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
         """
-        scores = self.score_samples(X)
+        return self._decide(X, "decision_function")
+
+    def _decide(self, X: ArrayLike, method: str) -> Any:
+        scores = self._validated_scores(X, method)
         if not hasattr(self, "offset_"):
             raise NotFittedError(
                 f"This {type(self).__name__} has no threshold: partial_fit does not "
@@ -159,7 +162,7 @@ class ThresholdMixin(OutlierMixin):
         NotFittedError
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
         """
-        decision = self.decision_function(X)
+        decision = self._decide(X, "predict")
         xp, _ = get_namespace(decision)
         labels = xp.ones_like(decision, dtype=xp.int64)
         labels[decision < 0] = -1

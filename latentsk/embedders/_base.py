@@ -39,7 +39,7 @@ class BaseEmbedder(
     A public method checks that the embedder is fitted, validates its input and calls
     one private twin that only computes. A final class provides these twins:
 
-    - ``_validate(X, *, reset)`` and ``_validate_latents(Z)``: scikit-learn's checks;
+    - ``_validate(X, *, reset, method)``, ``_validate_latents(Z)``: checks;
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
     - ``_transform(X)``, ``_inverse_transform(Z)``, ``_score_samples(X)``;
     - where it makes sense ``_partial_fit(X)`` and ``_sample(n_samples, generator)``.
@@ -53,7 +53,7 @@ class BaseEmbedder(
     }
 
     @abstractmethod
-    def _validate(self, X: Any, *, reset: bool) -> Any: ...
+    def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
 
     @abstractmethod
     def _validate_latents(self, Z: Any) -> Any: ...
@@ -97,7 +97,7 @@ class BaseEmbedder(
             does not fit it. The embedder is then left as it was.
         """
         with self._all_or_nothing():
-            X = self._validate(X, reset=True)
+            X = self._validate(X, reset=True, method="fit")
             self._forget()
             self._fit(X)
         return self
@@ -125,7 +125,7 @@ class BaseEmbedder(
             As for `fit`.
         """
         with self._all_or_nothing():
-            X = self._validate(X, reset=True)
+            X = self._validate(X, reset=True, method="fit_transform")
             self._forget()
             return self._fit_transform(X)
 
@@ -157,7 +157,8 @@ class BaseEmbedder(
             is then not counted.
         """
         with self._all_or_nothing():
-            X = self._validate(X, reset=not hasattr(self, "n_features_in_"))
+            first = not hasattr(self, "n_features_in_")
+            X = self._validate(X, reset=first, method="partial_fit")
             self.__dict__.pop("offset_", None)
             self._partial_fit(X)
         return self
@@ -184,7 +185,7 @@ class BaseEmbedder(
             If `X` is not valid.
         """
         check_is_fitted(self)
-        return self._transform(self._validate(X, reset=False))
+        return self._transform(self._validate(X, reset=False, method="transform"))
 
     def inverse_transform(self, Z: ArrayLike) -> Any:
         """Return the rows that latent coordinates stand for.
@@ -232,7 +233,8 @@ class BaseEmbedder(
             If `X` is not valid.
         """
         check_is_fitted(self)
-        return self._inverse_transform(self._transform(self._validate(X, reset=False)))
+        X = self._validate(X, reset=False, method="reconstruct")
+        return self._inverse_transform(self._transform(X))
 
     def score_samples(self, X: ArrayLike) -> Any:
         """Score how normal each row is, as `score_method` says.
@@ -255,8 +257,11 @@ class BaseEmbedder(
         ValueError
             If `X` is not valid, or the score has no meaning for this model.
         """
+        return self._validated_scores(X, "score_samples")
+
+    def _validated_scores(self, X: ArrayLike, method: str) -> Any:
         check_is_fitted(self)
-        return self._score_samples(self._validate(X, reset=False))
+        return self._score_samples(self._validate(X, reset=False, method=method))
 
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Return the mean of `score_samples`, which model selection maximizes.
@@ -282,7 +287,7 @@ class BaseEmbedder(
         ValueError
             As for `score_samples`.
         """
-        scores = self.score_samples(X)
+        scores = self._validated_scores(X, "score")
         xp, _ = get_namespace(scores)
         return float(xp.mean(scores))
 

@@ -12,8 +12,9 @@ from sklearn.utils._array_api import device, get_namespace
 # 8 MB in float64: large enough for the matrix products, small enough for the caches.
 BLOCK_ELEMENTS = 2**20
 MIN_BLOCK_ROWS = 64
-SAMPLE_ROWS = 2_048
-SAMPLE_ELEMENTS = 2**22
+SAMPLE_ROWS = 1_024
+MIN_SAMPLE_ROWS = 128
+SAMPLE_ELEMENTS = 2**20
 
 
 def row_blocks(X: Any) -> Iterator[Any]:
@@ -50,15 +51,15 @@ def sample_rows(X: Any) -> Any:
     Returns
     -------
     sample : array of shape (n_sampled, n_columns)
-        A dense copy of at most 2,048 rows, in their order; fewer where they are wide.
+        A dense copy of at most 1,024 rows, in their order; fewer where they are wide.
 
     Examples
     --------
     >>> sample_rows(np.zeros((5_000, 3))).shape
-    (2048, 3)
+    (1024, 3)
     """
     n_rows, n_columns = X.shape
-    wanted = min(SAMPLE_ROWS, max(MIN_BLOCK_ROWS, SAMPLE_ELEMENTS // n_columns))
+    wanted = min(SAMPLE_ROWS, max(MIN_SAMPLE_ROWS, SAMPLE_ELEMENTS // n_columns))
     if n_rows <= wanted:
         rows = np.arange(n_rows)
     else:

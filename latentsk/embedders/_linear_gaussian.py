@@ -48,16 +48,18 @@ def coordinates(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
 def squared_residual(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     """Return the squared distance of centred rows from the subspace.
 
-    The residual itself is formed: the shorter ``|x|^2 - |z|^2`` cancels where the rows
-    lie close to the subspace.
-
     Examples
     --------
     >>> model = LinearGaussian(np.zeros(2), np.array([[1.0, 0.0]]), np.ones(1), 0.1)
     >>> squared_residual(np.array([[3.0, 4.0]]), model)
     array([16.])
     """
-    residual = centred - coordinates(centred, model) @ model.components
+    return _squared_residual(centred, coordinates(centred, model), model, xp)
+
+
+def _squared_residual(centred: Any, scores: Any, model: LinearGaussian, xp: Any) -> Any:
+    # The shorter |x|^2 - |z|^2 cancels where the rows lie close to the subspace.
+    residual = centred - scores @ model.components
     return xp.sum(residual * residual, axis=1)
 
 
@@ -71,7 +73,10 @@ def squared_mahalanobis(centred: Any, model: LinearGaussian, xp: Any = np) -> An
     >>> squared_mahalanobis(np.array([[4.0, 4.0]]), model)
     array([4.])
     """
-    scores = coordinates(centred, model)
+    return _squared_mahalanobis(coordinates(centred, model), model, xp)
+
+
+def _squared_mahalanobis(scores: Any, model: LinearGaussian, xp: Any) -> Any:
     return xp.sum(scores * scores / model.variances, axis=1)
 
 
@@ -87,11 +92,13 @@ def log_likelihood(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     """
     n_components, n_features = model.components.shape
     n_outside = n_features - n_components
+    scores = coordinates(centred, model)
     log_determinant = xp.sum(xp.log(model.variances))
-    distance = squared_mahalanobis(centred, model, xp)
+    distance = _squared_mahalanobis(scores, model, xp)
     if n_outside:
         log_determinant = log_determinant + n_outside * math.log(model.noise)
-        distance = distance + squared_residual(centred, model, xp) / model.noise
+        residual = _squared_residual(centred, scores, model, xp)
+        distance = distance + residual / model.noise
     return -0.5 * (n_features * math.log(2.0 * math.pi) + log_determinant + distance)
 
 

@@ -114,7 +114,7 @@ default="likelihood"
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where `offset_` lies. "auto": Kimber's lower fence ``Q1 - 3 (Q2 - Q1)`` on the
-        scores of at most 2,048 training rows, which costs no pass over the data and
+        scores of at most 1,024 training rows, which costs no pass over the data and
         needs no guess. A float: that quantile of the scores of all training rows.
 
     random_state : int, RandomState, Generator or None, default=None
@@ -548,11 +548,9 @@ default="likelihood"
 
     # Validation
 
-    def _validate(self, X: Any, *, reset: bool) -> Any:
+    def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
         if not reset and hasattr(self, "components_"):
-            check_same_namespace(
-                X, self, attribute="components_", method="transform or score"
-            )
+            check_same_namespace(X, self, attribute="components_", method=method)
         xp, _ = get_namespace(X)
         return validate_data(
             self,
