@@ -23,6 +23,8 @@ class StateMixin:
     """
 
     _private_state: tuple[str, ...] = ()
+    # Attributes that are rebuilt from the state when they are needed.
+    _derived_state: tuple[str, ...] = ()
 
     def _fitted(self) -> dict[str, Any]:
         return {
@@ -62,8 +64,8 @@ class StateMixin:
         vars(self).update(state)
 
     def __getstate__(self) -> dict[str, Any]:
-        fitted, parts = self._fitted(), self._parts()
-        rest = {k: v for k, v in vars(self).items() if k not in fitted or k in parts}
+        handled = {*self._fitted(), *self._derived_state} - self._parts().keys()
+        rest = {k: v for k, v in vars(self).items() if k not in handled}
         return {"attributes": rest, "fitted": self._get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

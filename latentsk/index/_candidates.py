@@ -1,0 +1,181 @@
+"""The rows with the smallest scores, by brute force in low precision.
+
+The score of a row ``x`` for a query ``q`` is ``|x - q|^2``, or ``-q.x`` for an inner
+product. These functions are as exact as their arithmetic, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentsk.index._faiss import faiss_available, load_faiss
+
+# Scores held at a time: 16 million, 64 MB in float32.
+SCORE_ELEMENTS = 2**24
+# Rows scored at a time, so that many queries can share them.
+BLOCK_ROWS = 2**16
+# Queries from which FAISS's fused product and selection is the faster one.
+FAISS_MIN_QUERIES = 512
+# FAISS's selection slows down with the number of neighbours; torch's does not.
+FAISS_MAX_NEIGHBORS = 128
+
+Float = NDArray[Any]
+Candidates = tuple[NDArray[np.float64], NDArray[np.intp]]
+
+
+def smallest_scores(
+    queries: Float,
+    rows: Float,
+    squared_norms: Float | None,
+    n_candidates: int,
+    backend: str = "auto",
+) -> Candidates:
+    """Return the rows with the smallest scores for each query.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+
+    rows : ndarray of shape (n_rows, n_features), of the same dtype
+
+    squared_norms : ndarray of shape (n_rows,) or None
+        Of the rows, for Euclidean distances; None for inner products.
+
+    n_candidates : int
+        At most n_rows.
+
+    backend : {"auto", "faiss", "torch"}
+        "auto" takes FAISS where it is installed and faster. "torch" multiplies with
+        numpy's BLAS and selects with torch.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_queries, n_candidates), float64
+        Ascending.
+
+    positions : ndarray of shape (n_queries, n_candidates)
+        Row numbers, always valid ones.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
+    >>> smallest_scores(rows[:1], rows, rows[:, 0] ** 2, 2)
+    (array([[0., 1.]]), array([[0, 1]]))
+    """
+    if backend == "auto":
+        large = len(queries) >= FAISS_MIN_QUERIES
+        few = n_candidates <= FAISS_MAX_NEIGHBORS
+        backend = "faiss" if large and few and faiss_available() else "torch"
+    if backend == "faiss":
+        return _with_faiss(queries, rows, squared_norms, n_candidates)
+    return _with_torch(queries, rows, squared_norms, n_candidates)
+
+
+def _with_faiss(
+    queries: Float, rows: Float, squared_norms: Float | None, n_candidates: int
+) -> Candidates:
+    faiss = load_faiss()
+    if squared_norms is None:
+        products, positions = faiss.knn(
+            queries, rows, n_candidates, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        scores = -products
+    else:
+        scores, positions = faiss.knn(queries, rows, n_candidates)
+    scores = scores.astype(np.float64)
+    # FAISS labels what it cannot rank (not-a-number, after an overflow) with -1.
+    lost = (positions < 0).any(axis=1)
+    if lost.any():
+        scores[lost], positions[lost] = _with_torch(
+            queries[lost], rows, squared_norms, n_candidates
+        )
+    return scores, positions
+
+
+def _with_torch(
+    queries: Float, rows: Float, squared_norms: Float | None, n_candidates: int
+) -> Candidates:
+    scores = np.empty((len(queries), n_candidates), dtype=np.float64)
+    positions = np.empty((len(queries), n_candidates), dtype=np.intp)
+    for chunk in query_chunks(len(queries), min(len(rows), BLOCK_ROWS)):
+        best: tuple[torch.Tensor, torch.Tensor] | None = None
+        for start, block in score_blocks(queries[chunk], rows, squared_norms):
+            values, indices = _smallest(torch.from_numpy(block), n_candidates)
+            best = _merge(best, (values, indices + start), n_candidates)
+        assert best is not None, "no rows to search"
+        scores[chunk], positions[chunk] = best[0].numpy(), best[1].numpy()
+    if squared_norms is not None:
+        scores += np.sum(np.square(queries, dtype=np.float64), axis=1)[:, None]
+    return scores, positions
+
+
+def _smallest(values: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    most = min(most, values.shape[1])
+    smallest = torch.topk(values, most, dim=1, largest=False, sorted=True)
+    return smallest.values, smallest.indices
+
+
+def _merge(
+    best: tuple[torch.Tensor, torch.Tensor] | None,
+    more: tuple[torch.Tensor, torch.Tensor],
+    most: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if best is None:
+        return more
+    values = torch.cat([best[0], more[0]], dim=1)
+    positions = torch.cat([best[1], more[1]], dim=1)
+    values, order = _smallest(values, most)
+    return values, torch.gather(positions, 1, order)
+
+
+def query_chunks(n_queries: int, n_scores: int) -> Iterator[slice]:
+    """Cut queries so that `n_scores` for each of them stay within bounds.
+
+    Examples
+    --------
+    >>> [chunk.stop for chunk in query_chunks(600, 2**16)]
+    [256, 512, 600]
+    """
+    step = max(1, SCORE_ELEMENTS // max(1, n_scores))
+    for start in range(0, n_queries, step):
+        yield slice(start, min(start + step, n_queries))
+
+
+def score_blocks(
+    queries: Float, rows: Float, squared_norms: Float | None
+) -> Iterator[tuple[int, Float]]:
+    """Yield scores, without the part ``|q|^2`` that a query's rows share, by block.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_features)
+
+    rows : ndarray of shape (n_rows, n_features)
+
+    squared_norms : ndarray of shape (n_rows,) or None
+
+    Yields
+    ------
+    start : int
+        Number of the block's first row.
+
+    scores : ndarray of shape (n_queries, n_block_rows)
+        Overwritten by the next block.
+    """
+    factor = queries.dtype.type(-1.0 if squared_norms is None else -2.0)
+    queries = queries * factor
+    buffer = np.empty((len(queries), min(len(rows), BLOCK_ROWS)), dtype=queries.dtype)
+    for start in range(0, len(rows), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, len(rows))
+        whole = stop - start == buffer.shape[1]
+        out = buffer if whole else np.empty((len(queries), stop - start), queries.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.matmul(queries, rows[start:stop].T, out=out)
+            if squared_norms is not None:
+                out += squared_norms[start:stop]
+        yield start, out
