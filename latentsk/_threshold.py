@@ -95,9 +95,9 @@ class ThresholdMixin(OutlierMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to place the threshold on: with ``contamination="auto"`` at the lower
-            fence of their scores (:func:`latentsk._threshold.lower_fence`), with a
-            float at that quantile.
+    Rows to place the threshold on: with ``contamination="auto"`` at Kimber's
+            lower fence of their scores, ``Q1 - 3 (Q2 - Q1)``; with a float at that
+            quantile.
 
         y : None
             Ignored.

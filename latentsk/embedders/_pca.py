@@ -558,6 +558,7 @@ default="likelihood"
             reset=reset,
             dtype=[xp.float64, xp.float32],
             accept_sparse=("csr", "csc"),
+            ensure_min_samples=2 if method in ("fit", "fit_transform") else 1,
         )
 
     def _validate_latents(self, Z: Any) -> Any:

@@ -124,7 +124,7 @@ def automatic_dimension(spectrum: Spectrum) -> int:
         rank += spectrum.n_directions - spectrum.n_axes
     explained = np.cumsum(variances) / total
     enough = int(np.searchsorted(explained, AUTO_VARIANCE_SHARE) + 1)
-    return max(1, min(enough, rank - 1))
+    return max(1, min(enough, rank - 1, spectrum.n_axes))
 
 
 def chosen_dimension(

@@ -1,0 +1,78 @@
+"""The package's layers: a module imports only what lies below it."""
+
+import ast
+from pathlib import Path
+
+import latentsk
+
+ROOT = Path(latentsk.__file__).parent
+
+# From the ground up; a module belongs to the first layer whose name it starts with.
+LAYERS = [
+    "latentsk._device",
+    "latentsk._random",
+    "latentsk._format",
+    "latentsk._state",
+    "latentsk._threshold",
+    "latentsk.embedders._blocks",
+    "latentsk.embedders._moments",
+    "latentsk.embedders._spectrum",
+    "latentsk.embedders._linear_gaussian",
+    "latentsk.embedders._base",
+    "latentsk.embedders._pca",
+    "latentsk.embedders",
+    "latentsk.index.rows",
+    "latentsk.index._rounding",
+    "latentsk.index._space",
+    "latentsk.index._faiss",
+    "latentsk.index._candidates",
+    "latentsk.index.exact",
+    "latentsk.index.latent_index",
+    "latentsk.index",
+    "latentsk",
+]
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def layer(name):
+    return min(i for i, prefix in enumerate(LAYERS) if name.startswith(prefix))
+
+
+FILES = {module_name(path): path for path in ROOT.rglob("*.py")}
+
+
+def test_every_module_has_a_layer_of_its_own():
+    assert {LAYERS[layer(name)] for name in FILES} == set(FILES) == set(LAYERS)
+
+
+def test_imports_run_downward_only():
+    upward = [
+        (name, imported)
+        for name, path in FILES.items()
+        for imported in imported_modules(path)
+        if imported.startswith("latentsk") and layer(imported) >= layer(name)
+    ]
+    assert upward == []
+
+
+def test_the_index_does_not_know_embedders():
+    for name, path in FILES.items():
+        if name.startswith("latentsk.index"):
+            assert not any("embedders" in module for module in imported_modules(path))
+
+
+def test_faiss_is_imported_in_one_place():
+    importers = {n for n, path in FILES.items() if "faiss" in imported_modules(path)}
+    assert importers == {"latentsk.index._faiss"}
