@@ -27,7 +27,7 @@ docs: $(STAMP)-docs
 bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/exact_search.py
-	$(BIN)/python benchmarks/search_memory.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

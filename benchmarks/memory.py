@@ -1,0 +1,112 @@
+"""Peak memory of exact search and of streaming PCA, above what the data take.
+
+    python benchmarks/memory.py
+
+Each case runs in a process of its own and reads Linux's count of anonymous memory
+(RssAnon) fifty times a second. "Data" are the arrays handed in; pages of a memory map
+are not anonymous.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from _harness import table, write_result
+
+
+def anonymous_megabytes() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("this system does not tell RssAnon")
+
+
+class PeakMemory:
+    """Context that records the peak of anonymous memory above its start."""
+
+    def __enter__(self) -> PeakMemory:
+        self.start = self.peak = anonymous_megabytes()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.peak = max(self.peak, anonymous_megabytes())
+            time.sleep(0.02)
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def megabytes(self) -> float:
+        """Peak above the start."""
+        return self.peak - self.start
+
+
+def exact_search(dtype: str, exactness: str, backend: str) -> float:
+    from latentsk import LatentIndex
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100_000, 128)).astype(dtype)
+    Q = rng.normal(size=(10_000, 128)).astype(dtype)
+    LatentIndex(backend=backend).fit(X[:2_000]).kneighbors(Q[:1_000])
+    with PeakMemory() as peak:
+        index = LatentIndex(exactness=exactness, backend=backend).fit(X)
+        index.kneighbors(Q, 10)
+    return peak.megabytes
+
+
+def streaming(n_rows: int) -> float:
+    from latentsk import PCAEmbedder
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "X.npy"
+        X = np.lib.format.open_memmap(path, "w+", np.float32, (n_rows, 256))
+        rng = np.random.default_rng(0)
+        for start in range(0, n_rows, 50_000):
+            X[start : start + 50_000] = rng.normal(size=(50_000, 256))
+        del X
+        rows = np.load(path, mmap_mode="r")
+        PCAEmbedder(16).partial_fit(rows[:1_000])
+        with PeakMemory() as peak:
+            PCAEmbedder(16).partial_fit(rows).calibrate(rows)
+    return peak.megabytes
+
+
+CASES = {
+    f"search, 100,000 x 128, 10,000 queries, {dtype}, {exactness}, {backend}": (
+        exact_search,
+        (dtype, exactness, backend),
+    )
+    for dtype in ("float32", "float64")
+    for exactness in ("certified", "float32")
+    for backend in ("faiss", "torch")
+} | {
+    "PCA partial_fit, memory map of 2,000,000 x 256 float32 (2 GB)": (
+        streaming,
+        (2_000_000,),
+    )
+}
+
+
+def main() -> None:
+    context = multiprocessing.get_context("spawn")
+    results = {}
+    for name, (function, parameters) in CASES.items():
+        with context.Pool(1) as pool:
+            results[name] = pool.apply(function, parameters)
+    rows = [[name, f"{megabytes:.0f}"] for name, megabytes in results.items()]
+    print(table(["case", "peak above data (MB)"], rows))
+    write_result("memory", {"megabytes": results})
+
+
+if __name__ == "__main__":
+    main()

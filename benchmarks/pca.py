@@ -1,0 +1,93 @@
+"""PCA fit and transform against every solver of scikit-learn, on four shapes.
+
+    python benchmarks/pca.py [--threads N] [--rounds N] [--data FOLDER]
+
+A ratio above 1 says that PCAEmbedder is faster than scikit-learn's fastest solver.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from _harness import arguments, images, paired_medians, table, threads, write_result
+from sklearn.decomposition import PCA
+
+from latentsk import PCAEmbedder
+
+N_COMPONENTS = 32
+# Solvers of scikit-learn that finish in reasonable time on each shape.
+SOLVERS = {
+    "tall": ["auto", "covariance_eigh", "randomized"],
+    "wide": ["auto", "randomized", "arpack", "full"],
+    "square": ["auto", "randomized", "arpack", "covariance_eigh"],
+    "images": ["auto", "covariance_eigh", "randomized"],
+}
+# The sizes take from 20 ms to 1 s: short ones need more rounds to tell 5 %.
+ROUNDS = {"tall": 8, "wide": 1, "square": 1, "images": 1}
+
+
+def data(folder: Path) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+
+    def low_rank(n_rows: int, n_columns: int) -> np.ndarray:
+        codes = rng.normal(size=(n_rows, 20)) @ rng.normal(size=(20, n_columns))
+        return codes + rng.normal(size=(n_rows, n_columns))
+
+    return {
+        "tall": low_rank(200_000, 50),
+        "wide": low_rank(1_000, 20_000),
+        "square": low_rank(3_000, 3_000),
+        "images": images(folder, "train")[0].astype(np.float64),
+    }
+
+
+def compare(X: np.ndarray, solvers: list[str], rounds: int) -> dict[str, object]:
+    def scikit_learn(solver: str) -> PCA:
+        return PCA(N_COMPONENTS, svd_solver=solver, random_state=0)
+
+    ours = PCAEmbedder(N_COMPONENTS, random_state=0)
+    fits = {s: lambda s=s: scikit_learn(s).fit(X) for s in solvers}
+    # Slow solvers are timed less often: they cannot be the best by a narrow margin.
+    scouts = paired_medians(fits, 1)
+    best = min(scouts.values())
+    close = {s: fits[s] for s in solvers if scouts[s] < 1.5 * best}
+    fit = paired_medians({**close, "latentsk": lambda: ours.fit(X)}, rounds)
+    theirs = scikit_learn("auto").fit(X)
+    transform = paired_medians(
+        {"auto": lambda: theirs.transform(X), "latentsk": lambda: ours.transform(X)},
+        rounds,
+    )
+    return {"shape": X.shape, "scout": scouts, "fit": fit, "transform": transform}
+
+
+def row(name: str, result: dict) -> list[object]:
+    peers = {k: v for k, v in result["fit"].items() if k != "latentsk"}
+    best = min(peers, key=peers.get)
+    ours, transform = result["fit"]["latentsk"], result["transform"]
+    return [
+        name,
+        "{} x {}".format(*result["shape"]),
+        best,
+        f"{1e3 * peers[best]:.0f}",
+        f"{1e3 * ours:.0f}",
+        f"{peers[best] / ours:.2f}",
+        f"{transform['auto'] / transform['latentsk']:.2f}",
+    ]
+
+
+def main() -> None:
+    options = arguments(__doc__).parse_args()
+    results = {}
+    with threads(options.threads):
+        for name, X in data(options.data).items():
+            rounds = options.rounds * ROUNDS[name]
+            results[name] = compare(X, SOLVERS[name], rounds)
+    header = ["data", "shape", "best solver", "its fit (ms)", "our fit (ms)"]
+    header += ["fit ratio", "transform ratio"]
+    print(table(header, [row(name, result) for name, result in results.items()]))
+    write_result("pca", {"threads": options.threads, "results": results})
+
+
+if __name__ == "__main__":
+    main()
