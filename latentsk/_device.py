@@ -65,3 +65,8 @@ def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
 def array_to_numpy(array: Any) -> NDArray[np.float64]:
     """Bring an array of any namespace and device to numpy, in float64."""
     return np.asarray(move_to(array, xp=np, device="cpu"), dtype=np.float64)
+
+
+def on_host(array: Any) -> Any:
+    """Bring a tensor to numpy; leave everything else, a list or a frame, alone."""
+    return to_numpy(array) if torch.is_tensor(array) else array

@@ -80,14 +80,22 @@ class StateMixin:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Put every attribute back as it was if the block raises."""
-        before = dict(vars(self))
+        """Put the fitted state back as it was if the block raises.
+
+        Nothing else is touched: scikit-learn's callbacks keep their own attributes.
+        """
+        before = self._fitted_and_derived()
         try:
             yield
         except BaseException:
-            vars(self).clear()
+            for name in self._fitted_and_derived():
+                delattr(self, name)
             vars(self).update(before)
             raise
+
+    def _fitted_and_derived(self) -> dict[str, Any]:
+        derived = {k: v for k, v in vars(self).items() if k in self._derived_state}
+        return {**self._fitted(), **derived}
 
 
 def _plain(value: Any) -> Any:

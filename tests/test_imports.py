@@ -17,6 +17,7 @@ LAYERS = [
     "latentsk.embedders._blocks",
     "latentsk.embedders._moments",
     "latentsk.embedders._spectrum",
+    "latentsk.embedders._engine",
     "latentsk.embedders._linear_gaussian",
     "latentsk.embedders._base",
     "latentsk.embedders._pca",

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn import config_context
-from sklearn.decomposition import PCA
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
@@ -19,17 +17,16 @@ from latentsk._random import RandomState, sklearn_seed
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks, sample_rows
+from latentsk.embedders._engine import fit_engine
 from latentsk.embedders._linear_gaussian import LinearGaussian
 from latentsk.embedders._moments import (
     Moments,
     is_off_centre,
     merge,
     moments_of,
-    off_centre_shift,
 )
 from latentsk.embedders._spectrum import (
     Spectrum,
-    automatic_dimension,
     chosen_dimension,
     rounding_floor,
     spectrum_of,
@@ -264,20 +261,31 @@ default="likelihood"
     # Fitting
 
     def _fit(self, X: Any) -> None:
-        self._fit_engine(X, overwrite=False, want_latents=False)
+        self._fit_rows(X, overwrite=False, want_latents=False)
 
     def _fit_transform(self, X: Any) -> Any:
         # A float contamination scores all training rows after the fit.
         overwrite = not self.copy and self.contamination == "auto"
-        return self._fit_engine(X, overwrite=overwrite, want_latents=True)
+        return self._fit_rows(X, overwrite=overwrite, want_latents=True)
 
-    def _fit_engine(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
+    def _fit_rows(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
         sample = sample_rows(X)
         if self._streams(X):
             self._adopt_moments(moments_of(X), dtype=X.dtype)
             latents = self._transform(X) if want_latents else None
         else:
-            latents = self._run_scikit_learn(X, sample, overwrite, want_latents)
+            parameters = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
+            fit = fit_engine(
+                X,
+                sample,
+                self.n_components,
+                overwrite=overwrite,
+                want_latents=want_latents,
+                random_state=sklearn_seed(self.random_state),
+                **parameters,
+            )
+            self._adopt(fit.spectrum, fit.mean, fit.solver, X.shape[0])
+            latents = fit.latents
         self._place_offset(sample if self.contamination == "auto" else X)
         return latents
 
@@ -293,57 +301,24 @@ default="likelihood"
         by_choice = self.svd_solver == "auto" and tall
         return by_choice or self.svd_solver == "covariance_eigh"
 
-    def _run_scikit_learn(
-        self, X: Any, sample: Any, overwrite: bool, want_latents: bool
-    ) -> Any:
-        xp, _ = get_namespace(X)
-        shift = None if issparse(X) else off_centre_shift(sample, xp)
-        if shift is not None:
-            X, overwrite = X - shift, True
-        shared = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
-        engine = PCA(
-            n_components=None if self.n_components == "auto" else self.n_components,
-            copy=not overwrite,
-            random_state=sklearn_seed(self.random_state),
-            **shared,
-        )
-        # X is known to be finite; constant data have no explained variance ratio.
-        with config_context(assume_finite=True), np.errstate(invalid="ignore"):
-            latents = engine.fit_transform(X) if want_latents else engine.fit(X)
-        self._adopt_engine(engine, shift)
-        return latents[:, : self.n_components_] if want_latents else None
-
-    def _adopt_engine(self, engine: PCA, shift: Any) -> None:
-        spectrum = Spectrum(
-            engine.components_,
-            engine.explained_variance_,
-            float(engine.noise_variance_),
-            min(engine.n_samples_, engine.n_features_in_),
-        )
-        if self.n_components == "auto":
-            spectrum = truncated(spectrum, automatic_dimension(spectrum))
-        self.mean_ = engine.mean_ if shift is None else engine.mean_ + shift
-        self.svd_solver_ = engine._fit_svd_solver
-        self._adopt(spectrum, engine.n_samples_)
-
     def _adopt_moments(self, moments: Moments, dtype: Any) -> None:
         xp, _ = get_namespace(moments.mean)
         spectrum = spectrum_of(moments, xp)
         kept = chosen_dimension(self.n_components, spectrum, moments.n_rows)
         spectrum = truncated(spectrum, kept)
-        self.mean_ = xp.astype(moments.mean, dtype)
-        self.svd_solver_ = "covariance_eigh"
-        self._adopt(
-            spectrum._replace(
-                axes=xp.astype(spectrum.axes, dtype),
-                variances=xp.astype(spectrum.variances, dtype),
-            ),
-            moments.n_rows,
+        spectrum = spectrum._replace(
+            axes=xp.astype(spectrum.axes, dtype),
+            variances=xp.astype(spectrum.variances, dtype),
         )
+        mean = xp.astype(moments.mean, dtype)
+        self._adopt(spectrum, mean, "covariance_eigh", moments.n_rows)
 
-    def _adopt(self, spectrum: Spectrum, n_samples: int) -> None:
+    def _adopt(
+        self, spectrum: Spectrum, mean: Any, solver: str, n_samples: int
+    ) -> None:
         # Copies, so that the axes left out do not stay in memory behind a view.
         xp, _ = get_namespace(spectrum.axes)
+        self.mean_ = mean
         self.components_ = xp.asarray(spectrum.axes, copy=True)
         self.explained_variance_ = xp.asarray(spectrum.variances, copy=True)
         with np.errstate(invalid="ignore"):
@@ -352,7 +327,8 @@ default="likelihood"
         self.singular_values_ = xp.sqrt(self.explained_variance_ * (n_samples - 1))
         self.noise_variance_ = spectrum.noise
         self.n_components_ = spectrum.n_axes
-        self.n_samples_ = int(n_samples)
+        self.n_samples_ = n_samples
+        self.svd_solver_ = solver
 
     def _partial_fit(self, X: Any) -> None:
         xp, _ = get_namespace(X)

@@ -15,6 +15,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from latentsk._device import on_host
 from latentsk._state import StateMixin
 from latentsk.index._faiss import load_faiss
 from latentsk.index.exact import ExactSearch
@@ -434,9 +435,10 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
         if self.embedder is None:
-            X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
             self.__dict__.pop("embedder_", None)
-            return X
+            return validate_data(
+                self, on_host(X), dtype=[np.float64, np.float32], order="C"
+            )
         self.embedder_ = self._fitted_embedder(X, y)
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
@@ -454,7 +456,7 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     def _embed(self, X: Any) -> NDArray[Any]:
         return check_array(
-            self.embedder_.transform(X),
+            on_host(self.embedder_.transform(X)),
             dtype=[np.float64, np.float32],
             order="C",
             input_name="the embedder's output",
@@ -469,7 +471,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         if hasattr(self, "embedder_"):
             return self._embed(X), None
         X = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], order="C"
+            self, on_host(X), reset=False, dtype=[np.float64, np.float32], order="C"
         )
         return X, None
 

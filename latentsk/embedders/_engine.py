@@ -1,0 +1,94 @@
+"""scikit-learn's PCA as the engine: data in, principal axes out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn import config_context
+from sklearn.decomposition import PCA
+from sklearn.utils._array_api import get_namespace
+
+from latentsk.embedders._moments import off_centre_shift
+from latentsk.embedders._spectrum import Spectrum, automatic_dimension, truncated
+
+
+class EngineFit(NamedTuple):
+    """What the engine found.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+    mean : array of shape (n_features,)
+    solver : str, the one that ran
+    latents : array of shape (n_samples, n_axes) or None
+    """
+
+    spectrum: Spectrum
+    mean: Any
+    solver: str
+    latents: Any
+
+
+def fit_engine(
+    X: Any,
+    sample: Any,
+    n_components: int | float | str | None,
+    *,
+    overwrite: bool,
+    want_latents: bool,
+    **parameters: Any,
+) -> EngineFit:
+    """Fit scikit-learn's PCA on validated data.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n_samples, n_features)
+        Finite floats.
+
+    sample : array of shape (n_sampled, n_features)
+        Some rows, to tell whether the data lie far from the origin.
+
+    n_components : int, float, "auto", "mle" or None
+        As in PCAEmbedder.
+
+    overwrite : bool
+        Whether `X` may be changed.
+
+    want_latents : bool
+        Whether to return the latent coordinates, which some solvers have for free.
+
+    **parameters : dict
+        Of scikit-learn's PCA.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 1.0]])
+    >>> fit = fit_engine(X, X, 1, overwrite=False, want_latents=False)
+    >>> fit.mean.round(2), fit.solver
+    (array([2.  , 0.33]), 'full')
+    """
+    xp, _ = get_namespace(X)
+    shift = None if issparse(X) else off_centre_shift(sample, xp)
+    if shift is not None:
+        X, overwrite = X - shift, True
+    automatic = n_components == "auto"
+    engine = PCA(None if automatic else n_components, copy=not overwrite, **parameters)
+    # X is known to be finite; constant data have no explained variance ratio.
+    with config_context(assume_finite=True), np.errstate(invalid="ignore"):
+        latents = engine.fit_transform(X) if want_latents else engine.fit(X)
+    spectrum = Spectrum(
+        engine.components_,
+        engine.explained_variance_,
+        float(engine.noise_variance_),
+        min(X.shape),
+    )
+    if automatic:
+        spectrum = truncated(spectrum, automatic_dimension(spectrum))
+    return EngineFit(
+        spectrum,
+        engine.mean_ if shift is None else engine.mean_ + shift,
+        engine._fit_svd_solver,
+        latents[:, : spectrum.n_axes] if want_latents else None,
+    )
