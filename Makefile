@@ -2,7 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints-cpu.txt
+# PyPI's torch for Linux brings gigabytes of CUDA packages along; PyTorch's own index has
+# a build without, used where it can be reached.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+REACHABLE = import urllib.request as r; r.urlopen("$(CPU_INDEX)/torch/", timeout=5)
+EXTRA_INDEX = $(shell $(PYTHON) -c '$(REACHABLE); print("--extra-index-url $(CPU_INDEX)")' 2>/dev/null)
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints-cpu.txt $(EXTRA_INDEX)
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test test-all lint docs bench clean
@@ -28,6 +33,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/exact_search.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/auto_components.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent / "README.md"
 Contenders = dict[str, Callable[[], object]]
 
 
@@ -25,6 +27,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=7, help="runs of each contender")
+    parser.add_argument(
+        "--write", action="store_true", help="update results/ and the README's table"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -81,11 +86,22 @@ def machine() -> dict[str, object]:
     }
 
 
-def write_result(name: str, document: dict[str, object]) -> None:
+def publish(name: str, printed: str, document: dict[str, object], write: bool) -> None:
+    """Print a table; with `write`, keep it and its numbers in the repository."""
+    print(printed)
+    if not write:
+        return
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **document}, indent=1) + "\n")
-    print(f"\nwritten to {path.relative_to(Path(__file__).parents[1])}")
+    content = {"machine": machine(), **document, "table": printed}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    block = f"<!-- {name} -->\n{printed}\n<!-- /{name} -->"
+    text = re.sub(
+        f"<!-- {name} -->.*<!-- /{name} -->",
+        lambda _: block,
+        README.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    README.write_text(text, encoding="utf-8")
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:

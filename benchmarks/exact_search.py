@@ -1,6 +1,7 @@
 """Exact search of 10 neighbours against scikit-learn, raw FAISS and raw torch.
 
     python benchmarks/exact_search.py [--threads N] [--rounds N] [--data FOLDER]
+                                      [--write]
 
 60,000 x 784 images, float32; 1, 100 and 2,000 queries. A ratio is our queries/s over
 those of the fastest peer in the same run.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import torch
-from _harness import arguments, images, paired_medians, table, threads, write_result
+from _harness import arguments, images, paired_medians, publish, table, threads
 from sklearn.neighbors import NearestNeighbors
 
 from latentsk import LatentIndex
@@ -63,11 +64,10 @@ def main() -> None:
         ratios = [f"{speed[k] / best:.2f}" for k in ("float32", "certified")]
         rows.append([n_queries, *[f"{speed[k]:,.0f}" for k in contenders], *ratios])
     header = ["queries", *[f"{k} (queries/s)" for k in contenders]]
-    print(f"{name}, {len(X):,} x {X.shape[1]}, {options.threads} threads\n")
-    print(table([*header, "float32 ratio", "certified ratio"], rows))
-    write_result(
-        "exact_search", {"data": name, "threads": options.threads, "seconds": results}
-    )
+    title = f"{name}, {len(X):,} x {X.shape[1]}, {options.threads} threads"
+    printed = f"{title}\n\n{table([*header, 'float32 ratio', 'certified ratio'], rows)}"
+    document = {"data": name, "threads": options.threads, "seconds": results}
+    publish("exact_search", printed, document, options.write)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Peak memory of exact search and of streaming PCA, above what the data take.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py [--write]
 
 Each case runs in a process of its own and reads Linux's count of anonymous memory
 (RssAnon) fifty times a second. "Data" are the arrays handed in; pages of a memory map
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from _harness import table, write_result
+from _harness import arguments, publish, table
 
 
 def anonymous_megabytes() -> float:
@@ -98,14 +98,15 @@ CASES = {
 
 
 def main() -> None:
+    options = arguments(__doc__).parse_args()
     context = multiprocessing.get_context("spawn")
     results = {}
     for name, (function, parameters) in CASES.items():
         with context.Pool(1) as pool:
             results[name] = pool.apply(function, parameters)
     rows = [[name, f"{megabytes:.0f}"] for name, megabytes in results.items()]
-    print(table(["case", "peak above data (MB)"], rows))
-    write_result("memory", {"megabytes": results})
+    printed = table(["case", "peak above data (MB)"], rows)
+    publish("memory", printed, {"megabytes": results}, options.write)
 
 
 if __name__ == "__main__":

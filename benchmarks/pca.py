@@ -1,6 +1,6 @@
 """PCA fit and transform against every solver of scikit-learn, on four shapes.
 
-    python benchmarks/pca.py [--threads N] [--rounds N] [--data FOLDER]
+    python benchmarks/pca.py [--threads N] [--rounds N] [--data FOLDER] [--write]
 
 A ratio above 1 says that PCAEmbedder is faster than scikit-learn's fastest solver.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from _harness import arguments, images, paired_medians, table, threads, write_result
+from _harness import arguments, images, paired_medians, publish, table, threads
 from sklearn.decomposition import PCA
 
 from latentsk import PCAEmbedder
@@ -85,8 +85,9 @@ def main() -> None:
             results[name] = compare(X, SOLVERS[name], rounds)
     header = ["data", "shape", "best solver", "its fit (ms)", "our fit (ms)"]
     header += ["fit ratio", "transform ratio"]
-    print(table(header, [row(name, result) for name, result in results.items()]))
-    write_result("pca", {"threads": options.threads, "results": results})
+    printed = table(header, [row(name, result) for name, result in results.items()])
+    document = {"threads": options.threads, "results": results}
+    publish("pca", printed, document, options.write)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,9 @@ def draw(X: np.ndarray, y: np.ndarray, path: Path) -> None:
         for axis, image in zip(axes[row], images, strict=True):
             show(axis, image)
     for axis, title in zip(axes[0], ["query", "rebuilt", *range(1, 7)], strict=True):
-        axis.set_title(title if isinstance(title, str) else f"neighbour {title}", size=9)
+        axis.set_title(
+            title if isinstance(title, str) else f"neighbour {title}", size=9
+        )
 
     lower.suptitle("The eight rows of lowest likelihood, with their labels")
     for axis, row in zip(lower.subplots(1, 8), outliers, strict=True):

@@ -95,7 +95,7 @@ class ThresholdMixin(OutlierMixin):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        Rows to place the threshold on: with ``contamination="auto"`` at Kimber's
+            Rows to place the threshold on: with ``contamination="auto"`` at Kimber's
             lower fence of their scores, ``Q1 - 3 (Q2 - Q1)``; with a float at that
             quantile.
 

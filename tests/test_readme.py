@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import runpy
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = ROOT / "examples" / "demo.py"
 
 
@@ -40,3 +41,10 @@ def test_the_demo_prints_what_is_shown(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_links_lead_somewhere(link):
     assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("result", sorted((ROOT / "benchmarks/results").glob("*.json")))
+def test_benchmark_tables_are_those_of_the_results(result):
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    table = json.loads(result.read_text(encoding="utf-8"))["table"]
+    assert f"<!-- {result.stem} -->\n{table}\n<!-- /{result.stem} -->" in text

@@ -187,17 +187,17 @@ class BaseEmbedder(
         check_is_fitted(self)
         return self._transform(self._validate(X, reset=False, method="transform"))
 
-    def inverse_transform(self, Z: ArrayLike) -> Any:
+    def inverse_transform(self, X: ArrayLike) -> Any:
         """Return the rows that latent coordinates stand for.
 
         Parameters
         ----------
-        Z : array-like of shape (n_samples, n_components)
+        X : array-like of shape (n_samples, n_components)
             Latent coordinates.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X_original : ndarray of shape (n_samples, n_features)
             Rows in original units.
 
         Raises
@@ -206,10 +206,10 @@ class BaseEmbedder(
             If the embedder is not fitted.
 
         ValueError
-            If `Z` is not valid.
+            If `X` is not valid.
         """
         check_is_fitted(self)
-        return self._inverse_transform(self._validate_latents(Z))
+        return self._inverse_transform(self._validate_latents(X))
 
     def reconstruct(self, X: ArrayLike) -> Any:
         """Return rows as the latent space sees them.

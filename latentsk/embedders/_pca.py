@@ -7,7 +7,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
@@ -527,6 +529,7 @@ default="likelihood"
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
         if not reset and hasattr(self, "components_"):
             check_same_namespace(X, self, attribute="components_", method=method)
+            self._require_dispatch()
         xp, _ = get_namespace(X)
         return validate_data(
             self,
@@ -537,15 +540,23 @@ default="likelihood"
             ensure_min_samples=2 if method in ("fit", "fit_transform") else 1,
         )
 
+    def _require_dispatch(self) -> None:
+        if torch.is_tensor(self.components_) and not get_config()["array_api_dispatch"]:
+            raise ValueError(
+                "This PCAEmbedder was fitted on tensors. Use it on tensors, within "
+                "sklearn.config_context(array_api_dispatch=True)."
+            )
+
     def _validate_latents(self, Z: Any) -> Any:
         check_same_namespace(
             Z, self, attribute="components_", method="inverse_transform"
         )
+        self._require_dispatch()
         xp, _ = get_namespace(Z)
-        Z = check_array(Z, input_name="Z", dtype=[xp.float64, xp.float32])
+        Z = check_array(Z, input_name="X", dtype=[xp.float64, xp.float32])
         if Z.shape[1] != self.n_components_:
             raise ValueError(
-                f"Z has {Z.shape[1]} columns, but this PCAEmbedder has "
+                f"X has {Z.shape[1]} columns, but this PCAEmbedder has "
                 f"{self.n_components_} components."
             )
         return Z

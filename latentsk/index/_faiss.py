@@ -7,8 +7,6 @@ import importlib.util
 from importlib.metadata import distributions
 from types import ModuleType
 
-_PACKAGES = ("faiss-cpu", "faiss-gpu")
-
 
 @functools.cache
 def faiss_available() -> bool:
@@ -23,16 +21,14 @@ def load_faiss() -> ModuleType:
     Raises
     ------
     ImportError
-        If it is not installed, or installed twice: faiss-cpu and faiss-gpu write to the
-        same folder.
+        If it is not installed, or installed twice: faiss-cpu and the faiss-gpu packages
+        write to the same folder.
     """
-    installed = {
-        (distribution.metadata["Name"] or "").lower().replace("_", "-")
-        for distribution in distributions()
-    }
-    if installed.issuperset(_PACKAGES):
+    names = {(d.metadata["Name"] or "").lower() for d in distributions()}
+    builds = sorted(n for n in names if n.startswith(("faiss-cpu", "faiss-gpu")))
+    if len(builds) > 1:
         raise ImportError(
-            "faiss-cpu and faiss-gpu are both installed, and overwrite each other. "
+            f"{' and '.join(builds)} are both installed, and overwrite each other. "
             "Uninstall both, then install latentsk[cpu] or latentsk[gpu]."
         )
     try:

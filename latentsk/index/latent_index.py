@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
@@ -447,12 +448,10 @@ class LatentIndex(StateMixin, BaseEstimator):
         return self._embed(X)
 
     def _fitted_embedder(self, X: Any, y: Any) -> Any:
-        try:
-            check_is_fitted(self.embedder)
-        except NotFittedError:
-            embedder = clone(self.embedder)
-            return embedder.fit(X) if y is None else embedder.fit(X, y)
-        return self.embedder
+        if _is_fitted(self.embedder):
+            return self.embedder
+        embedder = clone(self.embedder)
+        return embedder.fit(X) if y is None else embedder.fit(X, y)
 
     def _embed(self, X: Any) -> NDArray[Any]:
         return check_array(
@@ -522,6 +521,18 @@ class LatentIndex(StateMixin, BaseEstimator):
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
         return tags
+
+
+def _is_fitted(embedder: Any) -> bool:
+    """Tell whether an embedder, and every step of a Pipeline, is fitted."""
+    if isinstance(embedder, Pipeline):
+        steps = (step for _, step in embedder.steps)
+        return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
+    try:
+        check_is_fitted(embedder)
+    except NotFittedError:
+        return False
+    return True
 
 
 def _row_ids(X: Any) -> Any:

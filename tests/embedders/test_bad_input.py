@@ -118,7 +118,7 @@ def test_one_row_is_too_few():
 
 def test_latents_of_another_width():
     embedder = PCAEmbedder(3).fit(GOOD)
-    with pytest.raises(ValueError, match=r"Z has 2 columns, but .* 3 components"):
+    with pytest.raises(ValueError, match=r"X has 2 columns, but .* 3 components"):
         embedder.inverse_transform(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="contains NaN"):
         embedder.inverse_transform(np.full((4, 3), np.nan))

@@ -431,6 +431,14 @@ def test_tensors_stream_and_pickle(X):
     )
 
 
+def test_tensors_need_dispatch(X):
+    with config_context(array_api_dispatch=True):
+        embedder = PCAEmbedder(3).fit(torch.asarray(X))
+    for method, rows in [("transform", X), ("inverse_transform", X[:, :3])]:
+        with pytest.raises(ValueError, match="array_api_dispatch=True"):
+            getattr(embedder, method)(rows)
+
+
 @pytest.mark.gpu
 def test_cuda_tensors_stay_on_the_device(X):
     tensor = torch.asarray(X, device="cuda")
