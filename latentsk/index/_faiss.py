@@ -24,7 +24,9 @@ def load_faiss() -> ModuleType:
         If it is not installed, or installed twice: faiss-cpu and the faiss-gpu packages
         write to the same folder.
     """
-    names = {(d.metadata["Name"] or "").lower() for d in distributions()}
+    names = {
+        (d.metadata["Name"] or "").lower().replace("_", "-") for d in distributions()
+    }
     builds = sorted(n for n in names if n.startswith(("faiss-cpu", "faiss-gpu")))
     if len(builds) > 1:
         raise ImportError(

@@ -10,10 +10,13 @@ needs nothing but the score and the query: ``s <= D^2 (1 + 2 beta) + 3 beta |q|^
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
 
 
 def unit_roundoff(dtype: Any) -> float:
@@ -55,11 +58,8 @@ def underflow_error(n_features: int, dtype: Any) -> float:
 
 
 def score_bound(
-    squared_distances: NDArray[np.float64],
-    squared_query_norms: NDArray[np.float64],
-    n_features: int,
-    dtype: Any,
-) -> NDArray[np.float64]:
+    squared_distances: Float64, query_norms: Float64, n_features: int, dtype: Any
+) -> Float64:
     """Return what the computed score is at most, given the squared distance.
 
     A row whose score is higher is farther away than that, in exact arithmetic.
@@ -71,13 +71,26 @@ def score_bound(
     True
     """
     beta = score_error(n_features, dtype)
-    lost = 3.0 * beta * squared_query_norms + underflow_error(n_features, dtype)
+    lost = 3.0 * beta * query_norms**2 + underflow_error(n_features, dtype)
+    # The last factor covers the rounding of this line.
     return (squared_distances * (1.0 + 2.0 * beta) + lost) * (1.0 + 1e-14)
 
 
+def may_overflow(query_norms: Float64, largest_norm: float, dtype: Any) -> Any:
+    """Tell for which queries a score, or a part of it, could exceed the dtype.
+
+    Examples
+    --------
+    >>> may_overflow(np.array([1e10, 1e19]), 1.0, np.float32)
+    array([False,  True])
+    """
+    reach = query_norms + largest_norm
+    return ~(reach < math.sqrt(float(np.finfo(dtype).max)) / 4.0)
+
+
 def product_error(
-    query_norms: NDArray[np.float64], largest_norm: float, n_features: int, dtype: Any
-) -> NDArray[np.float64]:
+    query_norms: Float64, largest_norm: float, n_features: int, dtype: Any
+) -> Float64:
     """Return the error of an inner product with any row of at most this norm.
 
     Examples

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 # Rows converted at a time: a few MB, so that no second copy of the data comes to be.
 BLOCK_ELEMENTS = 2**19
+MAX_BLOCK_ROWS = 2**16
+# Below it, squares of float64 lose digits.
+SMALLEST_SQUARE = 1e-290
 # Squared mean over spread from which centring is worth a copy of float32 data.
 CENTRING_RATIO = 3.0
 
@@ -29,13 +32,15 @@ class Lengths(NamedTuple):
 
 
 class MetricSpace:
-    """Turns cosine into Euclidean distances, and moves data to where products are safe.
+    """Measures vectors exactly, and moves them to where fast products are safe.
 
-    Cosine distance is half the squared Euclidean distance of unit vectors; a row of
-    zeros gets a unit coordinate of its own, which puts it at distance 1 from all
-    others. Data whose squares could overflow or vanish are scaled by a power of two,
-    which is exact. For fast products the vectors are also shifted by their mean where
-    it is large. Neither changes the order of distances.
+    Under "cosine" the vectors of the space are those of unit length: cosine distance is
+    half of the squared Euclidean distance between them. A row of zeros gets a unit
+    coordinate of its own, which puts it at distance 1 from all others.
+
+    For fast products vectors are *moved*: shifted by their mean where it is large,
+    scaled by a power of two where squares could overflow or vanish, and rounded. The
+    order of distances stays as it is.
 
     Parameters
     ----------
@@ -54,16 +59,12 @@ class MetricSpace:
     def __init__(self, vectors: NDArray[Any], metric: str) -> None:
         self.vectors = vectors
         self.metric = metric
-        self._lengths: Lengths | None = None
-        self._padded = False
-        if metric == "cosine":
-            parts = [lengths(vectors[s]) for s in row_slices(vectors.shape)]
-            self._lengths = Lengths(
-                *(np.concatenate(part) for part in zip(*parts, strict=True))
-            )
-            self._padded = bool((self._lengths.largest == 0.0).any())
+        self._lengths = lengths(vectors) if metric == "cosine" else None
+        self._padded = self._lengths is not None and bool(
+            (self._lengths.largest == 0.0).any()
+        )
         self.n_features = vectors.shape[1] + self._padded
-        self.scale = 1.0 if metric == "cosine" else _safe_scale(vectors)
+        self.scale = _safe_scale(vectors) if metric == "euclidean" else 1.0
         self.shift = None if self.is_similarity else self._choose_shift()
 
     @property
@@ -75,26 +76,52 @@ class MetricSpace:
         """Return rows in the space, in float64, by slice or positions of any shape."""
         rows = self.vectors[which].astype(np.float64)
         if self._lengths is None:
-            return rows if self.scale == 1.0 else rows * self.scale
+            return rows
         largest, norm = self._lengths
         return self._unit(rows, Lengths(largest[which], norm[which]), pad=1.0)
 
     def queries(self, queries: NDArray[Any]) -> Float64:
         """Return queries in the space, in float64."""
         rows = queries.astype(np.float64)
-        if self.metric != "cosine":
-            with np.errstate(over="ignore"):
-                return rows * self.scale
+        if self._lengths is None:
+            return rows
         return self._unit(rows, lengths(rows), pad=0.0)
 
+    def without_direction(self, queries: Float64) -> NDArray[np.bool_]:
+        """Tell which queries are rows of zeros where the metric is cosine."""
+        if self.metric != "cosine":
+            return np.zeros(queries.shape[:-1], dtype=bool)
+        return np.asarray(~queries.any(axis=-1))
+
+    def measured(self, queries: Float64, rows: Float64) -> Float64:
+        """Return the exact value that is minimized, for pairs of vectors of the space.
+
+        The distance, from differences so that nothing cancels; minus the inner product
+        where that is the metric.
+        """
+        if self.is_similarity:
+            return -np.sum(queries * rows, axis=-1)
+        if self.metric == "euclidean":
+            return euclidean(queries, rows)
+        squares = np.sum(np.square(rows - queries), axis=-1)
+        # A query of zeros has distance 1 from everything, rows of zeros included.
+        squares = np.where(self.without_direction(queries), 2.0, squares)
+        return np.minimum(0.5 * squares, 2.0)
+
+    def to_metric(self, values: Float64) -> Float64:
+        """Turn minimized values into distances, or inner products."""
+        return -values if self.is_similarity else values
+
     def moved(self, rows: Float64, dtype: Any) -> NDArray[Any]:
-        """Return rows of the space, shifted and rounded to `dtype`."""
-        with np.errstate(over="ignore"):
-            moved = rows if self.shift is None else rows - self.shift
-            return moved.astype(dtype, copy=False)
+        """Return rows of the space, shifted, scaled and rounded to `dtype`."""
+        if self.shift is not None:
+            rows = rows - self.shift
+        if self.scale != 1.0:
+            rows = rows * self.scale
+        return rows.astype(dtype, copy=False)
 
     def moved_rows(self, dtype: Any) -> NDArray[Any]:
-        """Return all rows for fast products; the vectors themselves where they serve.
+        """Return all rows, moved; the vectors themselves where they serve.
 
         They serve in their own dtype, if the space neither normalizes nor moves them.
         """
@@ -106,46 +133,26 @@ class MetricSpace:
             moved[rows] = self.moved(self.rows(rows), dtype)
         return moved
 
-    def dissimilarities(self, queries: Float64, rows: Float64) -> Float64:
-        """Return the exact float64 value that is minimized, for pairs of vectors.
+    def to_score(self, values: Float64) -> Float64:
+        """Return the score of moved vectors that a value stands for.
 
-        The squared Euclidean distance in the space, from differences (nothing cancels);
-        minus the inner product where that is the metric.
+        The squared Euclidean distance; minus the inner product where that is the
+        metric.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.is_similarity:
-                return -np.sum(queries * rows, axis=-1)
-            difference = np.subtract(rows, queries)
-            values = np.sum(np.square(difference, out=difference), axis=-1)
-        # A query of zeros has distance 1 from everything, rows of zeros included.
-        return np.where(self.without_direction(queries), 2.0, values)
-
-    def without_direction(self, queries: Float64) -> NDArray[np.bool_]:
-        """Tell which queries are rows of zeros where the metric is cosine."""
-        if self.metric != "cosine":
-            return np.zeros(queries.shape[:-1], dtype=bool)
-        return np.asarray(~queries.any(axis=-1))
-
-    def from_distance(self, distance: float) -> float:
-        """Turn a distance into the value that is minimized."""
+        if self.is_similarity:
+            return values
         if self.metric == "cosine":
-            return 2.0 * distance
-        return float(np.square(distance * self.scale))
+            return 2.0 * values
+        return np.square(values * self.scale)
 
-    def ordering(self, dissimilarities: Float64) -> Float64:
-        """Return what neighbours are sorted by: values that tie where distances do."""
-        if self.metric == "euclidean":
-            return np.sqrt(dissimilarities)
-        return dissimilarities
-
-    def to_metric(self, dissimilarities: Float64) -> Float64:
-        """Turn minimized values into distances, or inner products."""
+    def from_score(self, scores: Float64) -> Float64:
+        """Return the value that a score of moved vectors stands for."""
+        if self.is_similarity:
+            return scores
+        scores = np.maximum(scores, 0.0)
         if self.metric == "cosine":
-            return 0.5 * dissimilarities
-        with np.errstate(over="ignore"):
-            if self.is_similarity:
-                return -dissimilarities / self.scale / self.scale
-            return np.sqrt(dissimilarities) / self.scale
+            return np.minimum(0.5 * scores, 2.0)
+        return np.sqrt(scores) / self.scale
 
     def _unit(self, rows: Float64, lengths: Lengths, pad: float) -> Float64:
         zero = lengths.largest == 0.0
@@ -159,9 +166,9 @@ class MetricSpace:
     def _choose_shift(self) -> Float64 | None:
         sample = self.rows(_sample(len(self.vectors)))
         mean = sample.mean(axis=0)
-        spread = np.mean(np.sum((sample - mean) ** 2, axis=1))
-        off_centre = np.sum(mean * mean) > CENTRING_RATIO * spread
-        return mean if off_centre else None
+        spread = np.mean(np.sum(np.square((sample - mean) * self.scale), axis=1))
+        squared_mean = np.sum(np.square(mean * self.scale))
+        return mean if squared_mean > CENTRING_RATIO * spread else None
 
 
 def lengths(rows: NDArray[Any]) -> Lengths:
@@ -185,12 +192,33 @@ def _safe_scale(vectors: NDArray[Any]) -> float:
         float(np.abs(vectors[rows]).max()) for rows in row_slices(vectors.shape)
     )
     exponent = int(np.frexp(largest)[1])
-    return 1.0 if abs(exponent) <= 20 or largest == 0.0 else float(2.0**-exponent)
+    if abs(exponent) <= 20 or largest == 0.0:
+        return 1.0
+    return float(2.0 ** min(-exponent, 1_000))
+
+
+def euclidean(queries: Float64, rows: Float64) -> Float64:
+    """Return Euclidean distances of pairs, at any magnitude that float64 has."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.sum(np.square(rows - queries), axis=-1)
+    distances = np.sqrt(squares)
+    odd = ~((squares > SMALLEST_SQUARE) & (squares < np.inf))
+    if odd.any():
+        queries, rows = np.broadcast_arrays(queries, rows)
+        distances[odd] = _length_of(rows[odd] - queries[odd])
+    return distances
+
+
+def _length_of(differences: Float64) -> Float64:
+    """Return lengths of vectors that are too large or too small to be squared."""
+    exponents = np.frexp(np.abs(differences).max(axis=-1, initial=0.0))[1]
+    scaled = np.ldexp(differences, -exponents[:, None])
+    return np.ldexp(np.sqrt(np.sum(scaled * scaled, axis=-1)), exponents)
 
 
 def row_slices(shape: tuple[int, ...]) -> list[slice]:
     """Cut a matrix into blocks of rows of a few MB."""
-    step = max(1, BLOCK_ELEMENTS // max(1, shape[1]))
+    step = min(MAX_BLOCK_ROWS, max(1, BLOCK_ELEMENTS // max(1, shape[1])))
     return [slice(s, min(s + step, shape[0])) for s in range(0, shape[0], step)]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
-from latentsk.index._rounding import product_error, score_bound
-from latentsk.index._space import Float64, MetricSpace, row_slices
+from latentsk.index._rounding import may_overflow, product_error, score_bound
+from latentsk.index._space import Float64, MetricSpace, lengths, row_slices
 
 # Candidates beyond the neighbours asked for: their gap to the last neighbour is what
 # certifies it.
@@ -54,36 +54,36 @@ class ExactSearch:
     metric : {"euclidean", "cosine", "inner_product"}
         What to compare.
 
-    certified : bool
-        True: the answer is that of float64 arithmetic. Every query's candidates are
-        found in float32 and measured in float64; where the error bound of float32 does
-        not rule out all other rows, the query is answered again in float64, and every
-        row within the error bound of *that* is measured. False: what float32 says.
-
-    backend : {"auto", "faiss", "torch"}
-        Who finds the candidates.
+    Notes
+    -----
+    A certified answer is that of float64 arithmetic. Every query's candidates are found
+    in float32 and measured in float64; where the error bound of float32 does not rule
+    out all other rows, the query is answered again in float64, and every row within the
+    error bound of *that* is measured.
 
     Examples
     --------
-    >>> search = ExactSearch(np.eye(3), "euclidean", certified=True, backend="torch")
+    >>> search = ExactSearch(np.eye(3), "euclidean")
     >>> search.neighbors(np.array([[0.9, 0.1, 0.0]]), 2)[1]
     array([[0, 1]])
     """
 
-    def __init__(
-        self, vectors: NDArray[Any], metric: str, *, certified: bool, backend: str
-    ) -> None:
-        self.space = MetricSpace(vectors, metric)
+    def __init__(self, vectors: NDArray[Any], metric: str) -> None:
         self.n_rows = len(vectors)
-        self.certified = certified
-        self.backend = backend
-        self._fast_rows = self.space.moved_rows(np.float32)
-        self._fast_norms = self._squared_norms(self._fast_rows)
-        # Of the float32 rows, with a margin for their rounding.
-        self._largest_norm = 1.001 * _largest_norm(self._fast_rows)
+        with _quiet():
+            self.space = MetricSpace(vectors, metric)
+            self._fast_rows = self.space.moved_rows(np.float32)
+            self._fast_norms = self._squared_norms(self._fast_rows)
+            self._largest_norm = self._bound_norms()
 
     def neighbors(
-        self, queries: NDArray[Any], k: int, own: NDArray[np.intp] | None = None
+        self,
+        queries: NDArray[Any],
+        k: int,
+        own: NDArray[np.intp] | None = None,
+        *,
+        certified: bool = True,
+        backend: str = "auto",
     ) -> Neighbors:
         """Return the k nearest rows of each query.
 
@@ -98,6 +98,12 @@ class ExactSearch:
         own : ndarray of shape (n_queries,) or None
             Position of a row that is left out, per query.
 
+        certified : bool, default=True
+            Whether the answer is that of float64, or what float32 says.
+
+        backend : {"auto", "faiss", "torch"}, default="auto"
+            Who finds the candidates.
+
         Returns
         -------
         distances : ndarray of shape (n_queries, k), float64
@@ -109,10 +115,12 @@ class ExactSearch:
         values = np.empty((len(queries), k), dtype=np.float64)
         positions = np.empty((len(queries), k), dtype=np.intp)
         step = max(1, QUERY_ELEMENTS // self.space.n_features)
-        find = self._certified if self.certified else self._uncertified
+        find = self._certified if certified else self._uncertified
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
-            values[part], positions[part] = find(self._queries(queries, own, part), k)
+            with _quiet():
+                found = find(self._queries(queries, own, part), k, backend)
+            values[part], positions[part] = found
         return self.space.to_metric(values), positions
 
     def within(
@@ -138,14 +146,25 @@ class ExactSearch:
         distances: list[Float64] = []
         positions: list[NDArray[np.intp]] = []
         for chunk in query_chunks(len(queries), self.n_rows):
-            part = self._queries(queries, own, chunk)
-            limits = np.full(len(part.rows), self.space.from_distance(radius))
-            for query, near in enumerate(self._not_beyond(part, limits)):
-                values, near = self._measured(part.one(query), near)
-                reached = self.space.to_metric(values)
-                distances.append(reached[reached <= radius])
-                positions.append(near[reached <= radius])
+            with _quiet():
+                for values, near in self._reached(
+                    self._queries(queries, own, chunk), radius
+                ):
+                    distances.append(values[values <= radius])
+                    positions.append(near[values <= radius])
         return distances, positions
+
+    def _reached(self, queries: _Queries, radius: float) -> Iterator[Neighbors]:
+        """Yield, for each query, all rows that could be within a radius, measured."""
+        values = np.full(len(queries.rows), radius)
+        limits = self._highest_score(queries.rows, values, np.float32)
+        # Where the error of float32 dwarfs the distance, it would let everything by.
+        coarse = not (limits <= 2.0 * self.space.to_score(values)).all()
+        dtype = np.float64 if coarse else np.float32
+        limits = self._highest_score(queries.rows, values, dtype)
+        scores = self._scores(queries.rows, dtype)
+        for query, near in enumerate(_rows_up_to(scores, limits)):
+            yield self._measured(queries.one(query), near)
 
     def _queries(
         self, queries: NDArray[Any], own: NDArray[np.intp] | None, part: slice
@@ -154,8 +173,8 @@ class ExactSearch:
             self.space.queries(queries[part]), None if own is None else own[part]
         )
 
-    def _certified(self, queries: _Queries, k: int) -> Neighbors:
-        scores, candidates = self._candidates(queries, k + SPARE_CANDIDATES)
+    def _certified(self, queries: _Queries, k: int, backend: str) -> Neighbors:
+        scores, candidates = self._candidates(queries, k + SPARE_CANDIDATES, backend)
         values, positions = self._nearest_of(queries, candidates, k)
         if candidates.shape[1] < self.n_rows:
             # No other row scores less than the last candidate; could one be as near
@@ -168,29 +187,24 @@ class ExactSearch:
                 )
         return values, positions
 
-    def _uncertified(self, queries: _Queries, k: int) -> Neighbors:
-        scores, positions = self._candidates(queries, k)
+    def _uncertified(self, queries: _Queries, k: int, backend: str) -> Neighbors:
+        scores, positions = self._candidates(queries, k, backend)
         if queries.own is not None:
             scores[positions == queries.own[:, None]] = np.inf
         order = np.argsort(scores, axis=1, kind="stable")[:, :k]
-        values = np.take_along_axis(scores, order, axis=1)
+        values = self.space.from_score(np.take_along_axis(scores, order, axis=1))
         positions = np.take_along_axis(positions, order, axis=1)
-        if not self.space.is_similarity:
-            values = np.maximum(values, 0.0)
         # Overflows, and rows of zeros under cosine, are beyond float32 products.
-        odd = ~np.isfinite(values).all(axis=1) | self.space.without_direction(
-            queries.rows
-        )
+        odd = self._overflows(queries.rows, np.float32)
+        odd |= self.space.without_direction(queries.rows)
         if odd.any():
-            values[odd], positions[odd] = self._certified(queries.some(odd), k)
+            values[odd], positions[odd] = self._certified(queries.some(odd), k, backend)
         return values, positions
 
-    def _candidates(self, queries: _Queries, wanted: int) -> Neighbors:
+    def _candidates(self, queries: _Queries, wanted: int, backend: str) -> Neighbors:
         wanted = min(self.n_rows, wanted + (queries.own is not None))
         fast = self.space.moved(queries.rows, np.float32)
-        return smallest_scores(
-            fast, self._fast_rows, self._fast_norms, wanted, self.backend
-        )
+        return smallest_scores(fast, self._fast_rows, self._fast_norms, wanted, backend)
 
     def _nearest_of(
         self, queries: _Queries, candidates: NDArray[np.intp], k: int
@@ -202,12 +216,11 @@ class ExactSearch:
         for start in range(0, len(candidates), step):
             part = slice(start, start + step)
             rows = self.space.rows(candidates[part])
-            values[part] = self.space.dissimilarities(queries.rows[part, None, :], rows)
+            values[part] = self.space.measured(queries.rows[part, None, :], rows)
         if queries.own is not None:
             # Sorted behind everything, an overflow to infinity included.
             values[candidates == queries.own[:, None]] = np.nan
-        # By the distance itself: different squares can have the same root.
-        order = np.argsort(self.space.ordering(values), axis=1, kind="stable")[:, :k]
+        order = np.argsort(values, axis=1, kind="stable")[:, :k]
         return (
             np.take_along_axis(values, order, axis=1),
             np.take_along_axis(candidates, order, axis=1),
@@ -226,19 +239,10 @@ class ExactSearch:
             limits = self._highest_score(part.rows, reached[:, -1], np.float64)
             for query, near in enumerate(_rows_up_to(scores, limits)):
                 found, near = self._measured(part.one(query), near)
-                order = np.argsort(self.space.ordering(found), kind="stable")[:k]
+                order = np.argsort(found, kind="stable")[:k]
                 values[chunk.start + query] = found[order]
                 positions[chunk.start + query] = near[order]
         return values, positions
-
-    def _not_beyond(self, queries: _Queries, values: Float64) -> Iterator[Any]:
-        """Yield, for each query, all rows that could be as near as `values` say."""
-        limits = self._highest_score(queries.rows, values, np.float32)
-        # Where the error of float32 dwarfs the distance, it would let everything by.
-        coarse = limits > 2.0 * values
-        dtype = np.float64 if coarse.any() else np.float32
-        limits = self._highest_score(queries.rows, values, dtype)
-        yield from _rows_up_to(self._scores(queries.rows, dtype), limits)
 
     def _measured(self, query: _Queries, positions: NDArray[np.intp]) -> Neighbors:
         """Return the values of some rows for one query, without its own row."""
@@ -246,7 +250,7 @@ class ExactSearch:
             positions = positions[positions != query.own]
         step = max(1, PAIR_ELEMENTS // self.space.n_features)
         parts = [
-            self.space.dissimilarities(
+            self.space.measured(
                 query.rows, self.space.rows(positions[start : start + step])
             )
             for start in range(0, len(positions), step)
@@ -258,47 +262,64 @@ class ExactSearch:
         moved = self.space.moved(queries, dtype)
         scores = np.empty((len(queries), self.n_rows), dtype=dtype)
         for rows in row_slices(self._fast_rows.shape):
-            if dtype == np.float32:
-                block, norms = self._fast_rows[rows], self._fast_norms
-                norms = None if norms is None else norms[rows]
-            else:
-                block = self.space.moved(self.space.rows(rows), dtype)
-                norms = self._squared_norms(block)
+            block, norms = self._moved_block(rows, dtype)
             ((_, scores[:, rows]),) = score_blocks(moved, block, norms)
         if not self.space.is_similarity:
-            with np.errstate(over="ignore", invalid="ignore"):
-                scores += np.sum(moved * moved, axis=1)[:, None]
+            scores += np.sum(moved * moved, axis=1)[:, None]
         return scores
 
+    def _moved_block(self, rows: slice, dtype: Any) -> tuple[Any, Any]:
+        if dtype == np.float32:
+            norms = self._fast_norms
+            return self._fast_rows[rows], None if norms is None else norms[rows]
+        block = self.space.moved(self.space.rows(rows), dtype)
+        return block, self._squared_norms(block)
+
     def _highest_score(self, queries: Float64, values: Float64, dtype: Any) -> Float64:
-        """Return what the computed score of a row with this value is at most."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            moved = self.space.moved(queries, np.float64)
-            squared_norms = np.sum(moved * moved, axis=1)
-            if self.space.is_similarity:
-                return values + product_error(
-                    np.sqrt(squared_norms), self._largest_norm, moved.shape[1], dtype
-                )
-            return score_bound(values, squared_norms, moved.shape[1], dtype)
+        """Return what the computed score of a row with this value is at most.
+
+        Infinity where a score could overflow, and nothing is known.
+        """
+        norms = self._query_norms(queries)
+        scores, width = self.space.to_score(values), self.space.n_features
+        if self.space.is_similarity:
+            error = product_error(norms, self._largest_norm, width, dtype)
+            bound = scores + error
+        else:
+            bound = score_bound(scores, norms, width, dtype)
+        return np.where(self._overflows(queries, dtype), np.inf, bound)
+
+    def _overflows(self, queries: Float64, dtype: Any) -> NDArray[np.bool_]:
+        return may_overflow(self._query_norms(queries), self._largest_norm, dtype)
+
+    def _query_norms(self, queries: Float64) -> Float64:
+        largest, norm = lengths(self.space.moved(queries, np.float64))
+        return largest * norm
 
     def _squared_norms(self, rows: NDArray[Any]) -> NDArray[Any] | None:
         if self.space.is_similarity:
             return None
         norms = np.empty(len(rows), dtype=rows.dtype)
-        with np.errstate(over="ignore"):
-            for part in row_slices(rows.shape):
-                norms[part] = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
+        for part in row_slices(rows.shape):
+            norms[part] = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
         return norms
+
+    def _bound_norms(self) -> float:
+        """Return a bound on the lengths of moved rows, with a margin for rounding."""
+        longest = 0.0
+        for rows in row_slices(self._fast_rows.shape):
+            moved = self.space.moved(self.space.rows(rows), np.float64)
+            largest, norm = lengths(moved)
+            longest = max(longest, float((largest * norm).max()))
+        return 1.001 * longest
+
+
+def _quiet() -> Any:
+    """Overflows are expected at the edges of float64, and answered for."""
+    return np.errstate(over="ignore", invalid="ignore", under="ignore")
 
 
 def _rows_up_to(scores: NDArray[Any], limits: Float64) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers whose score is not above the limit, nor a number at all."""
     for row_scores, limit in zip(scores, limits, strict=True):
         yield np.flatnonzero(~(row_scores > limit))
-
-
-def _largest_norm(rows: NDArray[Any]) -> float:
-    return max(
-        float(np.sqrt(np.square(rows[part], dtype=np.float64).sum(axis=1).max()))
-        for part in row_slices(rows.shape)
-    )

@@ -11,10 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _num_samples,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
 from latentsk._device import on_host
 from latentsk._state import StateMixin
@@ -226,7 +232,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         self._require_distance("kneighbors")
         queries, own = self._queries(X, "kneighbors")
         k = self._checked_neighbors(n_neighbors, own)
-        distances, positions = self._searcher().neighbors(queries, k, own)
+        distances, positions = self._neighbors(queries, k, own)
         return (distances, positions) if return_distance else positions
 
     def kneighbors_graph(
@@ -318,7 +324,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
         radius = self.radius if radius is None else radius
-        if not radius >= 0:
+        if not isinstance(radius, Real):
+            raise TypeError(f"radius must be a number, got {radius!r}.")
+        if not float(radius) >= 0:
             raise ValueError(f"radius must not be negative, got {radius}.")
         queries, own = self._queries(X, "radius_neighbors")
         distances, positions = self._searcher().within(queries, float(radius), own)
@@ -420,7 +428,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         queries, own = self._queries(X, "search")
         k = self._checked_neighbors(n_neighbors, own)
         names = self.ids_ if X is None else _row_ids(X)
-        values, positions = self._searcher().neighbors(queries, k, own)
+        values, positions = self._neighbors(queries, k, own)
         names = np.arange(len(queries)) if names is None else np.asarray(names)
         similarity = self.effective_metric_ == "inner_product"
         return pd.DataFrame(
@@ -448,18 +456,30 @@ class LatentIndex(StateMixin, BaseEstimator):
         return self._embed(X)
 
     def _fitted_embedder(self, X: Any, y: Any) -> Any:
+        if isinstance(self.embedder, type):
+            raise TypeError(
+                f"embedder must be an instance, got the class {self.embedder.__name__}."
+            )
         if _is_fitted(self.embedder):
             return self.embedder
+        if isinstance(self.embedder, FrozenEstimator):
+            raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
         embedder = clone(self.embedder)
         return embedder.fit(X) if y is None else embedder.fit(X, y)
 
     def _embed(self, X: Any) -> NDArray[Any]:
-        return check_array(
+        vectors = check_array(
             on_host(self.embedder_.transform(X)),
             dtype=[np.float64, np.float32],
             order="C",
             input_name="the embedder's output",
         )
+        if len(vectors) != _num_samples(X):
+            raise ValueError(
+                f"The embedder returned {len(vectors)} vectors for {_num_samples(X)} "
+                "rows of X."
+            )
+        return vectors
 
     def _queries(
         self, X: Any, method: str
@@ -468,7 +488,13 @@ class LatentIndex(StateMixin, BaseEstimator):
         if X is None:
             return self.vectors_, np.arange(self.n_samples_fit_)
         if hasattr(self, "embedder_"):
-            return self._embed(X), None
+            queries, width = self._embed(X), self.vectors_.shape[1]
+            if queries.shape[1] != width:
+                raise ValueError(
+                    f"The embedder returned {queries.shape[1]} columns for X, but the "
+                    f"index holds vectors of {width} features."
+                )
+            return queries, None
         X = validate_data(
             self, on_host(X), reset=False, dtype=[np.float64, np.float32], order="C"
         )
@@ -477,18 +503,19 @@ class LatentIndex(StateMixin, BaseEstimator):
     # Searching
 
     def _build_search(self) -> ExactSearch:
-        return ExactSearch(
-            self.vectors_,
-            self.effective_metric_,
-            certified=self.exactness == "certified",
-            backend=self.backend,
-        )
+        return ExactSearch(self.vectors_, self.effective_metric_)
 
     def _searcher(self) -> ExactSearch:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
             self._search = self._build_search()
         return self._search
+
+    def _neighbors(self, queries: Any, k: int, own: Any) -> Any:
+        certified = self.exactness == "certified"
+        return self._searcher().neighbors(
+            queries, k, own, certified=certified, backend=self.backend
+        )
 
     def _checked_neighbors(self, n_neighbors: Any, own: Any) -> int:
         k = self.n_neighbors if n_neighbors is None else n_neighbors
@@ -528,6 +555,9 @@ def _is_fitted(embedder: Any) -> bool:
     if isinstance(embedder, Pipeline):
         steps = (step for _, step in embedder.steps)
         return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
+    if not isinstance(embedder, BaseEstimator):
+        # Not of scikit-learn: by its convention, fitted attributes end with "_".
+        return any(n.endswith("_") and not n.startswith("_") for n in vars(embedder))
     try:
         check_is_fitted(embedder)
     except NotFittedError:

@@ -80,7 +80,10 @@ class RowStore:
         ValueError
             If an id is missing, occurs twice or was ever used.
         """
-        array = np.concatenate([self.ids, _as_ids(ids)])
+        added_ids = _as_ids(ids)
+        if len(added_ids) == 0:
+            return self
+        array = _joined(self.ids, added_ids)
         _refuse_duplicates(array)
         added = np.ones(len(array) - len(self.ids), dtype=bool)
         return RowStore(array, np.concatenate([self.alive, added]))
@@ -99,12 +102,18 @@ class RowStore:
 
 
 def _as_ids(ids: ArrayLike) -> NDArray[Any]:
-    index = ids if isinstance(ids, pd.Index) else pd.Index(np.asarray(ids))
-    if index.ndim != 1:
-        raise ValueError(f"ids must be one-dimensional, got shape {index.shape}.")
-    if not isinstance(index, pd.MultiIndex) and index.hasnans:
+    # Not through numpy: it would turn a list of mixed types into strings.
+    index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore[arg-type]
+    if index.to_frame().isna().to_numpy().any():
         raise ValueError("ids must not be missing (None or NaN).")
     return np.asarray(index)
+
+
+def _joined(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    """Join ids without changing any: int64 and uint64, say, would become floats."""
+    if first.dtype != second.dtype:
+        first, second = first.astype(object), second.astype(object)
+    return np.concatenate([first, second])
 
 
 def _refuse_duplicates(ids: NDArray[Any]) -> None:

@@ -1,0 +1,259 @@
+"""Edges that once went wrong: overflow, odd ids, odd embedders."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import FunctionTransformer
+
+from latentsk import LatentIndex
+from latentsk.index import _faiss
+from latentsk.index.rows import RowStore
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(params=["faiss", "torch"])
+def backend(request):
+    return request.param
+
+
+# More than 65,536 rows of fewer than 8 columns
+
+
+def test_many_narrow_rows_radius():
+    rows = rng().normal(size=(70_000, 2))
+    found = LatentIndex().fit(rows).radius_neighbors([[0.0, 0.0]], 0.05)[1][0]
+    expected = np.flatnonzero(np.sqrt(np.sum(rows**2, axis=1)) <= 0.05)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_many_narrow_rows_second_pass():
+    rows = rng().integers(0, 3, (70_000, 2)).astype(float)
+    found = LatentIndex().fit(rows).kneighbors([[0.0, 0.0]], 3)[1]
+    expected = np.flatnonzero(~rows.any(axis=1))[:3]
+    np.testing.assert_array_equal(found[0], expected)
+
+
+# Overflow in float32 is taken for certainty
+
+
+def test_inner_product_overflow_last_candidate(backend):
+    rows = rng().uniform(1, 2, (500, 1))
+    index = LatentIndex(metric="inner_product", backend=backend).fit(rows)
+    found = index.search([[-1e39]], 3)["id"]
+    expected = np.argsort(rows[:, 0], kind="stable")[:3]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_inner_product_overflow_of_one_row():
+    """inf - inf: the best row's score is no number, and is sorted last."""
+    rows = np.zeros((500, 2))
+    rows[:, 0] = 1e4 * rng().uniform(1, 2, 500)
+    rows[100] = [1e6, 5e5]
+    index = LatentIndex(metric="inner_product", backend="torch").fit(rows)
+    found = index.search([[2e33, -2e33]], 3)["id"]
+    expected = np.argsort(-(rows @ [2e33, -2e33]), kind="stable")[:3]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_euclidean_ties_far_outside(backend):
+    rows = -rng().exponential(size=(500, 1)) - 0.01
+    found = LatentIndex(backend=backend).fit(rows).kneighbors([[3e38]], 3)[1]
+    np.testing.assert_array_equal(found, [[0, 1, 2]])
+
+
+# Overflow in float32 empties radius_neighbors
+
+
+def test_radius_of_a_far_query_in_float32():
+    """From about 1.8e19 the square of the query overflows float32."""
+    rows = rng().normal(size=(50, 3))
+    found = LatentIndex().fit(rows).radius_neighbors(np.full((1, 3), 1e20), 2e20)[1]
+    np.testing.assert_array_equal(found[0], np.arange(50))
+
+
+def test_radius_of_tiny_rows():
+    """No far query needed: rows of 1e-12, scaled to one, and a query of 1e8."""
+    rows = 1e-12 * rng().normal(size=(50, 3))
+    found = LatentIndex().fit(rows).radius_neighbors(np.full((1, 3), 1e8), 2e8)[1]
+    np.testing.assert_array_equal(found[0], np.arange(50))
+
+
+# RuntimeWarnings for input that has an answer
+
+
+@pytest.mark.parametrize("radius", [1e154, 1e200])
+def test_large_radius(radius):
+    index = LatentIndex().fit(rng().normal(size=(50, 3)))
+    found = index.radius_neighbors(np.zeros((1, 3)), radius)[1]
+    np.testing.assert_array_equal(found[0], np.arange(50))
+
+
+def test_default_radius_of_tiny_rows():
+    rows = 1e-170 * rng().normal(size=(50, 3))
+    found = LatentIndex().fit(rows).radius_neighbors(rows[:1])[1]
+    np.testing.assert_array_equal(found[0], np.arange(50))
+
+
+@pytest.mark.parametrize("distance", [1e38, 1e45, 1e150])
+def test_far_queries(backend, distance):
+    rows = rng().normal(size=(600, 4))
+    queries = distance * rng().normal(size=(30, 4))
+    found = LatentIndex(backend=backend).fit(rows).kneighbors(queries, 3)[1]
+    np.testing.assert_array_equal(found, np.tile([0, 1, 2], (30, 1)))
+
+
+# Inner products of small queries crash
+
+
+@pytest.mark.parametrize("exponents", [(0, -170), (150, -30)])
+def test_inner_product_query_norm_underflows(backend, exponents):
+    rows, queries = rng().normal(size=(300, 8)), rng().normal(size=(40, 8)) + 0.5
+    rows, queries = rows * 10.0 ** exponents[0], queries * 10.0 ** exponents[1]
+    index = LatentIndex(metric="inner_product", backend=backend).fit(rows)
+    found = index.search(queries, 6)["id"].to_numpy().reshape(40, 6)
+    products = queries @ rows.T
+    np.testing.assert_array_equal(found, np.argsort(-products, axis=1)[:, :6])
+
+
+# Scaling by the largest entry loses what plain float64 keeps
+
+
+def test_one_row_of_1e170_merges_all_others():
+    rows = np.r_[1e170, np.arange(1.0, 30.0)][:, None]
+    distances, positions = LatentIndex().fit(rows).kneighbors([[5.0]], 3)
+    np.testing.assert_array_equal(positions, [[5, 4, 6]])
+    np.testing.assert_array_equal(distances, [[0, 1, 1]])
+
+
+def test_inner_product_of_huge_rows_and_tiny_queries():
+    rows = 1e200 * np.arange(1.0, 5.0)[:, None]
+    found = LatentIndex(metric="inner_product").fit(rows).search([[1e-200]], 2)
+    np.testing.assert_allclose(found["similarity"], [4.0, 3.0])
+
+
+def test_inner_product_of_tiny_rows_and_huge_queries():
+    rows = 1e-200 * np.arange(1.0, 5.0)[:, None]
+    found = LatentIndex(metric="inner_product").fit(rows).search([[1e200]], 2)
+    np.testing.assert_allclose(found["similarity"], [4.0, 3.0])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_far_query_of_tiny_rows():
+    rows = 1e-10 * np.arange(1.0, 5.0)[:, None]
+    distances, _ = LatentIndex().fit(rows).kneighbors([[1e150]], 2)
+    np.testing.assert_array_equal(distances, [[1e150, 1e150]])
+
+
+# Subnormal data
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "inner_product"])
+def test_subnormal_rows(metric):
+    rows = np.arange(3.0)[:, None] * 1e-310
+    found = LatentIndex(metric=metric).fit(rows).search(rows, 1)
+    assert len(found) == 3
+
+
+# Cosine distances above 2
+
+
+@pytest.mark.parametrize("exactness", ["certified", "float32"])
+def test_cosine_distance_is_at_most_two(exactness):
+    rows = rng().normal(size=(500, 5))
+    index = LatentIndex(metric="cosine", exactness=exactness).fit(rows)
+    assert index.kneighbors(-rows, 500)[0].max() <= 2.0
+
+
+# Ids that are changed
+
+
+def test_tuples_become_strings():
+    names = [("a", 1), ("b", 1)]
+    assert LatentIndex().fit([[1.0], [2.0]], ids=names).ids_.tolist() == names
+
+
+@pytest.mark.parametrize("names", [[1, "a"], [1, "1"], [2.5, "x"]])
+def test_mixed_lists_become_strings(names):
+    assert LatentIndex().fit([[1.0], [2.0]], ids=names).ids_.tolist() == names
+
+
+def test_missing_level_is_accepted():
+    labels = pd.MultiIndex.from_tuples([("a", None), ("b", 1)])
+    with pytest.raises(ValueError, match="missing"):
+        LatentIndex().fit(pd.DataFrame([[1.0], [2.0]], index=labels))
+
+
+def test_appending_nothing_makes_ids_floats():
+    store = RowStore.of([1, 2, 2**53 + 1]).append([])
+    assert store.ids.tolist() == [1, 2, 2**53 + 1]
+    assert store.ids.dtype.kind == "i"
+
+
+def test_appending_to_unsigned_ids_makes_floats():
+    ids = np.array([2**63 + 1], dtype=np.uint64)
+    assert RowStore.of(ids).append([5]).ids.tolist() == [2**63 + 1, 5]
+
+
+# Embedders
+
+
+def test_duck_typed_embedder():
+    class Duck:
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def transform(self, X):
+            return np.asarray(X)
+
+    index = LatentIndex(Duck().fit(None)).fit(np.eye(3))
+    np.testing.assert_array_equal(index.kneighbors(np.eye(3), 1)[1], [[0], [1], [2]])
+
+
+def test_unfitted_frozen_embedder():
+    with pytest.raises(NotFittedError):
+        LatentIndex(FrozenEstimator(PCA(1))).fit(np.eye(3))
+
+
+def test_width_that_the_embedder_does_not_check():
+    index = LatentIndex(FunctionTransformer()).fit(np.eye(3))
+    with pytest.raises(ValueError, match=r"feature|column|width"):
+        index.kneighbors(np.eye(4), 1)
+
+
+def test_embedder_that_drops_rows():
+    index = LatentIndex(FunctionTransformer(lambda X: X[::2]))
+    with pytest.raises(ValueError, match="rows"):
+        index.fit(np.eye(4))
+
+
+# Parameters
+
+
+@pytest.mark.parametrize("radius", ["1", [1.0, 2.0]])
+def test_radius_of_a_wrong_type_is_named(radius):
+    with pytest.raises((ValueError, TypeError), match="radius"):
+        LatentIndex().fit(np.eye(4)).radius_neighbors(np.eye(4), radius)
+
+
+# Detection of two FAISS packages
+
+
+def test_names_with_underscores(monkeypatch):
+    found = [SimpleNamespace(metadata={"Name": n}) for n in ("faiss_cpu", "faiss_gpu")]
+    monkeypatch.setattr(_faiss, "distributions", lambda: found)
+    _faiss.load_faiss.cache_clear()
+    try:
+        with pytest.raises(ImportError, match="both installed"):
+            _faiss.load_faiss()
+    finally:
+        _faiss.load_faiss.cache_clear()
