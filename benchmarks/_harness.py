@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 Contenders = dict[str, Callable[[], object]]
+Seconds = dict[str, list[float]]
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -49,16 +50,26 @@ def threads(number: int) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def paired_medians(contenders: Contenders, rounds: int) -> dict[str, float]:
+def paired(contenders: Contenders, rounds: int) -> Seconds:
     """Time contenders in turn, so that noise of the machine meets all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: Seconds = {name: [] for name in contenders}
     for round_number in range(rounds + 1):
         for name, run in contenders.items():
             start = time.perf_counter()
             run()
             if round_number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def medians(seconds: Seconds) -> dict[str, float]:
     return {name: median(values) for name, values in seconds.items()}
+
+
+def ratio(seconds: Seconds, peer: str, ours: str) -> float:
+    """Return how many times faster we are: the median over rounds."""
+    pairs = zip(seconds[peer], seconds[ours], strict=True)
+    return median(theirs / our for theirs, our in pairs)
 
 
 def images(folder: Path, part: str) -> tuple[np.ndarray, str]:

@@ -12,14 +12,23 @@ from __future__ import annotations
 import faiss
 import numpy as np
 import torch
-from _harness import arguments, images, paired_medians, publish, table, threads
+from _harness import (
+    arguments,
+    images,
+    medians,
+    paired,
+    publish,
+    ratio,
+    table,
+    threads,
+)
 from sklearn.neighbors import NearestNeighbors
 
 from latentsk import LatentIndex
 
 N_NEIGHBORS = 10
 # A single query takes milliseconds: more rounds.
-ROUNDS = {1: 15, 100: 5, 2_000: 1}
+ROUNDS = {1: 6, 100: 2, 2_000: 1}
 PEERS = ["scikit-learn", "faiss", "torch"]
 
 
@@ -50,18 +59,18 @@ def main() -> None:
     options = arguments(__doc__).parse_args()
     X, name = images(options.data, "train")
     queries, _ = images(options.data, "test")
-    results: dict[int, dict[str, float]] = {}
+    results: dict[int, dict[str, list[float]]] = {}
     with threads(options.threads):
         contenders = searches(X)
         for n_queries, factor in ROUNDS.items():
             Q = queries[:n_queries].copy()
             runs = {k: lambda f=f, Q=Q: f(Q) for k, f in contenders.items()}
-            results[n_queries] = paired_medians(runs, options.rounds * factor)
+            results[n_queries] = paired(runs, options.rounds * factor)
     rows = []
     for n_queries, seconds in results.items():
-        speed = {k: n_queries / s for k, s in seconds.items()}
-        best = max(speed[peer] for peer in PEERS)
-        ratios = [f"{speed[k] / best:.2f}" for k in ("float32", "certified")]
+        speed = {k: n_queries / s for k, s in medians(seconds).items()}
+        best = max(PEERS, key=speed.__getitem__)
+        ratios = [f"{ratio(seconds, best, k):.2f}" for k in ("float32", "certified")]
         rows.append([n_queries, *[f"{speed[k]:,.0f}" for k in contenders], *ratios])
     header = ["queries", *[f"{k} (queries/s)" for k in contenders]]
     title = f"{name}, {len(X):,} x {X.shape[1]}, {options.threads} threads"

@@ -10,7 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from _harness import arguments, images, paired_medians, publish, table, threads
+from _harness import (
+    arguments,
+    images,
+    medians,
+    paired,
+    publish,
+    ratio,
+    table,
+    threads,
+)
 from sklearn.decomposition import PCA
 
 from latentsk import PCAEmbedder
@@ -23,8 +32,8 @@ SOLVERS = {
     "square": ["auto", "randomized", "arpack", "covariance_eigh"],
     "images": ["auto", "covariance_eigh", "randomized"],
 }
-# The sizes take from 20 ms to 1 s: short ones need more rounds to tell 5 %.
-ROUNDS = {"tall": 8, "wide": 1, "square": 1, "images": 1}
+# Short ones can afford more rounds.
+ROUNDS = {"tall": 4, "wide": 2, "square": 3, "images": 2}
 
 
 def data(folder: Path) -> dict[str, np.ndarray]:
@@ -35,7 +44,7 @@ def data(folder: Path) -> dict[str, np.ndarray]:
         return codes + rng.normal(size=(n_rows, n_columns))
 
     return {
-        "tall": low_rank(200_000, 50),
+        "tall": low_rank(500_000, 50),
         "wide": low_rank(1_000, 20_000),
         "square": low_rank(3_000, 3_000),
         "images": images(folder, "train")[0].astype(np.float64),
@@ -49,12 +58,12 @@ def compare(X: np.ndarray, solvers: list[str], rounds: int) -> dict[str, object]
     ours = PCAEmbedder(N_COMPONENTS, random_state=0)
     fits = {s: lambda s=s: scikit_learn(s).fit(X) for s in solvers}
     # Slow solvers are timed less often: they cannot be the best by a narrow margin.
-    scouts = paired_medians(fits, 1)
+    scouts = medians(paired(fits, 1))
     best = min(scouts.values())
     close = {s: fits[s] for s in solvers if scouts[s] < 1.5 * best}
-    fit = paired_medians({**close, "latentsk": lambda: ours.fit(X)}, rounds)
+    fit = paired({**close, "latentsk": lambda: ours.fit(X)}, rounds)
     theirs = scikit_learn("auto").fit(X)
-    transform = paired_medians(
+    transform = paired(
         {"auto": lambda: theirs.transform(X), "latentsk": lambda: ours.transform(X)},
         rounds,
     )
@@ -62,17 +71,17 @@ def compare(X: np.ndarray, solvers: list[str], rounds: int) -> dict[str, object]
 
 
 def row(name: str, result: dict) -> list[object]:
-    peers = {k: v for k, v in result["fit"].items() if k != "latentsk"}
-    best = min(peers, key=peers.get)
-    ours, transform = result["fit"]["latentsk"], result["transform"]
+    typical = medians(result["fit"])
+    ours = typical.pop("latentsk")
+    best = min(typical, key=typical.__getitem__)
     return [
         name,
-        "{} x {}".format(*result["shape"]),
+        "{:,} x {:,}".format(*result["shape"]),
         best,
-        f"{1e3 * peers[best]:.0f}",
+        f"{1e3 * typical[best]:.0f}",
         f"{1e3 * ours:.0f}",
-        f"{peers[best] / ours:.2f}",
-        f"{transform['auto'] / transform['latentsk']:.2f}",
+        f"{ratio(result['fit'], best, 'latentsk'):.2f}",
+        f"{ratio(result['transform'], 'auto', 'latentsk'):.2f}",
     ]
 
 

@@ -217,10 +217,12 @@ class ExactSearch:
             part = slice(start, start + step)
             rows = self.space.rows(candidates[part])
             values[part] = self.space.measured(queries.rows[part, None, :], rows)
-        if queries.own is not None:
-            # Sorted behind everything, an overflow to infinity included.
-            values[candidates == queries.own[:, None]] = np.nan
-        order = np.argsort(values, axis=1, kind="stable")[:, :k]
+        if queries.own is None:
+            order = np.argsort(values, axis=1, kind="stable")[:, :k]
+        else:
+            # The row itself behind everything, even behind what is not a number.
+            is_own = candidates == queries.own[:, None]
+            order = np.lexsort((values, is_own), axis=1)[:, :k]
         return (
             np.take_along_axis(values, order, axis=1),
             np.take_along_axis(candidates, order, axis=1),

@@ -101,6 +101,8 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     Besides the vectors, the index keeps a float32 copy of them, unless they are float32
     and not far from the origin. A search needs some 100 MB more, whatever the sizes.
+    Without an embedder, `vectors_` is the array that was given where its dtype and
+    layout allow: leave it unchanged, or hand in a copy.
 
     Examples
     --------

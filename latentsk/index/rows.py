@@ -103,7 +103,12 @@ class RowStore:
 
 def _as_ids(ids: ArrayLike) -> NDArray[Any]:
     # Not through numpy: it would turn a list of mixed types into strings.
-    index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore[arg-type]
+    try:
+        index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"ids must be a list or array with one id a row, got {ids!r}."
+        ) from error
     if index.to_frame().isna().to_numpy().any():
         raise ValueError("ids must not be missing (None or NaN).")
     return np.asarray(index)

@@ -257,3 +257,16 @@ def test_names_with_underscores(monkeypatch):
             _faiss.load_faiss()
     finally:
         _faiss.load_faiss.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_products_that_are_no_numbers_leave_the_row_itself_out():
+    rows = 1e200 * rng().normal(size=(6, 2))
+    found = LatentIndex(metric="inner_product").fit(rows).search(n_neighbors=5)
+    assert (found["query"] != found["id"]).all()
+
+
+@pytest.mark.parametrize("ids", [5, "ab"])
+def test_ids_that_are_no_list_are_named(ids):
+    with pytest.raises(ValueError, match="ids must be a list or array"):
+        LatentIndex().fit([[1.0], [2.0]], ids=ids)
