@@ -1,0 +1,149 @@
+"""Multilayer perceptrons whose randomness comes from outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+class Dropout(nn.Module):
+    """Multiply by a mask that the caller draws; do nothing in eval mode.
+
+    torch's own dropout draws from the global generator, inside the graph. Here the mask
+    is a buffer, replaced for each batch through :func:`torch.func.functional_call`.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Share of the units that are dropped.
+
+    width : int
+        Number of units.
+
+    Examples
+    --------
+    >>> dropout = Dropout(0.5, 3)
+    >>> mask = torch.tensor([[2.0, 0.0, 2.0]])
+    >>> torch.func.functional_call(dropout, {"mask": mask}, (torch.ones(1, 3),))
+    tensor([[2., 0., 2.]])
+    >>> dropout.eval()(torch.ones(1, 3))
+    tensor([[1., 1., 1.]])
+    """
+
+    mask: torch.Tensor
+
+    def __init__(self, rate: float, width: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("mask", torch.ones(width), persistent=False)
+
+    def draw(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
+        """Return masks for rows, of shape (n_rows, width) and mean one."""
+        shape = (n_rows, self.mask.shape[0])
+        uniform = torch.rand(shape, generator=generator, device=generator.device)
+        return (uniform >= self.rate).to(self.mask.dtype) / (1.0 - self.rate)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Apply the mask in training mode."""
+        return values * self.mask if self.training else values
+
+
+def mlp(
+    sizes: Sequence[int],
+    *,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    layer_norm: bool = False,
+) -> nn.Sequential:
+    """Return a perceptron with a linear output and uninitialized weights.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Width of the input, of each hidden layer, of the output.
+
+    activation : str, default="relu"
+        One of `ACTIVATIONS`, after each hidden layer.
+
+    dropout : float in [0, 1), default=0.0
+        Rate after each hidden layer.
+
+    layer_norm : bool, default=False
+        Whether to normalize each row before each activation. (Batch normalization is
+        not offered: there, the result for a row depends on the other rows.)
+
+    Returns
+    -------
+    network : nn.Sequential
+        Call :func:`initialize` next.
+
+    Examples
+    --------
+    >>> mlp([3, 2, 1])
+    Sequential(
+      (0): Linear(in_features=3, out_features=2, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=2, out_features=1, bias=True)
+    )
+    """
+    layers: list[nn.Module] = []
+    for width_in, width_out in pairwise(sizes[:-1]):
+        layers.append(_linear(width_in, width_out))
+        if layer_norm:
+            layers.append(nn.LayerNorm(width_out))
+        layers.append(ACTIVATIONS[activation]())
+        if dropout:
+            layers.append(Dropout(dropout, width_out))
+    return nn.Sequential(*layers, _linear(sizes[-2], sizes[-1]))
+
+
+def _linear(width_in: int, width_out: int) -> nn.Module:
+    # nn.Linear's constructor would draw from the global generator.
+    return torch.nn.utils.skip_init(nn.Linear, width_in, width_out)
+
+
+def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Draw the weights of all linear and convolution layers, as torch does by default.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+
+    generator : torch.Generator
+        On the CPU: the same seed gives the same weights for every device.
+
+    Returns
+    -------
+    module : nn.Module
+        The module itself.
+
+    Examples
+    --------
+    >>> first, second = (
+    ...     initialize(mlp([2, 2]), torch.Generator().manual_seed(0)) for _ in range(2)
+    ... )
+    >>> torch.equal(first[0].weight, second[0].weight)
+    True
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if layer.bias is not None:
+                fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+                bound = 1.0 / math.sqrt(fan_in)
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return module

@@ -1,0 +1,1 @@
+"""Training of torch modules: knows tensors and modules, not estimators."""
