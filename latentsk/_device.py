@@ -10,46 +10,6 @@ from numpy.typing import NDArray
 from sklearn.utils._array_api import move_to
 
 
-def best_device() -> torch.device:
-    """Return the CUDA device where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` or a device's name into a device that exists here.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        "auto" (CUDA where there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
-
-    Returns
-    -------
-    device : torch.device
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the name, or has no such device on this machine.
-
-    Examples
-    --------
-    >>> resolve_device("cpu")
-    device(type='cpu')
-    """
-    if device == "auto":
-        return best_device()
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device must be 'auto' or a torch device such as 'cpu', got {device!r}."
-        ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}, but torch finds no CUDA device here.")
-    return resolved
-
-
 def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Hand an array to torch; on the CPU without a copy, unless it is read-only."""
     if not array.flags.writeable:

@@ -22,7 +22,6 @@ class StateMixin:
     estimators; the last are *parts* with a state of their own.
     """
 
-    _private_state: tuple[str, ...] = ()
     # Attributes that are rebuilt from the state when they are needed.
     _derived_state: tuple[str, ...] = ()
 
@@ -30,7 +29,7 @@ class StateMixin:
         return {
             name: value
             for name, value in vars(self).items()
-            if name.endswith("_") or name in self._private_state
+            if name.endswith("_") or name in self._private_state  # type: ignore
         }
 
     def _parts(self) -> dict[str, Any]:

@@ -83,12 +83,16 @@ def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
 class ThresholdMixin(OutlierMixin):
     """Decisions for estimators with `_validated_scores(X, method)`."""
 
-    def _offset_from(self, scores: Any) -> float:
+    _private_state: tuple[str, ...] = ("_offset_score_method",)
+
+    def _set_offset(self, scores: Any) -> None:
         """Place the offset on the scores of some rows, as `contamination` says."""
         scores = array_to_numpy(scores)
         if self.contamination == "auto":
-            return lower_fence(scores)
-        return contamination_quantile(scores, self.contamination)
+            self.offset_ = lower_fence(scores)
+        else:
+            self.offset_ = contamination_quantile(scores, self.contamination)
+        self._offset_score_method = getattr(self, "score_method", None)
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Set `offset_` from the scores of `X`, leaving the model as it is.
@@ -116,7 +120,7 @@ class ThresholdMixin(OutlierMixin):
         ValueError
             If `X` is not valid, or the score has no meaning for this model.
         """
-        self.offset_ = self._offset_from(self._validated_scores(X, "calibrate"))
+        self._set_offset(self._validated_scores(X, "calibrate"))
         return self
 
     def decision_function(self, X: ArrayLike) -> Any:
@@ -136,6 +140,10 @@ class ThresholdMixin(OutlierMixin):
         ------
         NotFittedError
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
+
+        ValueError
+            If `X` is not valid, the score has no meaning for this model, or
+            `score_method` was changed after the threshold was placed.
         """
         return self._decide(X, "decision_function")
 
@@ -145,6 +153,11 @@ class ThresholdMixin(OutlierMixin):
             raise NotFittedError(
                 f"This {type(self).__name__} has no threshold: partial_fit does not "
                 "set one. Call calibrate(X) with rows to place it on."
+            )
+        if self._offset_score_method != getattr(self, "score_method", None):
+            raise ValueError(
+                f"The threshold lies on {self._offset_score_method!r} scores, but "
+                f"score_method is now {self.score_method!r}. Call calibrate(X)."
             )
         return scores - self.offset_
 
@@ -165,6 +178,10 @@ class ThresholdMixin(OutlierMixin):
         ------
         NotFittedError
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
+
+        ValueError
+            If `X` is not valid, the score has no meaning for this model, or
+            `score_method` was changed after the threshold was placed.
         """
         decision = self._decide(X, "predict")
         xp, _ = get_namespace(decision)

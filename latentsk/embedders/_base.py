@@ -261,6 +261,7 @@ class BaseEmbedder(
 
     def _validated_scores(self, X: ArrayLike, method: str) -> Any:
         check_is_fitted(self)
+        self._validate_params()  # score_method may have been set since the fit
         return self._score_samples(self._validate(X, reset=False, method=method))
 
     def score(self, X: ArrayLike, y: None = None) -> float:

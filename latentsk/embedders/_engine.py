@@ -11,7 +11,12 @@ from sklearn.decomposition import PCA
 from sklearn.utils._array_api import get_namespace
 
 from latentsk.embedders._moments import off_centre_shift
-from latentsk.embedders._spectrum import Spectrum, automatic_dimension, truncated
+from latentsk.embedders._spectrum import (
+    Spectrum,
+    automatic_dimension,
+    n_directions,
+    truncated,
+)
 
 
 class EngineFit(NamedTuple):
@@ -82,7 +87,7 @@ def fit_engine(
         engine.components_,
         engine.explained_variance_,
         float(engine.noise_variance_),
-        min(X.shape),
+        n_directions(X.shape, engine._fit_svd_solver),
     )
     if automatic:
         spectrum = truncated(spectrum, automatic_dimension(spectrum))

@@ -30,6 +30,11 @@ class Moments(NamedTuple):
 def merge(first: Moments, second: Moments) -> Moments:
     """Return the moments of two sets of rows together; nothing large cancels.
 
+    Parameters
+    ----------
+    first, second : Moments
+        Left as they are.
+
     Examples
     --------
     >>> one = Moments(1, np.array([0.0]), np.array([[0.0]]))
@@ -38,13 +43,13 @@ def merge(first: Moments, second: Moments) -> Moments:
     """
     n_rows = first.n_rows + second.n_rows
     step = second.mean - first.mean
-    weight = first.n_rows * second.n_rows / n_rows
-    between = weight * step[:, None] * step[None, :]
-    return Moments(
-        n_rows,
-        first.mean + step * (second.n_rows / n_rows),
-        first.scatter + second.scatter + between,
-    )
+    # One new matrix, and sums in place: the scatter may be a large part of the memory.
+    scatter = step[:, None] * step[None, :]
+    scatter *= first.n_rows * second.n_rows / n_rows
+    scatter += first.scatter
+    scatter += second.scatter
+    mean = first.mean + step * (second.n_rows / n_rows)
+    return Moments(n_rows, mean, scatter)
 
 
 def moments_of(X: Any, xp: Any = np) -> Moments:

@@ -30,6 +30,7 @@ from latentsk.embedders._moments import (
 from latentsk.embedders._spectrum import (
     Spectrum,
     chosen_dimension,
+    n_directions,
     rounding_floor,
     spectrum_of,
     truncated,
@@ -173,16 +174,17 @@ default="likelihood"
     rounding noise; `transform` and the rest still work.
 
     **Whitening** changes the latent coordinates, not the density of the data: the
-    likelihood with ``whiten=True`` is that with ``whiten=False``. (scikit-learn's
-    ``PCA(whiten=True).score_samples`` scales the components twice, issue 13898.)
+    likelihood and the covariance with ``whiten=True`` are those with ``whiten=False``.
+    (scikit-learn's PCA scales the components twice there, issue 13898.)
 
     **Streaming.** `partial_fit` is exact: any chunking gives the components of one
-    `fit`, to rounding. It holds the d x d scatter matrix of the d features in float64
-    (0.8 GB at 10,000 features, three such matrices while it works) and solves its
-    eigenproblem at every call, so chunks of at least d rows are advisable. Until enough
-    rows for `n_components` are in, the embedder is not fitted. Called after `fit`,
-    which keeps no scatter, it goes on from the covariance of the model: exact along the
-    components, with the rest of the variance spread evenly.
+    `fit` with ``svd_solver="covariance_eigh"``, to rounding. It holds the d x d scatter
+    matrix of the d features in float64 (0.8 GB at 10,000 features, and some five times
+    that while it works) and solves its eigenproblem at every call, so chunks of at
+    least d rows are advisable. What it learns is float64, also from float32 rows. Until
+    enough rows for `n_components` are in, the embedder is not fitted. Called after
+    `fit`, which keeps no scatter, it goes on from the covariance of the model: exact
+    along the components, with the rest of the variance spread evenly.
 
     References
     ----------
@@ -231,7 +233,7 @@ default="likelihood"
         "random_state": ["random_state", np.random.Generator],
     }
 
-    _private_state = ("_mean_seen", "_scatter")
+    _private_state = (*BaseEmbedder._private_state, "_mean_seen", "_scatter")
 
     def __init__(
         self,
@@ -348,8 +350,9 @@ default="likelihood"
             return Moments(self.n_samples_seen_, self._mean_seen, self._scatter)
         # fit keeps no scatter: its rows count with the covariance of the model, the
         # variance outside of the components spread over all directions there.
+        shape = (self.n_samples_, self.n_features_in_)
+        n_left_out = n_directions(shape, self.svd_solver_) - self.n_components_
         n_outside = self.n_features_in_ - self.n_components_
-        n_left_out = min(self.n_samples_, self.n_features_in_) - self.n_components_
         noise = self.noise_variance_ * n_left_out / max(1, n_outside)
         model = LinearGaussian(
             xp.astype(self.mean_, xp.float64),
@@ -446,8 +449,9 @@ default="likelihood"
     def _place_offset(self, X: Any) -> None:
         if self.contamination == "auto" and self._why_meaningless() is not None:
             self.offset_ = float("nan")
+            self._offset_score_method = self.score_method
         else:
-            self.offset_ = self._offset_from(self._score_samples(X))
+            self._set_offset(self._score_samples(X))
 
     def _require_meaning(self) -> None:
         reason = self._why_meaningless()

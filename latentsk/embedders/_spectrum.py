@@ -26,7 +26,7 @@ class Spectrum(NamedTuple):
     noise : float
         Mean variance of the ``n_directions - n_axes`` directions not listed.
     n_directions : int
-        ``min(n_samples, n_features)``.
+        Directions that the variance is spread over (:func:`n_directions`).
     """
 
     axes: Any
@@ -44,6 +44,20 @@ class Spectrum(NamedTuple):
         """Variance of the data, summed over features."""
         unlisted = self.n_directions - self.n_axes
         return float(array_to_numpy(self.variances).sum()) + self.noise * unlisted
+
+
+def n_directions(shape: tuple[int, int], solver: str) -> int:
+    """Return over how many directions scikit-learn spreads the noise.
+
+    The covariance has as many eigenvalues as there are features; the data themselves
+    have no more singular values than rows.
+
+    Examples
+    --------
+    >>> n_directions((5, 20), "covariance_eigh"), n_directions((5, 20), "full")
+    (20, 5)
+    """
+    return shape[1] if solver == "covariance_eigh" else min(shape)
 
 
 def truncated(spectrum: Spectrum, n_axes: int) -> Spectrum:
@@ -78,11 +92,12 @@ def spectrum_of(moments: Moments, xp: Any = np) -> Spectrum:
     array([2. , 0.5])
     """
     n_features = moments.mean.shape[0]
-    n_directions = min(moments.n_rows, n_features)
+    # Of fewer rows than features, the other eigenvalues are zero.
+    n_axes = min(moments.n_rows, n_features)
     variances, axes = xp.linalg.eigh(moments.scatter / (moments.n_rows - 1))
     variances = xp.flip(xp.clip(variances, 0.0, None), axis=0)
     _, axes = svd_flip(None, xp.flip(axes, axis=1).T, u_based_decision=False)
-    return Spectrum(axes[:n_directions, :], variances[:n_directions], 0.0, n_directions)
+    return Spectrum(axes[:n_axes, :], variances[:n_axes], 0.0, n_features)
 
 
 def rounding_floor(largest: float, n_features: int, dtype: Any) -> float:
@@ -161,7 +176,8 @@ def chosen_dimension(
     if n_components == "mle":
         return int(_infer_dimension(variances, n_samples))
     if 0 < n_components < 1:  # type: ignore[operator]
-        explained = np.cumsum(variances / variances.sum())
+        with np.errstate(invalid="ignore"):
+            explained = np.cumsum(variances / variances.sum())
         return int(np.searchsorted(explained, n_components, side="right") + 1)
     if n_components > spectrum.n_axes:  # type: ignore[operator]
         raise ValueError(

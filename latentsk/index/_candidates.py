@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from latentsk.index._faiss import faiss_available, load_faiss
 
-# Scores held at a time: 16 million, 64 MB in float32.
-SCORE_ELEMENTS = 2**24
+# Scores held at a time.
+SCORE_BYTES = 2**26
 # Rows scored at a time, so that many queries can share them.
 BLOCK_ROWS = 2**16
 # Queries from which FAISS's fused product and selection is the faster one.
@@ -102,7 +102,8 @@ def _with_torch(
 ) -> Candidates:
     scores = np.empty((len(queries), n_candidates), dtype=np.float64)
     positions = np.empty((len(queries), n_candidates), dtype=np.intp)
-    for chunk in query_chunks(len(queries), min(len(rows), BLOCK_ROWS)):
+    n_scores = min(len(rows), BLOCK_ROWS)
+    for chunk in query_chunks(len(queries), n_scores, queries.dtype):
         best: tuple[torch.Tensor, torch.Tensor] | None = None
         for start, block in score_blocks(queries[chunk], rows, squared_norms):
             values, indices = _smallest(torch.from_numpy(block), n_candidates)
@@ -133,15 +134,15 @@ def _merge(
     return values, torch.gather(positions, 1, order)
 
 
-def query_chunks(n_queries: int, n_scores: int) -> Iterator[slice]:
-    """Cut queries so that `n_scores` for each of them stay within bounds.
+def query_chunks(n_queries: int, n_scores: int, dtype: Any) -> Iterator[slice]:
+    """Cut queries so that `n_scores` for each of them stay within 64 MB.
 
     Examples
     --------
-    >>> [chunk.stop for chunk in query_chunks(600, 2**16)]
+    >>> [chunk.stop for chunk in query_chunks(600, 2**16, np.float32)]
     [256, 512, 600]
     """
-    step = max(1, SCORE_ELEMENTS // max(1, n_scores))
+    step = max(1, SCORE_BYTES // (np.dtype(dtype).itemsize * max(1, n_scores)))
     for start in range(0, n_queries, step):
         yield slice(start, min(start + step, n_queries))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
@@ -145,7 +146,7 @@ class ExactSearch:
         """
         distances: list[Float64] = []
         positions: list[NDArray[np.intp]] = []
-        for chunk in query_chunks(len(queries), self.n_rows):
+        for chunk in query_chunks(len(queries), self.n_rows, np.float64):
             with _quiet():
                 for values, near in self._reached(
                     self._queries(queries, own, chunk), radius
@@ -232,12 +233,12 @@ class ExactSearch:
         """Answer queries by measuring every row within the error bound of float64."""
         values = np.empty((len(queries.rows), k), dtype=np.float64)
         positions = np.empty((len(queries.rows), k), dtype=np.intp)
-        for chunk in query_chunks(len(queries.rows), self.n_rows):
+        for chunk in query_chunks(len(queries.rows), self.n_rows, np.float64):
             part = queries.some(chunk)
             scores = self._scores(part.rows, np.float64)
             wanted = min(self.n_rows, k + (part.own is not None))
-            first = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
-            reached, _ = self._nearest_of(part, first, k)
+            first = torch.topk(torch.from_numpy(scores), wanted, largest=False)
+            reached, _ = self._nearest_of(part, first.indices.numpy(), k)
             limits = self._highest_score(part.rows, reached[:, -1], np.float64)
             for query, near in enumerate(_rows_up_to(scores, limits)):
                 found, near = self._measured(part.one(query), near)

@@ -59,7 +59,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         the number of queries, with equal distances in the order of the positions.
         Candidates are found in float32 and measured in float64; queries for which the
         error bound of float32 does not rule out every other row are answered in
-        float64. "float32": what float32 arithmetic says, faster by up to a third.
+        float64. "float32": what float32 arithmetic says, which is a little faster.
         Distances are then wrong by about ``1e-3`` of the vectors' lengths at most.
 
     backend : {"auto", "faiss", "torch"}, default="auto"
@@ -100,9 +100,9 @@ class LatentIndex(StateMixin, BaseEstimator):
     :class:`sklearn.frozen.FrozenEstimator` to have it survive that.
 
     Besides the vectors, the index keeps a float32 copy of them, unless they are float32
-    and not far from the origin. A search needs some 100 MB more, whatever the sizes.
-    Without an embedder, `vectors_` is the array that was given where its dtype and
-    layout allow: leave it unchanged, or hand in a copy.
+    and not far from the origin. A search needs up to some 200 MB more, whatever the
+    sizes. Without an embedder, `vectors_` is the array that was given where its dtype
+    and layout allow: leave it unchanged, or hand in a copy.
 
     Examples
     --------
@@ -514,6 +514,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         return self._search
 
     def _neighbors(self, queries: Any, k: int, own: Any) -> Any:
+        self._validate_params()  # they may have been set since the fit
         certified = self.exactness == "certified"
         return self._searcher().neighbors(
             queries, k, own, certified=certified, backend=self.backend
@@ -559,7 +560,8 @@ def _is_fitted(embedder: Any) -> bool:
         return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
     if not isinstance(embedder, BaseEstimator):
         # Not of scikit-learn: by its convention, fitted attributes end with "_".
-        return any(n.endswith("_") and not n.startswith("_") for n in vars(embedder))
+        names = getattr(embedder, "__dict__", {})
+        return any(n.endswith("_") and not n.startswith("_") for n in names)
     try:
         check_is_fitted(embedder)
     except NotFittedError:

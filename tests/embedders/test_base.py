@@ -48,7 +48,7 @@ class _TorchEmbedder(BaseEmbedder):
             optimizer.zero_grad()
             self._losses(rows, generator).mean().backward()
             optimizer.step()
-        self.offset_ = self._offset_from(self._score_samples(X))
+        self._set_offset(self._score_samples(X))
 
     def _fit_transform(self, X):
         self._fit(X)

@@ -92,6 +92,46 @@ def test_mahalanobis_of_all_components_is_that_of_the_covariance(X):
     np.testing.assert_allclose(embedder.score_samples(X), expected)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("shape", [(200, 12), (30, 50)])
+@pytest.mark.parametrize("n_components", [1, 5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_fitted_attributes_are_those_of_scikit_learn(
+    solver, shape, n_components, dtype
+):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1]))
+    data = data.astype(dtype)
+    settings = {"svd_solver": solver, "random_state": 0}
+    ours = PCAEmbedder(n_components, **settings).fit(data)
+    theirs = PCA(n_components, **settings).fit(data)
+    for name in (
+        "components_",
+        "explained_variance_",
+        "explained_variance_ratio_",
+        "singular_values_",
+        "mean_",
+    ):
+        mine, expected = getattr(ours, name), getattr(theirs, name)
+        assert mine.dtype == expected.dtype == dtype
+        np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-6)
+    assert ours.noise_variance_ == pytest.approx(theirs.noise_variance_, rel=1e-6)
+
+
+def test_components_below_the_noise_count_as_noise(X):
+    # A randomized solver can leave a component with less than the mean noise.
+    ours, theirs = PCAEmbedder(2).fit(X), PCA(2).fit(X)
+    for model in (ours, theirs):
+        model.explained_variance_ = np.array([5.0, 0.5])
+        model.noise_variance_ = 1.0
+    covariance = np.array([[5.0], [1.0]]).T * ours.components_.T @ ours.components_
+    covariance += np.eye(6) - ours.components_.T @ ours.components_
+    np.testing.assert_allclose(ours.get_covariance(), covariance)
+    np.testing.assert_allclose(ours.get_covariance(), theirs.get_covariance())
+    density = multivariate_normal(ours.mean_, covariance)
+    np.testing.assert_allclose(ours.score_samples(X), density.logpdf(X))
+
+
 @pytest.mark.parametrize("score_method", SCORES)
 def test_a_score_depends_on_its_row_alone(digits, score_method):
     X = digits[0]
@@ -193,6 +233,17 @@ def test_auto_finds_planted_outliers(X):
     assert (labels[:300] == -1).mean() < 0.05
 
 
+def test_a_threshold_belongs_to_its_score(X):
+    embedder = PCAEmbedder(3).fit(X).set_params(score_method="reconstruction")
+    assert np.isfinite(embedder.score_samples(X)).all()
+    with pytest.raises(ValueError, match=r"'likelihood' scores.*Call calibrate"):
+        embedder.predict(X)
+    expected = PCAEmbedder(3, score_method="reconstruction").fit(X).predict(X)
+    np.testing.assert_array_equal(embedder.calibrate(X).predict(X), expected)
+    with pytest.raises(ValueError, match="'score_method' parameter"):
+        embedder.set_params(score_method="elbo").score_samples(X)
+
+
 def test_copy_false_leaves_training_scores_right(X):
     expected = PCAEmbedder(3, contamination=0.1, svd_solver="full").fit(X).offset_
     embedder = PCAEmbedder(3, contamination=0.1, svd_solver="full", copy=False)
@@ -269,8 +320,13 @@ def test_streaming_goes_on_from_a_fit(X):
     whole = PCAEmbedder(None).fit(X)
     np.testing.assert_allclose(embedder.explained_variance_, whole.explained_variance_)
     np.testing.assert_allclose(embedder.mean_, whole.mean_)
-    # With components left out, the total variance is still kept.
-    part = PCAEmbedder(2).fit(X[:200]).partial_fit(X[200:])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("n_rows", [4, 200])
+def test_streaming_from_a_fit_keeps_the_total_variance(X, solver, n_rows):
+    part = PCAEmbedder(2, svd_solver=solver, random_state=0).fit(X[:n_rows])
+    part.partial_fit(X[n_rows:])
     assert np.trace(part.get_covariance()) == pytest.approx(np.cov(X.T).trace())
 
 
@@ -290,6 +346,11 @@ def test_a_read_only_memory_map_is_fitted_without_a_copy(tmp_path, digits):
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     ours, theirs = PCAEmbedder(10).fit(mapped), PCAEmbedder(10).fit(X)
+    wide = mapped[:30]
+    settings = {"svd_solver": "covariance_eigh", "n_components": 5}
+    assert PCAEmbedder(**settings).fit(wide).noise_variance_ == pytest.approx(
+        PCA(**settings).fit(wide.copy()).noise_variance_, rel=1e-4
+    )
     assert ours.components_.dtype == np.float32
     np.testing.assert_allclose(ours.components_, theirs.components_, atol=1e-3)
     np.testing.assert_allclose(
@@ -298,9 +359,6 @@ def test_a_read_only_memory_map_is_fitted_without_a_copy(tmp_path, digits):
     np.testing.assert_allclose(
         PCAEmbedder(10).fit_transform(mapped), ours.transform(X), atol=1e-3
     )
-
-
-# Generation
 
 
 def test_streaming_memory_is_bounded(tmp_path):
@@ -314,6 +372,9 @@ def test_streaming_memory_is_bounded(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40e6 < X.nbytes
+
+
+# Generation
 
 
 def test_samples_have_the_models_moments(X):

@@ -47,7 +47,7 @@ def test_blocks_of_rows_are_merged(
     inner_product, block_rows, n_candidates, monkeypatch
 ):
     monkeypatch.setattr(_candidates, "BLOCK_ROWS", block_rows)
-    monkeypatch.setattr(_candidates, "SCORE_ELEMENTS", 3 * block_rows)
+    monkeypatch.setattr(_candidates, "SCORE_BYTES", 12 * block_rows)
     queries, rows = _integers()
     norms = None if inner_product else _squared_norms(rows)
     scores, positions = smallest_scores(queries, rows, norms, n_candidates, "torch")
@@ -120,8 +120,8 @@ def test_score_blocks_leave_out_what_a_query_s_rows_share(
 @pytest.mark.parametrize("n_queries", [0, 1, 5, 100])
 @pytest.mark.parametrize("n_scores", [1, 10, 1000])
 def test_query_chunks_cover_every_query_once(n_queries, n_scores, monkeypatch):
-    monkeypatch.setattr(_candidates, "SCORE_ELEMENTS", 100)
-    chunks = list(query_chunks(n_queries, n_scores))
+    monkeypatch.setattr(_candidates, "SCORE_BYTES", 400)
+    chunks = list(query_chunks(n_queries, n_scores, np.float32))
     covered = [i for chunk in chunks for i in range(chunk.start, chunk.stop)]
     assert covered == list(range(n_queries))
     for chunk in chunks:

@@ -93,7 +93,7 @@ def test_certified_in_many_small_blocks(
     # The sizes at which work is cut in pieces are too large to meet in a test.
     monkeypatch.setattr(exact, "QUERY_ELEMENTS", 40)
     monkeypatch.setattr(exact, "PAIR_ELEMENTS", 100)
-    monkeypatch.setattr(_candidates, "SCORE_ELEMENTS", 600)
+    monkeypatch.setattr(_candidates, "SCORE_BYTES", 4_800)
     monkeypatch.setattr(_candidates, "BLOCK_ROWS", 60)
     monkeypatch.setattr(_space, "BLOCK_ELEMENTS", 50)
     rows, queries = hard_case
