@@ -51,12 +51,23 @@ class PeakMemory:
         return self.peak - self.start
 
 
-def exact_search(dtype: str, exactness: str, backend: str) -> float:
+def search_data(kind: str, n_rows: int) -> np.ndarray:
+    rng = np.random.default_rng(n_rows)
+    if kind == "ordinary":
+        return rng.normal(size=(n_rows, 128))
+    if kind == "ties":
+        return rng.integers(0, 2, size=(n_rows, 128)).astype(np.float64)
+    centres = 1e3 * (np.arange(n_rows) % 2)[:, None]
+    return centres + 1e-3 * rng.normal(size=(n_rows, 128))
+
+
+def exact_search(
+    kind: str, n_queries: int, dtype: str, exactness: str, backend: str
+) -> float:
     from latentsk import LatentIndex
 
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(100_000, 128)).astype(dtype)
-    Q = rng.normal(size=(10_000, 128)).astype(dtype)
+    X = search_data(kind, 100_000).astype(dtype)
+    Q = search_data(kind, n_queries).astype(dtype)
     LatentIndex(backend=backend).fit(X[:2_000]).kneighbors(Q[:1_000])
     with PeakMemory() as peak:
         index = LatentIndex(exactness=exactness, backend=backend).fit(X)
@@ -81,14 +92,25 @@ def streaming(n_rows: int) -> float:
     return peak.megabytes
 
 
-CASES = {
-    f"search, 100,000 x 128, 10,000 queries, {dtype}, {exactness}, {backend}": (
-        exact_search,
-        (dtype, exactness, backend),
-    )
+# (kind, queries, dtype, exactness, backend)
+SEARCHES = [
+    ("ordinary", 10_000, dtype, exactness, backend)
     for dtype in ("float32", "float64")
     for exactness in ("certified", "float32")
     for backend in ("faiss", "torch")
+]
+# Where float32 certifies little, and float64 has to answer.
+SEARCHES += [
+    (kind, 1_000, dtype, "certified", "torch")
+    for kind in ("two tight clusters", "ties")
+    for dtype in ("float32", "float64")
+]
+CASES: dict = {
+    f"search, 100,000 x 128, {kind}, {n:,} queries, " + ", ".join(rest): (
+        exact_search,
+        (kind, n, *rest),
+    )
+    for kind, n, *rest in SEARCHES
 } | {
     "PCA partial_fit, memory map of 2,000,000 x 256 float32 (2 GB)": (
         streaming,

@@ -119,6 +119,14 @@ class ThresholdMixin(OutlierMixin):
         ------
         ValueError
             If `X` is not valid, or the score has no meaning for this model.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> embedder = PCAEmbedder(1).partial_fit(X).calibrate(X)
+        >>> round(embedder.offset_, 1)
+        -4.8
         """
         self._set_offset(self._validated_scores(X, "calibrate"))
         return self
@@ -144,6 +152,13 @@ class ThresholdMixin(OutlierMixin):
         ValueError
             If `X` is not valid, the score has no meaning for this model, or
             `score_method` was changed after the threshold was placed.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).decision_function([[3, 3], [30, -90]]).round(0)
+        array([   1., -613.])
         """
         return self._decide(X, "decision_function")
 
@@ -182,6 +197,13 @@ class ThresholdMixin(OutlierMixin):
         ValueError
             If `X` is not valid, the score has no meaning for this model, or
             `score_method` was changed after the threshold was placed.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).predict([[3, 3], [30, -90]])
+        array([ 1, -1])
         """
         decision = self._decide(X, "predict")
         xp, _ = get_namespace(decision)

@@ -95,6 +95,13 @@ class BaseEmbedder(
         ValueError
             If `X` is not valid (not finite, not numeric, too few rows) or a parameter
             does not fit it. The embedder is then left as it was.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).components_.round(2)
+        array([[0.32, 0.95]])
         """
         with self._all_or_nothing():
             X = self._validate(X, reset=True, method="fit")
@@ -123,6 +130,13 @@ class BaseEmbedder(
         ------
         ValueError
             As for `fit`.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit_transform(X).round(1).ravel()
+        array([-3.9, -2.3, -0.7,  1.3,  5.6])
         """
         with self._all_or_nothing():
             X = self._validate(X, reset=True, method="fit_transform")
@@ -155,6 +169,14 @@ class BaseEmbedder(
         ValueError
             If `X` is not valid or its width differs from the first chunk's. The chunk
             is then not counted.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> streamed = PCAEmbedder(1).partial_fit(X[:2]).partial_fit(X[2:])
+        >>> streamed.explained_variance_, PCAEmbedder(1).fit(X).explained_variance_
+        (array([13.520...]), array([13.520...]))
         """
         with self._all_or_nothing():
             first = not hasattr(self, "n_features_in_")
@@ -183,6 +205,13 @@ class BaseEmbedder(
 
         ValueError
             If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).transform([[3, 3]]).round(1)
+        array([[-0.1]])
         """
         check_is_fitted(self)
         return self._transform(self._validate(X, reset=False, method="transform"))
@@ -207,6 +236,13 @@ class BaseEmbedder(
 
         ValueError
             If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).inverse_transform([[0.0]])
+        array([[3. , 3.1]])
         """
         check_is_fitted(self)
         return self._inverse_transform(self._validate_latents(X))
@@ -231,6 +267,13 @@ class BaseEmbedder(
 
         ValueError
             If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X[:4]).reconstruct([[4, 2]]).round(1)
+        array([[3.9, 2.2]])
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False, method="reconstruct")
@@ -256,6 +299,13 @@ class BaseEmbedder(
 
         ValueError
             If `X` is not valid, or the score has no meaning for this model.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).score_samples([[3, 3], [3, -9]]).round(1)
+        array([ -3.8, -10.6])
         """
         return self._validated_scores(X, "score_samples")
 
@@ -287,6 +337,13 @@ class BaseEmbedder(
 
         ValueError
             As for `score_samples`.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> round(PCAEmbedder(1).fit(X).score(X), 1)
+        -4.6
         """
         scores = self._validated_scores(X, "score")
         xp, _ = get_namespace(scores)
@@ -317,6 +374,16 @@ class BaseEmbedder(
 
         ValueError
             If `n_samples` is less than 1.
+
+        TypeError
+            If `random_state` is none of these.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1, random_state=0).fit(X).sample(3).shape
+        (3, 2)
         """
         check_is_fitted(self)
         if n_samples < 1:

@@ -489,6 +489,14 @@ default="likelihood"
         ------
         NotFittedError
             If the embedder is not fitted.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).get_covariance().round(1)
+        array([[ 5. ,  2.9],
+               [ 2.9, 12.6]])
         """
         check_is_fitted(self)
         xp, _ = get_namespace(self.components_)
@@ -509,6 +517,15 @@ default="likelihood"
 
         ValueError
             If the covariance is singular.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> embedder = PCAEmbedder(1).fit(X)
+        >>> (embedder.get_precision() @ embedder.get_covariance()).round(6)
+        array([[1., 0.],
+               [0., 1.]])
         """
         check_is_fitted(self)
         xp, _ = get_namespace(self.components_)

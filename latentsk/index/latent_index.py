@@ -171,8 +171,20 @@ class LatentIndex(StateMixin, BaseEstimator):
         ValueError
             If `X` is not valid, or `ids` are not unique or not as many as rows.
 
+        TypeError
+            If `embedder` is a class, or `X` is sparse and there is no embedder.
+
+        NotFittedError
+            If `embedder` is a FrozenEstimator that is not fitted.
+
         ImportError
             If ``backend="faiss"`` and FAISS is not installed.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
+        ['a', 'b']
         """
         if self.backend == "faiss":
             load_faiss()
@@ -214,7 +226,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         Returns
         -------
         distances : ndarray of shape (n_queries, n_neighbors), float64
-            Ascending, never negative; only if `return_distance`.
+            Ascending, never negative, in the unit of the vectors (cosine: none); only
+            if `return_distance`.
 
         positions : ndarray of shape (n_queries, n_neighbors)
             Row numbers of what was fitted; equal distances in ascending order.
@@ -230,6 +243,13 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         TypeError
             If `n_neighbors` is not an integer.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]])
+        >>> index.kneighbors([[0, 0]], n_neighbors=2)
+        (array([[0., 1.]]), array([[0, 2]]))
         """
         self._require_distance("kneighbors")
         queries, own = self._queries(X, "kneighbors")
@@ -268,6 +288,15 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         ValueError
             As in `kneighbors`, or if `mode` is unknown.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]])
+        >>> index.kneighbors_graph(n_neighbors=1).toarray()
+        array([[0., 0., 1.],
+               [0., 0., 1.],
+               [1., 0., 0.]])
         """
         _check_mode(mode)
         distances, positions = self.kneighbors(X, n_neighbors)
@@ -321,6 +350,16 @@ class LatentIndex(StateMixin, BaseEstimator):
         ValueError
             If `X` or `radius` is not valid, the metric is "inner_product", or
             `sort_results` is asked for without `return_distance`.
+
+        TypeError
+            If `radius` is not a number.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]])
+        >>> index.radius_neighbors([[0, 0]], radius=2)[1][0]
+        array([0, 2])
         """
         self._require_distance("radius_neighbors")
         if sort_results and not return_distance:
@@ -366,6 +405,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         Returns
         -------
         graph : sparse matrix of shape (n_queries, n_samples_fit_), CSR, float64
+            An entry for every row within the radius, explicit zeros included.
 
         Raises
         ------
@@ -374,6 +414,15 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         ValueError
             As in `radius_neighbors`, or if `mode` is unknown.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]])
+        >>> index.radius_neighbors_graph(radius=2, mode="distance").toarray()
+        array([[0., 0., 1.],
+               [0., 0., 0.],
+               [1., 0., 0.]])
         """
         _check_mode(mode)
         distances, positions = self.radius_neighbors(
@@ -415,6 +464,9 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         ValueError
             If `X` is not valid or there are fewer rows than neighbours.
+
+        TypeError
+            If `n_neighbors` is not an integer.
 
         Examples
         --------
