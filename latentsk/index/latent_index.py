@@ -576,14 +576,17 @@ class LatentIndex(StateMixin, BaseEstimator):
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if not isinstance(k, Integral) or isinstance(k, bool):
             raise TypeError(
-                f"n_neighbors must be an integer, got {k!r} of type {type(k).__name__}."
+                f"n_neighbors does not take {type(k)} value, enter integer value"
             )
+        if int(k) < 1:
+            raise ValueError(f"Expected n_neighbors > 0. Got {k}")
         available = self.n_samples_fit_ - (own is not None)
-        if not 1 <= int(k) <= available:
-            left_out = " (each row is left out of its own)" if own is not None else ""
+        if int(k) > available:
+            # Without queries, each row is left out of its own neighbours.
+            relation = "<=" if own is None else "<"
             raise ValueError(
-                f"Expected 1 <= n_neighbors <= {available}, the number of rows to "
-                f"choose from{left_out}, got n_neighbors={k}."
+                f"Expected n_neighbors {relation} n_samples_fit, but n_neighbors = {k},"
+                f" n_samples_fit = {self.n_samples_fit_}"
             )
         return int(k)
 

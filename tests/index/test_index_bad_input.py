@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import NearestNeighbors
 
 from latentsk import LatentIndex, PCAEmbedder
 
@@ -161,13 +162,13 @@ def test_no_row_is_its_own_neighbour_when_all_are_asked_for():
     index = LatentIndex().fit(ROWS)
     assert index.kneighbors(ROWS, 20)[0].shape == (20, 20)
     assert index.kneighbors(None, 19)[0].shape == (20, 19)
-    with pytest.raises(ValueError, match=r"<= 19.*left out of its own.*n_neighbors=20"):
+    with pytest.raises(ValueError, match=r"n_neighbors < n_samples_fit.*= 20.*= 20"):
         index.kneighbors(None, 20)
 
 
 def test_a_default_number_of_neighbours_may_be_too_many():
     index = LatentIndex(n_neighbors=30).fit(ROWS)
-    with pytest.raises(ValueError, match=r"<= 20.*n_neighbors=30"):
+    with pytest.raises(ValueError, match=r"n_neighbors <= n_samples_fit.*= 30.*= 20"):
         index.kneighbors(ROWS)
     assert index.kneighbors(ROWS, 3)[0].shape == (20, 3)
 
@@ -215,3 +216,14 @@ def test_a_frame_with_repeated_labels_is_refused_with_a_way_out(index):
 def test_an_unfitted_index_says_so(index, method):
     with pytest.raises(NotFittedError, match="not fitted"):
         getattr(index, method)(ROWS)
+
+
+@pytest.mark.parametrize("queries", [None, ROWS])
+@pytest.mark.parametrize("k", [0, 21, 2.5])
+def test_wrong_numbers_of_neighbours_raise_as_in_scikit_learn(queries, k):
+    peer = NearestNeighbors(algorithm="brute").fit(ROWS)
+    with pytest.raises((ValueError, TypeError)) as theirs:
+        peer.kneighbors(queries, k)
+    with pytest.raises(theirs.type) as ours:
+        LatentIndex().fit(ROWS).kneighbors(queries, k)
+    assert str(theirs.value).startswith(str(ours.value))
