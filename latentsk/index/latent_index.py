@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
+from sklearn.utils import _align_api_if_sparse, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     _num_samples,
@@ -262,7 +262,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         X: ArrayLike | None = None,
         n_neighbors: int | None = None,
         mode: str = "connectivity",
-    ) -> csr_matrix:
+    ) -> csr_matrix | csr_array:
         """Return the neighbours of each query as a sparse matrix.
 
         Parameters
@@ -278,7 +278,8 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         Returns
         -------
-        graph : sparse matrix of shape (n_queries, n_samples_fit_), CSR, float64
+        graph : CSR matrix or array of shape (n_queries, n_samples_fit_), float64
+            Which of the two, scikit-learn's configuration `sparse_interface` says.
             `n_neighbors` entries a row, explicit zeros included.
 
         Raises
@@ -303,10 +304,11 @@ class LatentIndex(StateMixin, BaseEstimator):
         n_queries, k = positions.shape
         data = distances if mode == "distance" else np.ones_like(distances)
         starts = np.arange(0, n_queries * k + 1, k)
-        return csr_matrix(
+        graph = csr_array(
             (data.ravel(), positions.ravel(), starts),
             shape=(n_queries, self.n_samples_fit_),
         )
+        return _align_api_if_sparse(graph)
 
     def radius_neighbors(
         self,
@@ -385,7 +387,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         radius: float | None = None,
         mode: str = "connectivity",
         sort_results: bool = False,
-    ) -> csr_matrix:
+    ) -> csr_matrix | csr_array:
         """Return the rows within a radius of each query as a sparse matrix.
 
         Parameters
@@ -432,10 +434,11 @@ class LatentIndex(StateMixin, BaseEstimator):
         starts = np.concatenate([[0], np.cumsum(counts)])
         columns = np.concatenate([np.empty(0, dtype=np.intp), *positions])
         data = np.concatenate([np.empty(0), *distances])
-        return csr_matrix(
+        graph = csr_array(
             (data if mode == "distance" else np.ones_like(data), columns, starts),
             shape=(len(counts), self.n_samples_fit_),
         )
+        return _align_api_if_sparse(graph)
 
     def search(
         self, X: ArrayLike | None = None, n_neighbors: int | None = None

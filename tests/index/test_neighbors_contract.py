@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
@@ -218,3 +219,15 @@ def test_inner_products_are_no_distances(rows, method):
     index = LatentIndex(metric="inner_product").fit(rows)
     with pytest.raises(ValueError, match="similarity"):
         getattr(index, method)(rows[:2])
+
+
+@pytest.mark.parametrize("interface", ["spmatrix", "sparray"])
+@pytest.mark.parametrize("graph", ["kneighbors_graph", "radius_neighbors_graph"])
+def test_graphs_have_scikit_learns_types(interface, graph):
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    peer, index = NearestNeighbors(algorithm="brute").fit(rows), LatentIndex().fit(rows)
+    with sklearn.config_context(sparse_interface=interface):
+        theirs, ours = getattr(peer, graph)(), getattr(index, graph)()
+    assert type(ours) is type(theirs)
+    for name in ("data", "indices", "indptr"):
+        assert getattr(ours, name).dtype == getattr(theirs, name).dtype
