@@ -22,6 +22,9 @@ class Autoencoder(nn.Module):
     (torch.Size([5, 3]), torch.Size([5, 2]))
     """
 
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder

@@ -1,0 +1,196 @@
+"""AutoencoderEmbedder: what it learns, and that a seed repeats it."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from latentsk import LatentIndex
+from latentsk.embedders._autoencoder import AutoencoderEmbedder
+from latentsk.embedders._standardize import Standardizer
+from latentsk.training.loop import DivergenceError
+
+SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6))
+    return rows + 0.1 * rng.normal(size=rows.shape) + 100.0
+
+
+@parametrize_with_checks(
+    [
+        AutoencoderEmbedder(max_epochs=30),
+        AutoencoderEmbedder(**SMALL, dropout=0.2, noise=0.1, layer_norm=True),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_a_curve_is_learned_where_pca_cannot():
+    angle = np.random.default_rng(0).uniform(0, np.pi, 500)
+    arc = np.column_stack([np.cos(angle), np.sin(angle)])
+    network = AutoencoderEmbedder(
+        1, hidden_layer_sizes=(32, 16), learning_rate_init=5e-3, random_state=0
+    ).fit(arc)
+    pca = PCA(1).fit(arc)
+
+    def error(model):
+        rows = model.inverse_transform(model.transform(arc))
+        return np.mean(np.sum((rows - arc) ** 2, axis=1))
+
+    assert error(network) < 0.1 * error(pca)
+
+
+def test_a_linear_network_spans_the_principal_subspace():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 5))
+    rows += 0.05 * rng.normal(size=rows.shape)
+    network = AutoencoderEmbedder(
+        2,
+        hidden_layer_sizes=(),
+        standardize=False,
+        learning_rate_init=2e-2,
+        max_epochs=400,
+        n_iter_no_change=400,
+        random_state=0,
+    ).fit(rows - rows.mean(axis=0))
+    decoder = network.module_.decoder[0].weight.detach().numpy()
+    basis, _ = np.linalg.qr(decoder)
+    cosines = np.linalg.svd(PCA(2).fit(rows).components_ @ basis, compute_uv=False)
+    assert cosines.min() > 0.999
+
+
+def test_scores_find_planted_outliers(X):
+    rng = np.random.default_rng(1)
+    outliers = X[:40] + rng.normal(size=(40, 6)) * X.std(axis=0)
+    scores = (
+        AutoencoderEmbedder(2, random_state=0)
+        .fit(X[40:])
+        .score_samples(np.concatenate([X[:40], outliers]))
+    )
+    assert roc_auc_score(np.arange(80) < 40, scores) > 0.95
+
+
+def test_score_is_the_squared_error_in_standardized_units(X):
+    network = AutoencoderEmbedder(**SMALL).fit(X)
+    residual = (X - network.reconstruct(X)) / X.std(axis=0)
+    np.testing.assert_allclose(network.score_samples(X), -(residual**2).sum(axis=1))
+
+
+@pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"noise": 0.2}])
+def test_the_seed_decides_and_the_global_generators_do_not(X, settings):
+    def embedded(seed, global_seed):
+        torch.manual_seed(global_seed)
+        np.random.seed(global_seed)  # noqa: NPY002
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        network = AutoencoderEmbedder(**{**SMALL, **settings, "random_state": seed})
+        result = network.fit_transform(X)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+        return result
+
+    np.testing.assert_array_equal(embedded(0, 1), embedded(0, 2))
+    assert not np.array_equal(embedded(0, 1), embedded(1, 1))
+
+
+def test_a_row_s_score_depends_on_it_alone(X):
+    network = AutoencoderEmbedder(**SMALL, dropout=0.5).fit(X)
+    scores = network.score_samples(X)
+    np.testing.assert_array_equal(network.score_samples(X), scores)
+    alone = np.concatenate([network.score_samples(row[None]) for row in X])
+    np.testing.assert_allclose(alone, scores, rtol=1e-10)
+    single = network.score_samples(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, scores, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 49, 129])
+@pytest.mark.parametrize("batch_size", [1, 64, 1_000])
+def test_every_size_trains(X, n_rows, batch_size):
+    network = AutoencoderEmbedder(**SMALL, batch_size=batch_size).fit(X[:n_rows])
+    assert np.isfinite(network.score_samples(X)).all()
+
+
+def test_constant_columns_are_harmless(X):
+    rows = np.hstack([X, np.full((150, 2), 7.0), np.full((150, 1), 1e6)])
+    network = AutoencoderEmbedder(**SMALL).fit(rows)
+    assert np.abs(network.score_samples(rows)).max() < 1e3
+    changed = rows.copy()
+    changed[:, 6] += 3.0
+    assert (network.score_samples(changed) < network.score_samples(rows) - 4).all()
+
+
+def test_standardizer_far_from_the_origin():
+    rows = np.random.default_rng(0).normal(size=(2_000, 3)) * [1, 1e-3, 0] + 1e6
+    mean, scale = Standardizer.of(rows)
+    np.testing.assert_allclose(mean, rows.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(scale[:2], rows[:, :2].std(axis=0), rtol=1e-6)
+    assert scale[2] == 1.0
+
+
+def test_history_and_the_best_weights(X):
+    network = AutoencoderEmbedder(
+        3, learning_rate_init=0.05, max_epochs=60, n_iter_no_change=5, random_state=0
+    ).fit(X)
+    losses = [record["validation_loss"] for record in network.history_]
+    assert network.best_epoch_ == 1 + int(np.argmin(losses))
+    assert [r["epoch"] for r in network.history_] == list(range(1, len(losses) + 1))
+    few = AutoencoderEmbedder(**SMALL).fit(X[:20])
+    assert {record["validation_loss"] for record in few.history_} == {None}
+
+
+def test_divergence_leaves_the_estimator_as_it_was(X):
+    network = AutoencoderEmbedder(**SMALL).fit(X)
+    before = network.score_samples(X)
+    network.set_params(learning_rate_init=1e30)
+    with pytest.raises(DivergenceError, match="in epoch"):
+        network.fit(X[:, :3])
+    np.testing.assert_array_equal(network.score_samples(X), before)
+
+
+def test_pickle_and_copy(X):
+    network = AutoencoderEmbedder(**SMALL).fit(X)
+    for twin in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        np.testing.assert_array_equal(twin.score_samples(X), network.score_samples(X))
+        assert twin.history_ == network.history_
+
+
+def test_threads_score_as_one(X):
+    network = AutoencoderEmbedder(**SMALL, dropout=0.2).fit(X)
+    expected = network.score_samples(X)
+    with ThreadPoolExecutor(4) as pool:
+        for scores in pool.map(network.score_samples, [X] * 20):
+            np.testing.assert_allclose(scores, expected, rtol=1e-12)
+
+
+def test_similar_rows_in_its_latent_space(digits):
+    X, y = digits
+    network = AutoencoderEmbedder(16, max_epochs=60, random_state=0)
+    index = LatentIndex(network).fit(X)
+    positions = index.kneighbors(n_neighbors=5, return_distance=False)
+    assert np.mean(y[positions] == y[:, None]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 0}, "'n_components' parameter"),
+        ({"activation": "step"}, "'activation' parameter"),
+        ({"loss": "mse"}, "'loss' parameter"),
+        ({"dropout": 1.0}, "'dropout' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+    ],
+)
+def test_bad_parameters(X, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        AutoencoderEmbedder(**parameters).fit(X)
