@@ -14,8 +14,8 @@ from latentsk.training.batches import epoch_batches
 from latentsk.training.schedules import cosine_decay
 from latentsk.training.step import Noise, Step, TrainingState
 
-# Steps from which a compiled step is taken to pay for its compilation. Counted, so that a
-# run repeats; no clock is asked.
+# Steps from which a compiled step is taken to pay for its compilation. Counted, so that
+# a run repeats; no clock is asked.
 MIN_STEPS_TO_COMPILE = 20_000
 
 
