@@ -1,8 +1,15 @@
 """latentsk: fit a latent space once, use it for everything."""
 
-from latentsk.embedders import PCAEmbedder
+from latentsk._progress import LossProgressBar
+from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder
 from latentsk.index import LatentIndex
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["LatentIndex", "PCAEmbedder", "__version__"]
+__all__ = [
+    "AutoencoderEmbedder",
+    "LatentIndex",
+    "LossProgressBar",
+    "PCAEmbedder",
+    "__version__",
+]

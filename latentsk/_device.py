@@ -30,3 +30,66 @@ def array_to_numpy(array: Any) -> NDArray[np.float64]:
 def on_host(array: Any) -> Any:
     """Bring a tensor to numpy; leave everything else, a list or a frame, alone."""
     return to_numpy(array) if torch.is_tensor(array) else array
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device that a `device` parameter means.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is a CUDA device if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device, or networks are not trained on devices of its kind.
+
+    Examples
+    --------
+    >>> resolve_device("cpu")
+    device(type='cpu')
+    """
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if available else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is no device: {error}") from error
+    if resolved.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}.")
+    if resolved.type == "cuda" and not available:
+        raise ValueError(f"device={device!r}, but torch finds no CUDA device.")
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return "float32" or "bfloat16" for a `precision` parameter.
+
+    "auto" is bfloat16 on GPUs that have it.
+
+    Examples
+    --------
+    >>> resolve_precision("auto", torch.device("cpu"))
+    'float32'
+    """
+    if precision != "auto":
+        return precision
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def device_or_cpu(device: str | torch.device) -> torch.device:
+    """Return the device that a name means, or the CPU if there is no such device here.
+
+    Examples
+    --------
+    >>> device_or_cpu("cpu")
+    device(type='cpu')
+    """
+    if device == "auto":
+        return resolve_device(device)
+    named = torch.device(device)
+    available = torch.cuda.is_available() or named.type != "cuda"
+    return named if available else torch.device("cpu")

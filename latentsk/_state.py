@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from latentsk._device import to_numpy, to_tensor
+from latentsk._device import device_or_cpu, to_numpy, to_tensor
 
 _TENSOR_DEVICE = "tensor_device"
+_NETWORKS = "networks"
 
 
 class StateMixin:
     """`_get_state` and `_set_state`, and what stands on them: pickle and rollback.
 
     The fitted state is every attribute whose name ends with an underscore, and those
-    that `_private_state` names. Its values are JSON-able, numpy arrays, tensors, or
-    estimators; the last are *parts* with a state of their own.
+    that `_private_state` names. Its values are JSON-able, numpy arrays, tensors,
+    networks, or estimators; the last are *parts* with a state of their own. Of a
+    network the weights are kept; `_rebuild_network` makes one to put them into.
     """
 
     # Attributes that are rebuilt from the state when they are needed.
@@ -44,8 +47,11 @@ class StateMixin:
         """Return the fitted state, without parts, as JSON-able values and arrays."""
         parts = self._parts()
         fitted = {k: v for k, v in self._fitted().items() if k not in parts}
+        networks = [k for k, v in fitted.items() if isinstance(v, nn.Module)]
         devices = {str(v.device) for v in fitted.values() if torch.is_tensor(v)}
         state = {name: _plain(value) for name, value in fitted.items()}
+        if networks:
+            state[_NETWORKS] = networks
         if devices:
             # Array API dispatch keeps all fitted arrays on the device of the data.
             (state[_TENSOR_DEVICE],) = devices
@@ -54,13 +60,23 @@ class StateMixin:
     def _set_state(self, state: dict[str, Any]) -> None:
         """Restore what `_get_state` returned; tensors go to their device or the CPU."""
         state = dict(state)
+        weights = {name: state.pop(name) for name in state.pop(_NETWORKS, ())}
         device = state.pop(_TENSOR_DEVICE, None)
         if device is not None:
-            target = _device_or_cpu(device)
+            target = device_or_cpu(device)
             for name, value in state.items():
                 if isinstance(value, np.ndarray):
                     state[name] = to_tensor(value, target)
         vars(self).update(state)
+        for name, arrays in weights.items():
+            network = self._rebuild_network()
+            tensors = {key: torch.tensor(array) for key, array in arrays.items()}
+            network.load_state_dict(tensors)
+            setattr(self, name, network)
+
+    def _rebuild_network(self) -> nn.Module:
+        """Return a network like the fitted one, from the rest of the state."""
+        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         handled = {*self._fitted(), *self._derived_state} - self._parts().keys()
@@ -100,9 +116,6 @@ class StateMixin:
 def _plain(value: Any) -> Any:
     if torch.is_tensor(value):
         return to_numpy(value)
+    if isinstance(value, nn.Module):
+        return {name: to_numpy(part) for name, part in value.state_dict().items()}
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _device_or_cpu(device: str) -> torch.device:
-    available = torch.cuda.is_available() or not device.startswith("cuda")
-    return torch.device(device if available else "cpu")

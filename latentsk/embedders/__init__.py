@@ -1,5 +1,6 @@
 """Embedders: scikit-learn estimators over a latent space."""
 
+from latentsk.embedders._autoencoder import AutoencoderEmbedder
 from latentsk.embedders._pca import PCAEmbedder
 
-__all__ = ["PCAEmbedder"]
+__all__ = ["AutoencoderEmbedder", "PCAEmbedder"]

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import copy
-import math
-from numbers import Integral, Real
+import os
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor, nn
 
-from latentsk._device import on_host
 from latentsk._random import RandomState
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import sample_rows
-from latentsk.embedders._neural import (
-    dropout_masks,
-    held_out,
-    infer,
-    torch_generator,
-    train,
-)
+from latentsk.embedders._blocks import row_blocks
+from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
+from latentsk.embedders._rows import infer
 from latentsk.embedders._standardize import Standardizer
 from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import ACTIVATIONS, initialize, mlp
-from latentsk.training.loop import EpochRecord, LoopSettings
-from latentsk.training.objectives import LOSSES, squared_error
-from latentsk.training.step import Noise, Parameters, StepSettings
+from latentsk.modules.mlp import Dropout
+from latentsk.modules.own import train_mode
+from latentsk.training.dense import dense_layers
+from latentsk.training.objectives import LOSSES, contraction, sparsity, squared_error
+from latentsk.training.run import Perceptron, Task
+from latentsk.training.step import Noise, Parameters
 
 INPUT_NOISE = "input"
+PROBES = "probes"
 
 
-class AutoencoderEmbedder(BaseEmbedder):
-    """A latent space learned by reconstructing rows with two perceptrons.
+class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
+    """A latent space learned by a network that reconstructs the rows.
 
     For data on a curved manifold, where PCA fails. Features are standardized inside;
     what goes in and comes out is in original units.
@@ -45,41 +41,76 @@ class AutoencoderEmbedder(BaseEmbedder):
     ----------
     n_components : int or "auto", default="auto"
         Latent dimensions. "auto": the square root of the number of features, rounded
-        up, at most 32.
+        up, at most 32; of own modules, what the encoder returns.
 
-    hidden_layer_sizes : tuple of int or "auto", default="auto"
-        Widths of the encoder's hidden layers; the decoder mirrors them. "auto": two
-        layers, the first as wide as twice the features (32 to 512), the second half of
-        it.
+    network : {"mlp", "conv"}, default="mlp"
+        A multilayer perceptron, or a convolutional network for images.
 
-    activation : {"identity", "relu", "elu", "gelu", "silu", "tanh"}, default="relu"
-        After every hidden layer. The output is linear.
+    hidden_layer_sizes : sequence of int or "auto", default="auto"
+        "mlp": widths of the encoder's hidden layers. "auto" is two layers, the first
+        twice as wide as the rows (32 to 512), the second half as wide as the first.
+        "conv": channels of the encoder's stages, each of which halves height and width;
+        "auto" is (32, 64, 128).
+
+    decoder_layer_sizes : sequence of int or None, default=None
+        "mlp": widths of the decoder's hidden layers; None mirrors the encoder.
+
+    activation : {"auto", "identity", "relu", "elu", "gelu", "silu", "tanh"}, \
+default="auto"
+        After every hidden layer; "auto" is "gelu" in "mlp" and "relu" in "conv". The
+        output is linear.
+
+    normalize : bool or "auto", default="auto"
+        Whether to normalize after every hidden layer, each row for itself: layer
+        normalization in "mlp", group normalization in "conv". "auto" does so in "conv".
 
     dropout : float in [0, 1), default=0.0
-        Rate after every hidden layer, while training.
+        Rate while training: after every hidden layer in "mlp", around the latent
+        coordinates in "conv".
 
-    layer_norm : bool, default=False
-        Whether to normalize each row before every activation.
+    input_shape : (int, int, int) or None, default=None
+        Channels, height and width of the image that a row holds. Needed by "conv", for
+        which height and width are at least 2 to the number of stages. Own modules
+        are given rows in this shape.
+
+    encoder, decoder : torch.nn.Module or None, default=None
+        Own modules instead of `network`. They are copied, and trained from the weights
+        that they have. The encoder takes rows and returns latent coordinates; the
+        decoder takes those and returns as many values as a row has. Batch normalization
+        is only taken in eval mode, as in a pretrained network.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy"}, \
 default="squared_error"
-        What training minimizes, summed over features.
+        What training minimizes, summed over features. With "binary_cross_entropy" the
+        data lie in [0, 1], are not standardized, and the network's outputs are logits.
 
-    noise : float, default=0.0
-        Standard deviation of Gaussian noise on the standardized input (a denoising
-        autoencoder); the target stays clean.
+    noise : {"gaussian", "masking"} or None, default=None
+        What is done to the input, not to the target, while training (a denoising
+        autoencoder): noise is added, or features are set to zero (their mean, if
+        standardized).
+
+    noise_level : float, default=0.1
+        Standard deviation of the Gaussian noise, in standardized units; share of the
+        features that are masked.
+
+    contractive_penalty : float, default=0.0
+        Weight of the squared Frobenius norm of the encoder's Jacobian.
+
+    sparse_penalty : float, default=0.0
+        Weight of the sum of absolute latent coordinates.
 
     standardize : bool, default=True
-        Whether the network sees standardized features.
+        Whether the network sees standardized features. In "conv" the pixels of a
+        channel share one mean and one scale.
 
     batch_size : int or "auto", default="auto"
         Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
 
     learning_rate_init : float, default=1e-3
-        Adam's, at the start.
+        Of AdamW, at the start.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
-        Its schedule.
+        Its schedule over `max_epochs`.
 
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW).
@@ -89,6 +120,9 @@ default="squared_error"
 
     max_epochs : int, default=200
         Passes over the data at most.
+
+    max_time : float or None, default=None
+        Seconds of training after which it stops, in the midst of an epoch if need be.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
@@ -100,19 +134,45 @@ default="squared_error"
     tol : float, default=1e-4
         Share of the loss by which it has to improve.
 
+    warm_start : bool, default=False
+        Whether another `fit` goes on from the present weights and standardization.
+
+    checkpoint : str, path-like or None, default=None
+        File to keep the training in. If it is there when `fit` begins, the training
+        goes on from it: on the same CPU with as many threads it comes to the same
+        result, bit for bit, as one that was never interrupted. It is removed at the
+        end. Every estimator needs a file of its own.
+
+    checkpoint_interval : int, default=10
+        Epochs from one writing to the next.
+
+    device : str or torch.device, default="auto"
+        Where to train and infer: "auto" (a CUDA device if there is one), "cpu", "cuda".
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the matrix products while training. "auto" is bfloat16 on GPUs that have it.
+
+    compile : bool or "auto", default="auto"
+        Whether to compile the training step. "auto" does so for long trainings, except
+        of perceptrons on a CPU, whose gradient is computed in closed form. Without a
+        compiler the step runs as it is.
+
     contamination : "auto" or float in (0, 0.5], default="auto"
-        As in PCAEmbedder.
+        Where `offset_` lies: "auto" is Kimber's lower fence of the scores of a sample
+        of the training rows, ``Q1 - 3 (Q2 - Q1)``; a float is that quantile of the
+        scores of all of them.
 
     random_state : int, RandomState, Generator or None, default=None
         Of the initial weights, the order of the rows and the noise.
 
     verbose : bool, default=False
-        Whether to print a line per epoch.
+        Whether to show progress, as the callback :class:`~latentsk.LossProgressBar`
+        does.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The trained network, in eval mode.
+        The trained network, in eval mode, with the parts `encoder` and `decoder`.
 
     n_components_ : int
         Latent dimensions.
@@ -121,11 +181,13 @@ default="squared_error"
         Of the standardization.
 
     history_ : list of dict
-        Per epoch: "epoch", "train_loss", "validation_loss" (None where no rows were set
-        aside), "learning_rate", "seconds".
+        Per epoch: "epoch"; "train_loss", the mean over rows, each as it was before the
+        step that it took part in; "validation_loss" (None where no rows were set
+        aside); "learning_rate"; "seconds".
 
     best_epoch_ : int
-        The epoch whose weights were kept.
+        The epoch whose weights were kept: that of the least validation loss, or
+        training loss where no rows were set aside.
 
     offset_ : float
         Threshold of `decision_function`, in squared standardized units.
@@ -133,51 +195,74 @@ default="squared_error"
     n_features_in_ : int
         Number of features.
 
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had string names for all.
+
+    See Also
+    --------
+    PCAEmbedder : The linear latent space: exact, fast, with a likelihood.
+
+    Notes
+    -----
+    `score_samples` is minus the squared reconstruction error, summed over features, in
+    standardized units; its range is from minus infinity to 0.
+
+    Networks train in float32. They infer in float32 for data that it holds exactly
+    (float32, float16, integers of up to 16 bits), in float64 for all other.
+
+    Memory-mapped arrays larger than memory are read as training goes.
+
     References
     ----------
     G. Hinton, R. Salakhutdinov (2006). Reducing the dimensionality of data with neural
     networks. Science, 313(5786), 504-507.
+
+    P. Vincent et al. (2010). Stacked denoising autoencoders. Journal of Machine
+    Learning Research, 11, 3371-3408.
+
+    S. Rifai et al. (2011). Contractive auto-encoders. ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from latentsk import AutoencoderEmbedder
+    >>> angle = np.linspace(0, np.pi, 300)
+    >>> arc = np.column_stack([np.cos(angle), np.sin(angle)])
+    >>> embedder = AutoencoderEmbedder(1, random_state=0).fit(arc)
+    >>> embedder.transform(arc).shape
+    (300, 1)
+    >>> embedder.predict([[0.0, 1.0], [0.0, 0.0]])
+    array([ 1, -1])
     """
 
     _parameter_constraints: dict[str, Any] = {
         **BaseEmbedder._parameter_constraints,
-        "n_components": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "hidden_layer_sizes": [tuple, list, StrOptions({"auto"})],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "layer_norm": ["boolean"],
+        **NEURAL_CONSTRAINTS,
         "loss": [StrOptions(set(LOSSES))],
-        "noise": [Interval(Real, 0, None, closed="left")],
-        "standardize": ["boolean"],
-        "batch_size": [
-            Interval(Integral, 1, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "learning_rate": [StrOptions({"constant", "cosine"})],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state", np.random.Generator],
-        "verbose": ["boolean"],
+        "noise": [StrOptions({"gaussian", "masking"}), None],
+        "noise_level": [Interval(Real, 0, None, closed="left")],
+        "contractive_penalty": [Interval(Real, 0, None, closed="left")],
+        "sparse_penalty": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
         self,
         n_components: int | str = "auto",
         *,
-        hidden_layer_sizes: tuple[int, ...] | str = "auto",
-        activation: str = "relu",
+        network: str = "mlp",
+        hidden_layer_sizes: Sequence[int] | str = "auto",
+        decoder_layer_sizes: Sequence[int] | None = None,
+        activation: str = "auto",
+        normalize: bool | str = "auto",
         dropout: float = 0.0,
-        layer_norm: bool = False,
+        input_shape: Sequence[int] | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
         loss: str = "squared_error",
-        noise: float = 0.0,
+        noise: str | None = None,
+        noise_level: float = 0.1,
+        contractive_penalty: float = 0.0,
+        sparse_penalty: float = 0.0,
         standardize: bool = True,
         batch_size: int | str = "auto",
         learning_rate_init: float = 1e-3,
@@ -185,20 +270,35 @@ default="squared_error"
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
         max_epochs: int = 200,
+        max_time: float | None = None,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
         tol: float = 1e-4,
+        warm_start: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: int = 10,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        compile: bool | str = "auto",
         contamination: float | str = "auto",
         random_state: RandomState = None,
         verbose: bool = False,
     ) -> None:
         self.n_components = n_components
+        self.network = network
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.decoder_layer_sizes = decoder_layer_sizes
         self.activation = activation
+        self.normalize = normalize
         self.dropout = dropout
-        self.layer_norm = layer_norm
+        self.input_shape = input_shape
+        self.encoder = encoder
+        self.decoder = decoder
         self.loss = loss
         self.noise = noise
+        self.noise_level = noise_level
+        self.contractive_penalty = contractive_penalty
+        self.sparse_penalty = sparse_penalty
         self.standardize = standardize
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -206,199 +306,159 @@ default="squared_error"
         self.weight_decay = weight_decay
         self.clip_norm = clip_norm
         self.max_epochs = max_epochs
+        self.max_time = max_time
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.device = device
+        self.precision = precision
+        self.compile = compile
         self.contamination = contamination
         self.random_state = random_state
         self.verbose = verbose
 
-    # Fitting
-
-    def _fit(self, X: NDArray[Any]) -> None:
-        generator = torch_generator(self.random_state)
-        standardizer = self._make_standardizer(X)
-        self.mean_, self.scale_ = standardizer
-        self.n_components_ = self._latent_width(X.shape[1])
-        module = self._make_module(X.shape[1])
-        initialize(module, generator)
-        rows = standardizer.tensor(X, torch.float32)
-        fit = train(
-            module,
-            self._objective(module),
-            *held_out(rows, self.validation_fraction, generator),
-            LoopSettings(
-                self.max_epochs,
-                self._rows_per_step(len(X)),
-                self.learning_rate_init,
-                self.learning_rate,
-            ),
-            StepSettings(self.weight_decay, self.clip_norm),
-            generator,
-            draw_noise=self._noise_source(module, X.shape[1]),
-            evaluate=self._evaluation(module),
-            patience=self.n_iter_no_change,
-            tolerance=self.tol,
-            on_epoch=self._report,
-        )
-        module.load_state_dict(fit.parameters)
-        self.module_ = module.eval()
-        self.history_ = [_as_dict(record) for record in fit.history]
-        self.best_epoch_ = fit.best_epoch
-        scored = sample_rows(X) if self.contamination == "auto" else X
-        self._set_offset(self._score_samples(scored))
-
-    def _fit_transform(self, X: NDArray[Any]) -> Any:
-        self._fit(X)
-        return self._transform(X)
-
     def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
-        if self.standardize:
-            return Standardizer.of(X)
-        return Standardizer.identity(X.shape[1])
+        if self.loss == "binary_cross_entropy":
+            _require_unit_interval(X)
+            return Standardizer.identity(X.shape[1])
+        if not self.standardize:
+            return Standardizer.identity(X.shape[1])
+        convolutional = self._architecture["network"] == "conv"
+        channels = self._architecture["input_shape"][0] if convolutional else None
+        return Standardizer.of(X, channels)
 
-    def _rows_per_step(self, n_rows: int) -> int:
-        if self.batch_size == "auto":
-            return min(512, max(16, n_rows // 32))
-        return int(self.batch_size)
+    def _make_task(self, module: nn.Module, precision: str) -> Task:
+        corrupt = _corruption(self.noise)
+        penalized = self.contractive_penalty > 0 or self.sparse_penalty > 0
+        layers = dense_layers(module)
+        on_cpu = next(module.parameters()).device.type == "cpu"
+        in_closed_form = on_cpu and precision == "float32" and not penalized
+        return Task(
+            module,
+            self._objective(module, corrupt, precision),
+            _evaluation(module, self.loss),
+            self._noise_source(module),
+            Perceptron(layers, self.loss, corrupt)
+            if layers is not None and in_closed_form
+            else None,
+        )
 
-    def _latent_width(self, n_features: int) -> int:
-        if self.n_components == "auto":
-            return min(32, math.ceil(math.sqrt(n_features)))
-        return int(self.n_components)
-
-    def _make_module(self, n_features: int) -> Autoencoder:
-        hidden = self.hidden_layer_sizes
-        if hidden == "auto":
-            first = min(512, max(32, 2 * n_features))
-            hidden = (first, first // 2)
-        sizes = [n_features, *(int(width) for width in hidden), self.n_components_]
-        options: dict[str, Any] = {
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "layer_norm": self.layer_norm,
-        }
-        return Autoencoder(mlp(sizes, **options), mlp(sizes[::-1], **options))
-
-    def _objective(self, module: nn.Module) -> Any:
-        template, loss = module.train(), LOSSES[self.loss]
+    def _objective(
+        self,
+        module: nn.Module,
+        corrupt: Callable[[Tensor, Noise], Tensor],
+        precision: str,
+    ) -> Callable[[Parameters, Tensor, Noise, Tensor], Tensor]:
+        template = train_mode(copy.deepcopy(module))
+        loss = LOSSES[self.loss]
+        device_type = next(module.parameters()).device.type
+        contractive, sparse = self.contractive_penalty, self.sparse_penalty
 
         def objective(
             parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
         ) -> Tensor:
-            masks = {k: v for k, v in noise.items() if k != INPUT_NOISE}
-            seen = batch + noise[INPUT_NOISE] if INPUT_NOISE in noise else batch
-            output, _ = torch.func.functional_call(
-                template, {**parameters, **masks}, (seen,)
-            )
-            return loss(output, batch)
+            own = (INPUT_NOISE, PROBES)
+            masks = {k: v for k, v in noise.items() if k not in own}
+            values = {**parameters, **masks}
+            seen = corrupt(batch, noise)
+            with torch.autocast(
+                device_type,
+                torch.bfloat16,
+                enabled=precision == "bfloat16",
+                cache_enabled=False,
+            ):
+                output, latents = torch.func.functional_call(template, values, (seen,))
+            losses = loss(output.float(), batch)
+            if sparse:
+                losses = losses + sparse * sparsity(latents.float())
+            if contractive:
+
+                def encode(rows: Tensor) -> Tensor:
+                    return torch.func.functional_call(template, values, (rows,))[1]
+
+                penalties = contraction(encode, seen, noise[PROBES])
+                losses = losses + contractive * penalties
+            return losses
 
         return objective
 
-    def _evaluation(self, module: nn.Module) -> Any:
-        template, loss = copy.deepcopy(module).eval(), LOSSES[self.loss]
-
-        def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
-            output, _ = torch.func.functional_call(template, parameters, (rows,))
-            return loss(output, rows)
-
-        return evaluate
-
-    def _noise_source(self, module: nn.Module, width: int) -> Any:
-        draw_masks = dropout_masks(module)
+    def _noise_source(
+        self, module: nn.Module
+    ) -> Callable[[int, torch.Generator], Noise]:
+        layers = {
+            f"{name}.mask": layer
+            for name, layer in module.named_modules()
+            if isinstance(layer, Dropout)
+        }
+        device = next(module.parameters()).device
+        kind, level = self.noise, float(self.noise_level)
+        width, n_latents = self.n_features_in_, self.n_components_
+        probed = self.contractive_penalty > 0
 
         def draw(n_rows: int, generator: torch.Generator) -> Noise:
-            noise = draw_masks(n_rows, generator)
-            if self.noise:
-                shape = (n_rows, width)
-                noise[INPUT_NOISE] = self.noise * torch.randn(
-                    shape, generator=generator
+            noise = {
+                name: layer.draw(n_rows, generator) for name, layer in layers.items()
+            }
+            if kind == "gaussian":
+                noise[INPUT_NOISE] = level * torch.randn(
+                    n_rows, width, generator=generator
                 )
-            return noise
+            elif kind == "masking":
+                uniform = torch.rand(n_rows, width, generator=generator)
+                noise[INPUT_NOISE] = (uniform >= level).float()
+            if probed:
+                shape = (n_rows, n_latents)
+                signs = torch.randint(2, shape, generator=generator)
+                noise[PROBES] = 2.0 * signs - 1.0
+            return {name: values.to(device) for name, values in noise.items()}
 
         return draw
 
-    def _report(self, record: EpochRecord) -> None:
-        if self.verbose:
-            print(f"epoch {record.epoch}: loss {record.monitored:.6g}")
-
     # Inference
 
-    def _standardized(self, X: NDArray[Any]) -> Tensor:
-        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
-        return Standardizer(self.mean_, self.scale_).tensor(X, dtype)
-
-    def _transform(self, X: NDArray[Any]) -> Any:
-        return infer(self.module_.encoder, self._standardized(X)).numpy()
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        rows = infer(self.module_.decoder, latents)
+    def _decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
+        rows = network.decoder(latents)
         return torch.sigmoid(rows) if self.loss == "binary_cross_entropy" else rows
 
     def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        rows = self._decode(torch.from_numpy(np.ascontiguousarray(Z))).numpy()
-        return Standardizer(self.mean_, self.scale_).original(rows)
+        rows = infer(
+            self.module_, self._decode, Z, Standardizer.identity(self.n_components_)
+        )
+        return self._standardizer.original(rows)
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
-        rows = self._standardized(X)
-        latents = infer(self.module_.encoder, rows)
-        return -squared_error(self._decode(latents), rows).numpy()
+        def score(network: Autoencoder, rows: Tensor) -> Tensor:
+            return -squared_error(self._decode(network, network.encoder(rows)), rows)
 
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.n_components_)
+        return infer(self.module_, score, X, self._standardizer)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
 
-    # State
+def _corruption(noise: str | None) -> Callable[[Tensor, Noise], Tensor]:
+    if noise == "gaussian":
+        return lambda batch, drawn: batch + drawn[INPUT_NOISE]
+    if noise == "masking":
+        return lambda batch, drawn: batch * drawn[INPUT_NOISE]
+    return lambda batch, drawn: batch
 
-    def _get_state(self) -> dict[str, Any]:
-        state = super()._get_state()
-        module = state.pop("module_", None)
-        if module is not None:
-            weights = module.state_dict().items()
-            state["module_weights_"] = {k: v.numpy() for k, v in weights}
-        return state
 
-    def _set_state(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        weights = state.pop("module_weights_", None)
-        super()._set_state(state)
-        if weights is not None:
-            self.module_ = self._make_module(self.n_features_in_).eval()
-            self.module_.load_state_dict(
-                {name: torch.from_numpy(array) for name, array in weights.items()}
-            )
+def _evaluation(module: nn.Module, loss: str) -> Callable[[Parameters, Tensor], Tensor]:
+    template = copy.deepcopy(module).eval()
 
-    # Validation
+    def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
+        output, _ = torch.func.functional_call(template, parameters, (rows,))
+        return LOSSES[loss](output, rows)
 
-    def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
-        return validate_data(
-            self,
-            on_host(X),
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=1,
+    return evaluate
+
+
+def _require_unit_interval(X: NDArray[Any]) -> None:
+    least = min(block.min() for block in row_blocks(X))
+    most = max(block.max() for block in row_blocks(X))
+    if least < 0 or most > 1:
+        raise ValueError(
+            "loss='binary_cross_entropy' needs data in [0, 1], but X ranges from "
+            f"{least:.6g} to {most:.6g}."
         )
-
-    def _validate_latents(self, Z: Any) -> Any:
-        Z = check_array(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but this AutoencoderEmbedder has "
-                f"{self.n_components_} components."
-            )
-        return Z
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-def _as_dict(record: EpochRecord) -> dict[str, Any]:
-    values = record._asdict()
-    if math.isnan(record.validation_loss):
-        values["validation_loss"] = None
-    return values

@@ -12,6 +12,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.callback import with_callbacks
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -73,6 +74,7 @@ class BaseEmbedder(
     @abstractmethod
     def _score_samples(self, X: Any) -> Any: ...
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the latent space and the outlier threshold.
@@ -105,10 +107,11 @@ class BaseEmbedder(
         """
         with self._all_or_nothing():
             X = self._validate(X, reset=True, method="fit")
-            self._forget()
+            self._begin_fit()
             self._fit(X)
         return self
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: ArrayLike, y: None = None) -> Any:
         """Fit on `X` and return its latent coordinates.
@@ -140,8 +143,12 @@ class BaseEmbedder(
         """
         with self._all_or_nothing():
             X = self._validate(X, reset=True, method="fit_transform")
-            self._forget()
+            self._begin_fit()
             return self._fit_transform(X)
+
+    def _begin_fit(self) -> None:
+        if not getattr(self, "warm_start", False):
+            self._forget()
 
     @_has("_partial_fit")
     @_fit_context(prefer_skip_nested_validation=True)

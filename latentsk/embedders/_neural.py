@@ -1,220 +1,367 @@
-"""What the torch-trained embedders share, as functions over the training engine."""
+"""What the torch-trained embedders share (abstract)."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, validate_data
+from torch import nn
 
-from latentsk._random import RandomState, numpy_generator
-from latentsk.modules.mlp import Dropout
-from latentsk.training.batches import in_batches
-from latentsk.training.loop import (
-    BestWeights,
-    EpochRecord,
-    LoopSettings,
-    run_epochs,
-    worth_compiling,
+from latentsk._device import (
+    device_or_cpu,
+    on_host,
+    resolve_device,
+    resolve_precision,
 )
-from latentsk.training.step import (
-    Noise,
-    Objective,
-    Parameters,
-    Step,
-    StepSettings,
-    TrainingState,
-    flatten,
-    make_step,
+from latentsk._progress import LossProgressBar
+from latentsk._random import numpy_generator
+from latentsk._threshold import ThresholdMixin
+from latentsk.embedders._blocks import sample_rows
+from latentsk.embedders._network import (
+    NETWORK_PARAMETERS,
+    Architecture,
+    build_network,
+    describe_network,
 )
+from latentsk.embedders._rows import infer, training_rows
+from latentsk.embedders._standardize import Standardizer
+from latentsk.modules.autoencoder import Autoencoder
+from latentsk.modules.mlp import ACTIVATIONS, initialize
+from latentsk.training.acceleration import worth_compiling
+from latentsk.training.checkpoint import Checkpoint
+from latentsk.training.loop import EpochRecord, LoopSettings
+from latentsk.training.run import RunSettings, Task, train, train_on
+from latentsk.training.step import Parameters, StepSettings
 
-# Rows from which a part is set aside for validation.
-MIN_ROWS_TO_VALIDATE = 50
-# Rows per batch of inference.
-INFERENCE_ROWS = 4_096
+# What a network takes without a copy of the whole array in another dtype.
+DTYPES = [
+    np.float64,
+    np.float32,
+    np.float16,
+    np.uint8,
+    np.int8,
+    np.int16,
+    np.uint16,
+    np.int32,
+    np.int64,
+]
+# Parameters that do not change what a training comes to.
+_IMMATERIAL = {
+    "checkpoint",
+    "checkpoint_interval",
+    "contamination",
+    "decoder",
+    "device",
+    "encoder",
+    "max_time",
+    "random_state",
+    "verbose",
+    "warm_start",
+}
+_POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
+
+NEURAL_CONSTRAINTS: dict[str, Any] = {
+    "n_components": _POSITIVE_OR_AUTO,
+    "network": [StrOptions({"mlp", "conv"})],
+    "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+    "decoder_layer_sizes": ["array-like", None],
+    "activation": [StrOptions({"auto", *ACTIVATIONS})],
+    "normalize": ["boolean", StrOptions({"auto"})],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "input_shape": ["array-like", None],
+    "encoder": [nn.Module, None],
+    "decoder": [nn.Module, None],
+    "standardize": ["boolean"],
+    "batch_size": _POSITIVE_OR_AUTO,
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "learning_rate": [StrOptions({"constant", "cosine"})],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "max_epochs": [Interval(Integral, 1, None, closed="left")],
+    "max_time": [Interval(Real, 0, None, closed="neither"), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "warm_start": ["boolean"],
+    "checkpoint": [str, os.PathLike, None],
+    "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    "compile": ["boolean", StrOptions({"auto"})],
+    "random_state": ["random_state", np.random.Generator],
+    "verbose": ["boolean"],
+}
 
 
-class Fit(NamedTuple):
-    """What a training came to.
-
-    Attributes
-    ----------
-    parameters : dict of str to Tensor
-        The best weights.
-    history : list of EpochRecord
-    best_epoch : int
-    """
-
-    parameters: Parameters
-    history: list[EpochRecord]
-    best_epoch: int
-
-
-def torch_generator(random_state: RandomState) -> torch.Generator:
-    """Return a CPU generator of its own for a scikit-learn `random_state`.
+def automatic_batch_size(n_rows: int) -> int:
+    """Return the rows per step that "auto" means.
 
     Examples
     --------
-    >>> torch.equal(*(torch.rand(3, generator=torch_generator(0)) for _ in range(2)))
-    True
+    >>> [automatic_batch_size(n_rows) for n_rows in (100, 10_000, 1_000_000)]
+    [16, 312, 512]
     """
-    seed = int(numpy_generator(random_state).integers(2**63))
-    return torch.Generator().manual_seed(seed)
+    return min(512, max(16, n_rows // 32))
 
 
-def held_out(
-    rows: Tensor, fraction: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """Split rows into those to train on and those to validate with.
+class NeuralMixin(CallbackSupportMixin, ABC):
+    """Training and inference of a network with an encoder and a decoder (abstract).
 
-    Few rows are all trained on.
+    Beside `BaseEmbedder`, it provides the twins that do not depend on what is learned.
+    A final class provides these, and ``_inverse_transform``, ``_score_samples``:
 
-    Examples
-    --------
-    >>> train, validation = held_out(torch.zeros(100, 2), 0.1, torch_generator(0))
-    >>> len(train), len(validation)
-    (90, 10)
+    - ``_make_standardizer(X)``, which refuses values that the loss does not take;
+    - ``_make_task(module, precision)``: the objective.
     """
-    n_held_out = math.floor(fraction * len(rows))
-    if len(rows) < MIN_ROWS_TO_VALIDATE or n_held_out == 0:
-        return rows, None
-    order = torch.randperm(len(rows), generator=generator)
-    return rows[order[n_held_out:]], rows[order[:n_held_out]]
 
+    _private_state = (
+        *ThresholdMixin._private_state,
+        "_architecture",
+        "_optimizer_state",
+    )
 
-def dropout_masks(module: nn.Module) -> Callable[[int, torch.Generator], Noise]:
-    """Return what draws a module's dropout masks, by the names of their buffers."""
-    layers = {
-        f"{name}.mask": layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, Dropout)
-    }
+    module_: Autoencoder
+    mean_: NDArray[np.float64]
+    scale_: NDArray[np.float64]
+    n_components_: int
 
-    def draw(n_rows: int, generator: torch.Generator) -> Noise:
-        return {name: layer.draw(n_rows, generator) for name, layer in layers.items()}
+    @abstractmethod
+    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer: ...
 
-    return draw
+    @abstractmethod
+    def _make_task(self, module: nn.Module, precision: str) -> Task: ...
 
+    # Fitting
 
-def train(
-    module: nn.Module,
-    objective: Objective,
-    rows: Tensor,
-    validation: Tensor | None,
-    settings: LoopSettings,
-    step_settings: StepSettings,
-    generator: torch.Generator,
-    *,
-    draw_noise: Callable[[int, torch.Generator], Noise],
-    evaluate: Callable[[Parameters, Tensor], Tensor],
-    patience: int,
-    tolerance: float,
-    on_epoch: Callable[[EpochRecord], Any],
-) -> Fit:
-    """Train a module and return its best weights.
+    def _fit(self, X: NDArray[Any]) -> None:
+        seed = int(numpy_generator(self.random_state).integers(2**63))
+        checkpoint = self._open_checkpoint(X, seed)
+        if checkpoint is not None:
+            seed = checkpoint.seed
+        generator = torch.Generator().manual_seed(seed)
+        module = self._begin(X, generator)
+        device = resolve_device(self.device)
+        rows, validation = training_rows(
+            X, self._standardizer, device, self.validation_fraction, generator
+        )
+        task = self._make_task(module, resolve_precision(self.precision, device))
+        settings = self._run_settings(len(rows), task)
+        with self._reported(X, module) as on_epoch:
+            result = train(
+                task,
+                rows,
+                validation,
+                settings,
+                generator,
+                on_epoch=on_epoch,
+                checkpoint=checkpoint,
+            )
+        self.module_ = _with_weights(module, result.parameters)
+        self.history_ = [_as_dict(record) for record in result.history]
+        self.best_epoch_ = result.best_epoch
+        scored = sample_rows(X) if self.contamination == "auto" else X
+        self._set_offset(self._score_samples(scored))
+        if checkpoint is not None and not result.interrupted:
+            checkpoint.remove()
 
-    Parameters
-    ----------
-    module : nn.Module
-        Its weights are where the training starts; it is left as it is.
+    def _fit_transform(self, X: NDArray[Any]) -> Any:
+        self._fit(X)
+        return self._transform(X)
 
-    objective : callable
-        ``objective(parameters, batch, noise, kl_weight)``, one loss per row.
+    def _partial_fit(self, X: NDArray[Any]) -> None:
+        seed = int(numpy_generator(self.random_state).integers(2**63))
+        generator = torch.Generator().manual_seed(seed)
+        if hasattr(self, "module_"):
+            module = copy.deepcopy(self.module_).to(resolve_device(self.device))
+        else:
+            module = self._begin(X, generator)
+            self.history_ = []
+        device = resolve_device(self.device)
+        stored = getattr(self, "_optimizer_state", None)
+        if stored is not None:
+            generator.set_state(torch.tensor(stored["generator"]))
+        rows, _ = training_rows(X, self._standardizer, device, 0.0, generator)
+        task = self._make_task(module, resolve_precision(self.precision, device))
+        result = train_on(
+            task, rows, self._run_settings(len(rows), task), generator, stored
+        )
+        self.module_ = _with_weights(module, result.parameters)
+        record = result.record._replace(epoch=len(self.history_) + 1)
+        self.history_ = [*self.history_, _as_dict(record)]
+        self._optimizer_state = {
+            **result.optimizer_state,
+            "generator": np.array(generator.get_state().numpy()),
+        }
 
-    rows, validation : Tensor
-        Standardized rows.
-
-    settings : LoopSettings
-
-    step_settings : StepSettings
-
-    generator : torch.Generator
-
-    draw_noise : callable
-        ``draw_noise(batch_size, generator)``.
-
-    evaluate : callable
-        ``evaluate(parameters, rows)``, the loss of each row without noise.
-
-    patience : int
-        Epochs without improvement after which to stop.
-
-    tolerance : float
-        Share of the loss by which it has to improve.
-
-    on_epoch : callable
-        Called with every record.
-
-    Raises
-    ------
-    DivergenceError
-        If the loss is no longer finite.
-    """
-    flat, layout = flatten(module)
-    state = TrainingState.start(flat)
-    step = make_step(objective, layout, step_settings)
-    if worth_compiling(len(rows), settings):
-        step = compiled(step)
-    best, history = BestWeights(patience, tolerance), []
-    validate = None
-    if validation is not None:
-
-        def validate(flat: Tensor) -> Tensor:
-            parameters = layout.views(flat)
-            with torch.no_grad():
-                return in_batches(
-                    lambda part: evaluate(parameters, part), validation, INFERENCE_ROWS
+    def _begin(self, X: NDArray[Any], generator: torch.Generator) -> Autoencoder:
+        """Return the network to start from, and set the attributes that describe it."""
+        device = resolve_device(self.device)
+        if self.warm_start and hasattr(self, "module_"):
+            if len(self.mean_) != X.shape[1]:
+                raise ValueError(
+                    f"warm_start goes on from a network for {len(self.mean_)} "
+                    f"features, but X has {X.shape[1]}."
                 )
+            return copy.deepcopy(self.module_).to(device)
+        self._architecture = self._describe(X.shape[1])
+        self.mean_, self.scale_ = self._make_standardizer(X)
+        module = build_network(
+            self._architecture, X.shape[1], self.encoder, self.decoder
+        )
+        self.n_components_ = self._architecture["n_components"]
+        if self._architecture["network"] != "own":
+            initialize(module, generator)
+        return module.to(device)
 
-    for record in run_epochs(
-        step, state, rows, settings, generator, draw_noise=draw_noise, validate=validate
-    ):
-        history.append(record)
-        on_epoch(record)
-        if best.update(record.monitored, state.parameters):
-            break
-    assert best.parameters is not None, "an epoch without a finite loss raises"
-    best_epoch = min(history, key=lambda record: record.monitored).epoch
-    return Fit(layout.views(best.parameters), history, best_epoch)
+    def _describe(self, n_features: int) -> Architecture:
+        return describe_network(
+            n_features, **{name: getattr(self, name) for name in NETWORK_PARAMETERS}
+        )
+
+    def _run_settings(self, n_rows: int, task: Task) -> RunSettings:
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = automatic_batch_size(n_rows)
+        compile = self.compile
+        if compile == "auto":
+            # A gradient in closed form needs no compilation.
+            long = worth_compiling(n_rows, batch_size, self.max_epochs)
+            compile = task.perceptron is None and long
+        return RunSettings(
+            LoopSettings(
+                int(self.max_epochs),
+                int(batch_size),
+                float(self.learning_rate_init),
+                self.learning_rate,
+            ),
+            StepSettings(float(self.weight_decay), self.clip_norm),
+            int(self.n_iter_no_change),
+            float(self.tol),
+            math.inf if self.max_time is None else float(self.max_time),
+            bool(compile),
+        )
+
+    def _open_checkpoint(self, X: NDArray[Any], seed: int) -> Checkpoint | None:
+        if self.checkpoint is None:
+            return None
+        parameters = self.get_params(deep=False)
+        identity = {
+            name: str(value)
+            for name, value in parameters.items()
+            if name not in _IMMATERIAL
+        }
+        if isinstance(self.random_state, Integral):
+            identity["random_state"] = str(self.random_state)
+        sample = np.ascontiguousarray(sample_rows(X))
+        digest = hashlib.sha256(sample.tobytes()).hexdigest()
+        identity["X"] = f"{X.dtype} {X.shape} {digest[:16]}"
+        return Checkpoint(
+            self.checkpoint, int(self.checkpoint_interval), identity, seed
+        )
+
+    @contextmanager
+    def _reported(
+        self, X: NDArray[Any], module: Autoencoder
+    ) -> Iterator[Callable[[EpochRecord, Parameters], bool]]:
+        """Tell scikit-learn's callbacks of every epoch; they may end the training."""
+        context = self._init_callback_context(max_subtasks=int(self.max_epochs))
+        progress = LossProgressBar() if self.verbose else None
+        if progress is not None:
+            progress.setup(self, context)
+        context.call_on_fit_task_begin(estimator=self, X=X)
+
+        def on_epoch(record: EpochRecord, parameters: Parameters) -> bool:
+            epoch = context.subcontext(task_name="epoch")
+            epoch.call_on_fit_task_begin(estimator=self, X=X)
+            if progress is not None:
+                progress.on_fit_task_end(self, epoch, metadata=_as_dict(record))
+            return epoch.call_on_fit_task_end(
+                estimator=self,
+                X=X,
+                metadata=_as_dict(record),
+                reconstruction_attributes=lambda: {
+                    "module_": _with_weights(module, parameters)
+                },
+            )
+
+        try:
+            yield on_epoch
+        finally:
+            if progress is not None:
+                progress.teardown(self, context)
+        context.call_on_fit_task_end(estimator=self, X=X)
+
+    # Inference
+
+    @property
+    def _standardizer(self) -> Standardizer:
+        return Standardizer(self.mean_, self.scale_)
+
+    def _transform(self, X: NDArray[Any]) -> Any:
+        return infer(
+            self.module_,
+            lambda network, rows: network.encoder(rows),
+            X,
+            self._standardizer,
+        )
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.n_components_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    # State
+
+    def _rebuild_network(self) -> nn.Module:
+        network = build_network(
+            self._architecture, self.n_features_in_, self.encoder, self.decoder
+        )
+        return network.eval().to(device_or_cpu(self.device))
+
+    # Validation
+
+    def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
+        return validate_data(self, on_host(X), reset=reset, dtype=DTYPES)
+
+    def _validate_latents(self, Z: Any) -> Any:
+        Z = check_array(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
+        if Z.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
+                f"{self.n_components_} components."
+            )
+        return Z
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
 
-def compiled(step: Step) -> Step:
-    """Return the step as one compiled graph; the step itself where nothing compiles.
-
-    The first call compiles. If that fails, for want of a compiler, say, the step runs
-    as it is.
-    """
-    fast = torch.compile(step, fullgraph=True, dynamic=False)
-    broken = False
-
-    def run(*arguments: Any) -> Tensor:
-        nonlocal broken
-        if not broken:
-            try:
-                return fast(*arguments)
-            except torch._dynamo.exc.TorchDynamoException:
-                broken = True
-        return step(*arguments)
-
-    return run
+def _with_weights(module: Autoencoder, parameters: Parameters) -> Autoencoder:
+    """Return a copy of a module with other weights, in eval mode."""
+    trained = copy.deepcopy(module).eval()
+    trained.load_state_dict(parameters, strict=False)
+    return trained
 
 
-def infer(network: nn.Module, rows: Tensor) -> Tensor:
-    """Apply a network in eval mode, in the dtype of the rows.
-
-    Nothing is written to the network, so threads may share it. (torch's functional_call
-    would swap its parameters for the time of the call.)
-
-    Examples
-    --------
-    >>> infer(nn.Identity().eval(), torch.zeros(3, 2, dtype=torch.float64)).dtype
-    torch.float64
-    """
-    first = next(network.parameters(), None)
-    if first is not None and first.dtype != rows.dtype:
-        network = copy.deepcopy(network).to(rows.dtype)
-    with torch.no_grad():
-        return in_batches(network, rows, INFERENCE_ROWS)
+def _as_dict(record: EpochRecord) -> dict[str, Any]:
+    values = record._asdict()
+    if math.isnan(record.validation_loss):
+        values["validation_loss"] = None
+    return values

@@ -30,8 +30,8 @@ class Dropout(nn.Module):
     rate : float in [0, 1)
         Share of the units that are dropped.
 
-    width : int
-        Number of units.
+    shape : int or tuple of int
+        Units of one row.
 
     Examples
     --------
@@ -45,14 +45,14 @@ class Dropout(nn.Module):
 
     mask: torch.Tensor
 
-    def __init__(self, rate: float, width: int) -> None:
+    def __init__(self, rate: float, shape: int | tuple[int, ...]) -> None:
         super().__init__()
         self.rate = rate
-        self.register_buffer("mask", torch.ones(width), persistent=False)
+        self.register_buffer("mask", torch.ones(shape), persistent=False)
 
     def draw(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
-        """Return masks for rows, of shape (n_rows, width) and mean one."""
-        shape = (n_rows, self.mask.shape[0])
+        """Return masks for rows, of shape (n_rows, *shape) and mean one."""
+        shape = (n_rows, *self.mask.shape)
         uniform = torch.rand(shape, generator=generator, device=generator.device)
         return (uniform >= self.rate).to(self.mask.dtype) / (1.0 - self.rate)
 
@@ -66,7 +66,7 @@ def mlp(
     *,
     activation: str = "relu",
     dropout: float = 0.0,
-    layer_norm: bool = False,
+    normalize: bool = False,
 ) -> nn.Sequential:
     """Return a perceptron with a linear output and uninitialized weights.
 
@@ -81,9 +81,9 @@ def mlp(
     dropout : float in [0, 1), default=0.0
         Rate after each hidden layer.
 
-    layer_norm : bool, default=False
-        Whether to normalize each row before each activation. (Batch normalization is
-        not offered: there, the result for a row depends on the other rows.)
+    normalize : bool, default=False
+        Whether to normalize each row before each activation (layer normalization. Batch
+        normalization is not offered: there, the result for a row depends on others.)
 
     Returns
     -------
@@ -102,7 +102,7 @@ def mlp(
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(sizes[:-1]):
         layers.append(_linear(width_in, width_out))
-        if layer_norm:
+        if normalize:
             layers.append(nn.LayerNorm(width_out))
         layers.append(ACTIVATIONS[activation]())
         if dropout:

@@ -1,66 +1,204 @@
-"""Seeded minibatches of resident data, and inference in batches."""
+"""Rows in batches: seeded minibatches of resident or streamed data, and inference."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+# What a streamed epoch holds in memory at a time (twice: one in use, one being read).
+BUFFER_BYTES = 2**24
+# Streamed rows are read in runs of consecutive ones, as long as this.
+RUN_BYTES = 2**18
 
 
 class Batch(NamedTuple):
-    """Which rows a step sees.
+    """What a step sees.
 
     Attributes
     ----------
-    rows : Tensor of shape (batch_size,), dtype int64
-        Row numbers.
-
+    rows : Tensor of shape (batch_size, ...)
     weights : Tensor of shape (batch_size,)
         One for rows of the batch, zero for those that only fill it up: every batch has
-        one shape, so that a compiled step serves them all.
+        one shape, so that a compiled step serves them all. Only the last rows of an
+        epoch can be such.
     """
 
     rows: Tensor
     weights: Tensor
 
 
-def epoch_batches(
-    n_rows: int, batch_size: int, generator: torch.Generator
-) -> Iterator[Batch]:
-    """Yield all rows once, in random order.
+class Rows(Protocol):
+    """Training rows."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield all rows once, in random order, in batches of one shape.
+
+        Parameters
+        ----------
+        batch_size : int
+            At least 1. Fewer rows than that make one smaller batch.
+
+        generator : torch.Generator
+            On the CPU.
+        """
+        ...
+
+
+class ResidentRows:
+    """Rows of a tensor that is on the device already.
 
     Parameters
     ----------
-    n_rows : int
-        At least 1.
+    rows : Tensor of shape (n_rows, ...)
 
-    batch_size : int
-        At least 1. Fewer rows than that make one smaller batch.
-
-    generator : torch.Generator
-        Its device is where the batches are made.
+    chosen : Tensor of shape (n_chosen,), dtype int64, or None, default=None
+        Numbers of the rows to train on, if not all. They are not copied.
 
     Examples
     --------
-    >>> batches = list(epoch_batches(5, 2, torch.Generator().manual_seed(0)))
+    >>> rows = ResidentRows(torch.tensor([[0.0], [10.0], [20.0]]))
+    >>> batches = list(rows.epoch(2, torch.Generator().manual_seed(0)))
     >>> [batch.weights.tolist() for batch in batches]
-    [[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]
-    >>> sorted(torch.cat([b.rows[b.weights > 0] for b in batches]).tolist())
-    [0, 1, 2, 3, 4]
+    [[1.0, 1.0], [1.0, 0.0]]
     """
-    device = generator.device
-    batch_size = min(batch_size, n_rows)
-    order = torch.randperm(n_rows, generator=generator, device=device)
-    missing = -n_rows % batch_size
-    weights = torch.ones(n_rows + missing, device=device)
+
+    def __init__(self, rows: Tensor, chosen: Tensor | None = None) -> None:
+        self.rows = rows
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.rows if self.chosen is None else self.chosen)
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield all rows once, in random order (see `Rows`)."""
+        device = self.rows.device
+        batch_size = min(batch_size, len(self))
+        order = torch.randperm(len(self), generator=generator)
+        if self.chosen is not None:
+            order = self.chosen[order]
+        order, weights = (part.to(device) for part in _filled_up(order, batch_size))
+        pairs = zip(order.split(batch_size), weights.split(batch_size), strict=True)
+        for numbers, weight in pairs:
+            yield Batch(self.rows.index_select(0, numbers), weight)
+
+
+def _filled_up(order: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Make the order a multiple of the batch size; what is added has weight zero."""
+    missing = -len(order) % batch_size
+    weights = torch.ones(len(order) + missing)
     if missing:
-        weights[n_rows:] = 0.0
+        weights[len(order) :] = 0.0
         order = torch.cat([order, order[:missing]])
-    for start in range(0, len(order), batch_size):
-        part = slice(start, start + batch_size)
-        yield Batch(order[part], weights[part])
+    return order, weights
+
+
+class StreamedRows:
+    """Rows of an array larger than memory, read in bounded portions.
+
+    An epoch visits short runs of consecutive rows in random order, gathers them into a
+    buffer of some megabytes and shuffles that: nearly as random as a shuffle of all
+    rows, without a disk seek for each. The next buffer is read while one is in use.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_features)
+        A memory map.
+
+    prepare : callable
+        From some rows of the array to a float32 tensor on the CPU.
+
+    device : torch.device
+
+    left_out : ndarray of shape (n_left_out,) or None, default=None
+        Numbers of rows that are not trained on.
+
+    Examples
+    --------
+    >>> array = np.arange(5.0, dtype=np.float32)[:, None]
+    >>> rows = StreamedRows(array, torch.from_numpy, torch.device("cpu"), np.array([3]))
+    >>> batches = list(rows.epoch(3, torch.Generator().manual_seed(0)))
+    >>> [batch.weights.tolist() for batch in batches]
+    [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
+    >>> sorted(torch.cat([b.rows[b.weights > 0] for b in batches]).ravel().tolist())
+    [0.0, 1.0, 2.0, 4.0]
+    """
+
+    def __init__(
+        self,
+        array: NDArray[Any],
+        prepare: Callable[[NDArray[Any]], Tensor],
+        device: torch.device,
+        left_out: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.array = array
+        self.prepare = prepare
+        self.device = device
+        self.kept = np.ones(len(array), bool)
+        if left_out is not None:
+            self.kept[left_out] = False
+        self.n_kept = int(self.kept.sum())
+
+    def __len__(self) -> int:
+        return self.n_kept
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield all rows once, in random order (see `Rows`)."""
+        batch_size = min(batch_size, len(self))
+        rest = torch.empty(0, *self.array.shape[1:])
+        ones = torch.ones(batch_size, device=self.device)
+        for buffer in self._buffers(batch_size, generator):
+            rows = torch.cat([rest, buffer])
+            n_whole = len(rows) - len(rows) % batch_size
+            whole = self._moved(rows[:n_whole])
+            for start in range(0, n_whole, batch_size):
+                yield Batch(whole[start : start + batch_size], ones)
+            rest = rows[n_whole:].clone()
+        if len(rest):
+            numbers = torch.arange(batch_size)
+            weights = (numbers < len(rest)).float().to(self.device)
+            yield Batch(self._moved(rest[numbers.remainder(len(rest))]), weights)
+
+    def _buffers(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield shuffled buffers; the next is read in a thread meanwhile."""
+        row_bytes = 4 * max(1, self.array[0].size)
+        run = max(1, RUN_BYTES // row_bytes)
+        per_buffer = max(1, max(BUFFER_BYTES // row_bytes, batch_size) // run)
+        starts = torch.randperm(-(-len(self.array) // run), generator=generator) * run
+        groups = [group.tolist() for group in starts.split(per_buffer)]
+        seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
+        with ThreadPoolExecutor(1) as reader:
+            pending = reader.submit(self._read, groups[0], run, seeds[0])
+            for group, seed in zip(groups[1:], seeds[1:], strict=True):
+                buffer = pending.result()
+                pending = reader.submit(self._read, group, run, seed)
+                yield buffer
+            yield pending.result()
+
+    def _read(self, starts: list[int], run: int, seed: int) -> Tensor:
+        numbers = np.concatenate(
+            [np.arange(s, min(s + run, len(self.array))) for s in starts]
+        )
+        numbers = numbers[self.kept[numbers]]
+        np.random.default_rng(seed).shuffle(numbers)
+        return self.prepare(self.array[numbers])
+
+    def _moved(self, rows: Tensor) -> Tensor:
+        if self.device.type == "cuda":  # pinned memory is copied without waiting
+            return rows.pin_memory().to(self.device, non_blocking=True)
+        return rows
+
+
+class OutOfMemoryWarning(UserWarning):
+    """A batch did not fit into the device's memory, and was halved."""
 
 
 def in_batches(
@@ -68,9 +206,47 @@ def in_batches(
 ) -> Tensor:
     """Apply a function of rows in batches and join the results.
 
+    Where the device runs out of memory the batch is halved, with one warning.
+
+    Parameters
+    ----------
+    function : callable
+        From rows to one result per row.
+
+    rows : Tensor of shape (n_rows, ...)
+
+    batch_size : int
+
+    Warns
+    -----
+    OutOfMemoryWarning
+        If a batch had to be halved.
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If a single row does not fit.
+
     Examples
     --------
     >>> in_batches(lambda rows: rows.sum(dim=1), torch.ones(5, 3), 2)
     tensor([3., 3., 3., 3., 3.])
     """
-    return torch.cat([function(part) for part in rows.split(batch_size)])
+    results, start, wanted = [], 0, batch_size
+    while start < len(rows):
+        try:
+            results.append(function(rows[start : start + batch_size]))
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size = batch_size // 2
+        else:
+            start += batch_size
+    if batch_size < wanted:
+        warnings.warn(
+            f"Batches of {wanted} rows did not fit into the device's memory; batches "
+            f"of {batch_size} did.",
+            OutOfMemoryWarning,
+            stacklevel=2,
+        )
+    return torch.cat(results)

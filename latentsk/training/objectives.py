@@ -62,3 +62,73 @@ LOSSES: dict[str, Loss] = {
     "huber": huber,
     "binary_cross_entropy": binary_cross_entropy,
 }
+
+
+def _squared_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    return torch.sub(output, target, out=out).mul_(2.0)
+
+
+def _absolute_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    return torch.sub(output, target, out=out).sign_()
+
+
+def _huber_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    return torch.sub(output, target, out=out).clamp_(-1.0, 1.0)
+
+
+def _binary_cross_entropy_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
+    return torch.sigmoid(output, out=out).sub_(target)
+
+
+# The derivative of each loss by the output, one value per feature, written into `out`.
+LOSS_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "squared_error": _squared_error_slope,
+    "absolute_error": _absolute_error_slope,
+    "huber": _huber_slope,
+    "binary_cross_entropy": _binary_cross_entropy_slope,
+}
+
+
+def sparsity(latents: Tensor) -> Tensor:
+    """Return the sum of the absolute latent coordinates of each row.
+
+    Examples
+    --------
+    >>> sparsity(torch.tensor([[1.0, -2.0]]))
+    tensor([3.])
+    """
+    return torch.abs(latents).flatten(1).sum(dim=1)
+
+
+def contraction(
+    encode: Callable[[Tensor], Tensor], rows: Tensor, probes: Tensor
+) -> Tensor:
+    """Estimate the squared Frobenius norm of the encoder's Jacobian at each row.
+
+    Hutchinson's estimate of the contractive penalty (Rifai et al., 2011): the squared
+    length of the Jacobian's product with a vector of random signs. It is unbiased, and
+    exact for a single latent dimension.
+
+    Parameters
+    ----------
+    encode : callable
+        From rows to latents, row by row.
+
+    rows : Tensor of shape (n_rows, ...)
+
+    probes : Tensor of shape (n_rows, n_latents)
+        Random signs.
+
+    Returns
+    -------
+    penalties : Tensor of shape (n_rows,)
+
+    Examples
+    --------
+    >>> weights = torch.tensor([[3.0], [4.0]])
+    >>> contraction(lambda rows: rows @ weights, torch.ones(1, 2), torch.ones(1, 1))
+    tensor([25.])
+    """
+    _, pull_back = torch.func.vjp(encode, rows)[:2]
+    (slopes,) = pull_back(probes)
+    return torch.square(slopes).flatten(1).sum(dim=1)

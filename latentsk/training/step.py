@@ -16,6 +16,8 @@ Parameters = dict[str, Tensor]
 Noise = dict[str, Tensor]
 # (parameters, batch, noise, kl_weight) -> one loss per row
 Objective = Callable[[Parameters, Tensor, Noise, Tensor], Tensor]
+# (flat parameters, batch, noise, row_weights, kl_weight) -> flat gradient, losses
+Gradient = Callable[[Tensor, Tensor, Noise, Tensor, Tensor], tuple[Tensor, Tensor]]
 # (state, batch, noise, row_weights, kl_weight, learning_rate) -> one loss per row
 Step = Callable[["TrainingState", Tensor, Noise, Tensor, Tensor, Tensor], Tensor]
 
@@ -45,15 +47,19 @@ class Layout(NamedTuple):
 def flatten(module: nn.Module) -> tuple[Tensor, Layout]:
     """Return a copy of a module's parameters as one vector, and its layout.
 
+    Frozen parameters (those without ``requires_grad``) are left out.
+
     Examples
     --------
     >>> flat, layout = flatten(nn.Linear(2, 3))
     >>> flat.shape, layout.views(flat)["weight"].shape
     (torch.Size([9]), torch.Size([3, 2]))
     """
-    named = dict(module.named_parameters())
+    named = {k: p.detach() for k, p in module.named_parameters() if p.requires_grad}
     layout = Layout(tuple(named), tuple(p.shape for p in named.values()))
-    return torch.cat([p.detach().flatten() for p in named.values()]), layout
+    first = next(module.parameters(), torch.empty(0))
+    empty = torch.empty(0, device=first.device)  # torch.cat wants one tensor at least
+    return torch.cat([empty, *(p.flatten() for p in named.values())]), layout
 
 
 class TrainingState(NamedTuple):
@@ -116,8 +122,36 @@ def adam_update(
     >>> state.parameters
     tensor([0.9000])
     """
+    state.n_steps.add_(1.0)
+    if torch.compiler.is_compiling():
+        # The compiler makes one kernel of this, and does not take the ready one below.
+        _adam_arithmetic(state, gradient, learning_rate, settings)
+        return
+    # The kernel of torch.optim.AdamW(fused=True): one pass over the four vectors.
+    torch._fused_adamw_(
+        [state.parameters],
+        [gradient],
+        [state.mean],
+        [state.square],
+        [],
+        [state.n_steps],
+        lr=learning_rate,
+        beta1=settings.beta_mean,
+        beta2=settings.beta_square,
+        weight_decay=settings.weight_decay,
+        eps=settings.epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def _adam_arithmetic(
+    state: TrainingState,
+    gradient: Tensor,
+    learning_rate: Tensor,
+    settings: StepSettings,
+) -> None:
     parameters, mean, square, n_steps = state
-    n_steps.add_(1.0)
     mean.lerp_(gradient, 1.0 - settings.beta_mean)
     square.lerp_(gradient * gradient, 1.0 - settings.beta_square)
     step_size = learning_rate / (1.0 - settings.beta_mean**n_steps)
@@ -138,8 +172,8 @@ def clipped(gradient: Tensor, most: float) -> Tensor:
     return gradient * torch.clamp(most / (norm + 1e-6), max=1.0)
 
 
-def make_step(objective: Objective, layout: Layout, settings: StepSettings) -> Step:
-    """Return the training step of an objective.
+def autograd(objective: Objective, layout: Layout) -> Gradient:
+    """Return the gradient of an objective's weighted mean, by torch's autograd.
 
     Parameters
     ----------
@@ -149,29 +183,21 @@ def make_step(objective: Objective, layout: Layout, settings: StepSettings) -> S
     layout : Layout
         Of the parameters that the objective takes.
 
-    settings : StepSettings
-
     Returns
     -------
-    step : callable
-        ``step(state, batch, noise, row_weights, kl_weight, learning_rate)`` changes the
-        state in place and returns the losses per row, as they were before the update.
-        The gradient is that of the mean loss, weighted by `row_weights`. It can be
-        compiled as one graph.
+    gradient : callable
+        ``gradient(flat, batch, noise, row_weights, kl_weight)`` returns the gradient of
+        the mean loss, weighted by `row_weights`, as a flat vector, and the loss per
+        row.
 
     Examples
     --------
-    >>> module = nn.Linear(1, 1, bias=False)
-    >>> flat, layout = flatten(module)
     >>> def objective(parameters, batch, noise, kl_weight):
-    ...     output = torch.func.functional_call(module, parameters, (batch,))
-    ...     return (output - batch).square().sum(dim=1)
-    >>> step = make_step(objective, layout, StepSettings())
-    >>> state, one = TrainingState.start(torch.zeros(1)), torch.tensor(1.0)
-    >>> step(state, torch.tensor([[2.0]]), {}, torch.ones(1), one, 0.1 * one)
-    tensor([4.])
-    >>> state.parameters
-    tensor([0.1000])
+    ...     return (parameters["slope"] * batch).square().sum(dim=1)
+    >>> gradient = autograd(objective, Layout(("slope",), (torch.Size([1]),)))
+    >>> one = torch.ones(1)
+    >>> gradient(3 * one, torch.tensor([[2.0]]), {}, one, torch.tensor(1.0))
+    (tensor([24.]), tensor([36.]))
     """
 
     def mean_loss(
@@ -180,7 +206,40 @@ def make_step(objective: Objective, layout: Layout, settings: StepSettings) -> S
         losses = objective(layout.views(flat), batch, noise, kl_weight)
         return (losses * weights).sum() / weights.sum(), losses
 
-    gradient_of = torch.func.grad(mean_loss, has_aux=True)
+    return torch.func.grad(mean_loss, has_aux=True)
+
+
+def make_step(gradient: Gradient, settings: StepSettings) -> Step:
+    """Return the training step along a gradient.
+
+    Parameters
+    ----------
+    gradient : callable
+        From :func:`autograd` or :func:`latentsk.training.dense.dense_gradient`.
+
+    settings : StepSettings
+
+    Returns
+    -------
+    step : callable
+        ``step(state, batch, noise, row_weights, kl_weight, learning_rate)`` changes the
+        state in place and returns the losses per row, as they were before the update.
+        With :func:`autograd` it can be compiled as one graph.
+
+    Examples
+    --------
+    >>> module = nn.Linear(1, 1, bias=False)
+    >>> flat, layout = flatten(module)
+    >>> def objective(parameters, batch, noise, kl_weight):
+    ...     output = torch.func.functional_call(module, parameters, (batch,))
+    ...     return (output - batch).square().sum(dim=1)
+    >>> step = make_step(autograd(objective, layout), StepSettings())
+    >>> state, one = TrainingState.start(torch.zeros(1)), torch.tensor(1.0)
+    >>> step(state, torch.tensor([[2.0]]), {}, torch.ones(1), one, 0.1 * one)
+    tensor([4.])
+    >>> state.parameters
+    tensor([0.1000])
+    """
 
     def step(
         state: TrainingState,
@@ -190,12 +249,12 @@ def make_step(objective: Objective, layout: Layout, settings: StepSettings) -> S
         kl_weight: Tensor,
         learning_rate: Tensor,
     ) -> Tensor:
-        gradient, losses = gradient_of(
+        direction, losses = gradient(
             state.parameters, batch, noise, row_weights, kl_weight
         )
         if settings.clip_norm is not None:
-            gradient = clipped(gradient, settings.clip_norm)
-        adam_update(state, gradient, learning_rate, settings)
+            direction = clipped(direction, settings.clip_norm)
+        adam_update(state, direction, learning_rate, settings)
         return losses
 
     return step

@@ -16,7 +16,7 @@ def generator(seed=0):
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_forward_is_the_formula(activation, layer_norm):
     network = initialize(
-        mlp([4, 3, 2], activation=activation, layer_norm=layer_norm), generator()
+        mlp([4, 3, 2], activation=activation, normalize=layer_norm), generator()
     )
     rows = torch.randn(5, 4, generator=generator(1))
     first, last = network[0], network[-1]

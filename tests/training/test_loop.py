@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import initialize, mlp
+from latentsk.training.batches import ResidentRows
 from latentsk.training.loop import (
-    BestWeights,
     DivergenceError,
     EpochRecord,
     LoopSettings,
@@ -18,7 +18,14 @@ from latentsk.training.loop import (
 )
 from latentsk.training.objectives import squared_error
 from latentsk.training.schedules import cosine_decay, linear_warm_up
-from latentsk.training.step import StepSettings, TrainingState, flatten, make_step
+from latentsk.training.step import (
+    StepSettings,
+    TrainingState,
+    autograd,
+    flatten,
+    make_step,
+)
+from latentsk.training.stopping import BestWeights
 
 
 def generator(seed=0):
@@ -32,7 +39,7 @@ def rows(n_rows=200):
     return latents @ mixing * 2 + 0.1 * noise
 
 
-def linear_autoencoder(X, settings, seed=0):
+def linear_autoencoder(X, settings, seed=0, **options):
     module = initialize(Autoencoder(mlp([5, 2]), mlp([2, 5])), generator(seed))
     flat, layout = flatten(module)
 
@@ -40,17 +47,18 @@ def linear_autoencoder(X, settings, seed=0):
         output, _ = torch.func.functional_call(module, parameters, (batch,))
         return squared_error(output, batch)
 
-    step = make_step(objective, layout, StepSettings())
+    step = make_step(autograd(objective, layout), StepSettings())
     state = TrainingState.start(flat)
     one = torch.ones(())
     return (
         run_epochs(
             step,
             state,
-            X,
+            ResidentRows(X),
             settings,
             generator(seed),
             validate=lambda flat: objective(layout.views(flat), X, {}, one),
+            **options,
         ),
         state,
         layout,
@@ -111,10 +119,13 @@ def test_best_weights_are_kept_and_patience_ends():
     best = BestWeights(patience=3, tolerance=0.1)
     weights = torch.zeros(1)
     losses = [10.0, 8.0, 7.9, 7.8, 7.7, 1.0]
-    stops = [best.update(loss, weights + loss) for loss in losses[:5]]
+    stops = [
+        best.update(epoch, loss, weights + loss)
+        for epoch, loss in enumerate(losses[:5], start=1)
+    ]
     # 7.9, 7.8 and 7.7 are no improvement of a tenth, but they are better.
     assert stops == [False, False, False, False, True]
-    assert best.loss == 7.7
+    assert (best.loss, best.epoch) == (7.7, 5)
     assert torch.equal(best.parameters, torch.tensor([7.7]))
 
 
@@ -129,3 +140,21 @@ def test_schedules():
     assert weights[0] == 0.0
     assert weights[25:] == [1.0] * 25
     assert np.all(np.diff(weights) >= 0)
+
+
+def test_a_deadline_stops_within_an_epoch_after_one_step_at_least():
+    run, state, _ = linear_autoencoder(rows(), LoopSettings(9, 10, 1e-2), deadline=0.0)
+    (record,) = run
+    assert record.epoch == 1
+    assert state.n_steps == 1
+    assert math.isfinite(record.train_loss)
+
+
+def test_another_first_epoch_goes_on_with_the_schedule():
+    settings = LoopSettings(4, 200, 1e-2, "cosine")
+    run, *_ = linear_autoencoder(rows(), settings, first_epoch=3)
+    rates = [(record.epoch, record.learning_rate) for record in run]
+    assert rates == [
+        (3, pytest.approx(5e-3)),
+        (4, pytest.approx(1e-2 * cosine_decay(0.75))),
+    ]

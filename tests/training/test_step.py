@@ -10,6 +10,7 @@ from latentsk.training.objectives import squared_error
 from latentsk.training.step import (
     StepSettings,
     TrainingState,
+    autograd,
     clipped,
     flatten,
     make_step,
@@ -36,7 +37,7 @@ def reconstruction(module):
 def train(settings, weights, n_steps=5, compiled=False):
     module = network()
     flat, layout = flatten(module)
-    step = make_step(reconstruction(module), layout, settings)
+    step = make_step(autograd(reconstruction(module), layout), settings)
     if compiled:
         step = torch.compile(step, fullgraph=True, dynamic=False)
     state = TrainingState.start(flat)
@@ -90,7 +91,7 @@ def test_rows_of_weight_zero_do_not_count():
     poisoned[20:] = 1e3
     module = network()
     flat, layout = flatten(module)
-    step = make_step(reconstruction(module), layout, StepSettings())
+    step = make_step(autograd(reconstruction(module), layout), StepSettings())
     state = TrainingState.start(flat)
     for _ in range(5):
         step(state, poisoned, {}, weights, ONE, RATE)
@@ -120,8 +121,18 @@ def test_the_module_is_a_template_only():
     module = network()
     before = {k: v.clone() for k, v in module.state_dict().items()}
     flat, layout = flatten(module)
-    step = make_step(reconstruction(module), layout, StepSettings())
+    step = make_step(autograd(reconstruction(module), layout), StepSettings())
     step(TrainingState.start(flat), ROWS, {}, torch.ones(30), ONE, RATE)
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
         assert module.get_parameter(name).grad is None
+
+
+def test_frozen_parameters_stay_as_they_are():
+    module = network()
+    module.encoder.requires_grad_(False)
+    flat, layout = flatten(module)
+    assert all(name.startswith("decoder.") for name in layout.names)
+    step = make_step(autograd(reconstruction(module), layout), StepSettings())
+    step(TrainingState.start(flat), ROWS, {}, torch.ones(30), ONE, RATE)
+    assert len(flat) == sum(p.numel() for p in module.decoder.parameters())

@@ -1,0 +1,263 @@
+"""Which network an embedder's parameters mean, and how it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from latentsk.modules.autoencoder import Autoencoder
+from latentsk.modules.conv import conv_decoder, conv_encoder
+from latentsk.modules.mlp import mlp
+from latentsk.modules.own import adopt
+
+Architecture = dict[str, Any]
+
+CONV_CHANNELS = (32, 64, 128)
+# The parameters of an embedder that say which network it trains.
+NETWORK_PARAMETERS = (
+    "network",
+    "n_components",
+    "hidden_layer_sizes",
+    "decoder_layer_sizes",
+    "activation",
+    "normalize",
+    "dropout",
+    "input_shape",
+    "encoder",
+    "decoder",
+)
+
+
+def automatic_components(n_features: int) -> int:
+    """Return the latent dimensions that "auto" means.
+
+    Examples
+    --------
+    >>> automatic_components(36), automatic_components(10_000)
+    (6, 32)
+    """
+    return min(32, math.ceil(math.sqrt(n_features)))
+
+
+def automatic_hidden_sizes(n_features: int) -> tuple[int, int]:
+    """Return the widths of hidden layers that "auto" means.
+
+    Examples
+    --------
+    >>> automatic_hidden_sizes(4), automatic_hidden_sizes(784)
+    ((32, 16), (512, 256))
+    """
+    first = min(512, max(32, 2 * n_features))
+    return first, first // 2
+
+
+def describe_network(
+    n_features: int,
+    *,
+    network: str,
+    n_components: int | str,
+    hidden_layer_sizes: Sequence[int] | str,
+    decoder_layer_sizes: Sequence[int] | None,
+    activation: str,
+    normalize: bool | str,
+    dropout: float,
+    input_shape: Sequence[int] | None,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> Architecture:
+    """Return a JSON-able description of the network that the parameters mean.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of the rows.
+
+    network, n_components, hidden_layer_sizes, decoder_layer_sizes, activation, \
+normalize, dropout, input_shape, encoder, decoder
+        As in AutoencoderEmbedder.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit each other, or the rows.
+
+    Examples
+    --------
+    >>> description = describe_network(
+    ...     9, network="mlp", n_components="auto", hidden_layer_sizes=(8, 4),
+    ...     decoder_layer_sizes=None, activation="relu", normalize="auto", dropout=0.0,
+    ...     input_shape=None, encoder=None, decoder=None,
+    ... )
+    >>> description["encoder_sizes"], description["decoder_sizes"]
+    ([9, 8, 4, 3], [3, 4, 8, 9])
+    """
+    shape = _checked_shape(input_shape, n_features)
+    if encoder is not None or decoder is not None:
+        return _describe_own(n_components, shape, encoder, decoder)
+    width = automatic_components(n_features) if n_components == "auto" else n_components
+    if activation == "auto":
+        activation = "relu" if network == "conv" else "gelu"
+    options = {
+        "activation": activation,
+        "dropout": float(dropout),
+        "normalize": network == "conv" if normalize == "auto" else bool(normalize),
+    }
+    if network == "conv":
+        if shape is None:
+            raise ValueError(
+                "network='conv' needs input_shape=(channels, height, width)."
+            )
+        if decoder_layer_sizes is not None:
+            raise ValueError("decoder_layer_sizes is for network='mlp' only.")
+        given = CONV_CHANNELS if hidden_layer_sizes == "auto" else hidden_layer_sizes
+        sizes = {"input_shape": shape, "channels": _checked_sizes(given)}
+        return {"network": "conv", "n_components": int(width), **sizes, **options}
+    if hidden_layer_sizes == "auto":
+        hidden_layer_sizes = automatic_hidden_sizes(n_features)
+    hidden = _checked_sizes(hidden_layer_sizes)
+    if decoder_layer_sizes is None:
+        back = hidden[::-1]
+    else:
+        back = _checked_sizes(decoder_layer_sizes, "decoder_layer_sizes")
+    return {
+        "network": "mlp",
+        "n_components": int(width),
+        "encoder_sizes": [n_features, *hidden, int(width)],
+        "decoder_sizes": [int(width), *back, n_features],
+        **options,
+    }
+
+
+def _describe_own(
+    n_components: int | str,
+    shape: list[int] | None,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> Architecture:
+    if encoder is None or decoder is None:
+        missing = "encoder" if encoder is None else "decoder"
+        raise ValueError(f"encoder and decoder go together, but {missing} is None.")
+    width = None if n_components == "auto" else int(n_components)
+    return {"network": "own", "n_components": width, "input_shape": shape}
+
+
+def _checked_sizes(
+    sizes: Sequence[int] | str, name: str = "hidden_layer_sizes"
+) -> list[int]:
+    try:
+        checked = [int(size) for size in sizes]
+    except (TypeError, ValueError):
+        checked = [0]
+    if any(size < 1 for size in checked):
+        raise ValueError(f"{name} must hold positive integers, got {sizes!r}.")
+    return checked
+
+
+def _checked_shape(shape: Sequence[int] | None, n_features: int) -> list[int] | None:
+    if shape is None:
+        return None
+    checked = _checked_sizes(shape, "input_shape")
+    if math.prod(checked) != n_features:
+        raise ValueError(
+            f"input_shape={tuple(checked)} stands for {math.prod(checked)} features, "
+            f"but X has {n_features}."
+        )
+    return checked
+
+
+def build_network(
+    architecture: Architecture,
+    n_features: int,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> Autoencoder:
+    """Return the network that a description means.
+
+    The weights of perceptrons and convolutions are not initialized yet; those of own
+    modules are the ones they came with.
+
+    Parameters
+    ----------
+    architecture : dict
+        From :func:`describe_network`; `n_components` is filled in for own modules.
+
+    n_features : int
+
+    encoder, decoder : nn.Module or None
+        The own modules, which are copied.
+
+    Examples
+    --------
+    >>> own = {"network": "own", "n_components": None, "input_shape": None}
+    >>> build_network(own, 3, nn.Linear(3, 2), nn.Linear(2, 3))
+    Autoencoder(
+      (encoder): Linear(in_features=3, out_features=2, bias=True)
+      (decoder): Linear(in_features=2, out_features=3, bias=True)
+    )
+    >>> own["n_components"]
+    2
+    """
+    if architecture["network"] == "own":
+        return _build_own(architecture, n_features, encoder, decoder)
+    names = ("activation", "dropout", "normalize")
+    options: dict[str, Any] = {name: architecture[name] for name in names}
+    if architecture["network"] == "mlp":
+        return Autoencoder(
+            mlp(architecture["encoder_sizes"], **options),
+            mlp(architecture["decoder_sizes"], **options),
+        )
+    sizes = (
+        tuple(architecture["input_shape"]),
+        architecture["channels"],
+        architecture["n_components"],
+    )
+    return Autoencoder(conv_encoder(*sizes, **options), conv_decoder(*sizes, **options))
+
+
+def _build_own(
+    architecture: Architecture,
+    n_features: int,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> Autoencoder:
+    assert encoder is not None, "checked when described"
+    assert decoder is not None, "checked when described"
+    shape = architecture["input_shape"]
+    row = torch.zeros(1, *(shape or [n_features]))
+    first = adopt(encoder, row, name="encoder")
+    latents = _output(first, row)
+    width = latents.flatten(1).shape[1]
+    if architecture["n_components"] not in (None, width):
+        raise ValueError(
+            f"n_components={architecture['n_components']}, but the encoder returns "
+            f"{width} values per row."
+        )
+    architecture["n_components"] = width
+    codes = torch.zeros(1, width)
+    second = adopt(decoder, codes, name="decoder")
+    output = _output(second, codes)
+    if output.flatten(1).shape[1] != n_features:
+        raise ValueError(
+            f"The decoder returns {output.flatten(1).shape[1]} values per row, but X "
+            f"has {n_features} features."
+        )
+    if shape is not None:
+        first = nn.Sequential(nn.Unflatten(1, tuple(shape)), first)
+    if latents.ndim != 2:
+        first = nn.Sequential(first, nn.Flatten(1))
+    if output.ndim != 2:
+        second = nn.Sequential(second, nn.Flatten(1))
+    return Autoencoder(first, second)
+
+
+def _output(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    was_training = [m for m in module.modules() if m.training]
+    with torch.no_grad():
+        output = module.eval()(rows)
+    for part in was_training:
+        part.training = True
+    return output

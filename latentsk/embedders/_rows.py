@@ -1,0 +1,178 @@
+"""An embedder's rows on their way to a network and back."""
+
+from __future__ import annotations
+
+import copy
+import math
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsk._device import to_numpy
+from latentsk.embedders._blocks import row_blocks
+from latentsk.embedders._standardize import Standardizer, network_dtype
+from latentsk.modules.autoencoder import Autoencoder
+from latentsk.training.batches import ResidentRows, Rows, StreamedRows, in_batches
+from latentsk.training.run import INFERENCE_ROWS
+
+# Rows from which a part is set aside for validation.
+MIN_ROWS_TO_VALIDATE = 50
+# Memory-mapped rows that take more than this in float32 are streamed.
+MAX_RESIDENT_BYTES = 2**26
+# And at most this much of them is set aside for validation, which stays in memory.
+MAX_VALIDATION_BYTES = 2**24
+
+
+def is_memory_mapped(X: Any) -> bool:
+    """Tell whether an array is a view of a memory-mapped file.
+
+    Examples
+    --------
+    >>> is_memory_mapped(np.zeros(3))
+    False
+    """
+    while isinstance(X, np.ndarray):
+        X = X.base
+    return isinstance(X, mmap.mmap)
+
+
+def training_rows(
+    X: NDArray[Any],
+    standardizer: Standardizer,
+    device: torch.device,
+    validation_fraction: float,
+    generator: torch.Generator,
+) -> tuple[Rows, Tensor | None]:
+    """Return the rows to train on, and those to validate with.
+
+    In memory they become one float32 tensor on the device. Of a large memory map they
+    are read as they are needed.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+
+    standardizer : Standardizer
+
+    device : torch.device
+
+    validation_fraction : float
+        Few rows are all trained on.
+
+    generator : torch.Generator
+        Chooses the rows to validate with.
+
+    Returns
+    -------
+    rows : Rows
+
+    validation : Tensor of shape (n_validation, n_features) or None
+
+    Examples
+    --------
+    >>> rows, validation = training_rows(
+    ...     np.eye(100), Standardizer.identity(100), torch.device("cpu"), 0.1,
+    ...     torch.Generator().manual_seed(0),
+    ... )
+    >>> len(rows), len(validation)
+    (90, 10)
+    """
+    streamed = is_memory_mapped(X) and 4 * X.size > MAX_RESIDENT_BYTES
+    n_held_out = math.floor(validation_fraction * len(X))
+    if len(X) < MIN_ROWS_TO_VALIDATE:
+        n_held_out = 0
+    if streamed:
+        n_held_out = min(n_held_out, max(1, MAX_VALIDATION_BYTES // (4 * X.shape[1])))
+    held_out = torch.randperm(len(X), generator=generator)[:n_held_out].sort().values
+    if streamed:
+        return _streamed(X, standardizer, device, held_out.numpy())
+    rows = standardizer.tensor(X).to(device)
+    if n_held_out == 0:
+        return ResidentRows(rows), None
+    kept = torch.ones(len(X), dtype=torch.bool)
+    kept[held_out] = False
+    return ResidentRows(rows, kept.nonzero()[:, 0]), rows[held_out.to(device)]
+
+
+def _streamed(
+    X: NDArray[Any],
+    standardizer: Standardizer,
+    device: torch.device,
+    held_out: NDArray[np.int64],
+) -> tuple[Rows, Tensor | None]:
+    def prepare(block: NDArray[Any]) -> Tensor:
+        return standardizer.apply(block, torch.float32)
+
+    rows = StreamedRows(X, prepare, device, held_out)
+    return rows, prepare(X[held_out]).to(device) if len(held_out) else None
+
+
+def infer(
+    network: Autoencoder,
+    function: Callable[[Autoencoder, Tensor], Tensor],
+    X: NDArray[Any],
+    standardizer: Standardizer,
+) -> NDArray[Any]:
+    """Apply a function of a network and rows, block by block, on the network's device.
+
+    Nothing is written to the network, so threads may share it. It works in float64 for
+    rows that float32 does not hold exactly.
+
+    Parameters
+    ----------
+    network : Autoencoder
+        In eval mode.
+
+    function : callable
+        ``function(network, rows)``, one result per row.
+
+    X : ndarray of shape (n_rows, n_features)
+
+    standardizer : Standardizer
+
+    Returns
+    -------
+    results : ndarray of shape (n_rows, ...)
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2)).eval()
+    >>> infer(
+    ...     network, lambda network, rows: network.encoder(rows), np.ones((3, 2)),
+    ...     Standardizer.identity(2),
+    ... ).shape
+    (3, 1)
+    """
+    dtype = network_dtype(X.dtype)
+    network = in_dtype(network, dtype)
+    device = next(network.parameters(), torch.empty(0)).device
+    results = []
+    with torch.no_grad():
+        for block in row_blocks(X):
+            rows = standardizer.apply(block, dtype).to(device)
+            results.append(
+                in_batches(lambda part: function(network, part), rows, INFERENCE_ROWS)
+            )
+    return to_numpy(torch.cat(results))
+
+
+def in_dtype(network: Autoencoder, dtype: torch.dtype) -> Autoencoder:
+    """Return the network, or a copy of it in another dtype.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2))
+    >>> in_dtype(network, torch.float64).encoder.weight.dtype
+    torch.float64
+    """
+    first = next(network.parameters(), None)
+    if first is None or first.dtype == dtype:
+        return network
+    return copy.deepcopy(network).to(dtype)

@@ -1,0 +1,250 @@
+"""Modules of a user's own, made ready for training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
+
+from latentsk.modules.mlp import Dropout
+
+Shapes = dict[nn.Module, set[tuple[int, ...]]]
+
+
+def adopt(module: nn.Module, example: Tensor, *, name: str) -> nn.Module:
+    """Return a copy of a module whose dropout masks come from outside.
+
+    Dropout layers become those of :mod:`latentsk.modules.mlp`. One that is called more
+    than once in a pass has one mask for all calls. Randomness that is no such layer
+    (the ``dropout`` of ``nn.LSTM`` or ``nn.MultiheadAttention``, functions) stays as it
+    is, and draws from torch's global generator.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Left as it is, modes and flags included.
+
+    example : Tensor of shape (1, ...)
+        A row. The copy is moved to its device, and the module is tried on it.
+
+    name : str
+        Of the parameter, for messages.
+
+    Returns
+    -------
+    module : nn.Module
+        In float32, modes and ``requires_grad`` flags as they were.
+
+    Raises
+    ------
+    TypeError
+        If the module is none.
+
+    ValueError
+        If the result for a row would depend on other rows, if a layer draws from the
+        global generator and cannot be replaced, or if the module does not turn the
+        example into one row of floating point numbers.
+
+    Examples
+    --------
+    >>> own = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    >>> adopt(own, torch.zeros(1, 3), name="encoder")
+    Sequential(
+      (0): Linear(in_features=3, out_features=2, bias=True)
+      (1): Dropout()
+    )
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"{name} must be an instance of torch.nn.Module, got {module!r}."
+        )
+    _check_parameters(module, name)
+    _check_layers(module, name)
+    adopted = copy.deepcopy(module).float().to(example.device)
+    with _dropout_shapes(adopted) as shapes:
+        output = _try(adopted, example, name)
+    _check_output(output, name)
+    return _with_outside_masks(adopted, shapes, name).to(example.device)
+
+
+def output_width(module: nn.Module, example: Tensor) -> int:
+    """Return how many numbers a module returns for a row.
+
+    Parameters
+    ----------
+    module : nn.Module
+    example : Tensor of shape (1, ...)
+
+    Examples
+    --------
+    >>> output_width(nn.Conv2d(1, 4, 3), torch.zeros(1, 1, 5, 5))
+    36
+    """
+    return _evaluate(module, example).flatten(1).shape[1]
+
+
+def train_mode(module: nn.Module) -> nn.Module:
+    """Put a module in training mode, except for batch normalization.
+
+    Those layers use their stored statistics in training too.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+
+    Returns
+    -------
+    module : nn.Module
+        The module itself.
+
+    Examples
+    --------
+    >>> module = train_mode(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    >>> [layer.training for layer in module]
+    [True, False]
+    """
+    module.train()
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.eval()
+    return module
+
+
+def _check_parameters(module: nn.Module, name: str) -> None:
+    for path, parameter in module.named_parameters():
+        if is_lazy(parameter):
+            # The first call would draw it from the global generator.
+            raise ValueError(
+                f"{name}.{path} has no shape yet; call the module on an example first."
+            )
+
+
+def _check_layers(module: nn.Module, name: str) -> None:
+    for path, layer in module.named_modules():
+        where = _label(name, path, layer)
+        if isinstance(layer, _BatchNorm):
+            _check_batch_norm(layer, where)
+        if isinstance(layer, _DropoutNd) and type(layer) is not nn.Dropout:
+            raise ValueError(
+                f"{where} draws from torch's global generator, so that random_state "
+                "could not decide the result; use nn.Dropout."
+            )
+        if type(layer) is nn.Dropout and layer.p == 1.0:
+            raise ValueError(f"{where} must have a rate p below 1, got 1.")
+
+
+def _check_batch_norm(layer: _BatchNorm, where: str) -> None:
+    problem = (
+        f"{where}: BatchNorm makes the result for a row depend on the other rows; use "
+        "nn.GroupNorm or nn.LayerNorm"
+    )
+    if layer.running_mean is None:
+        raise ValueError(f"{problem}. (This layer has no stored statistics.)")
+    if layer.training:
+        raise ValueError(
+            f"{problem}, or put the layer in eval mode (layer.eval()) to use its "
+            "stored statistics, as for a pretrained network."
+        )
+
+
+def _label(name: str, path: str, layer: nn.Module) -> str:
+    return f"{'.'.join(filter(None, (name, path)))} ({type(layer).__name__})"
+
+
+@contextmanager
+def _dropout_shapes(module: nn.Module) -> Iterator[Shapes]:
+    """Collect the shapes of what goes into each dropout layer."""
+    layers = [layer for layer in module.modules() if type(layer) is nn.Dropout]
+    shapes: Shapes = {layer: set() for layer in layers}
+
+    def note(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        if args:  # None for an input by keyword, which the replacement does not take.
+            shapes[layer].add(tuple(args[0].shape))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        yield shapes
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _try(module: nn.Module, example: Tensor, name: str) -> Tensor:
+    try:
+        return _evaluate(module, example)
+    except Exception as error:
+        raise ValueError(
+            f"{name} cannot take rows of shape {tuple(example.shape[1:])}: {error}"
+        ) from error
+
+
+def _evaluate(module: nn.Module, example: Tensor) -> Tensor:
+    """Apply a module in eval mode; leave its modes and the global generators alone."""
+    modes = {layer: layer.training for layer in module.modules()}
+    devices = [example.device] if example.is_cuda else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            return module.eval()(example)
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode
+
+
+def _check_output(output: object, name: str) -> None:
+    expected = (
+        f"{name} must return a floating point tensor of shape (1, ...) for one row"
+    )
+    if not isinstance(output, Tensor):
+        raise ValueError(f"{expected}, got {type(output).__name__}.")
+    if not output.is_floating_point() or output.ndim < 2 or len(output) != 1:
+        raise ValueError(
+            f"{expected}, got shape {tuple(output.shape)} and dtype {output.dtype}."
+        )
+
+
+def _with_outside_masks(module: nn.Module, shapes: Shapes, name: str) -> nn.Module:
+    replacements: dict[nn.Module, nn.Module] = {}
+    # Listed first, since the module changes; with duplicates, since a layer may be
+    # registered in several places.
+    for path, layer in list(module.named_modules(remove_duplicate=False)):
+        if layer not in shapes:
+            continue
+        if layer not in replacements:
+            where = _label(name, path, layer)
+            replacements[layer] = _outside(layer, shapes[layer], where)
+        if path == "":
+            return replacements[layer]
+        module.set_submodule(path, replacements[layer])
+    return module
+
+
+def _outside(layer: nn.Module, shapes: set[tuple[int, ...]], where: str) -> nn.Module:
+    """Return what replaces a dropout layer."""
+    assert isinstance(layer, nn.Dropout)
+    if layer.p == 0.0:
+        return nn.Identity().train(layer.training)
+    if not shapes:
+        raise ValueError(
+            f"{where} is not called in eval mode with a positional argument, so that "
+            "the shape of its input is unknown; call it in both modes, or remove it."
+        )
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{where} is used in several places, with inputs of the shapes "
+            f"{sorted(shapes)}; use a layer of its own for each."
+        )
+    (shape,) = shapes
+    if shape[:1] != (1,):
+        raise ValueError(
+            f"{where} must take one row as the first dimension of its input, got an "
+            f"input of shape {shape} for one row."
+        )
+    return Dropout(layer.p, shape[1:]).train(layer.training)

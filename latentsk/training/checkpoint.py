@@ -1,0 +1,164 @@
+"""A training kept in a file, from which it goes on bit for bit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentsk._device import to_numpy
+from latentsk._format import FormatError, read_file, write_file
+from latentsk.training.loop import EpochRecord
+from latentsk.training.step import TrainingState
+from latentsk.training.stopping import BestWeights
+
+KIND = "training"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint belongs to another training."""
+
+
+class Stored(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    document : dict
+    arrays : dict of str to ndarray
+    """
+
+    document: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the step ran compiled."""
+        return self.document["compiled"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training had come to its end."""
+        return self.document["finished"]
+
+    def restore(
+        self, state: TrainingState, best: BestWeights, generator: torch.Generator
+    ) -> list[EpochRecord]:
+        """Put everything back, in place, and return the history."""
+        for name, tensor in state._asdict().items():
+            tensor.copy_(torch.from_numpy(self.arrays[name]))
+        parameters = torch.from_numpy(self.arrays["best"]).to(state.parameters.device)
+        best.restore(self.document["best"], parameters)
+        generator.set_state(torch.from_numpy(self.arrays["generator"]))
+        return [EpochRecord(*record) for record in self.document["history"]]
+
+
+class Checkpoint:
+    """The file of one training.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    interval : int
+        Epochs from one writing to the next.
+
+    identity : dict
+        JSON-able description of the training: parameters and data. A file with another
+        one is not gone on from.
+
+    seed : int
+        Of the training, if it starts anew.
+
+    Attributes
+    ----------
+    stored : Stored or None
+        What the file holds, read at once; None if there is no file.
+
+    seed : int
+        The one of the stored training, if there is one.
+
+    Raises
+    ------
+    FormatError
+        If the file is no file of ours, or is damaged.
+
+    CheckpointError
+        If it belongs to another training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "training.latentsk"
+    >>> checkpoint = Checkpoint(path, 10, {"batch_size": 32}, seed=0)
+    >>> checkpoint.stored is None
+    True
+    >>> checkpoint.due(5), checkpoint.due(10)
+    (False, True)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        interval: int,
+        identity: dict[str, Any],
+        seed: int,
+    ) -> None:
+        self.path = Path(path)
+        self.interval = interval
+        self.identity = identity
+        self.stored = self._read()
+        self.seed = seed if self.stored is None else self.stored.document["seed"]
+
+    def due(self, epoch: int) -> bool:
+        """Tell whether to write after this epoch."""
+        return epoch % self.interval == 0
+
+    def _read(self) -> Stored | None:
+        if not self.path.exists():
+            return None
+        document, arrays = read_file(self.path)
+        if document.get("kind") != KIND:
+            raise FormatError(f"{self.path} holds no training.")
+        theirs = document["identity"]
+        for name in sorted({*theirs, *self.identity}):
+            if theirs.get(name) != self.identity.get(name):
+                raise CheckpointError(
+                    f"{self.path} belongs to another training, with {name} = "
+                    f"{theirs.get(name)!r} instead of {self.identity.get(name)!r}. "
+                    "Delete the file to start anew, or name another one."
+                )
+        return Stored(document, arrays)
+
+    def write(
+        self,
+        state: TrainingState,
+        best: BestWeights,
+        history: list[EpochRecord],
+        generator: torch.Generator,
+        compiled: bool,
+        finished: bool,
+    ) -> None:
+        """Replace the file by the present state."""
+        assert best.parameters is not None, "written after an epoch only"
+        document = {
+            "kind": KIND,
+            "identity": self.identity,
+            "seed": self.seed,
+            "best": best.progress(),
+            "history": [list(record) for record in history],
+            "compiled": compiled,
+            "finished": finished,
+        }
+        arrays = {name: to_numpy(tensor) for name, tensor in state._asdict().items()}
+        arrays["best"] = to_numpy(best.parameters)
+        arrays["generator"] = np.array(generator.get_state().numpy())
+        write_file(self.path, document, arrays)
+
+    def remove(self) -> None:
+        """Delete the file, if there is one."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,278 @@
+"""The gradient of a perceptron in closed form, for training on the CPU.
+
+On small networks autograd's bookkeeping costs several times what the arithmetic does.
+Back-propagation through linear layers, activations and masks is a few lines, written
+into work space that is kept from step to step.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentsk.modules.autoencoder import Autoencoder
+from latentsk.modules.mlp import Dropout
+from latentsk.training.objectives import LOSS_SLOPES, LOSSES
+from latentsk.training.step import Gradient, Layout, Noise
+
+_aten = torch.ops.aten
+
+
+class Activation(NamedTuple):
+    """An activation and its derivative.
+
+    Attributes
+    ----------
+    function : callable
+        In place, if the derivative is a function of the output.
+    differentiate : callable
+        ``differentiate(gradient, values)`` turns the gradient by the output into that
+        by the input, in place; `values` are what `function` was given.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    differentiate: Callable[[Tensor, Tensor], Tensor]
+
+
+def _relu_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    return _aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
+
+
+def _tanh_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    return _aten.tanh_backward.grad_input(gradient, output, grad_input=gradient)
+
+
+def _elu_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    return _aten.elu_backward.grad_input(
+        gradient, 1.0, 1.0, 1.0, True, output, grad_input=gradient
+    )
+
+
+def _gelu_backward(gradient: Tensor, inputs: Tensor) -> Tensor:
+    return _aten.gelu_backward.grad_input(gradient, inputs, grad_input=gradient)
+
+
+def _silu_backward(gradient: Tensor, inputs: Tensor) -> Tensor:
+    return _aten.silu_backward.grad_input(gradient, inputs, grad_input=gradient)
+
+
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.ReLU: Activation(torch.relu_, _relu_backward),
+    nn.Tanh: Activation(torch.tanh_, _tanh_backward),
+    nn.ELU: Activation(functools.partial(F.elu, inplace=True), _elu_backward),
+    nn.GELU: Activation(F.gelu, _gelu_backward),
+    nn.SiLU: Activation(F.silu, _silu_backward),
+}
+
+
+class DenseLayer(NamedTuple):
+    """A linear layer with what follows it.
+
+    Attributes
+    ----------
+    name : str
+        Of the linear layer in the module.
+    activation : Activation or None
+    mask : str or None
+        Name of the dropout mask in the noise.
+    """
+
+    name: str
+    activation: Activation | None = None
+    mask: str | None = None
+
+
+def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
+    """Return the layers of a perceptron; None if the module is anything else.
+
+    Parameters
+    ----------
+    module : nn.Module
+        An `Autoencoder` or `nn.Sequential`, whose parts are applied in turn.
+
+    Examples
+    --------
+    >>> from latentsk.modules.mlp import mlp
+    >>> [layer.name for layer in dense_layers(mlp([3, 2, 1]))]
+    ['0', '2']
+    >>> dense_layers(mlp([3, 2, 1], normalize=True)) is None
+    True
+    """
+    layers: list[DenseLayer] = []
+    for name, child in module.named_modules(remove_duplicate=False):
+        if type(child) is nn.Linear and _plain(child):
+            layers.append(DenseLayer(name))
+        elif type(child) in ACTIVATIONS and _plain_activation(child):
+            if not layers or layers[-1].activation or layers[-1].mask:
+                return None
+            layers[-1] = layers[-1]._replace(activation=ACTIVATIONS[type(child)])
+        elif isinstance(child, Dropout):
+            if not layers or layers[-1].mask:
+                return None
+            layers[-1] = layers[-1]._replace(mask=f"{name}.mask")
+        elif type(child) not in (nn.Identity, nn.Sequential, Autoencoder):
+            return None
+    distinct = len({id(p) for p in module.parameters()}) == 2 * len(layers)
+    return tuple(layers) if layers and distinct else None
+
+
+def _plain(linear: nn.Linear) -> bool:
+    trained = all(parameter.requires_grad for parameter in linear.parameters())
+    return linear.bias is not None and trained
+
+
+def _plain_activation(module: nn.Module) -> bool:
+    return getattr(module, "alpha", 1.0) == 1.0 and (
+        getattr(module, "approximate", "none") == "none"
+    )
+
+
+class _Workspace(NamedTuple):
+    """Arrays of one batch size: outputs before and after the activation, gradients."""
+
+    before: list[Tensor]
+    gradients: list[Tensor]
+    transposed: list[Tensor]
+    ones: Tensor
+
+    @classmethod
+    def of(cls, n_rows: int, widths: list[int]) -> _Workspace:
+        before = [torch.empty(n_rows, width) for width in widths]
+        gradients = [torch.empty(n_rows, width) for width in widths]
+        return cls(before, gradients, [g.t() for g in gradients], torch.ones(n_rows))
+
+
+class _Weights(NamedTuple):
+    """Views of one linear layer in a flat vector."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def all(
+        cls, layers: tuple[DenseLayer, ...], layout: Layout, flat: Tensor
+    ) -> list[_Weights]:
+        views = layout.views(flat)
+        return [
+            cls(views[f"{layer.name}.weight"], views[f"{layer.name}.bias"])
+            for layer in layers
+        ]
+
+
+def dense_gradient(
+    layers: tuple[DenseLayer, ...],
+    layout: Layout,
+    loss: str,
+    corrupt: Callable[[Tensor, Noise], Tensor],
+) -> Gradient:
+    """Return the gradient of a perceptron's reconstruction loss, without autograd.
+
+    Parameters
+    ----------
+    layers : tuple of DenseLayer
+        Encoder and decoder, one after the other.
+
+    layout : Layout
+        Of their parameters, which it must hold and no others.
+
+    loss : str
+        A name in `LOSSES`.
+
+    corrupt : callable
+        ``corrupt(batch, noise)``, what the network sees; the target stays clean.
+
+    Returns
+    -------
+    gradient : callable
+        As that of :func:`latentsk.training.step.autograd`. It returns the same vector
+        at every call, and is not for several threads.
+
+    Examples
+    --------
+    >>> from latentsk.modules.mlp import mlp
+    >>> flat = torch.tensor([3.0, 0.0])
+    >>> layout = Layout(("0.weight", "0.bias"), (torch.Size([1, 1]), torch.Size([1])))
+    >>> gradient = dense_gradient(
+    ...     dense_layers(mlp([1, 1])), layout, "squared_error", lambda rows, noise: rows
+    ... )
+    >>> one = torch.ones(1)
+    >>> gradient(flat, torch.tensor([[2.0]]), {}, one, torch.tensor(1.0))
+    (tensor([16.,  8.]), tensor([16.]))
+    """
+    names = itertools.chain(*((f"{n.name}.weight", f"{n.name}.bias") for n in layers))
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    assert set(names) == shapes.keys(), "another network's layout"
+    widths = [shapes[f"{layer.name}.bias"][0] for layer in layers]
+    total = torch.zeros(sum(shape.numel() for shape in layout.shapes))
+    slopes = _Weights.all(layers, layout, total)
+    spaces: dict[int, _Workspace] = {}
+    known: dict[int, list[_Weights]] = {}
+
+    def gradient(
+        flat: Tensor, batch: Tensor, noise: Noise, weights: Tensor, kl_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if len(batch) not in spaces:
+            spaces[len(batch)] = _Workspace.of(len(batch), widths)
+        if flat.data_ptr() not in known:
+            known[flat.data_ptr()] = _Weights.all(layers, layout, flat)
+        space, linear = spaces[len(batch)], known[flat.data_ptr()]
+        inputs = _forward(layers, linear, space, corrupt(batch, noise), noise)
+        output = inputs.pop()
+        losses = LOSSES[loss](output, batch)
+        outer = LOSS_SLOPES[loss](output, batch, space.gradients[-1])
+        outer.mul_((weights / weights.sum())[:, None])
+        _backward(layers, linear, space, inputs, noise, slopes)
+        return total, losses
+
+    return gradient
+
+
+def _forward(
+    layers: tuple[DenseLayer, ...],
+    linear: list[_Weights],
+    space: _Workspace,
+    rows: Tensor,
+    noise: Noise,
+) -> list[Tensor]:
+    """Return the input of every layer, and the output."""
+    values = [rows]
+    for layer, (weight, bias), before in zip(layers, linear, space.before, strict=True):
+        torch.addmm(bias, values[-1], weight.t(), out=before)
+        after = (
+            before if layer.activation is None else layer.activation.function(before)
+        )
+        values.append(after if layer.mask is None else after * noise[layer.mask])
+    return values
+
+
+def _backward(
+    layers: tuple[DenseLayer, ...],
+    linear: list[_Weights],
+    space: _Workspace,
+    inputs: list[Tensor],
+    noise: Noise,
+    slopes: list[_Weights],
+) -> None:
+    """Fill `slopes`, from the gradient by the last layer's output."""
+    for k in reversed(range(len(layers))):
+        torch.mm(space.transposed[k], inputs[k], out=slopes[k].weight)
+        torch.mv(space.transposed[k], space.ones, out=slopes[k].bias)
+        if k == 0:
+            return
+        gradient = space.gradients[k - 1]
+        torch.mm(space.gradients[k], linear[k].weight, out=gradient)
+        _through(layers[k - 1], gradient, space.before[k - 1], noise)
+
+
+def _through(layer: DenseLayer, gradient: Tensor, before: Tensor, noise: Noise) -> None:
+    """Turn the gradient by a layer's output into that by its linear part, in place."""
+    if layer.mask is not None:
+        gradient.mul_(noise[layer.mask])
+    if layer.activation is not None:
+        layer.activation.differentiate(gradient, before)

@@ -1,0 +1,325 @@
+"""A whole training: epochs, the best weights, checkpoints, interruption."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentsk._device import to_numpy
+from latentsk.training.acceleration import CapturedStep, CompiledStep
+from latentsk.training.batches import Rows, in_batches
+from latentsk.training.checkpoint import Checkpoint
+from latentsk.training.dense import DenseLayer, dense_gradient
+from latentsk.training.loop import EpochRecord, LoopSettings, run_epochs
+from latentsk.training.step import (
+    Noise,
+    Objective,
+    Parameters,
+    Step,
+    StepSettings,
+    TrainingState,
+    autograd,
+    flatten,
+    make_step,
+)
+from latentsk.training.stopping import BestWeights
+
+# Rows per batch of inference.
+INFERENCE_ROWS = 4_096
+OPTIMIZER_STATE = ("mean", "square", "n_steps")
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Training was stopped from the keyboard; the best weights so far are used."""
+
+
+class Perceptron(NamedTuple):
+    """What the gradient in closed form needs to know.
+
+    Attributes
+    ----------
+    layers : tuple of DenseLayer
+    loss : str
+        A name in `latentsk.training.objectives.LOSSES`.
+    corrupt : callable
+        ``corrupt(batch, noise)``, what the network sees.
+    """
+
+    layers: tuple[DenseLayer, ...]
+    loss: str
+    corrupt: Callable[[Tensor, Noise], Tensor]
+
+
+class Task(NamedTuple):
+    """What is to be learned.
+
+    Attributes
+    ----------
+    module : nn.Module
+        Its weights are where the training starts; it is left as it is.
+    objective : callable
+        ``objective(parameters, batch, noise, kl_weight)``, one loss per row.
+    evaluate : callable
+        ``evaluate(parameters, rows)``, the loss of each row without noise.
+    draw_noise : callable
+        ``draw_noise(batch_size, generator)``.
+    perceptron : Perceptron or None
+        Given where the gradient is to be computed in closed form.
+    """
+
+    module: nn.Module
+    objective: Objective
+    evaluate: Callable[[Parameters, Tensor], Tensor]
+    draw_noise: Callable[[int, torch.Generator], Noise]
+    perceptron: Perceptron | None = None
+
+
+class RunSettings(NamedTuple):
+    """How it is to be learned.
+
+    Attributes
+    ----------
+    loop : LoopSettings
+    step : StepSettings
+    patience : int
+        Epochs without improvement after which to stop.
+    tolerance : float
+        Share of the loss by which it has to improve.
+    max_time : float
+        Seconds after which to stop.
+    compile : bool
+        Whether to compile the step, if there is a compiler.
+    """
+
+    loop: LoopSettings
+    step: StepSettings
+    patience: int
+    tolerance: float
+    max_time: float = math.inf
+    compile: bool = False
+
+
+class Result(NamedTuple):
+    """What a training came to.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor
+        The best weights.
+    state : TrainingState
+        The last one.
+    history : list of EpochRecord
+    best_epoch : int
+    compiled : bool
+        Whether the step ran compiled.
+    interrupted : bool
+        Whether it was stopped from the keyboard.
+    """
+
+    parameters: Parameters
+    state: TrainingState
+    history: list[EpochRecord]
+    best_epoch: int
+    compiled: bool
+    interrupted: bool
+
+
+def train(
+    task: Task,
+    rows: Rows,
+    validation: Tensor | None,
+    settings: RunSettings,
+    generator: torch.Generator,
+    *,
+    on_epoch: Callable[[EpochRecord, Parameters], bool],
+    checkpoint: Checkpoint | None = None,
+) -> Result:
+    """Train and return the best weights.
+
+    Parameters
+    ----------
+    task : Task
+
+    rows : Rows
+        Training rows.
+
+    validation : Tensor or None
+        Rows to choose the best weights with; else the training loss does.
+
+    settings : RunSettings
+
+    generator : torch.Generator
+        On the CPU.
+
+    on_epoch : callable
+        Called with every record and the current weights; returns whether to stop.
+
+    checkpoint : Checkpoint or None, default=None
+        Where the training is kept, and from where it goes on.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is no longer finite.
+
+    Warns
+    -----
+    TrainingInterruptedWarning
+        On Ctrl-C, which ends the training with the best weights so far.
+    """
+    flat, layout = flatten(task.module)
+    state = TrainingState.start(flat)
+    best = BestWeights(settings.patience, settings.tolerance)
+    history: list[EpochRecord] = []
+    stored = checkpoint.stored if checkpoint else None
+    compile = settings.compile
+    if stored is not None:
+        compile, history = stored.compiled, stored.restore(state, best, generator)
+    step, is_compiled = _step(task, layout, settings, flat.device, compile)
+    epochs = run_epochs(
+        step,
+        state,
+        rows,
+        settings.loop,
+        generator,
+        draw_noise=task.draw_noise,
+        validate=_validation(task, layout, validation),
+        first_epoch=len(history) + 1,
+        deadline=time.monotonic() + settings.max_time,
+    )
+    finished = stored is not None and stored.finished
+    interrupted = False
+    try:
+        while not finished and (record := next(epochs, None)) is not None:
+            history.append(record)
+            finished = best.update(record.epoch, record.monitored, state.parameters)
+            finished |= on_epoch(record, layout.views(state.parameters))
+            if checkpoint and checkpoint.due(record.epoch):
+                checkpoint.write(
+                    state, best, history, generator, is_compiled(), finished
+                )
+    except KeyboardInterrupt:
+        interrupted = True
+        _warn_interrupted(best)
+    if best.parameters is None:  # interrupted within the first epoch
+        best.parameters = state.parameters
+    return Result(
+        layout.views(best.parameters),
+        state,
+        history,
+        best.epoch,
+        is_compiled(),
+        interrupted,
+    )
+
+
+class Advance(NamedTuple):
+    """What one pass over some rows came to.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor
+    record : EpochRecord
+    optimizer_state : dict of str to ndarray
+        What the next pass takes.
+    """
+
+    parameters: Parameters
+    record: EpochRecord
+    optimizer_state: dict[str, Any]
+
+
+def train_on(
+    task: Task,
+    rows: Rows,
+    settings: RunSettings,
+    generator: torch.Generator,
+    optimizer_state: dict[str, Any] | None = None,
+) -> Advance:
+    """Go once over some rows, at the initial learning rate.
+
+    Parameters
+    ----------
+    task : Task
+
+    rows : Rows
+
+    settings : RunSettings
+
+    generator : torch.Generator
+        On the CPU.
+
+    optimizer_state : dict of str to ndarray, or None, default=None
+        Of the pass before; None begins with the weights of the module.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss is no longer finite.
+    """
+    flat, layout = flatten(task.module)
+    state = TrainingState.start(flat)
+    for name, array in (optimizer_state or {}).items():
+        if name in OPTIMIZER_STATE:
+            getattr(state, name).copy_(torch.tensor(array))
+    step, _ = _step(task, layout, settings, flat.device, compile=False)
+    once = settings.loop._replace(max_epochs=1)
+    epochs = run_epochs(step, state, rows, once, generator, draw_noise=task.draw_noise)
+    record = next(epochs)
+    kept = {name: to_numpy(getattr(state, name)) for name in OPTIMIZER_STATE}
+    return Advance(layout.views(state.parameters), record, kept)
+
+
+def _warn_interrupted(best: BestWeights) -> None:
+    kept = f"those after epoch {best.epoch}" if best.epoch else "those of the moment"
+    warnings.warn(
+        f"Training was interrupted; the weights are {kept}.",
+        TrainingInterruptedWarning,
+        stacklevel=2,
+    )
+
+
+def _step(
+    task: Task,
+    layout: Any,
+    settings: RunSettings,
+    device: torch.device,
+    compile: bool,
+) -> tuple[Step, Callable[[], bool]]:
+    """Return the step, and what tells whether it is compiled."""
+    if task.perceptron is not None and not compile:
+        gradient = dense_gradient(
+            task.perceptron.layers,
+            layout,
+            task.perceptron.loss,
+            task.perceptron.corrupt,
+        )
+        return make_step(gradient, settings.step), lambda: False
+    step: Step = make_step(autograd(task.objective, layout), settings.step)
+    compiled = CompiledStep(step) if compile else None
+    step = compiled or step
+    if device.type == "cuda":
+        step = CapturedStep(step)
+    return step, lambda: compiled is not None and compiled.works
+
+
+def _validation(
+    task: Task, layout: Any, validation: Tensor | None
+) -> Callable[[Tensor], Tensor] | None:
+    if validation is None:
+        return None
+
+    def validate(flat: Tensor) -> Tensor:
+        parameters = layout.views(flat)
+        with torch.no_grad():
+            return in_batches(
+                lambda part: task.evaluate(parameters, part), validation, INFERENCE_ROWS
+            )
+
+    return validate

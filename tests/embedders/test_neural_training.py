@@ -1,0 +1,402 @@
+"""How the neural embedders train: faults, resuming, streaming, progress."""
+
+import _thread
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.callback import ProgressBar, ScoringMonitor
+from torch import nn
+
+from latentsk import AutoencoderEmbedder, LossProgressBar
+from latentsk import _progress as progress_module
+from latentsk._format import FormatError
+from latentsk.embedders import _rows as rows_module
+from latentsk.training.checkpoint import CheckpointError
+from latentsk.training.run import TrainingInterruptedWarning
+
+SMALL = {
+    "n_components": 2,
+    "hidden_layer_sizes": (8,),
+    "max_epochs": 12,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6))
+    return rows + 0.1 * rng.normal(size=rows.shape) + 100.0
+
+
+def weights(embedder):
+    return torch.cat([p.flatten() for p in embedder.module_.parameters()])
+
+
+class AtEpoch:
+    """A callback that does something after some epoch."""
+
+    def __init__(self, epoch, action):
+        self.epoch, self.action = epoch, action
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, metadata=None):
+        if metadata and metadata.get("epoch") == self.epoch:
+            return self.action()
+
+
+def fail():
+    raise RuntimeError("the power went off")
+
+
+# Checkpoints
+
+RESUMED = [
+    {},
+    {"dropout": 0.3, "noise": "gaussian"},
+    {"normalize": True, "learning_rate": "constant"},
+    {"n_iter_no_change": 1, "tol": 0.05, "validation_fraction": 0.3},
+    {"random_state": None},
+]
+
+
+@pytest.mark.parametrize("settings", RESUMED)
+def test_a_resumed_run_equals_the_uninterrupted_one(X, tmp_path, settings):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, **settings, "checkpoint": path, "checkpoint_interval": 3}
+    torch.manual_seed(0)
+    broken = AutoencoderEmbedder(**options).set_callbacks(AtEpoch(7, fail))
+    with pytest.raises(RuntimeError, match="power"):
+        broken.fit(X)
+    assert path.exists()
+    assert not hasattr(broken, "module_")
+    resumed = AutoencoderEmbedder(**options).fit(X)
+    assert not path.exists()
+    assert [r["epoch"] for r in resumed.history_] == [
+        *range(1, len(resumed.history_) + 1)
+    ]
+    if settings.get("random_state", 0) is not None:
+        whole = AutoencoderEmbedder(**{**options, "checkpoint": None}).fit(X)
+        assert torch.equal(weights(resumed), weights(whole))
+        assert resumed.best_epoch_ == whole.best_epoch_
+        assert resumed.offset_ == whole.offset_
+        losses = [r["train_loss"] for r in resumed.history_]
+        assert losses == [r["train_loss"] for r in whole.history_]
+
+
+@pytest.mark.slow
+def test_a_resumed_compiled_run_is_compiled_and_equal(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "normalize": True, "compile": True, "checkpoint": path}
+    broken = AutoencoderEmbedder(**options, checkpoint_interval=5)
+    with pytest.raises(RuntimeError, match="power"):
+        broken.set_callbacks(AtEpoch(7, fail)).fit(X)
+    resumed = AutoencoderEmbedder(**options, checkpoint_interval=5).fit(X)
+    whole = AutoencoderEmbedder(**{**options, "checkpoint": None}).fit(X)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"batch_size": 7}, "batch_size"),
+        ({"random_state": 1}, "random_state"),
+        ({"max_epochs": 13}, "max_epochs"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(X, tmp_path, change, name):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
+    with pytest.raises(RuntimeError, match="power"):
+        AutoencoderEmbedder(**options).set_callbacks(AtEpoch(4, fail)).fit(X)
+    with pytest.raises(CheckpointError, match=f"another training, with {name} ="):
+        AutoencoderEmbedder(**{**options, **change}).fit(X)
+    with pytest.raises(CheckpointError, match="another training, with X ="):
+        AutoencoderEmbedder(**options).fit(X + 1.0)
+    assert path.exists()
+
+
+def test_a_damaged_checkpoint_is_refused(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
+    with pytest.raises(RuntimeError, match="power"):
+        AutoencoderEmbedder(**options).set_callbacks(AtEpoch(4, fail)).fit(X)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="altered"):
+        AutoencoderEmbedder(**options).fit(X)
+
+
+# Interruption and limits
+
+
+@pytest.mark.parametrize("epoch", [1, 6])
+def test_ctrl_c_keeps_the_best_weights(X, tmp_path, epoch):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 2}
+
+    def interrupt():
+        _thread.interrupt_main()
+
+    embedder = AutoencoderEmbedder(**options).set_callbacks(AtEpoch(epoch, interrupt))
+    with pytest.warns(
+        TrainingInterruptedWarning, match="weights are those after epoch"
+    ):
+        embedder.fit(X)
+    assert len(embedder.history_) == epoch
+    assert embedder.best_epoch_ <= epoch
+    assert set(embedder.predict(X)) <= {-1, 1}
+    # The next fit goes on, if a checkpoint was written, and ends as if never stopped.
+    assert path.exists() == (epoch >= 2)
+    resumed = AutoencoderEmbedder(**options).fit(X)
+    whole = AutoencoderEmbedder(**SMALL).fit(X)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_ctrl_c_within_the_first_epoch_leaves_a_usable_estimator(X, monkeypatch):
+    from latentsk.training import loop
+
+    class Clock:
+        calls = 0
+
+        def monotonic(self):
+            Clock.calls += 1
+            if Clock.calls == 4:
+                raise KeyboardInterrupt
+            return 0.0
+
+    monkeypatch.setattr(loop, "time", Clock())
+    embedder = AutoencoderEmbedder(**SMALL)
+    with pytest.warns(TrainingInterruptedWarning, match="of the moment"):
+        embedder.fit(X)
+    assert embedder.history_ == []
+    assert np.isfinite(embedder.score_samples(X)).all()
+
+
+def test_max_time_ends_the_training(X):
+    embedder = AutoencoderEmbedder(**{**SMALL, "max_epochs": 10**6, "max_time": 0.05})
+    embedder.set_params(n_iter_no_change=10**6).fit(X)
+    assert 1 <= len(embedder.history_) < 10**4
+
+
+def test_a_callback_may_end_the_training(X):
+    embedder = AutoencoderEmbedder(**SMALL).set_callbacks(AtEpoch(3, lambda: True))
+    assert len(embedder.fit(X).history_) == 3
+
+
+# Going on
+
+
+def test_warm_start_goes_on_from_the_weights(X):
+    embedder = AutoencoderEmbedder(**SMALL, warm_start=True).fit(X)
+    first = embedder.history_[-1]["train_loss"]
+    mean = embedder.mean_
+    embedder.fit(X[:100] + 1.0)
+    np.testing.assert_array_equal(embedder.mean_, mean)
+    embedder.fit(X)
+    assert embedder.history_[0]["train_loss"] < 1.2 * first
+    cold = AutoencoderEmbedder(**SMALL).fit(X)
+    assert embedder.history_[0]["train_loss"] < cold.history_[0]["train_loss"]
+    before = weights(embedder)
+    with pytest.raises(ValueError, match="network for 6 features, but X has 5"):
+        embedder.fit(X[:, :5])
+    assert torch.equal(weights(embedder), before)
+    assert embedder.n_features_in_ == 6
+
+
+def test_partial_fit_learns_from_chunks(X):
+    embedder = AutoencoderEmbedder(**SMALL, batch_size=16)
+    for _ in range(20):
+        for chunk in np.array_split(X, 3):
+            embedder.partial_fit(chunk)
+    assert [r["epoch"] for r in embedder.history_] == list(range(1, 61))
+    assert (
+        embedder.history_[-1]["train_loss"] < 0.3 * embedder.history_[0]["train_loss"]
+    )
+    with pytest.raises(ValueError, match="features"):
+        embedder.partial_fit(X[:, :4])
+    embedder.calibrate(X)
+    assert np.mean(embedder.predict(X) == 1) > 0.9
+
+
+def test_partial_fit_after_pickling_is_as_without(X):
+    chunks = np.array_split(X, 4)
+    whole = AutoencoderEmbedder(**SMALL)
+    pickled = AutoencoderEmbedder(**SMALL)
+    for chunk in chunks:
+        whole.partial_fit(chunk)
+        pickled = pickle.loads(pickle.dumps(pickled.partial_fit(chunk)))
+    assert torch.equal(weights(pickled), weights(whole))
+
+
+def test_a_diverging_chunk_is_not_counted(X):
+    embedder = AutoencoderEmbedder(**SMALL).partial_fit(X)
+    before = weights(embedder)
+    embedder.set_params(learning_rate_init=1e30)
+    with pytest.raises(ArithmeticError, match="epoch"):
+        embedder.partial_fit(X).partial_fit(X)
+    assert np.isfinite(embedder.score_samples(X)).all() or len(embedder.history_) == 2
+    assert len(before) == len(weights(embedder))
+
+
+# Streaming
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3_000, 2)) @ rng.normal(size=(2, 8))
+    rows = (rows + 0.1 * rng.normal(size=rows.shape)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    return np.load(tmp_path / "rows.npy", mmap_mode="r")
+
+
+def test_a_memory_map_trains_like_an_array(mapped, monkeypatch):
+    options = {**SMALL, "max_epochs": 20, "batch_size": 64}
+    resident = AutoencoderEmbedder(**options).fit(np.array(mapped))
+    monkeypatch.setattr(rows_module, "MAX_RESIDENT_BYTES", 0)
+    used = []
+    streamed_rows = rows_module.StreamedRows
+    monkeypatch.setattr(
+        rows_module, "StreamedRows", lambda *a: used.append(1) or streamed_rows(*a)
+    )
+    streamed = AutoencoderEmbedder(**options).fit(mapped)
+    assert used
+    assert streamed.score(mapped) > 1.3 * resident.score(mapped)
+    again = AutoencoderEmbedder(**options).fit(mapped)
+    assert torch.equal(weights(again), weights(streamed))
+    partial = AutoencoderEmbedder(**options).partial_fit(mapped)
+    assert np.isfinite(partial.score(mapped))
+
+
+def test_the_array_is_never_changed_nor_copied_twice(X):
+    kept = X.copy()
+    AutoencoderEmbedder(**SMALL).fit(X)
+    np.testing.assert_array_equal(X, kept)
+    plain = AutoencoderEmbedder(**SMALL, standardize=False)
+    rows = np.ascontiguousarray(X - 100.0, dtype=np.float32)
+    assert plain.fit(rows)._standardizer.tensor(rows).data_ptr() == rows.ctypes.data
+
+
+# Progress
+
+
+def test_the_callbacks_of_scikit_learn(X, capsys):
+    pytest.importorskip("rich")
+    monitor = ScoringMonitor(scoring=None, eval_on="train")
+    embedder = AutoencoderEmbedder(**SMALL).set_callbacks(ProgressBar(), monitor)
+    embedder.fit(X)
+    assert "AutoencoderEmbedder" in capsys.readouterr().out
+
+
+def test_verbose_shows_every_epoch_s_loss(X, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "rich_progress", None)
+    embedder = AutoencoderEmbedder(**SMALL, verbose=True).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    first = embedder.history_[0]
+    assert lines[0] == (
+        f"epoch 1: loss {first['train_loss']:.4g}, "
+        f"validation {first['validation_loss']:.4g}"
+    )
+    embedder.set_params(verbose=False).set_callbacks(LossProgressBar()).fit(X)
+    assert capsys.readouterr().out.splitlines() == lines
+    assert progress_module._bars == {}
+
+
+def test_a_bar_is_drawn_and_taken_away(X, capsys):
+    pytest.importorskip("rich")
+    AutoencoderEmbedder(**SMALL, verbose=True).fit(X)
+    printed = capsys.readouterr().out
+    assert "12/12" in printed
+    assert "loss" in printed
+    with pytest.raises(ArithmeticError):
+        AutoencoderEmbedder(**SMALL, verbose=True, learning_rate_init=1e30).fit(X)
+    assert progress_module._bars == {}
+
+
+# Compilation
+
+
+def test_perceptrons_on_the_cpu_are_never_compiled_by_themselves(X, monkeypatch):
+    from latentsk.training import run
+
+    def refuse(step):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(run, "CompiledStep", refuse)
+    long = {**SMALL, "max_epochs": 10**5, "n_iter_no_change": 1, "tol": 1.0}
+    AutoencoderEmbedder(**long).fit(X)
+    with pytest.raises(AssertionError, match="compiled"):
+        AutoencoderEmbedder(**long, normalize=True).fit(X)
+    with pytest.raises(AssertionError, match="compiled"):
+        AutoencoderEmbedder(**SMALL, compile=True).fit(X)
+    AutoencoderEmbedder(**long, normalize=True, compile=False).fit(X)
+
+
+def test_autograd_and_the_closed_form_train_alike(X, monkeypatch):
+    from latentsk.embedders import _autoencoder
+
+    closed = AutoencoderEmbedder(**SMALL).fit(X)
+    monkeypatch.setattr(_autoencoder, "dense_layers", lambda module: None)
+    by_autograd = AutoencoderEmbedder(**SMALL).fit(X)
+    torch.testing.assert_close(
+        weights(closed), weights(by_autograd), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"normalize": True, "dropout": 0.2, "noise": "masking"},
+        {"contractive_penalty": 0.1, "sparse_penalty": 0.1},
+        {"network": "conv", "input_shape": (1, 2, 3), "hidden_layer_sizes": (4,)},
+        {
+            "encoder": nn.Linear(6, 2),
+            "decoder": nn.Sequential(nn.SELU(), nn.Linear(2, 6)),
+        },
+    ],
+)
+def test_every_network_compiles_to_the_same_training(X, settings, monkeypatch):
+    from latentsk.training import run
+
+    made = []
+    real = run.CompiledStep
+
+    def watched(step):
+        made.append(real(step))
+        return made[-1]
+
+    monkeypatch.setattr(run, "CompiledStep", watched)
+    options = {**SMALL, **settings, "max_epochs": 3}
+    compiled = AutoencoderEmbedder(**options, compile=True).fit(X)
+    assert made[0].works
+    eager = AutoencoderEmbedder(**options, compile=False).fit(X)
+    torch.testing.assert_close(weights(compiled), weights(eager), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"network": "conv", "input_shape": (1, 2, 3), "hidden_layer_sizes": (4,)}],
+)
+def test_a_gpu_trains_as_the_cpu_does(X, settings):
+    options = {**SMALL, **settings, "precision": "float32"}
+    cpu = AutoencoderEmbedder(**options).fit(X)
+    gpu = AutoencoderEmbedder(**{**options, "device": "cuda"}).fit(X)
+    assert gpu.score(X) == pytest.approx(cpu.score(X), rel=0.05)
+    twin = pickle.loads(pickle.dumps(gpu))
+    np.testing.assert_allclose(twin.score_samples(X), gpu.score_samples(X), rtol=1e-6)
