@@ -34,6 +34,11 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/exact_search.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/auto_components.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/training.py --threads 1
+	$(BIN)/python benchmarks/time_to_loss.py
+	$(BIN)/python benchmarks/mnist_reconstruction.py
+	$(BIN)/python benchmarks/gpu_training.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

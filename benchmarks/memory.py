@@ -1,4 +1,4 @@
-"""Peak memory of exact search and of streaming PCA, above what the data take.
+"""Peak memory of exact search and of streaming fits, above what the data take.
 
     python benchmarks/memory.py [--write]
 
@@ -13,6 +13,8 @@ import multiprocessing
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +77,8 @@ def exact_search(
     return peak.megabytes
 
 
-def streaming(n_rows: int) -> float:
-    from latentsk import PCAEmbedder
-
+@contextmanager
+def memory_map(n_rows: int) -> Iterator[np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "X.npy"
         X = np.lib.format.open_memmap(path, "w+", np.float32, (n_rows, 256))
@@ -85,10 +86,27 @@ def streaming(n_rows: int) -> float:
         for start in range(0, n_rows, 50_000):
             X[start : start + 50_000] = rng.normal(size=(50_000, 256))
         del X
-        rows = np.load(path, mmap_mode="r")
+        yield np.load(path, mmap_mode="r")
+
+
+def streaming(n_rows: int) -> float:
+    from latentsk import PCAEmbedder
+
+    with memory_map(n_rows) as rows:
         PCAEmbedder(16).partial_fit(rows[:1_000])
         with PeakMemory() as peak:
             PCAEmbedder(16).partial_fit(rows).calibrate(rows)
+    return peak.megabytes
+
+
+def autoencoder(n_rows: int) -> float:
+    from latentsk import AutoencoderEmbedder
+
+    with memory_map(n_rows) as rows:
+        plan = {"hidden_layer_sizes": (128, 64), "max_epochs": 1, "device": "cpu"}
+        AutoencoderEmbedder(16, **plan).fit(np.array(rows[:1_000]))
+        with PeakMemory() as peak:
+            AutoencoderEmbedder(16, **plan).fit(rows)
     return peak.megabytes
 
 
@@ -115,7 +133,8 @@ CASES: dict = {
     "PCA partial_fit, memory map of 2,000,000 x 256 float32 (2 GB)": (
         streaming,
         (2_000_000,),
-    )
+    ),
+    "AutoencoderEmbedder fit, the same memory map": (autoencoder, (2_000_000,)),
 }
 
 

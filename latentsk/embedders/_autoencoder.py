@@ -403,17 +403,16 @@ default="squared_error"
                 name: layer.draw(n_rows, generator) for name, layer in layers.items()
             }
             if kind == "gaussian":
-                noise[INPUT_NOISE] = level * torch.randn(
-                    n_rows, width, generator=generator
-                )
+                normal = torch.randn(n_rows, width, generator=generator, device=device)
+                noise[INPUT_NOISE] = level * normal
             elif kind == "masking":
-                uniform = torch.rand(n_rows, width, generator=generator)
+                uniform = torch.rand(n_rows, width, generator=generator, device=device)
                 noise[INPUT_NOISE] = (uniform >= level).float()
             if probed:
                 shape = (n_rows, n_latents)
-                signs = torch.randint(2, shape, generator=generator)
+                signs = torch.randint(2, shape, generator=generator, device=device)
                 noise[PROBES] = 2.0 * signs - 1.0
-            return {name: values.to(device) for name, values in noise.items()}
+            return noise
 
         return draw
 

@@ -99,7 +99,8 @@ def run_epochs(
         Of the order of the rows and the noise, on the CPU.
 
     draw_noise : callable or None, default=None
-        ``draw_noise(batch_size, generator)``, what the step takes as noise.
+        ``draw_noise(batch_size, generator)``, what the step takes as noise, on the
+        device of that generator.
 
     validate : callable or None, default=None
         ``validate(parameters)``, the loss of every validation row.
@@ -128,9 +129,10 @@ def run_epochs(
         # Filled on the device: nothing waits for it before the epoch ends.
         losses = torch.empty(len(rows) + settings.batch_size, device=one.device)
         done = 0
+        noise_generator = _on_device(generator, one.device)
         for batch in rows.epoch(settings.batch_size, generator):
             n_rows = len(batch.rows)
-            noise = draw_noise(n_rows, generator) if draw_noise else {}
+            noise = draw_noise(n_rows, noise_generator) if draw_noise else {}
             losses[done : done + n_rows] = step(
                 state, batch.rows, noise, batch.weights, one, rate
             )
@@ -150,6 +152,14 @@ def run_epochs(
         )
         if time.monotonic() > deadline:
             return
+
+
+def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a generator of the device, which is a new one if it is not the CPU."""
+    if device.type == "cpu":
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
 
 
 def _learning_rate(epoch: int, settings: LoopSettings) -> float:
