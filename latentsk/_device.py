@@ -18,8 +18,9 @@ def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    """Bring a tensor of any device to numpy."""
-    return tensor.detach().cpu().numpy()
+    """Bring a tensor of any device to numpy, which has no bfloat16."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def array_to_numpy(array: Any) -> NDArray[np.float64]:

@@ -57,9 +57,15 @@ class StateMixin:
             (state[_TENSOR_DEVICE],) = devices
         return state
 
-    def _set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `_get_state` returned; tensors go to their device or the CPU."""
+    def _set_state(
+        self, state: dict[str, Any], skeletons: dict[str, nn.Module] | None = None
+    ) -> None:
+        """Restore what `_get_state` returned; tensors go to their device or the CPU.
+
+        The networks are built anew, but for those that are given as `skeletons`.
+        """
         state = dict(state)
+        skeletons = skeletons or {}
         weights = {name: state.pop(name) for name in state.pop(_NETWORKS, ())}
         device = state.pop(_TENSOR_DEVICE, None)
         if device is not None:
@@ -69,23 +75,36 @@ class StateMixin:
                     state[name] = to_tensor(value, target)
         vars(self).update(state)
         for name, arrays in weights.items():
-            network = self._rebuild_network()
+            network = skeletons.get(name) or self._rebuild_network()
             tensors = {key: torch.tensor(array) for key, array in arrays.items()}
-            network.load_state_dict(tensors)
+            # Assigned, since skeletons have no memory of their own.
+            device = next(iter(network.parameters())).device
+            if device.type != "meta":
+                tensors = {key: value.to(device) for key, value in tensors.items()}
+            network.load_state_dict(tensors, assign=True)
             setattr(self, name, network)
 
     def _rebuild_network(self) -> nn.Module:
         """Return a network like the fitted one, from the rest of the state."""
         raise NotImplementedError
 
+    def _skeletons(self) -> dict[str, nn.Module]:
+        """Return networks without weights that only a pickle can bring back."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         handled = {*self._fitted(), *self._derived_state} - self._parts().keys()
         rest = {k: v for k, v in vars(self).items() if k not in handled}
-        return {"attributes": rest, "fitted": self._get_state()}
+        skeletons = self._skeletons()
+        return {
+            "attributes": rest,
+            "fitted": self._get_state(),
+            **({"skeletons": skeletons} if skeletons else {}),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
-        self._set_state(state["fitted"])
+        self._set_state(state["fitted"], state.get("skeletons"))
 
     def _forget(self) -> None:
         """Drop the fitted state, but for what validation has just set."""

@@ -208,5 +208,6 @@ class ThresholdMixin(OutlierMixin):
         decision = self._decide(X, "predict")
         xp, _ = get_namespace(decision)
         labels = xp.ones_like(decision, dtype=xp.int64)
-        labels[decision < 0] = -1
+        # Written so that a score that is not a number is no inlier.
+        labels[~(decision >= 0)] = -1
         return labels

@@ -29,6 +29,7 @@ LAYERS = [
     "latentsk.training.loop",
     "latentsk.training.stopping",
     "latentsk.training.checkpoint",
+    "latentsk.training.threads",
     "latentsk.training.run",
     "latentsk.training",
     "latentsk.embedders._blocks",

@@ -123,6 +123,7 @@ default="squared_error"
 
     max_time : float or None, default=None
         Seconds of training after which it stops, in the midst of an epoch if need be.
+        A checkpoint stays, and another `fit` goes on from it.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
@@ -158,9 +159,11 @@ default="squared_error"
         compiler the step runs as it is.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Where `offset_` lies: "auto" is Kimber's lower fence of the scores of a sample
-        of the training rows, ``Q1 - 3 (Q2 - Q1)``; a float is that quantile of the
-        scores of all of them.
+        Where `offset_` lies: "auto" is Kimber's lower fence, ``Q1 - 3 (Q2 - Q1)``, of
+        the scores of the rows that were set aside, if they are 32 or more, else of a
+        sample of all; a float is that quantile of the scores of all rows. Rows that the
+        network was trained on score better than new ones: `calibrate` places it on
+        others.
 
     random_state : int, RandomState, Generator or None, default=None
         Of the initial weights, the order of the rows and the noise.
@@ -181,13 +184,14 @@ default="squared_error"
         Of the standardization.
 
     history_ : list of dict
-        Per epoch: "epoch"; "train_loss", the mean over rows, each as it was before the
-        step that it took part in; "validation_loss" (None where no rows were set
-        aside); "learning_rate"; "seconds".
+        Per epoch: "epoch"; "train_loss", the mean over rows, penalties included, each
+        as it was before the step that it took part in; "monitored_loss", without noise
+        and penalties, after the epoch, of the rows that were set aside, or of a sample
+        of the training rows where none were; "validation_loss", the same in the first
+        case and None in the second; "learning_rate"; "seconds".
 
     best_epoch_ : int
-        The epoch whose weights were kept: that of the least validation loss, or
-        training loss where no rows were set aside.
+        The epoch whose weights were kept: that of the least monitored loss.
 
     offset_ : float
         Threshold of `decision_function`, in squared standardized units.
@@ -205,10 +209,16 @@ default="squared_error"
     Notes
     -----
     `score_samples` is minus the squared reconstruction error, summed over features, in
-    standardized units; its range is from minus infinity to 0.
+    standardized units: at most 0, and at least the most negative number of its dtype.
 
     Networks train in float32. They infer in float32 for data that it holds exactly
-    (float32, float16, integers of up to 16 bits), in float64 for all other.
+    (float32, float16, integers of up to 16 bits), in float64 for all other. Results
+    are numpy arrays, whatever the input.
+
+    Own modules are refused where a row's result would depend on other rows, and where
+    a layer is known to draw from torch's global generator. A function in them that
+    does so (``torch.nn.functional.dropout``, say) is not noticed; `random_state` then
+    does not decide the result.
 
     Memory-mapped arrays larger than memory are read as training goes.
 
@@ -320,11 +330,17 @@ default="squared_error"
         self.random_state = random_state
         self.verbose = verbose
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+    def _check_values(self, X: NDArray[Any]) -> None:
+        if self.noise == "masking" and self.noise_level > 1.0:
+            raise ValueError(
+                "noise_level is a share of the features with noise='masking', at most "
+                f"1, got {self.noise_level}."
+            )
         if self.loss == "binary_cross_entropy":
             _require_unit_interval(X)
-            return Standardizer.identity(X.shape[1])
-        if not self.standardize:
+
+    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+        if self.loss == "binary_cross_entropy" or not self.standardize:
             return Standardizer.identity(X.shape[1])
         convolutional = self._architecture["network"] == "conv"
         channels = self._architecture["input_shape"][0] if convolutional else None
@@ -420,19 +436,27 @@ default="squared_error"
 
     def _decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
         rows = network.decoder(latents)
-        return torch.sigmoid(rows) if self.loss == "binary_cross_entropy" else rows
+        logits = self._architecture["loss"] == "binary_cross_entropy"
+        return torch.sigmoid(rows) if logits else rows
 
     def _inverse_transform(self, Z: NDArray[Any]) -> Any:
         rows = infer(
-            self.module_, self._decode, Z, Standardizer.identity(self.n_components_)
+            self.module_,
+            self._decode,
+            Z,
+            Standardizer.identity(self.n_components_),
+            self._inference_dtype(Z),
         )
         return self._standardizer.original(rows)
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         def score(network: Autoencoder, rows: Tensor) -> Tensor:
-            return -squared_error(self._decode(network, network.encoder(rows)), rows)
+            scores = -squared_error(self._decode(network, network.encoder(rows)), rows)
+            # Beyond the range of the dtype a row is as abnormal as can be.
+            return torch.nan_to_num(scores, nan=torch.finfo(scores.dtype).min)
 
-        return infer(self.module_, score, X, self._standardizer)
+        dtype = self._inference_dtype(X)
+        return infer(self.module_, score, X, self._standardizer, dtype)
 
 
 def _corruption(noise: str | None) -> Callable[[Tensor, Noise], Tensor]:

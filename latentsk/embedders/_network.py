@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.conv import conv_decoder, conv_encoder
 from latentsk.modules.mlp import mlp
-from latentsk.modules.own import adopt
+from latentsk.modules.own import adopt, takes_float64
 
 Architecture = dict[str, Any]
 
@@ -113,10 +114,12 @@ normalize, dropout, input_shape, encoder, decoder
             )
         if decoder_layer_sizes is not None:
             raise ValueError("decoder_layer_sizes is for network='mlp' only.")
-        given = CONV_CHANNELS if hidden_layer_sizes == "auto" else hidden_layer_sizes
-        sizes = {"input_shape": shape, "channels": _checked_sizes(given)}
+        automatic = isinstance(hidden_layer_sizes, str)
+        channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
+        _require_large_enough(shape, len(channels))
+        sizes = {"input_shape": shape, "channels": channels}
         return {"network": "conv", "n_components": int(width), **sizes, **options}
-    if hidden_layer_sizes == "auto":
+    if isinstance(hidden_layer_sizes, str):
         hidden_layer_sizes = automatic_hidden_sizes(n_features)
     hidden = _checked_sizes(hidden_layer_sizes)
     if decoder_layer_sizes is None:
@@ -132,6 +135,19 @@ normalize, dropout, input_shape, encoder, decoder
     }
 
 
+def _require_large_enough(shape: list[int], n_stages: int) -> None:
+    if len(shape) != 3:
+        raise ValueError(
+            "network='conv' needs input_shape=(channels, height, width), got "
+            f"{tuple(shape)}."
+        )
+    if min(shape[1:]) < 2**n_stages:
+        raise ValueError(
+            f"Images of {shape[1]} x {shape[2]} pixels are too small for {n_stages} "
+            f"stages, which need {2**n_stages}. Give fewer hidden_layer_sizes."
+        )
+
+
 def _describe_own(
     n_components: int | str,
     shape: list[int] | None,
@@ -142,19 +158,21 @@ def _describe_own(
         missing = "encoder" if encoder is None else "decoder"
         raise ValueError(f"encoder and decoder go together, but {missing} is None.")
     width = None if n_components == "auto" else int(n_components)
-    return {"network": "own", "n_components": width, "input_shape": shape}
+    return {
+        "network": "own",
+        "n_components": width,
+        "input_shape": shape,
+        "float64": None,
+    }
 
 
 def _checked_sizes(
     sizes: Sequence[int] | str, name: str = "hidden_layer_sizes"
 ) -> list[int]:
-    try:
-        checked = [int(size) for size in sizes]
-    except (TypeError, ValueError):
-        checked = [0]
-    if any(size < 1 for size in checked):
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes)
+    if not whole or any(int(size) < 1 for size in sizes):
         raise ValueError(f"{name} must hold positive integers, got {sizes!r}.")
-    return checked
+    return [int(size) for size in sizes]
 
 
 def _checked_shape(shape: Sequence[int] | None, n_features: int) -> list[int] | None:
@@ -183,7 +201,8 @@ def build_network(
     Parameters
     ----------
     architecture : dict
-        From :func:`describe_network`; `n_components` is filled in for own modules.
+        From :func:`describe_network`; for own modules, `n_components` and `float64`
+        (whether they work in float64) are filled in.
 
     n_features : int
 
@@ -198,8 +217,8 @@ def build_network(
       (encoder): Linear(in_features=3, out_features=2, bias=True)
       (decoder): Linear(in_features=2, out_features=3, bias=True)
     )
-    >>> own["n_components"]
-    2
+    >>> own["n_components"], own["float64"]
+    (2, True)
     """
     if architecture["network"] == "own":
         return _build_own(architecture, n_features, encoder, decoder)
@@ -228,7 +247,8 @@ def _build_own(
     assert decoder is not None, "checked when described"
     shape = architecture["input_shape"]
     row = torch.zeros(1, *(shape or [n_features]))
-    first = adopt(encoder, row, name="encoder")
+    memo: dict[int, Any] = {}  # weights that the two share stay shared
+    first = adopt(encoder, row, name="encoder", memo=memo)
     latents = _output(first, row)
     width = latents.flatten(1).shape[1]
     if architecture["n_components"] not in (None, width):
@@ -238,13 +258,16 @@ def _build_own(
         )
     architecture["n_components"] = width
     codes = torch.zeros(1, width)
-    second = adopt(decoder, codes, name="decoder")
+    second = adopt(decoder, codes, name="decoder", memo=memo)
     output = _output(second, codes)
     if output.flatten(1).shape[1] != n_features:
         raise ValueError(
             f"The decoder returns {output.flatten(1).shape[1]} values per row, but X "
             f"has {n_features} features."
         )
+    if not any(p.requires_grad for m in (first, second) for p in m.parameters()):
+        raise ValueError("encoder and decoder have no weights to train.")
+    architecture["float64"] = takes_float64(first, row) and takes_float64(second, codes)
     if shape is not None:
         first = nn.Sequential(nn.Unflatten(1, tuple(shape)), first)
     if latents.ndim != 2:

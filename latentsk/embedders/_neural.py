@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import assert_all_finite, check_array, validate_data
 from torch import nn
 
 from latentsk._device import (
@@ -25,19 +25,20 @@ from latentsk._device import (
     on_host,
     resolve_device,
     resolve_precision,
+    to_numpy,
 )
 from latentsk._progress import LossProgressBar
 from latentsk._random import numpy_generator
 from latentsk._threshold import ThresholdMixin
-from latentsk.embedders._blocks import sample_rows
+from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._network import (
     NETWORK_PARAMETERS,
     Architecture,
     build_network,
     describe_network,
 )
-from latentsk.embedders._rows import infer, training_rows
-from latentsk.embedders._standardize import Standardizer
+from latentsk.embedders._rows import infer, is_memory_mapped, training_rows
+from latentsk.embedders._standardize import Standardizer, network_dtype
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import ACTIVATIONS, initialize
 from latentsk.training.acceleration import worth_compiling
@@ -71,6 +72,8 @@ _IMMATERIAL = {
     "verbose",
     "warm_start",
 }
+# Rows set aside from which the automatic threshold is placed on them.
+MIN_ROWS_TO_JUDGE = 32
 _POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
 
 NEURAL_CONSTRAINTS: dict[str, Any] = {
@@ -123,7 +126,8 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     Beside `BaseEmbedder`, it provides the twins that do not depend on what is learned.
     A final class provides these, and ``_inverse_transform``, ``_score_samples``:
 
-    - ``_make_standardizer(X)``, which refuses values that the loss does not take;
+    - ``_check_values(X)``, which refuses values that the loss does not take;
+    - ``_make_standardizer(X)``;
     - ``_make_task(module, precision)``: the objective.
     """
 
@@ -139,6 +143,9 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     n_components_: int
 
     @abstractmethod
+    def _check_values(self, X: NDArray[Any]) -> None: ...
+
+    @abstractmethod
     def _make_standardizer(self, X: NDArray[Any]) -> Standardizer: ...
 
     @abstractmethod
@@ -147,6 +154,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     # Fitting
 
     def _fit(self, X: NDArray[Any]) -> None:
+        self._check_values(X)
         seed = int(numpy_generator(self.random_state).integers(2**63))
         checkpoint = self._open_checkpoint(X, seed)
         if checkpoint is not None:
@@ -154,37 +162,47 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         generator = torch.Generator().manual_seed(seed)
         module = self._begin(X, generator)
         device = resolve_device(self.device)
-        rows, validation = training_rows(
+        rows, monitored, held_out = training_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
         task = self._make_task(module, resolve_precision(self.precision, device))
         settings = self._run_settings(len(rows), task)
-        with self._reported(X, module) as on_epoch:
+        with self._reported(X, module, len(held_out) > 0) as on_epoch:
             result = train(
                 task,
                 rows,
-                validation,
+                monitored,
                 settings,
                 generator,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
             )
         self.module_ = _with_weights(module, result.parameters)
-        self.history_ = [_as_dict(record) for record in result.history]
+        validated = len(held_out) > 0
+        self.history_ = [_as_dict(record, validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
-        scored = sample_rows(X) if self.contamination == "auto" else X
-        self._set_offset(self._score_samples(scored))
-        if checkpoint is not None and not result.interrupted:
+        self._set_offset(self._score_samples(self._rows_to_place_offset(X, held_out)))
+        if checkpoint is not None and result.complete:
             checkpoint.remove()
+
+    def _rows_to_place_offset(
+        self, X: NDArray[Any], held_out: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        if self.contamination != "auto":
+            return X
+        # Rows that the network has not been trained on are reconstructed like new ones.
+        return sample_rows(X[held_out] if len(held_out) >= MIN_ROWS_TO_JUDGE else X)
 
     def _fit_transform(self, X: NDArray[Any]) -> Any:
         self._fit(X)
         return self._transform(X)
 
     def _partial_fit(self, X: NDArray[Any]) -> None:
+        self._check_values(X)
         seed = int(numpy_generator(self.random_state).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
         if hasattr(self, "module_"):
+            self._require_same_network("partial_fit")
             module = copy.deepcopy(self.module_).to(resolve_device(self.device))
         else:
             module = self._begin(X, generator)
@@ -193,14 +211,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         stored = getattr(self, "_optimizer_state", None)
         if stored is not None:
             generator.set_state(torch.tensor(stored["generator"]))
-        rows, _ = training_rows(X, self._standardizer, device, 0.0, generator)
+        rows, *_ = training_rows(X, self._standardizer, device, 0.0, generator)
         task = self._make_task(module, resolve_precision(self.precision, device))
         result = train_on(
             task, rows, self._run_settings(len(rows), task), generator, stored
         )
         self.module_ = _with_weights(module, result.parameters)
         record = result.record._replace(epoch=len(self.history_) + 1)
-        self.history_ = [*self.history_, _as_dict(record)]
+        self.history_ = [*self.history_, _as_dict(record, validated=False)]
         self._optimizer_state = {
             **result.optimizer_state,
             "generator": np.array(generator.get_state().numpy()),
@@ -215,6 +233,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
                     f"warm_start goes on from a network for {len(self.mean_)} "
                     f"features, but X has {X.shape[1]}."
                 )
+            self._require_same_network("warm_start")
             return copy.deepcopy(self.module_).to(device)
         self._architecture = self._describe(X.shape[1])
         self.mean_, self.scale_ = self._make_standardizer(X)
@@ -226,10 +245,25 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             initialize(module, generator)
         return module.to(device)
 
+    def _require_same_network(self, who: str) -> None:
+        described = self._describe(len(self.mean_))
+        for name, value in self._architecture.items():
+            # None stands for what the own modules decide.
+            if described.get(name) not in (value, None):
+                raise ValueError(
+                    f"{who} goes on with the same network, but {name} is now "
+                    f"{described[name]!r} instead of {value!r}. Call fit anew."
+                )
+            if name not in described:
+                raise ValueError(
+                    f"{who} goes on with the same network, but the parameters now "
+                    f"mean another one (network={described['network']!r})."
+                )
+
     def _describe(self, n_features: int) -> Architecture:
-        return describe_network(
-            n_features, **{name: getattr(self, name) for name in NETWORK_PARAMETERS}
-        )
+        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
+        described = describe_network(n_features, **parameters)
+        return {**described, "loss": self.loss, "standardize": self.standardize}
 
     def _run_settings(self, n_rows: int, task: Task) -> RunSettings:
         batch_size = self.batch_size
@@ -259,22 +293,24 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             return None
         parameters = self.get_params(deep=False)
         identity = {
-            name: str(value)
+            name: _canonical(value)
             for name, value in parameters.items()
             if name not in _IMMATERIAL
         }
+        for name in ("encoder", "decoder"):
+            identity[name] = _digest_module(parameters[name])
         if isinstance(self.random_state, Integral):
             identity["random_state"] = str(self.random_state)
-        sample = np.ascontiguousarray(sample_rows(X))
-        digest = hashlib.sha256(sample.tobytes()).hexdigest()
-        identity["X"] = f"{X.dtype} {X.shape} {digest[:16]}"
+        if self.warm_start and hasattr(self, "module_"):
+            identity["start"] = _digest_module(self.module_, weights=True)
+        identity["X"] = _digest_rows(X)
         return Checkpoint(
             self.checkpoint, int(self.checkpoint_interval), identity, seed
         )
 
     @contextmanager
     def _reported(
-        self, X: NDArray[Any], module: Autoencoder
+        self, X: NDArray[Any], module: Autoencoder, validated: bool
     ) -> Iterator[Callable[[EpochRecord, Parameters], bool]]:
         """Tell scikit-learn's callbacks of every epoch; they may end the training."""
         context = self._init_callback_context(max_subtasks=int(self.max_epochs))
@@ -287,11 +323,13 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             epoch = context.subcontext(task_name="epoch")
             epoch.call_on_fit_task_begin(estimator=self, X=X)
             if progress is not None:
-                progress.on_fit_task_end(self, epoch, metadata=_as_dict(record))
+                progress.on_fit_task_end(
+                    self, epoch, metadata=_as_dict(record, validated)
+                )
             return epoch.call_on_fit_task_end(
                 estimator=self,
                 X=X,
-                metadata=_as_dict(record),
+                metadata=_as_dict(record, validated),
                 reconstruction_attributes=lambda: {
                     "module_": _with_weights(module, parameters)
                 },
@@ -310,12 +348,17 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     def _standardizer(self) -> Standardizer:
         return Standardizer(self.mean_, self.scale_)
 
+    def _inference_dtype(self, X: NDArray[Any]) -> torch.dtype:
+        exact = network_dtype(X.dtype)
+        return exact if self._architecture.get("float64", True) else torch.float32
+
     def _transform(self, X: NDArray[Any]) -> Any:
         return infer(
             self.module_,
             lambda network, rows: network.encoder(rows),
             X,
             self._standardizer,
+            self._inference_dtype(X),
         )
 
     @property
@@ -329,14 +372,32 @@ class NeuralMixin(CallbackSupportMixin, ABC):
 
     def _rebuild_network(self) -> nn.Module:
         network = build_network(
-            self._architecture, self.n_features_in_, self.encoder, self.decoder
+            dict(self._architecture), self.n_features_in_, self.encoder, self.decoder
         )
         return network.eval().to(device_or_cpu(self.device))
+
+    def _skeletons(self) -> dict[str, nn.Module]:
+        if not hasattr(self, "module_") or self._architecture["network"] != "own":
+            return {}
+        # The parameters encoder and decoder may be other ones by now.
+        return {"module_": copy.deepcopy(self.module_).to("meta")}
 
     # Validation
 
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
-        return validate_data(self, on_host(X), reset=reset, dtype=DTYPES)
+        if getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"Expected 2D array, got {X.ndim}D array instead. Flatten images with "
+                "X.reshape(len(X), -1), and give their input_shape."
+            )
+        X = on_host(X)
+        if not is_memory_mapped(X):
+            return validate_data(self, X, reset=reset, dtype=DTYPES)
+        # scikit-learn's test for NaN may make an array as large as the file.
+        X = validate_data(self, X, reset=reset, dtype=DTYPES, ensure_all_finite=False)
+        for block in row_blocks(X):
+            assert_all_finite(block, estimator_name=type(self).__name__, input_name="X")
+        return X
 
     def _validate_latents(self, Z: Any) -> Any:
         Z = check_array(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
@@ -353,6 +414,33 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         return tags
 
 
+def _canonical(value: Any) -> str:
+    """Write a parameter's value: equal values alike, of whatever type."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return repr(float(value))
+    if isinstance(value, list | tuple | np.ndarray):
+        return str([_canonical(item) for item in value])
+    return str(value)
+
+
+def _digest_module(module: nn.Module | None, *, weights: bool = False) -> str:
+    """Identify a module: its structure, buffers and frozen weights, or all weights."""
+    if module is None:
+        return "None"
+    digest = hashlib.sha256(str(module).encode())
+    frozen = [p for p in module.parameters() if weights or not p.requires_grad]
+    for value in [*frozen, *module.buffers()]:
+        digest.update(to_numpy(value).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest_rows(X: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for block in row_blocks(X):
+        digest.update(np.ascontiguousarray(block).data)
+    return f"{X.dtype} {X.shape} {digest.hexdigest()[:16]}"
+
+
 def _with_weights(module: Autoencoder, parameters: Parameters) -> Autoencoder:
     """Return a copy of a module with other weights, in eval mode."""
     trained = copy.deepcopy(module).eval()
@@ -360,8 +448,12 @@ def _with_weights(module: Autoencoder, parameters: Parameters) -> Autoencoder:
     return trained
 
 
-def _as_dict(record: EpochRecord) -> dict[str, Any]:
-    values = record._asdict()
-    if math.isnan(record.validation_loss):
-        values["validation_loss"] = None
-    return values
+def _as_dict(record: EpochRecord, validated: bool) -> dict[str, Any]:
+    return {
+        "epoch": record.epoch,
+        "train_loss": record.train_loss,
+        "validation_loss": record.monitored_loss if validated else None,
+        "monitored_loss": record.monitored_loss,
+        "learning_rate": record.learning_rate,
+        "seconds": record.seconds,
+    }

@@ -6,7 +6,7 @@ import copy
 import math
 import mmap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from torch import Tensor
 
 from latentsk._device import to_numpy
 from latentsk.embedders._blocks import row_blocks
-from latentsk.embedders._standardize import Standardizer, network_dtype
+from latentsk.embedders._standardize import Standardizer
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.training.batches import ResidentRows, Rows, StreamedRows, in_batches
 from latentsk.training.run import INFERENCE_ROWS
 
 # Rows from which a part is set aside for validation.
 MIN_ROWS_TO_VALIDATE = 50
+# Rows that are watched where none are set aside.
+MAX_ROWS_TO_WATCH = 1_024
 # Memory-mapped rows that take more than this in float32 are streamed.
 MAX_RESIDENT_BYTES = 2**26
 # And at most this much of them is set aside for validation, which stays in memory.
@@ -41,14 +43,33 @@ def is_memory_mapped(X: Any) -> bool:
     return isinstance(X, mmap.mmap)
 
 
+class TrainingRows(NamedTuple):
+    """The rows of a fit.
+
+    Attributes
+    ----------
+    rows : Rows
+        Those to train on.
+    monitored : Tensor of shape (n_monitored, n_features)
+        Those to choose the best weights with, standardized: rows that are set aside, or
+        a sample of those trained on.
+    held_out : ndarray of shape (n_held_out,), dtype int64
+        Numbers of the rows that are set aside.
+    """
+
+    rows: Rows
+    monitored: Tensor
+    held_out: NDArray[np.int64]
+
+
 def training_rows(
     X: NDArray[Any],
     standardizer: Standardizer,
     device: torch.device,
     validation_fraction: float,
     generator: torch.Generator,
-) -> tuple[Rows, Tensor | None]:
-    """Return the rows to train on, and those to validate with.
+) -> TrainingRows:
+    """Return the rows to train on, and those to choose the best weights with.
 
     In memory they become one float32 tensor on the device. Of a large memory map they
     are read as they are needed.
@@ -69,17 +90,15 @@ def training_rows(
 
     Returns
     -------
-    rows : Rows
-
-    validation : Tensor of shape (n_validation, n_features) or None
+    rows : TrainingRows
 
     Examples
     --------
-    >>> rows, validation = training_rows(
+    >>> rows, monitored, _ = training_rows(
     ...     np.eye(100), Standardizer.identity(100), torch.device("cpu"), 0.1,
     ...     torch.Generator().manual_seed(0),
     ... )
-    >>> len(rows), len(validation)
+    >>> len(rows), len(monitored)
     (90, 10)
     """
     streamed = is_memory_mapped(X) and 4 * X.size > MAX_RESIDENT_BYTES
@@ -88,28 +107,25 @@ def training_rows(
         n_held_out = 0
     if streamed:
         n_held_out = min(n_held_out, max(1, MAX_VALIDATION_BYTES // (4 * X.shape[1])))
-    held_out = torch.randperm(len(X), generator=generator)[:n_held_out].sort().values
+    order = torch.randperm(len(X), generator=generator)
+    held_out = order[:n_held_out].sort().values.numpy()
+    # Whatever is monitored stays in memory.
+    watched = held_out if n_held_out else order[:MAX_ROWS_TO_WATCH].numpy()
     if streamed:
-        return _streamed(X, standardizer, device, held_out.numpy())
+
+        def prepare(block: NDArray[Any]) -> Tensor:
+            return standardizer.apply(block, torch.float32)
+
+        source = StreamedRows(X, prepare, device, held_out)
+        return TrainingRows(source, prepare(X[watched]).to(device), held_out)
     rows = standardizer.tensor(X).to(device)
+    monitored = rows[torch.from_numpy(watched).to(device)]
     if n_held_out == 0:
-        return ResidentRows(rows), None
+        return TrainingRows(ResidentRows(rows), monitored, held_out)
     kept = torch.ones(len(X), dtype=torch.bool)
     kept[held_out] = False
-    return ResidentRows(rows, kept.nonzero()[:, 0]), rows[held_out.to(device)]
-
-
-def _streamed(
-    X: NDArray[Any],
-    standardizer: Standardizer,
-    device: torch.device,
-    held_out: NDArray[np.int64],
-) -> tuple[Rows, Tensor | None]:
-    def prepare(block: NDArray[Any]) -> Tensor:
-        return standardizer.apply(block, torch.float32)
-
-    rows = StreamedRows(X, prepare, device, held_out)
-    return rows, prepare(X[held_out]).to(device) if len(held_out) else None
+    chosen = kept.nonzero()[:, 0]
+    return TrainingRows(ResidentRows(rows, chosen), monitored, held_out)
 
 
 def infer(
@@ -117,11 +133,11 @@ def infer(
     function: Callable[[Autoencoder, Tensor], Tensor],
     X: NDArray[Any],
     standardizer: Standardizer,
+    dtype: torch.dtype,
 ) -> NDArray[Any]:
     """Apply a function of a network and rows, block by block, on the network's device.
 
-    Nothing is written to the network, so threads may share it. It works in float64 for
-    rows that float32 does not hold exactly.
+    Nothing is written to the network, so threads may share it.
 
     Parameters
     ----------
@@ -135,6 +151,9 @@ def infer(
 
     standardizer : Standardizer
 
+    dtype : torch.dtype
+        To compute in.
+
     Returns
     -------
     results : ndarray of shape (n_rows, ...)
@@ -145,11 +164,10 @@ def infer(
     >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2)).eval()
     >>> infer(
     ...     network, lambda network, rows: network.encoder(rows), np.ones((3, 2)),
-    ...     Standardizer.identity(2),
+    ...     Standardizer.identity(2), torch.float32,
     ... ).shape
     (3, 1)
     """
-    dtype = network_dtype(X.dtype)
     network = in_dtype(network, dtype)
     device = next(network.parameters(), torch.empty(0)).device
     results = []

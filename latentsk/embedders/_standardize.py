@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from latentsk.embedders._blocks import row_blocks
 
 Float64 = NDArray[np.float64]
+# Mean squares below this have lost digits.
+TINY = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 
 
 def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
@@ -56,20 +58,24 @@ class Standardizer(NamedTuple):
         """
         # Around the first row, so that a large mean costs no digits.
         origin = X[0].astype(np.float64)
-        total = np.zeros_like(origin)
-        squares = np.zeros_like(origin)
-        for block in row_blocks(X):
-            centred = block - origin
-            total += centred.sum(axis=0)
-            squares += np.square(centred, out=centred).sum(axis=0)
-        mean = total / len(X)
-        variance = np.maximum(squares / len(X) - mean**2, 0.0)
-        rounding = 10.0 * np.finfo(np.float64).eps * squares / len(X)
-        mean += origin
+        unit = np.ones_like(origin)
+        mean, mean_square = _moments(X, origin, unit)
+        if (
+            not np.isfinite(mean_square).all()
+            or ((mean_square < TINY) & (mean != 0)).any()
+        ):
+            # Squares left the range of float64: count in units of the largest value.
+            unit = _largest(X, origin)
+            mean, mean_square = _moments(X, origin, unit)
+        variance = np.maximum(mean_square - mean**2, 0.0)
+        rounding = 10.0 * np.finfo(np.float64).eps * mean_square
+        deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
+        mean = origin + unit * mean
         if n_groups is not None:
-            mean, variance = _pooled(mean, variance, n_groups)
-        scale = np.where(variance > rounding, np.sqrt(variance), 1.0)
-        return cls(mean, scale)
+            mean, deviation = _pooled(mean, deviation, n_groups)
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+        constant = deviation <= np.finfo(dtype).eps * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, deviation))
 
     @classmethod
     def identity(cls, n_features: int) -> Standardizer:
@@ -78,12 +84,18 @@ class Standardizer(NamedTuple):
 
     def apply(self, block: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
         """Return some standardized rows as a tensor."""
-        working = np.float32 if block.dtype == np.float32 else np.float64
-        if self._changes_nothing() and torch.from_numpy(block[:0]).dtype == dtype:
+        kept = np.float32 if dtype == torch.float32 else np.float64
+        if self._changes_nothing() and block.dtype == kept:
             return _writeable(block)
-        centred = block - self.mean.astype(working)
-        centred /= self.scale.astype(working)
-        return torch.from_numpy(centred).to(dtype)
+        if block.dtype == np.float32:
+            # A mean in two parts, so that none of it is rounded away.
+            coarse = self.mean.astype(np.float32)
+            centred = block - coarse
+            centred -= (self.mean - coarse).astype(np.float32)
+            with np.errstate(over="ignore"):  # infinite, where float32 ends
+                centred /= self.scale.astype(np.float32)
+            return torch.from_numpy(centred).to(dtype)
+        return torch.from_numpy((block - self.mean) / self.scale).to(dtype)
 
     def tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Return all standardized rows in float32; nothing else is copied whole."""
@@ -105,13 +117,36 @@ class Standardizer(NamedTuple):
         return not self.mean.any() and bool((self.scale == 1.0).all())
 
 
-def _pooled(mean: Float64, variance: Float64, n_groups: int) -> tuple[Float64, Float64]:
-    """Return each group's mean and variance, for every feature of it."""
+def _moments(
+    X: NDArray[Any], origin: Float64, unit: Float64
+) -> tuple[Float64, Float64]:
+    """Return the means and mean squares around an origin, in some unit."""
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in row_blocks(X):
+            centred = (block - origin) / unit
+            total += centred.sum(axis=0)
+            squares += np.square(centred, out=centred).sum(axis=0)
+    return total / len(X), squares / len(X)
+
+
+def _largest(X: NDArray[Any], origin: Float64) -> Float64:
+    """Return each feature's largest distance from an origin, or one."""
+    largest = np.zeros_like(origin)
+    for block in row_blocks(X):
+        np.maximum(largest, np.abs(block - origin).max(axis=0), out=largest)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _pooled(
+    mean: Float64, deviation: Float64, n_groups: int
+) -> tuple[Float64, Float64]:
+    """Return each group's mean and standard deviation, for every feature of it."""
     width = len(mean) // n_groups
     means = mean.reshape(n_groups, width)
     common = means.mean(axis=1, keepdims=True)
-    spread = variance.reshape(n_groups, width) + np.square(means - common)
-    shared = spread.mean(axis=1)
+    deviations = deviation.reshape(n_groups, width)
+    shared = np.sqrt((deviations**2 + (means - common) ** 2).mean(axis=1))
     return np.repeat(common[:, 0], width), np.repeat(shared, width)
 
 

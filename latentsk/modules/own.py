@@ -9,22 +9,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
 
 from latentsk.modules.mlp import Dropout
 
 Shapes = dict[nn.Module, set[tuple[int, ...]]]
 
 
-def adopt(module: nn.Module, example: Tensor, *, name: str) -> nn.Module:
+def adopt(
+    module: nn.Module,
+    example: Tensor,
+    *,
+    name: str,
+    memo: dict[int, Any] | None = None,
+) -> nn.Module:
     """Return a copy of a module whose dropout masks come from outside.
 
     Dropout layers become those of :mod:`latentsk.modules.mlp`. One that is called more
-    than once in a pass has one mask for all calls. Randomness that is no such layer
-    (the ``dropout`` of ``nn.LSTM`` or ``nn.MultiheadAttention``, functions) stays as it
-    is, and draws from torch's global generator.
+    than once in a pass has one mask for all calls; one in eval mode stays switched off.
+    Nothing is done in place any more, where a layer has the choice. Functions that draw
+    random numbers draw them from torch's global generator as before.
 
     Parameters
     ----------
@@ -37,6 +44,10 @@ def adopt(module: nn.Module, example: Tensor, *, name: str) -> nn.Module:
     name : str
         Of the parameter, for messages.
 
+    memo : dict or None, default=None
+        Of :func:`copy.deepcopy`: two modules that share weights still do so if both are
+        adopted with the same one.
+
     Returns
     -------
     module : nn.Module
@@ -48,9 +59,10 @@ def adopt(module: nn.Module, example: Tensor, *, name: str) -> nn.Module:
         If the module is none.
 
     ValueError
-        If the result for a row would depend on other rows, if a layer draws from the
-        global generator and cannot be replaced, or if the module does not turn the
-        example into one row of floating point numbers.
+        If the result for a row depends on other rows, if a layer draws from the global
+        generator and cannot be replaced, if a buffer changes while training, if the
+        input is changed, or if the module does not turn the example into one row of
+        floating point numbers.
 
     Examples
     --------
@@ -67,11 +79,37 @@ def adopt(module: nn.Module, example: Tensor, *, name: str) -> nn.Module:
         )
     _check_parameters(module, name)
     _check_layers(module, name)
-    adopted = copy.deepcopy(module).float().to(example.device)
+    adopted = copy.deepcopy(module, memo).float().to(example.device)
+    for layer in adopted.modules():
+        if getattr(layer, "inplace", False):
+            setattr(layer, "inplace", False)  # noqa: B010
     with _dropout_shapes(adopted) as shapes:
         output = _try(adopted, example, name)
     _check_output(output, name)
-    return _with_outside_masks(adopted, shapes, name).to(example.device)
+    adopted = _with_outside_masks(adopted, shapes, name).to(example.device)
+    _check_rows(adopted, example, name)
+    _check_buffers(adopted, example, name)
+    return adopted
+
+
+def takes_float64(module: nn.Module, example: Tensor) -> bool:
+    """Tell whether a module works in float64, as well as in float32.
+
+    Parameters
+    ----------
+    module : nn.Module
+    example : Tensor of shape (1, ...)
+
+    Examples
+    --------
+    >>> takes_float64(nn.Linear(3, 2), torch.zeros(1, 3))
+    True
+    """
+    try:
+        output = _evaluate(copy.deepcopy(module).double(), example.double())
+    except (RuntimeError, TypeError):
+        return False
+    return output.dtype == torch.float64
 
 
 def output_width(module: nn.Module, example: Tensor) -> int:
@@ -91,9 +129,9 @@ def output_width(module: nn.Module, example: Tensor) -> int:
 
 
 def train_mode(module: nn.Module) -> nn.Module:
-    """Put a module in training mode, except for batch normalization.
+    """Put a module in training mode, except for layers with stored statistics.
 
-    Those layers use their stored statistics in training too.
+    Those layers (batch normalization, say) use them in training too.
 
     Parameters
     ----------
@@ -113,7 +151,7 @@ def train_mode(module: nn.Module) -> nn.Module:
     """
     module.train()
     for layer in module.modules():
-        if isinstance(layer, _BatchNorm):
+        if isinstance(layer, _NormBase) and layer.track_running_stats:
             layer.eval()
     return module
 
@@ -132,10 +170,17 @@ def _check_layers(module: nn.Module, name: str) -> None:
         where = _label(name, path, layer)
         if isinstance(layer, _BatchNorm):
             _check_batch_norm(layer, where)
-        if isinstance(layer, _DropoutNd) and type(layer) is not nn.Dropout:
+        elif isinstance(layer, _NormBase) and layer.track_running_stats:
+            _check_instance_norm(layer, where)
+        if is_parametrized(layer) and list(layer.parametrizations.buffers()):
+            raise ValueError(
+                f"{where} is parametrized by something that changes its buffers while "
+                "training (spectral norm, say), which is not carried along here."
+            )
+        if _draws(layer):
             raise ValueError(
                 f"{where} draws from torch's global generator, so that random_state "
-                "could not decide the result; use nn.Dropout."
+                "could not decide the result; use nn.Dropout, in a place of its own."
             )
         if type(layer) is nn.Dropout and layer.p == 1.0:
             raise ValueError(f"{where} must have a rate p below 1, got 1.")
@@ -153,6 +198,60 @@ def _check_batch_norm(layer: _BatchNorm, where: str) -> None:
             f"{problem}, or put the layer in eval mode (layer.eval()) to use its "
             "stored statistics, as for a pretrained network."
         )
+
+
+def _check_instance_norm(layer: _NormBase, where: str) -> None:
+    if layer.training:
+        raise ValueError(
+            f"{where} would change its stored statistics while training; make it "
+            "without them (track_running_stats=False), or put it in eval mode."
+        )
+
+
+def _draws(layer: nn.Module) -> bool:
+    """Tell whether a layer, as it is in training, has randomness of its own."""
+    if isinstance(layer, _DropoutNd):
+        return type(layer) is not nn.Dropout
+    if isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
+        return layer.dropout > 0.0
+    return isinstance(layer, nn.RReLU)
+
+
+def _check_rows(module: nn.Module, example: Tensor, name: str) -> None:
+    """Try two rows, together and alone."""
+    shape = (2, *example.shape[1:])
+    values = torch.linspace(-1.0, 1.0, 2 * example.numel(), device=example.device)
+    rows = values.view(shape)
+    untouched = rows.clone()
+    together = _try(module, rows, name)
+    if not torch.equal(rows, untouched):
+        raise ValueError(f"{name} changes the rows that it is given; let it copy them.")
+    if not _same(together, _try(module, rows, name)):
+        raise ValueError(f"{name} does not give the same result twice in eval mode.")
+    alone = torch.cat([_try(module, row[None], name) for row in rows])
+    if not _same(together, alone):
+        raise ValueError(f"{name} makes the result for a row depend on other rows.")
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Compare up to rounding."""
+    return first.shape == second.shape and torch.allclose(
+        first, second, rtol=1e-3, atol=1e-4, equal_nan=True
+    )
+
+
+def _check_buffers(module: nn.Module, example: Tensor, name: str) -> None:
+    """Try a step of training, on a copy."""
+    tried = train_mode(copy.deepcopy(module))
+    before = {key: value.clone() for key, value in tried.named_buffers()}
+    with torch.no_grad():
+        tried(example)
+    for key, value in tried.named_buffers():
+        if not torch.equal(value, before[key]):
+            raise ValueError(
+                f"{name} changes its buffer {key!r} while training, which training "
+                "here does not carry along; put that layer in eval mode, or drop it."
+            )
 
 
 def _label(name: str, path: str, layer: nn.Module) -> str:
@@ -187,11 +286,10 @@ def _try(module: nn.Module, example: Tensor, name: str) -> Tensor:
 
 
 def _evaluate(module: nn.Module, example: Tensor) -> Tensor:
-    """Apply a module in eval mode; leave its modes and the global generators alone."""
+    """Apply a module in eval mode; leave its modes alone."""
     modes = {layer: layer.training for layer in module.modules()}
-    devices = [example.device] if example.is_cuda else []
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        with torch.no_grad():
             return module.eval()(example)
     finally:
         for layer, mode in modes.items():
@@ -229,7 +327,7 @@ def _with_outside_masks(module: nn.Module, shapes: Shapes, name: str) -> nn.Modu
 def _outside(layer: nn.Module, shapes: set[tuple[int, ...]], where: str) -> nn.Module:
     """Return what replaces a dropout layer."""
     assert isinstance(layer, nn.Dropout)
-    if layer.p == 0.0:
+    if layer.p == 0.0 or not layer.training:
         return nn.Identity().train(layer.training)
     if not shapes:
         raise ValueError(

@@ -84,6 +84,9 @@ class Checkpoint:
 
     Raises
     ------
+    FileNotFoundError, IsADirectoryError
+        If the folder does not exist, or the path is a folder.
+
     FormatError
         If the file is no file of ours, or is damaged.
 
@@ -109,6 +112,12 @@ class Checkpoint:
         seed: int,
     ) -> None:
         self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(
+                f"The checkpoint's folder {self.path.parent} does not exist."
+            )
+        if self.path.is_dir():
+            raise IsADirectoryError(f"The checkpoint {self.path} is a folder.")
         self.interval = interval
         self.identity = identity
         self.stored = self._read()

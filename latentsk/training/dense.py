@@ -104,6 +104,8 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
     >>> dense_layers(mlp([3, 2, 1], normalize=True)) is None
     True
     """
+    if any(_hooked(part) for part in module.modules()):
+        return None
     layers: list[DenseLayer] = []
     for name, child in module.named_modules(remove_duplicate=False):
         if type(child) is nn.Linear and _plain(child):
@@ -122,9 +124,14 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
     return tuple(layers) if layers and distinct else None
 
 
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 def _plain(linear: nn.Linear) -> bool:
-    trained = all(parameter.requires_grad for parameter in linear.parameters())
-    return linear.bias is not None and trained
+    own = dict(linear.named_parameters())
+    trained = all(parameter.requires_grad for parameter in own.values())
+    return own.keys() == {"weight", "bias"} and trained
 
 
 def _plain_activation(module: nn.Module) -> bool:

@@ -24,8 +24,8 @@ class EpochRecord(NamedTuple):
         From 1.
     train_loss : float
         Mean over the rows, each as it was before the step that it took part in.
-    validation_loss : float
-        Mean over the validation rows after the epoch; nan where there are none.
+    monitored_loss : float
+        Mean over the monitored rows after the epoch, without noise.
     learning_rate : float
         In this epoch.
     seconds : float
@@ -34,15 +34,9 @@ class EpochRecord(NamedTuple):
 
     epoch: int
     train_loss: float
-    validation_loss: float
+    monitored_loss: float
     learning_rate: float
     seconds: float
-
-    @property
-    def monitored(self) -> float:
-        """The validation loss, or the training loss where there is none."""
-        no_validation = math.isnan(self.validation_loss)
-        return self.train_loss if no_validation else self.validation_loss
 
 
 class LoopSettings(NamedTuple):
@@ -76,7 +70,7 @@ def run_epochs(
     generator: torch.Generator,
     *,
     draw_noise: Callable[[int, torch.Generator], Noise] | None = None,
-    validate: Callable[[Tensor], Tensor] | None = None,
+    monitor: Callable[[Tensor], Tensor] | None = None,
     first_epoch: int = 1,
     deadline: float = math.inf,
 ) -> Iterator[EpochRecord]:
@@ -102,8 +96,9 @@ def run_epochs(
         ``draw_noise(batch_size, generator)``, what the step takes as noise, on the
         device of that generator.
 
-    validate : callable or None, default=None
-        ``validate(parameters)``, the loss of every validation row.
+    monitor : callable or None, default=None
+        ``monitor(parameters)``, the loss of every monitored row. None takes the
+        training loss for it.
 
     first_epoch : int, default=1
         More than 1 where an earlier run goes on.
@@ -119,7 +114,7 @@ def run_epochs(
     Raises
     ------
     DivergenceError
-        After an epoch with a loss that is infinite or not a number.
+        After an epoch with a loss or weight that is infinite or not a number.
     """
     one = torch.ones((), device=state.parameters.device)
     for epoch in range(first_epoch, settings.max_epochs + 1):
@@ -127,10 +122,11 @@ def run_epochs(
         learning_rate = _learning_rate(epoch, settings)
         rate = learning_rate * one
         # Filled on the device: nothing waits for it before the epoch ends.
-        losses = torch.empty(len(rows) + settings.batch_size, device=one.device)
+        batch_size = min(settings.batch_size, len(rows))
+        losses = torch.empty(len(rows) + batch_size, device=one.device)
         done = 0
         noise_generator = _on_device(generator, one.device)
-        for batch in rows.epoch(settings.batch_size, generator):
+        for batch in rows.epoch(batch_size, generator):
             n_rows = len(batch.rows)
             noise = draw_noise(n_rows, noise_generator) if draw_noise else {}
             losses[done : done + n_rows] = step(
@@ -141,12 +137,19 @@ def run_epochs(
                 break
         # Rows of weight zero come last.
         train_loss = float(losses[: min(done, len(rows))].double().mean())
-        validation_loss = float(validate(state.parameters).mean()) if validate else None
-        _require_finite(epoch, train_loss, validation_loss)
+        monitored_loss = train_loss
+        if monitor is not None:
+            monitored_loss = float(monitor(state.parameters).double().mean())
+        weights_sum = float(state.parameters.sum())
+        if not all(map(math.isfinite, (train_loss, monitored_loss, weights_sum))):
+            raise DivergenceError(
+                f"The loss was no longer finite in epoch {epoch}. Lower the learning "
+                "rate, or clip the gradient."
+            )
         yield EpochRecord(
             epoch,
             train_loss,
-            math.nan if validation_loss is None else validation_loss,
+            monitored_loss,
             learning_rate,
             time.monotonic() - start,
         )
@@ -166,11 +169,3 @@ def _learning_rate(epoch: int, settings: LoopSettings) -> float:
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * cosine_decay((epoch - 1) / settings.max_epochs)
-
-
-def _require_finite(epoch: int, *losses: float | None) -> None:
-    if not all(loss is None or math.isfinite(loss) for loss in losses):
-        raise DivergenceError(
-            f"The loss was no longer finite in epoch {epoch}. Lower the learning rate, "
-            "or clip the gradient."
-        )

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from latentsk.training.checkpoint import Checkpoint
 from latentsk.training.dense import DenseLayer, dense_gradient
 from latentsk.training.loop import EpochRecord, LoopSettings, run_epochs
 from latentsk.training.step import (
+    Layout,
     Noise,
     Objective,
     Parameters,
@@ -29,6 +31,7 @@ from latentsk.training.step import (
     make_step,
 )
 from latentsk.training.stopping import BestWeights
+from latentsk.training.threads import threads_for
 
 # Rows per batch of inference.
 INFERENCE_ROWS = 4_096
@@ -118,8 +121,8 @@ class Result(NamedTuple):
     best_epoch : int
     compiled : bool
         Whether the step ran compiled.
-    interrupted : bool
-        Whether it was stopped from the keyboard.
+    complete : bool
+        Whether it came to its end; not if the keyboard or the clock stopped it.
     """
 
     parameters: Parameters
@@ -127,13 +130,13 @@ class Result(NamedTuple):
     history: list[EpochRecord]
     best_epoch: int
     compiled: bool
-    interrupted: bool
+    complete: bool
 
 
 def train(
     task: Task,
     rows: Rows,
-    validation: Tensor | None,
+    monitored: Tensor,
     settings: RunSettings,
     generator: torch.Generator,
     *,
@@ -149,8 +152,8 @@ def train(
     rows : Rows
         Training rows.
 
-    validation : Tensor or None
-        Rows to choose the best weights with; else the training loss does.
+    monitored : Tensor
+        Rows to choose the best weights with.
 
     settings : RunSettings
 
@@ -182,6 +185,7 @@ def train(
     if stored is not None:
         compile, history = stored.compiled, stored.restore(state, best, generator)
     step, is_compiled = _step(task, layout, settings, flat.device, compile)
+    start = time.monotonic()
     epochs = run_epochs(
         step,
         state,
@@ -189,23 +193,28 @@ def train(
         settings.loop,
         generator,
         draw_noise=task.draw_noise,
-        validate=_validation(task, layout, validation),
+        monitor=_monitor(task, layout, monitored),
         first_epoch=len(history) + 1,
-        deadline=time.monotonic() + settings.max_time,
+        deadline=start + settings.max_time,
     )
     finished = stored is not None and stored.finished
-    interrupted = False
+    complete = True
     try:
-        while not finished and (record := next(epochs, None)) is not None:
-            history.append(record)
-            finished = best.update(record.epoch, record.monitored, state.parameters)
-            finished |= on_epoch(record, layout.views(state.parameters))
-            if checkpoint and checkpoint.due(record.epoch):
-                checkpoint.write(
-                    state, best, history, generator, is_compiled(), finished
+        with _threads(task, settings, len(flat)):
+            while not finished and (record := next(epochs, None)) is not None:
+                history.append(record)
+                finished = best.update(
+                    record.epoch, record.monitored_loss, state.parameters
                 )
+                finished |= on_epoch(record, layout.views(state.parameters))
+                if checkpoint and checkpoint.due(record.epoch):
+                    checkpoint.write(
+                        state, best, history, generator, is_compiled(), finished
+                    )
+        out_of_time = time.monotonic() - start > settings.max_time
+        complete = finished or not out_of_time
     except KeyboardInterrupt:
-        interrupted = True
+        complete = False
         _warn_interrupted(best)
     if best.parameters is None:  # interrupted within the first epoch
         best.parameters = state.parameters
@@ -215,7 +224,7 @@ def train(
         history,
         best.epoch,
         is_compiled(),
-        interrupted,
+        complete,
     )
 
 
@@ -271,7 +280,8 @@ def train_on(
     step, _ = _step(task, layout, settings, flat.device, compile=False)
     once = settings.loop._replace(max_epochs=1)
     epochs = run_epochs(step, state, rows, once, generator, draw_noise=task.draw_noise)
-    record = next(epochs)
+    with _threads(task, settings, len(flat)):
+        record = next(epochs)
     kept = {name: to_numpy(getattr(state, name)) for name in OPTIMIZER_STATE}
     return Advance(layout.views(state.parameters), record, kept)
 
@@ -285,9 +295,19 @@ def _warn_interrupted(best: BestWeights) -> None:
     )
 
 
+def _threads(
+    task: Task, settings: RunSettings, n_parameters: int
+) -> AbstractContextManager[None]:
+    """Return the threads for a perceptron's steps; other networks have all."""
+    if task.perceptron is None:
+        return nullcontext()
+    # A product forward, two backward; a multiplication and an addition each.
+    return threads_for(6.0 * settings.loop.batch_size * n_parameters)
+
+
 def _step(
     task: Task,
-    layout: Any,
+    layout: Layout,
     settings: RunSettings,
     device: torch.device,
     compile: bool,
@@ -309,17 +329,14 @@ def _step(
     return step, lambda: compiled is not None and compiled.works
 
 
-def _validation(
-    task: Task, layout: Any, validation: Tensor | None
-) -> Callable[[Tensor], Tensor] | None:
-    if validation is None:
-        return None
-
-    def validate(flat: Tensor) -> Tensor:
+def _monitor(
+    task: Task, layout: Layout, monitored: Tensor
+) -> Callable[[Tensor], Tensor]:
+    def monitor(flat: Tensor) -> Tensor:
         parameters = layout.views(flat)
         with torch.no_grad():
             return in_batches(
-                lambda part: task.evaluate(parameters, part), validation, INFERENCE_ROWS
+                lambda part: task.evaluate(parameters, part), monitored, INFERENCE_ROWS
             )
 
-    return validate
+    return monitor

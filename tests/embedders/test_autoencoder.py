@@ -135,6 +135,114 @@ def test_standardizer_far_from_the_origin():
     assert scale[2] == 1.0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_are_constant_up_to_rounding(X, dtype):
+    column = np.full(150, 0.3, dtype)
+    column[::2] = np.nextafter(dtype(0.3), dtype(1.0))
+    rows = np.column_stack([X.astype(dtype), column])
+    scale = Standardizer.of(rows).scale
+    assert scale[-1] == 1.0
+    changed = rows.copy()
+    changed[:, -1] += 0.001
+    network = AutoencoderEmbedder(**SMALL).fit(rows)
+    assert np.abs(network.score_samples(changed)).max() < 1e4
+
+
+def test_a_constant_channel():
+    images = np.random.default_rng(0).normal(size=(50, 2, 64))
+    images[:, 1] = 0.1
+    scale = Standardizer.of(images.reshape(50, 128), 2).scale
+    np.testing.assert_array_equal(scale[64:], 1.0)
+    np.testing.assert_allclose(scale[:64], images[:, 0].std())
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-160, 1e160, 1e200])
+def test_standardizer_of_any_magnitude(factor):
+    rows = [*np.random.default_rng(0).normal(size=(300, 2)), 0, 3]
+    mean, scale = Standardizer.of(rows * factor)
+    np.testing.assert_allclose(mean, rows.mean(axis=0) * factor)
+    np.testing.assert_allclose(scale, rows.std(axis=0) * factor)
+
+
+def test_float32_rows_with_a_large_mean():
+    rows = (np.random.default_rng(0).normal(size=(300, 8)) * 1e-2 + 1e4).astype("f4")
+    network = AutoencoderEmbedder(**SMALL).fit(rows)
+    np.testing.assert_allclose(
+        network.score_samples(rows),
+        network.score_samples(rows.astype(float)),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("value", [1e20, 1e36, -3e38])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_most_extreme_rows_are_outliers(X, value, dtype, normalize):
+    rows = (X * 1e-3).astype(dtype)
+    network = AutoencoderEmbedder(**SMALL, normalize=normalize).fit(rows)
+    extreme = rows[:2].copy()
+    extreme[0, 0] = value
+    scores = network.score_samples(extreme)
+    assert np.isfinite(scores).all()
+    assert network.predict(extreme).tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_views_and_read_only_arrays(X, dtype):
+    rows = X.astype(dtype)
+    rows.flags.writeable = False
+    for standardize in (True, False):
+        network = AutoencoderEmbedder(**SMALL, standardize=standardize).fit(rows[::-1])
+        Z = network.transform(rows)
+        Z.flags.writeable = False
+        np.testing.assert_allclose(
+            network.inverse_transform(Z[::-1]), network.reconstruct(rows)[::-1]
+        )
+
+
+def test_tensors_of_any_dtype(X):
+    rows = torch.from_numpy(X).bfloat16().requires_grad_()
+    network = AutoencoderEmbedder(**SMALL).fit(rows)
+    expected = network.transform(rows.detach().float().numpy())
+    np.testing.assert_array_equal(network.transform(rows), expected)
+
+
+@pytest.mark.parametrize("n_rows", [16, 40, 150])
+@pytest.mark.parametrize("fraction", [0.0, 0.2])
+def test_the_weights_kept_are_those_of_the_best_epoch(X, n_rows, fraction):
+    rows = X[:n_rows]
+    network = AutoencoderEmbedder(
+        **{**SMALL, "max_epochs": 15},
+        learning_rate_init=0.3,
+        learning_rate="constant",
+        validation_fraction=fraction,
+    ).fit(rows)
+    losses = [record["monitored_loss"] for record in network.history_]
+    assert network.best_epoch_ == 1 + int(np.argmin(losses))
+    if network.history_[0]["validation_loss"] is None:
+        # Fewer rows than are sampled: all of them are monitored.
+        assert min(losses) == pytest.approx(-network.score(rows), rel=1e-4)
+
+
+def test_the_automatic_threshold_lies_on_rows_set_aside(digits):
+    X = np.random.default_rng(0).permutation(digits[0])
+    train, new = X[:900], X[900:]
+    network = AutoencoderEmbedder(random_state=0, max_epochs=80).fit(train)
+    on_training_rows = AutoencoderEmbedder(
+        random_state=0, max_epochs=80, validation_fraction=0.0
+    ).fit(train)
+    share = np.mean(network.predict(new) == -1)
+    assert share < 0.5 * np.mean(on_training_rows.predict(new) == -1)
+
+
+def test_another_loss_after_the_fit_changes_nothing(X):
+    network = AutoencoderEmbedder(**SMALL).fit(X)
+    expected = network.reconstruct(X)
+    network.set_params(loss="binary_cross_entropy")
+    np.testing.assert_array_equal(network.reconstruct(X), expected)
+
+
 def test_history_and_the_best_weights(X):
     network = AutoencoderEmbedder(
         3, learning_rate_init=0.05, max_epochs=60, n_iter_no_change=5, random_state=0

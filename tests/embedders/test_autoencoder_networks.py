@@ -28,6 +28,15 @@ def images(n_rows=40, shape=(3, 9, 11)):
     )
 
 
+def test_sizes_of_any_kind_of_sequence(X):
+    fits = [
+        AutoencoderEmbedder(2, hidden_layer_sizes=sizes, **FAST).fit_transform(X)
+        for sizes in ((5, 4), [5, 4], np.array([5, 4]))
+    ]
+    np.testing.assert_array_equal(fits[0], fits[1])
+    np.testing.assert_array_equal(fits[0], fits[2])
+
+
 def test_sizes_and_the_decoder(X):
     embedder = AutoencoderEmbedder(
         2, hidden_layer_sizes=(5, 4), decoder_layer_sizes=[7], **FAST
@@ -103,6 +112,69 @@ def test_own_modules_are_copied_and_trained(X):
     np.testing.assert_array_equal(again.transform(X), embedder.transform(X))
     twin = pickle.loads(pickle.dumps(embedder))
     np.testing.assert_array_equal(twin.score_samples(X), embedder.score_samples(X))
+
+
+def test_own_modules_share_weights_if_they_did(X):
+    encoder, decoder = nn.Linear(6, 6), nn.Linear(6, 6)
+    decoder.weight = encoder.weight
+    embedder = AutoencoderEmbedder(encoder=encoder, decoder=decoder, **FAST).fit(X)
+    weight = embedder.module_.encoder.weight
+    assert torch.equal(weight, embedder.module_.decoder.weight)
+    assert not torch.equal(weight, encoder.weight)
+    twin = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(twin.score_samples(X), embedder.score_samples(X))
+
+
+def test_hooks_are_obeyed_in_training_too(X):
+    encoder = nn.Linear(6, 2)
+    encoder.register_forward_hook(lambda module, args, output: 100 * output)
+    options = {"encoder": encoder, "decoder": nn.Linear(2, 6), **FAST}
+    embedder = AutoencoderEmbedder(**options, learning_rate_init=1e-12).fit(X)
+    loss = embedder.history_[-1]["monitored_loss"]
+    held_out = embedder.score_samples(X).mean()
+    assert loss == pytest.approx(-held_out, rel=0.5)
+
+
+def test_in_place_layers_change_no_data(X):
+    encoder = nn.Sequential(nn.LeakyReLU(inplace=True), nn.Linear(6, 2))
+    decoder = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(2, 6))
+    rows = X.astype(np.float32)
+    kept = rows.copy()
+    embedder = AutoencoderEmbedder(
+        encoder=encoder, decoder=decoder, standardize=False, **FAST
+    ).fit(rows)
+    Z = embedder.transform(rows)
+    kept_Z = Z.copy()
+    embedder.inverse_transform(Z)
+    np.testing.assert_array_equal(rows, kept)
+    np.testing.assert_array_equal(Z, kept_Z)
+
+
+def test_modules_that_only_work_in_float32(X):
+    class Strict(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(6, 2)
+
+        def forward(self, rows):
+            return self.inner(rows) @ torch.eye(2)
+
+    embedder = AutoencoderEmbedder(
+        encoder=Strict(), decoder=nn.Linear(2, 6), **FAST
+    ).fit(X)
+    assert embedder.transform(X).dtype == np.float32
+    assert np.isfinite(embedder.score_samples(X)).all()
+
+
+def test_a_pickle_holds_own_modules_whatever_the_parameters_are_now(X):
+    encoder, decoder = own_modules()
+    embedder = AutoencoderEmbedder(encoder=encoder, decoder=decoder, **FAST).fit(X)
+    expected = embedder.score_samples(X)
+    embedder.set_params(encoder=None, decoder=None)
+    twin = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(twin.score_samples(X), expected)
+    deep = copy.deepcopy(embedder)
+    np.testing.assert_array_equal(deep.score_samples(X), expected)
 
 
 def test_own_modules_for_images():
@@ -231,7 +303,10 @@ def test_bfloat16_trains_nearly_as_well(X):
     ("parameters", "message"),
     [
         ({"network": "conv"}, "needs input_shape"),
-        ({"network": "conv", "input_shape": (1, 2, 3)}, "height|width|H|W"),
+        (
+            {"network": "conv", "input_shape": (1, 2, 3)},
+            "too small for 3 stages, which need 8",
+        ),
         ({"input_shape": (1, 2, 2)}, "stands for 4 features, but X has 6"),
         ({"input_shape": ("a", 2)}, "input_shape must hold positive integers"),
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must hold positive"),

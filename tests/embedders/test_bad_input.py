@@ -5,11 +5,16 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from scipy.stats import norm
+from sklearn.base import clone
 
-from latentsk import PCAEmbedder
+from latentsk import AutoencoderEmbedder, PCAEmbedder
 
 GOOD = np.random.default_rng(0).normal(size=(40, 5))
 NAMED = pd.DataFrame(GOOD, columns=list("abcde"))
+SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 0}
+MAKERS = [PCAEmbedder, lambda: AutoencoderEmbedder(**SMALL)]
+both = pytest.mark.parametrize("make", MAKERS, ids=["PCA", "autoencoder"])
+
 METHODS = [
     "transform",
     "reconstruct",
@@ -42,40 +47,41 @@ BAD_ROWS = {
 }
 
 
+@both
 @pytest.mark.parametrize("case", BAD_ROWS)
 @pytest.mark.parametrize("method", ["fit", "fit_transform", "fit_predict"])
-def test_fit(case, method):
+def test_fit(make, case, method):
     X, error, message = BAD_ROWS[case]
-    embedder = PCAEmbedder()
+    embedder = make()
     with pytest.raises(error, match=message):
         getattr(embedder, method)(X)
-    assert vars(embedder) == vars(PCAEmbedder())
+    assert vars(embedder) == vars(make())
 
 
+@both
 @pytest.mark.parametrize("case", BAD_ROWS)
 @pytest.mark.parametrize("method", ["fit", *METHODS])
-def test_fitted(case, method):
+def test_fitted(make, case, method):
     X, error, message = BAD_ROWS[case]
-    embedder = PCAEmbedder().fit(GOOD)
+    embedder = make().fit(GOOD)
     before = dict(vars(embedder))
     with pytest.raises(error, match=message):
         getattr(embedder, method)(X)
     assert vars(embedder) == before
 
 
+@both
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (GOOD[:, :4], "4 features, but PCAEmbedder is expecting 5"),
+        (GOOD[:, :4], "4 features, but [a-zA-Z]+ is expecting 5"),
         (NAMED.rename(columns={"a": "z"}), "feature names should match"),
         (NAMED[list("bacde")], "must be in the same order"),
     ],
 )
-def test_other_columns(method, X, message):
-    embedder = PCAEmbedder().fit(NAMED)
-    if isinstance(X, np.ndarray):
-        embedder = PCAEmbedder().fit(GOOD)
+def test_other_columns(make, method, X, message):
+    embedder = make().fit(GOOD if isinstance(X, np.ndarray) else NAMED)
     with pytest.raises(ValueError, match=message):
         getattr(embedder, method)(X)
 
@@ -116,8 +122,9 @@ def test_one_row_is_too_few():
         PCAEmbedder().fit(GOOD[:1])
 
 
-def test_latents_of_another_width():
-    embedder = PCAEmbedder(3).fit(GOOD)
+@both
+def test_latents_of_another_width(make):
+    embedder = make().set_params(n_components=3).fit(GOOD)
     with pytest.raises(ValueError, match=r"X has 2 columns, but .* 3 components"):
         embedder.inverse_transform(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="contains NaN"):
@@ -148,11 +155,14 @@ def test_sparse_input_is_taken_where_scikit_learn_takes_it():
     ],
     ids=["fortran", "strided", "big-endian", "list", "masked", "frame"],
 )
-def test_any_layout_gives_the_same_answer(make):
+@pytest.mark.parametrize(
+    "embedder", [PCAEmbedder(3, svd_solver="full"), AutoencoderEmbedder(3, **SMALL)]
+)
+def test_any_layout_gives_the_same_answer(make, embedder):
     # Copies of what was given, to show that fitting leaves it alone.
     given, untouched = make(GOOD.copy()), make(GOOD.copy())
-    embedder = PCAEmbedder(3, svd_solver="full").fit(given)
-    expected = PCAEmbedder(3, svd_solver="full").fit(GOOD)
+    expected = clone(embedder).fit(GOOD)
+    embedder = clone(embedder).fit(given)
     np.testing.assert_allclose(
         embedder.score_samples(given), expected.score_samples(GOOD)
     )
@@ -167,6 +177,33 @@ def test_other_dtypes_are_computed_in_float64(dtype):
     np.testing.assert_allclose(
         embedder.score_samples(X), PCAEmbedder(2).fit(X.astype(float)).score_samples(X)
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (np.float16, np.float32),
+        (np.uint8, np.float32),
+        (np.int16, np.float32),
+        (np.int32, np.float64),
+        (np.int64, np.float64),
+        (bool, np.float64),
+    ],
+)
+def test_networks_infer_in_float32_what_it_holds(dtype, expected):
+    X = (np.abs(GOOD) * 3).astype(dtype) if dtype is not bool else GOOD > 0
+    embedder = AutoencoderEmbedder(2, **SMALL).fit(X)
+    assert embedder.transform(X).dtype == expected
+    assert embedder.reconstruct(X).dtype == expected
+    same = AutoencoderEmbedder(2, **SMALL).fit(X.astype(float))
+    np.testing.assert_allclose(
+        embedder.score_samples(X), same.score_samples(X.astype(float)), rtol=1e-4
+    )
+
+
+def test_sparse_input_is_refused_by_networks():
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        AutoencoderEmbedder(**SMALL).fit(csr_array(GOOD))
 
 
 def test_constant_columns_are_harmless():

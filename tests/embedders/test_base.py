@@ -57,22 +57,8 @@ class _TorchEmbedder(BaseEmbedder):
     def _to_network(self, X):
         return torch.from_numpy((X - self.mean_) / self.scale_)
 
-    def _get_state(self):
-        state = super()._get_state()
-        weights = state.pop("module_", None)
-        if weights is not None:
-            arrays = {k: v.numpy() for k, v in weights.state_dict().items()}
-            state["module_weights_"] = arrays
-        return state
-
-    def _set_state(self, state):
-        state = dict(state)
-        weights = state.pop("module_weights_", None)
-        super()._set_state(state)
-        if weights is not None:
-            self.module_ = self._make_module(self.n_features_in_)
-            tensors = {k: torch.from_numpy(v) for k, v in weights.items()}
-            self.module_.load_state_dict(tensors)
+    def _rebuild_network(self):
+        return self._make_module(self.n_features_in_)
 
     @property
     def _n_features_out(self):
@@ -154,7 +140,7 @@ def test_pickle_stands_on_the_state(X, toy):
     embedder = toy().fit(X)
     copy = pickle.loads(pickle.dumps(embedder))
     np.testing.assert_array_equal(copy.score_samples(X), embedder.score_samples(X))
-    assert isinstance(embedder._get_state()["module_weights_"], dict)
+    assert isinstance(embedder._get_state()["module_"], dict)
 
 
 def test_only_what_an_embedder_can_do_is_shown(X):

@@ -134,6 +134,74 @@ def test_a_checkpoint_of_another_training_is_refused(X, tmp_path, change, name):
     assert path.exists()
 
 
+@pytest.mark.parametrize("kind", ["cold", "other weights"])
+def test_a_checkpoint_is_of_one_beginning(X, tmp_path, kind):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
+    start = AutoencoderEmbedder(**{**SMALL, "random_state": 5}).fit(X)
+    warm = pickle.loads(pickle.dumps(start)).set_params(**options, warm_start=True)
+    with pytest.raises(RuntimeError, match="power"):
+        warm.set_callbacks(AtEpoch(4, fail)).fit(X)
+    other = AutoencoderEmbedder(**options, warm_start=True)
+    if kind == "other weights":
+        other = AutoencoderEmbedder(**SMALL).fit(X).set_params(**options)
+        other.set_params(warm_start=True)
+    with pytest.raises(CheckpointError, match="another training, with start ="):
+        other.fit(X)
+    resumed = start.set_params(**options, warm_start=True).fit(X)
+    assert len(resumed.history_) == 12
+
+
+def test_a_checkpoint_of_other_own_modules_is_refused(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {"checkpoint": path, "checkpoint_interval": 3, "max_epochs": 12}
+    options |= {"random_state": 0, "decoder": nn.Linear(2, 6)}
+    first = AutoencoderEmbedder(
+        encoder=nn.Sequential(nn.Linear(6, 2), nn.ReLU()), **options
+    )
+    with pytest.raises(RuntimeError, match="power"):
+        first.set_callbacks(AtEpoch(4, fail)).fit(X)
+    other = nn.Sequential(nn.Linear(6, 2), nn.Tanh())
+    with pytest.raises(CheckpointError, match="another training, with encoder ="):
+        AutoencoderEmbedder(encoder=other, **options).fit(X)
+    # Trainable weights are those of the file, whatever the module came with.
+    same = nn.Sequential(nn.Linear(6, 2), nn.ReLU())
+    resumed = AutoencoderEmbedder(encoder=same, **options).fit(X)
+    assert len(resumed.history_) == 12
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_before_any_work(X, tmp_path):
+    embedder = AutoencoderEmbedder(**SMALL, checkpoint=tmp_path / "no" / "file")
+    with pytest.raises(FileNotFoundError, match=r"folder .* does not exist"):
+        embedder.fit(X)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        embedder.set_params(checkpoint=tmp_path).fit(X)
+    assert not hasattr(embedder, "module_")
+
+
+def test_equal_parameters_of_another_type_are_the_same_training(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
+    with pytest.raises(RuntimeError, match="power"):
+        AutoencoderEmbedder(**options).set_callbacks(AtEpoch(4, fail)).fit(X)
+    other = {**options, "hidden_layer_sizes": [8], "checkpoint": str(path)}
+    other |= {"max_epochs": np.int64(12), "dropout": 0}
+    assert len(AutoencoderEmbedder(**other).fit(X).history_) == 12
+
+
+def test_a_training_out_of_time_goes_on(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 1}
+    options |= {"max_epochs": 400, "n_iter_no_change": 400}
+    first = AutoencoderEmbedder(**options, max_time=0.02).fit(X)
+    assert path.exists()
+    assert len(first.history_) < 400
+    resumed = AutoencoderEmbedder(**options).fit(X)
+    assert not path.exists()
+    whole = AutoencoderEmbedder(**{**options, "checkpoint": None}).fit(X)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 def test_a_damaged_checkpoint_is_refused(X, tmp_path):
     path = tmp_path / "training.latentsk"
     options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
@@ -223,6 +291,39 @@ def test_warm_start_goes_on_from_the_weights(X):
     assert embedder.n_features_in_ == 6
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_components": 3}, "n_components is now 3 instead of 2"),
+        ({"hidden_layer_sizes": (9,)}, "encoder_sizes is now"),
+        ({"activation": "tanh"}, "activation is now 'tanh'"),
+        ({"standardize": False}, "standardize is now False"),
+        ({"loss": "huber"}, "loss is now 'huber'"),
+        (
+            {"network": "conv", "input_shape": (1, 2, 3), "hidden_layer_sizes": (4,)},
+            "network",
+        ),
+    ],
+)
+@pytest.mark.parametrize("who", ["warm_start", "partial_fit"])
+def test_going_on_with_another_network_is_refused(X, change, message, who):
+    embedder = AutoencoderEmbedder(**SMALL, warm_start=True).fit(X)
+    before = weights(embedder)
+    embedder.set_params(**change)
+    with pytest.raises(ValueError, match=f"{who} goes on with .*{message}"):
+        embedder.fit(X) if who == "warm_start" else embedder.partial_fit(X)
+    assert torch.equal(weights(embedder), before)
+
+
+def test_every_chunk_is_checked_for_its_range():
+    rows = np.random.default_rng(0).random((60, 6))
+    options = {**SMALL, "loss": "binary_cross_entropy"}
+    embedder = AutoencoderEmbedder(**options).partial_fit(rows)
+    with pytest.raises(ValueError, match=r"needs data in \[0, 1\]"):
+        embedder.partial_fit(rows * 2)
+    assert len(embedder.history_) == 1
+
+
 def test_partial_fit_learns_from_chunks(X):
     embedder = AutoencoderEmbedder(**SMALL, batch_size=16, learning_rate_init=1e-2)
     for _ in range(20):
@@ -251,11 +352,11 @@ def test_partial_fit_after_pickling_is_as_without(X):
 def test_a_diverging_chunk_is_not_counted(X):
     embedder = AutoencoderEmbedder(**SMALL).partial_fit(X)
     before = weights(embedder)
-    embedder.set_params(learning_rate_init=1e30)
-    with pytest.raises(ArithmeticError, match="epoch"):
-        embedder.partial_fit(X).partial_fit(X)
-    assert np.isfinite(embedder.score_samples(X)).all() or len(embedder.history_) == 2
-    assert len(before) == len(weights(embedder))
+    embedder.set_params(learning_rate_init=1e38)
+    with pytest.raises(ArithmeticError, match="no longer finite"):
+        embedder.partial_fit(X)
+    assert torch.equal(weights(embedder), before)
+    assert len(embedder.history_) == 1
 
 
 # Streaming
@@ -286,6 +387,22 @@ def test_a_memory_map_trains_like_an_array(mapped, monkeypatch):
     assert torch.equal(weights(again), weights(streamed))
     partial = AutoencoderEmbedder(**options).partial_fit(mapped)
     assert np.isfinite(partial.score(mapped))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8", "int32", "float64"])
+def test_memory_maps_of_any_dtype(mapped, tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(rows_module, "MAX_RESIDENT_BYTES", 0)
+    np.save(tmp_path / "other.npy", (10 * np.abs(mapped)).astype(dtype))
+    rows = np.load(tmp_path / "other.npy", mmap_mode="r")
+    assert np.isfinite(AutoencoderEmbedder(**SMALL).fit(rows).score(rows))
+
+
+def test_nan_in_a_memory_map_is_found(mapped, tmp_path):
+    rows = np.array(mapped)
+    rows[2_990, 3] = np.nan
+    np.save(tmp_path / "bad.npy", rows)
+    with pytest.raises(ValueError, match=r"Input X contains NaN.\nAutoencoderEmbedder"):
+        AutoencoderEmbedder(**SMALL).fit(np.load(tmp_path / "bad.npy", mmap_mode="r"))
 
 
 def test_the_array_is_never_changed_nor_copied_twice(X):

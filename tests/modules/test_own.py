@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from latentsk.modules.mlp import Dropout, initialize, mlp
-from latentsk.modules.own import adopt, output_width, train_mode
+from latentsk.modules.own import adopt, output_width, takes_float64, train_mode
 
 ROW = torch.linspace(-1.0, 1.0, 6)[None]
 
@@ -127,17 +127,75 @@ def test_the_copy_is_in_single_precision(dtype):
 
 
 def test_the_global_generator_is_neither_read_nor_set():
-    def noisy(rows):
-        return rows + torch.randn(rows.shape)
-
-    module = nn.Sequential(Own(), Function(noisy))
     torch.manual_seed(7)
+    module = Own()
     before = torch.get_rng_state()
     adopted = adopt(module, ROW, name="encoder")
     assert output_width(module, ROW) == 4
+    adopted.train()(rows())
     assert torch.equal(torch.get_rng_state(), before)
-    adopted[0].train()(rows())
-    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, rows):
+        if self.training:
+            self.count += 1
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Function(lambda rows: rows + torch.rand(rows.shape)), "same result twice"),
+        (Function(lambda rows: rows - rows.mean(dim=0)), "depend on other rows"),
+        (Function(lambda rows: rows.mul_(2.0)), "changes the rows that it is given"),
+        (Counting(), "changes its buffer 'count' while training"),
+        (nn.Sequential(nn.LSTM(6, 2, 2, dropout=0.1)), "global generator"),
+        (nn.MultiheadAttention(6, 2, dropout=0.1), "global generator"),
+        (nn.RReLU(), "global generator"),
+        (nn.InstanceNorm1d(6, track_running_stats=True), "stored statistics"),
+        (
+            nn.utils.parametrizations.spectral_norm(nn.Linear(6, 2)),
+            "changes its buffers while training",
+        ),
+    ],
+)
+def test_what_would_not_train_as_it_infers_is_refused(module, message):
+    with pytest.raises(ValueError, match=message):
+        adopt(module, ROW, name="encoder")
+
+
+def test_nothing_is_done_in_place():
+    module = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 2))
+    adopted = adopt(module, ROW, name="encoder")
+    rows = -torch.ones(1, 6)
+    adopted(rows)
+    assert rows.eq(-1).all()
+    assert module[0].inplace
+
+
+def test_shared_weights_stay_shared():
+    encoder, decoder = nn.Linear(6, 6), nn.Linear(6, 6)
+    decoder.weight = encoder.weight
+    memo = {}
+    first = adopt(encoder, ROW, name="encoder", memo=memo)
+    second = adopt(decoder, ROW, name="decoder", memo=memo)
+    assert first.weight is second.weight
+    assert first.weight is not encoder.weight
+
+
+class InSinglePrecision(nn.Module):
+    def forward(self, rows):
+        return rows @ torch.ones(6, 2)
+
+
+def test_what_works_in_float64():
+    assert takes_float64(nn.Linear(6, 2), ROW)
+    assert not takes_float64(InSinglePrecision(), ROW)
 
 
 def test_dropout_of_nothing_is_the_identity():

@@ -98,3 +98,14 @@ def test_a_module_with_its_own_forward_is_left_to_autograd():
     assert dense_layers(Autoencoder(Residual(nn.Linear(3, 3)), mlp([3, 3]))) is None
     shared = nn.Linear(3, 3)
     assert dense_layers(Autoencoder(shared, shared)) is None
+
+
+def test_a_module_with_hooks_is_left_to_autograd():
+    hooked = mlp([3, 3])
+    hooked[0].register_forward_hook(lambda module, args, output: 2 * output)
+    assert dense_layers(hooked) is None
+    before = mlp([3, 3])
+    before.register_forward_pre_hook(lambda module, args: (2 * args[0],))
+    assert dense_layers(before) is None
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)))
+    assert dense_layers(normed) is None

@@ -12,7 +12,6 @@ from latentsk.modules.mlp import initialize, mlp
 from latentsk.training.batches import ResidentRows
 from latentsk.training.loop import (
     DivergenceError,
-    EpochRecord,
     LoopSettings,
     run_epochs,
 )
@@ -57,7 +56,7 @@ def linear_autoencoder(X, settings, seed=0, **options):
             ResidentRows(X),
             settings,
             generator(seed),
-            validate=lambda flat: objective(layout.views(flat), X, {}, one),
+            monitor=lambda flat: objective(layout.views(flat), X, {}, one),
             **options,
         ),
         state,
@@ -77,7 +76,7 @@ def test_a_linear_autoencoder_spans_the_principal_subspace():
     assert cosines.min() > 0.9999
     residual = X.numpy() - pca.inverse_transform(pca.transform(X.numpy()))
     least = (residual**2).sum() / len(X)
-    assert least <= 1.0001 * records[-1].validation_loss <= 1.05 * least
+    assert least <= 1.0001 * records[-1].monitored_loss <= 1.05 * least
 
 
 def test_the_training_loss_is_the_mean_over_rows_not_batches():
@@ -85,7 +84,7 @@ def test_the_training_loss_is_the_mean_over_rows_not_batches():
     run, *_ = linear_autoencoder(X, LoopSettings(1, 60, 0.0))
     record = next(run)
     # With a learning rate of zero, every loss is that of the initial weights.
-    assert record.train_loss == pytest.approx(record.validation_loss, rel=1e-5)
+    assert record.train_loss == pytest.approx(record.monitored_loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 59, 61])
@@ -129,9 +128,15 @@ def test_best_weights_are_kept_and_patience_ends():
     assert torch.equal(best.parameters, torch.tensor([7.7]))
 
 
-def test_monitored_loss():
-    assert EpochRecord(1, 2.0, math.nan, 0.1, 0.0).monitored == 2.0
-    assert EpochRecord(1, 2.0, 3.0, 0.1, 0.0).monitored == 3.0
+def test_divergence_in_the_very_last_step_is_noticed():
+    run, *_ = linear_autoencoder(rows(10), LoopSettings(1, 10, 1e38))
+    with pytest.raises(DivergenceError, match="in epoch 1"):
+        list(run)
+
+
+def test_a_batch_larger_than_memory_is_as_large_as_the_data():
+    run, *_ = linear_autoencoder(rows(10), LoopSettings(1, 10**12, 1e-2))
+    assert next(run).epoch == 1
 
 
 def test_schedules():
