@@ -158,7 +158,7 @@ def test_a_constant_channel():
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-160, 1e160, 1e200])
 def test_standardizer_of_any_magnitude(factor):
-    rows = [*np.random.default_rng(0).normal(size=(300, 2)), 0, 3]
+    rows = np.random.default_rng(0).normal(size=(300, 2)) + np.array([0.0, 3.0])
     mean, scale = Standardizer.of(rows * factor)
     np.testing.assert_allclose(mean, rows.mean(axis=0) * factor)
     np.testing.assert_allclose(scale, rows.std(axis=0) * factor)
