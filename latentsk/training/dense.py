@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import Dropout
-from latentsk.training.objectives import LOSS_SLOPES, LOSSES
+from latentsk.training.objectives import LOSS_SLOPES
 from latentsk.training.step import Gradient, Layout, Noise
 
 _aten = torch.ops.aten
@@ -231,9 +231,9 @@ def dense_gradient(
         space, linear = spaces[len(batch)], known[flat.data_ptr()]
         inputs = _forward(layers, linear, space, corrupt(batch, noise), noise)
         output = inputs.pop()
-        losses = LOSSES[loss](output, batch)
-        outer = LOSS_SLOPES[loss](output, batch, space.gradients[-1])
-        outer.mul_((weights / weights.sum())[:, None])
+        outer = space.gradients[-1]
+        losses, factor = LOSS_SLOPES[loss](output, batch, outer)
+        outer.mul_((factor * weights / weights.sum())[:, None])
         _backward(layers, linear, space, inputs, noise, slopes)
         return total, losses
 

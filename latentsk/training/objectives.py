@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Sloped = tuple[Tensor, float]
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
@@ -64,24 +65,32 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _squared_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
-    return torch.sub(output, target, out=out).mul_(2.0)
+def _squared_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+    torch.sub(output, target, out=out)
+    # One pass, without a temporary array.
+    return torch.linalg.vector_norm(out, dim=1).square_(), 2.0
 
 
-def _absolute_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
-    return torch.sub(output, target, out=out).sign_()
+def _absolute_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+    torch.sub(output, target, out=out)
+    losses = torch.abs(out).sum(dim=1)
+    out.sign_()
+    return losses, 1.0
 
 
-def _huber_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
-    return torch.sub(output, target, out=out).clamp_(-1.0, 1.0)
+def _huber_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+    torch.sub(output, target, out=out).clamp_(-1.0, 1.0)
+    return huber(output, target), 1.0
 
 
-def _binary_cross_entropy_slope(output: Tensor, target: Tensor, out: Tensor) -> Tensor:
-    return torch.sigmoid(output, out=out).sub_(target)
+def _binary_cross_entropy_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+    torch.sigmoid(output, out=out).sub_(target)
+    return binary_cross_entropy(output, target), 1.0
 
 
-# The derivative of each loss by the output, one value per feature, written into `out`.
-LOSS_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+# Of rows of features: write the derivative of each loss by the output into `out`, but
+# for a factor; return the losses and the factor. Few passes over the memory.
+LOSS_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Sloped]] = {
     "squared_error": _squared_error_slope,
     "absolute_error": _absolute_error_slope,
     "huber": _huber_slope,

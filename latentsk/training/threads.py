@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import torch
 
-# Floating-point operations of a step below which it is left to one thread: less than
-# half a millisecond, of which threads that meet at every operation take little away.
+# Floating-point operations of a step below which it is left to one thread: some tenths
+# of a millisecond, of which threads that meet at every operation take little away.
 # Where other processes use the processor they would wait for each other instead.
-MIN_OPERATIONS_TO_SHARE = 2**25
+MIN_OPERATIONS_TO_SHARE = 2**24
 
 _lock = threading.Lock()
 _users = 0
