@@ -40,6 +40,7 @@ LAYERS = [
     "latentsk.embedders._base",
     "latentsk.embedders._pca",
     "latentsk.embedders._standardize",
+    "latentsk.embedders._identity",
     "latentsk.embedders._network",
     "latentsk.embedders._rows",
     "latentsk.embedders._neural",

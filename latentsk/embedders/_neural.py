@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
 from abc import ABC, abstractmethod
@@ -25,12 +24,12 @@ from latentsk._device import (
     on_host,
     resolve_device,
     resolve_precision,
-    to_numpy,
 )
 from latentsk._progress import LossProgressBar
 from latentsk._random import numpy_generator
 from latentsk._threshold import ThresholdMixin
 from latentsk.embedders._blocks import row_blocks, sample_rows
+from latentsk.embedders._identity import training_identity
 from latentsk.embedders._network import (
     NETWORK_PARAMETERS,
     Architecture,
@@ -59,19 +58,6 @@ DTYPES = [
     np.int32,
     np.int64,
 ]
-# Parameters that do not change what a training comes to.
-_IMMATERIAL = {
-    "checkpoint",
-    "checkpoint_interval",
-    "contamination",
-    "decoder",
-    "device",
-    "encoder",
-    "max_time",
-    "random_state",
-    "verbose",
-    "warm_start",
-}
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
 _POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
@@ -190,8 +176,10 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     ) -> NDArray[Any]:
         if self.contamination != "auto":
             return X
+        if len(held_out) < MIN_ROWS_TO_JUDGE:
+            return sample_rows(X)
         # Rows that the network has not been trained on are reconstructed like new ones.
-        return sample_rows(X[held_out] if len(held_out) >= MIN_ROWS_TO_JUDGE else X)
+        return sample_rows(X[sample_rows(held_out[:, None])[:, 0]])
 
     def _fit_transform(self, X: NDArray[Any]) -> Any:
         self._fit(X)
@@ -234,6 +222,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
                     f"features, but X has {X.shape[1]}."
                 )
             self._require_same_network("warm_start")
+            self.__dict__.pop("_optimizer_state", None)  # of another training
             return copy.deepcopy(self.module_).to(device)
         self._architecture = self._describe(X.shape[1])
         self.mean_, self.scale_ = self._make_standardizer(X)
@@ -291,19 +280,8 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     def _open_checkpoint(self, X: NDArray[Any], seed: int) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        parameters = self.get_params(deep=False)
-        identity = {
-            name: _canonical(value)
-            for name, value in parameters.items()
-            if name not in _IMMATERIAL
-        }
-        for name in ("encoder", "decoder"):
-            identity[name] = _digest_module(parameters[name])
-        if isinstance(self.random_state, Integral):
-            identity["random_state"] = str(self.random_state)
-        if self.warm_start and hasattr(self, "module_"):
-            identity["start"] = _digest_module(self.module_, weights=True)
-        identity["X"] = _digest_rows(X)
+        start = self.module_ if self.warm_start and hasattr(self, "module_") else None
+        identity = training_identity(self.get_params(deep=False), X, start)
         return Checkpoint(
             self.checkpoint, int(self.checkpoint_interval), identity, seed
         )
@@ -412,33 +390,6 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _canonical(value: Any) -> str:
-    """Write a parameter's value: equal values alike, of whatever type."""
-    if isinstance(value, Real) and not isinstance(value, bool):
-        return repr(float(value))
-    if isinstance(value, list | tuple | np.ndarray):
-        return str([_canonical(item) for item in value])
-    return str(value)
-
-
-def _digest_module(module: nn.Module | None, *, weights: bool = False) -> str:
-    """Identify a module: its structure, buffers and frozen weights, or all weights."""
-    if module is None:
-        return "None"
-    digest = hashlib.sha256(str(module).encode())
-    frozen = [p for p in module.parameters() if weights or not p.requires_grad]
-    for value in [*frozen, *module.buffers()]:
-        digest.update(to_numpy(value).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _digest_rows(X: NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for block in row_blocks(X):
-        digest.update(np.ascontiguousarray(block).data)
-    return f"{X.dtype} {X.shape} {digest.hexdigest()[:16]}"
 
 
 def _with_weights(module: Autoencoder, parameters: Parameters) -> Autoencoder:

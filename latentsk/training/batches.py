@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     weights : Tensor of shape (batch_size,)
         One for rows of the batch, zero for those that only fill it up: every batch has
         one shape, so that a compiled step serves them all. Only the last rows of an
-        epoch can be such.
+        epoch can be such; the batches before share one tensor.
     """
 
     rows: Tensor
@@ -85,20 +85,20 @@ class ResidentRows:
         order = torch.randperm(len(self), generator=generator)
         if self.chosen is not None:
             order = self.chosen[order]
-        order, weights = (part.to(device) for part in _filled_up(order, batch_size))
-        pairs = zip(order.split(batch_size), weights.split(batch_size), strict=True)
-        for numbers, weight in pairs:
-            yield Batch(self.rows.index_select(0, numbers), weight)
+        n_whole = len(order) - len(order) % batch_size
+        ones = torch.ones(batch_size, device=device)
+        for numbers in order[:n_whole].to(device).split(batch_size):
+            yield Batch(self.rows.index_select(0, numbers), ones)
+        if n_whole < len(order):
+            # Rows that were seen already fill up.
+            filled = torch.cat([order[n_whole:], order])[:batch_size].to(device)
+            weights = _weights(len(order) - n_whole, batch_size, device)
+            yield Batch(self.rows.index_select(0, filled), weights)
 
 
-def _filled_up(order: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Make the order a multiple of the batch size; what is added has weight zero."""
-    missing = -len(order) % batch_size
-    weights = torch.ones(len(order) + missing)
-    if missing:
-        weights[len(order) :] = 0.0
-        order = torch.cat([order, order[:missing]])
-    return order, weights
+def _weights(n_rows: int, batch_size: int, device: torch.device) -> Tensor:
+    """Return ones for so many rows, and zeros after them."""
+    return (torch.arange(batch_size, device=device) < n_rows).float()
 
 
 class StreamedRows:
@@ -163,9 +163,9 @@ class StreamedRows:
                 yield Batch(whole[start : start + batch_size], ones)
             rest = rows[n_whole:].clone()
         if len(rest):
-            numbers = torch.arange(batch_size)
-            weights = (numbers < len(rest)).float().to(self.device)
-            yield Batch(self._moved(rest[numbers.remainder(len(rest))]), weights)
+            numbers = torch.arange(batch_size).remainder(len(rest))
+            weights = _weights(len(rest), batch_size, self.device)
+            yield Batch(self._moved(rest[numbers]), weights)
 
     def _buffers(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield shuffled buffers; the next is read in a thread meanwhile."""

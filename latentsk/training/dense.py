@@ -220,10 +220,12 @@ def dense_gradient(
     slopes = _Weights.all(layers, layout, total)
     spaces: dict[int, _Workspace] = {}
     known: dict[int, list[_Weights]] = {}
+    shares: tuple[Tensor | None, Tensor] = (None, torch.empty(0))
 
     def gradient(
         flat: Tensor, batch: Tensor, noise: Noise, weights: Tensor, kl_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
+        nonlocal shares
         if len(batch) not in spaces:
             spaces[len(batch)] = _Workspace.of(len(batch), widths)
         if flat.data_ptr() not in known:
@@ -233,7 +235,9 @@ def dense_gradient(
         output = inputs.pop()
         outer = space.gradients[-1]
         losses, factor = LOSS_SLOPES[loss](output, batch, outer)
-        outer.mul_((factor * weights / weights.sum())[:, None])
+        if shares[0] is not weights:  # most batches have the same
+            shares = weights, (factor * weights / weights.sum())[:, None]
+        outer.mul_(shares[1])
         _backward(layers, linear, space, inputs, noise, slopes)
         return total, losses
 
