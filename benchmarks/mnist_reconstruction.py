@@ -18,6 +18,7 @@ from sklearn.decomposition import PCA
 from latentsk import AutoencoderEmbedder
 
 N_COMPONENTS = 30
+EPOCHS = 30
 PUBLISHED = {"PCA": 13.87, "784-1000-500-250-30": 3.00}
 
 
@@ -43,7 +44,7 @@ def autoencoder(epochs: int, device: str) -> AutoencoderEmbedder:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     train, source = images(options.data, "train")
@@ -67,7 +68,10 @@ def main() -> None:
         f"\n\n{table(header, rows)}"
     )
     document = {"epochs": options.epochs, "squared_error": errors}
-    publish("mnist_reconstruction", printed, document, options.write)
+    name = "mnist_reconstruction"
+    if options.epochs != EPOCHS:
+        name += f"_{options.epochs}"
+    publish(name, printed, document, options.write)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def ours(sizes: tuple[int, ...], batch_size: int, epochs: int) -> AutoencoderEmb
         activation="relu",
         standardize=False,
         batch_size=batch_size,
+        learning_rate_init=1e-3,
         learning_rate="constant",
         max_epochs=epochs,
         validation_fraction=0.0,

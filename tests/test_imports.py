@@ -16,6 +16,7 @@ LAYERS = [
     "latentsk._threshold",
     "latentsk._progress",
     "latentsk.modules.mlp",
+    "latentsk.modules.likelihoods",
     "latentsk.modules.conv",
     "latentsk.modules.own",
     "latentsk.modules.autoencoder",

@@ -106,7 +106,7 @@ default="squared_error"
     batch_size : int or "auto", default="auto"
         Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
 
-    learning_rate_init : float, default=1e-3
+    learning_rate_init : float, default=3e-3
         Of AdamW, at the start.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
@@ -275,7 +275,7 @@ default="squared_error"
         sparse_penalty: float = 0.0,
         standardize: bool = True,
         batch_size: int | str = "auto",
-        learning_rate_init: float = 1e-3,
+        learning_rate_init: float = 3e-3,
         learning_rate: str = "cosine",
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
@@ -354,7 +354,7 @@ default="squared_error"
         in_closed_form = on_cpu and precision == "float32" and not penalized
         return Task(
             module,
-            self._objective(module, corrupt, precision),
+            lambda: self._objective(module, corrupt, precision),
             _evaluation(module, self.loss),
             self._noise_source(module),
             Perceptron(layers, self.loss, corrupt)

@@ -66,8 +66,8 @@ class Task(NamedTuple):
     ----------
     module : nn.Module
         Its weights are where the training starts; it is left as it is.
-    objective : callable
-        ``objective(parameters, batch, noise, kl_weight)``, one loss per row.
+    make_objective : callable
+        Returns ``objective(parameters, batch, noise, kl_weight)``, one loss per row.
     evaluate : callable
         ``evaluate(parameters, rows)``, the loss of each row without noise.
     draw_noise : callable
@@ -77,7 +77,7 @@ class Task(NamedTuple):
     """
 
     module: nn.Module
-    objective: Objective
+    make_objective: Callable[[], Objective]
     evaluate: Callable[[Parameters, Tensor], Tensor]
     draw_noise: Callable[[int, torch.Generator], Noise]
     perceptron: Perceptron | None = None
@@ -321,7 +321,7 @@ def _step(
             task.perceptron.corrupt,
         )
         return make_step(gradient, settings.step), lambda: False
-    step: Step = make_step(autograd(task.objective, layout), settings.step)
+    step: Step = make_step(autograd(task.make_objective(), layout), settings.step)
     compiled = CompiledStep(step) if compile else None
     step = compiled or step
     if device.type == "cuda":

@@ -299,3 +299,23 @@ def test_similar_rows_in_its_latent_space(digits):
 def test_bad_parameters(X, parameters, message):
     with pytest.raises(ValueError, match=message):
         AutoencoderEmbedder(**parameters).fit(X)
+
+
+def test_the_output_is_linear(X):
+    # Standardized rows lie on both sides of zero and beyond one.
+    network = AutoencoderEmbedder(2, max_epochs=100, random_state=0).fit(X)
+    rows = (network.reconstruct(X) - network.mean_) / network.scale_
+    assert rows.min() < -1.5
+    assert rows.max() > 1.5
+
+
+def test_fitting_again_repeats_and_changes_no_parameter(X):
+    network = AutoencoderEmbedder(**SMALL)
+    before = network.get_params()
+    first = network.fit_transform(X)
+    assert network.get_params() == before
+    np.testing.assert_array_equal(network.fit_transform(X), first)
+    instance = AutoencoderEmbedder(
+        **{**SMALL, "random_state": np.random.RandomState(0)}
+    )
+    assert not np.array_equal(instance.fit_transform(X), instance.fit_transform(X))

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk import LatentIndex, PCAEmbedder
+from latentsk import AutoencoderEmbedder, LatentIndex, PCAEmbedder
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,9 @@ EMBEDDERS = {
     "PCA": PCA(2),
     "scaler": StandardScaler(),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(2)),
+    "autoencoder": AutoencoderEmbedder(
+        2, hidden_layer_sizes=(4,), max_epochs=2, random_state=0
+    ),
     "pandas output": PCAEmbedder(2).set_output(transform="pandas"),
     "pipeline with pandas output": make_pipeline(
         StandardScaler(), PCAEmbedder(2)

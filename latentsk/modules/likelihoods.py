@@ -1,0 +1,191 @@
+"""Likelihoods of rows given a decoder's output: log-densities with every constant.
+
+All functions are sums over features, one value per row, in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+LOG_TWO = math.log(2.0)
+# Degrees of freedom of Student's t: tails much heavier than a Gaussian's, and still a
+# finite variance and kurtosis just out of reach.
+DEGREES_OF_FREEDOM = 4.0
+# |logit| below which the normalizer of the continuous Bernoulli is a series.
+_SMALL_LOGIT = 0.1
+
+
+def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent normal features.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their means.
+
+    log_scale : Tensor
+        Logarithm of the standard deviation: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> gaussian(one, one, torch.zeros(()))
+    tensor([-0.9189])
+    """
+    standardized = (rows - output) * torch.exp(-log_scale)
+    densities = -0.5 * (standardized.square() + LOG_TWO_PI) - log_scale
+    return densities.sum(dim=-1)
+
+
+def laplace(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent Laplace features.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their medians.
+
+    log_scale : Tensor
+        Logarithm of the mean absolute deviation: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> laplace(one, one, torch.zeros(()))
+    tensor([-0.6931])
+    """
+    deviations = torch.abs(rows - output) * torch.exp(-log_scale)
+    return (-deviations - LOG_TWO - log_scale).sum(dim=-1)
+
+
+def student_t(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent Student's t features, 4 degrees of freedom.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their means.
+
+    log_scale : Tensor
+        Logarithm of the scale: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> student_t(one, one, torch.zeros(()))
+    tensor([-0.9808])
+    """
+    degrees = DEGREES_OF_FREEDOM
+    constant = (
+        math.lgamma(0.5 * (degrees + 1.0))
+        - math.lgamma(0.5 * degrees)
+        - 0.5 * math.log(degrees * math.pi)
+    )
+    squares = ((rows - output) * torch.exp(-log_scale)).square()
+    tails = 0.5 * (degrees + 1.0) * torch.log1p(squares / degrees)
+    return (constant - log_scale - tails).sum(dim=-1)
+
+
+def bernoulli(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-probability of independent binary features, from logits.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, 0 or 1, and logits.
+
+    log_scale : Tensor
+        Not used.
+
+    Examples
+    --------
+    >>> bernoulli(torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2), torch.zeros(()))
+    tensor([-1.3863])
+    """
+    return (rows * output - F.softplus(output)).sum(dim=-1)
+
+
+def continuous_bernoulli(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent features in [0, 1], from logits.
+
+    The continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019): the Bernoulli's formula,
+    with the constant that makes it a density on [0, 1].
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values in [0, 1], and logits.
+
+    log_scale : Tensor
+        Not used.
+
+    Examples
+    --------
+    >>> half = torch.full((1, 1), 0.5)
+    >>> continuous_bernoulli(half, torch.zeros(1, 1), torch.zeros(())).abs() < 1e-6
+    tensor([True])
+    """
+    constants = _log_normalizer(output).sum(dim=-1)
+    return bernoulli(rows, output, log_scale) + constants
+
+
+def _log_normalizer(logits: Tensor) -> Tensor:
+    """Return ``log(l / tanh(l / 2))``, whose limit at 0 is log 2."""
+    small = torch.abs(logits) < _SMALL_LOGIT
+    safe = torch.where(small, torch.ones_like(logits), logits)
+    exact = torch.log(safe / torch.tanh(0.5 * safe))
+    squares = torch.where(small, logits, torch.zeros_like(logits)).square()
+    series = LOG_TWO + squares / 12.0 - 7.0 * squares.square() / 1440.0
+    return torch.where(small, series, exact)
+
+
+def _identity(output: Tensor) -> Tensor:
+    return output
+
+
+def _continuous_bernoulli_mean(logits: Tensor) -> Tensor:
+    """Return ``p / (2 p - 1) + 1 / (2 artanh(1 - 2 p))``, in terms of the logit."""
+    small = torch.abs(logits) < _SMALL_LOGIT
+    safe = torch.where(small, torch.ones_like(logits), logits)
+    exact = torch.sigmoid(safe) / torch.tanh(0.5 * safe) - 1.0 / safe
+    series = 0.5 + logits / 12.0 - logits**3 / 720.0
+    return torch.where(small, series, exact)
+
+
+class Likelihood(NamedTuple):
+    """A distribution of rows given a decoder's output.
+
+    Attributes
+    ----------
+    log_density : callable
+        ``log_density(rows, output, log_scale)``, one value per row, in nats.
+    mean : callable
+        From the output to the mean.
+    has_scale : bool
+        Whether there is a scale, which can be fixed or learned.
+    on_unit_interval : bool
+        Whether the data lie in [0, 1], and are not standardized.
+    """
+
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor]
+    mean: Callable[[Tensor], Tensor]
+    has_scale: bool
+    on_unit_interval: bool
+
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    "gaussian": Likelihood(gaussian, _identity, True, False),
+    "laplace": Likelihood(laplace, _identity, True, False),
+    "student_t": Likelihood(student_t, _identity, True, False),
+    "bernoulli": Likelihood(bernoulli, torch.sigmoid, False, True),
+    "continuous_bernoulli": Likelihood(
+        continuous_bernoulli, _continuous_bernoulli_mean, False, True
+    ),
+}
