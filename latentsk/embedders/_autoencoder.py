@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from latentsk._random import RandomState
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks
+from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
 from latentsk.embedders._rows import infer
 from latentsk.embedders._standardize import Standardizer
@@ -338,6 +339,19 @@ default="squared_error"
             )
         if self.loss == "binary_cross_entropy":
             _require_unit_interval(X)
+
+    def _describe(self, n_features: int) -> Architecture:
+        described = self._describe_network(n_features, per_latent=1)
+        return {**described, "loss": self.loss, "standardize": self.standardize}
+
+    def _resolve(self, X: NDArray[Any]) -> None:
+        """Nothing is left to the data."""
+
+    def _build(self) -> Autoencoder:
+        return self._build_pair()
+
+    def _encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        return network.encoder(rows)
 
     def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
         if self.loss == "binary_cross_entropy" or not self.standardize:

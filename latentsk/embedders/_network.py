@@ -69,6 +69,7 @@ def describe_network(
     input_shape: Sequence[int] | None,
     encoder: nn.Module | None,
     decoder: nn.Module | None,
+    per_latent: int = 1,
 ) -> Architecture:
     """Return a JSON-able description of the network that the parameters mean.
 
@@ -80,6 +81,9 @@ def describe_network(
     network, n_components, hidden_layer_sizes, decoder_layer_sizes, activation, \
 normalize, dropout, input_shape, encoder, decoder
         As in AutoencoderEmbedder.
+
+    per_latent : int, default=1
+        Numbers that the encoder returns for each latent dimension.
 
     Raises
     ------
@@ -98,7 +102,8 @@ normalize, dropout, input_shape, encoder, decoder
     """
     shape = _checked_shape(input_shape, n_features)
     if encoder is not None or decoder is not None:
-        return _describe_own(n_components, shape, encoder, decoder)
+        own = _describe_own(n_components, shape, encoder, decoder)
+        return {**own, "per_latent": per_latent}
     width = automatic_components(n_features) if n_components == "auto" else n_components
     if activation == "auto":
         activation = "relu" if network == "conv" else "gelu"
@@ -118,7 +123,13 @@ normalize, dropout, input_shape, encoder, decoder
         channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
         _require_large_enough(shape, len(channels))
         sizes = {"input_shape": shape, "channels": channels}
-        return {"network": "conv", "n_components": int(width), **sizes, **options}
+        return {
+            "network": "conv",
+            "n_components": int(width),
+            "per_latent": per_latent,
+            **sizes,
+            **options,
+        }
     if isinstance(hidden_layer_sizes, str):
         hidden_layer_sizes = automatic_hidden_sizes(n_features)
     hidden = _checked_sizes(hidden_layer_sizes)
@@ -129,7 +140,8 @@ normalize, dropout, input_shape, encoder, decoder
     return {
         "network": "mlp",
         "n_components": int(width),
-        "encoder_sizes": [n_features, *hidden, int(width)],
+        "per_latent": per_latent,
+        "encoder_sizes": [n_features, *hidden, per_latent * int(width)],
         "decoder_sizes": [int(width), *back, n_features],
         **options,
     }
@@ -212,6 +224,7 @@ def build_network(
     Examples
     --------
     >>> own = {"network": "own", "n_components": None, "input_shape": None}
+    >>> own["per_latent"] = 1
     >>> build_network(own, 3, nn.Linear(3, 2), nn.Linear(2, 3))
     Autoencoder(
       (encoder): Linear(in_features=3, out_features=2, bias=True)
@@ -229,12 +242,12 @@ def build_network(
             mlp(architecture["encoder_sizes"], **options),
             mlp(architecture["decoder_sizes"], **options),
         )
-    sizes = (
-        tuple(architecture["input_shape"]),
-        architecture["channels"],
-        architecture["n_components"],
+    shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
+    width = architecture["n_components"]
+    return Autoencoder(
+        conv_encoder(shape, channels, architecture["per_latent"] * width, **options),
+        conv_decoder(shape, channels, width, **options),
     )
-    return Autoencoder(conv_encoder(*sizes, **options), conv_decoder(*sizes, **options))
 
 
 def _build_own(
@@ -250,11 +263,17 @@ def _build_own(
     memo: dict[int, Any] = {}  # weights that the two share stay shared
     first = adopt(encoder, row, name="encoder", memo=memo)
     latents = _output(first, row)
-    width = latents.flatten(1).shape[1]
+    returned, per_latent = latents.flatten(1).shape[1], architecture["per_latent"]
+    if returned % per_latent:
+        raise ValueError(
+            f"The encoder returns {returned} values per row, but {per_latent} are "
+            "needed for each latent dimension."
+        )
+    width = returned // per_latent
     if architecture["n_components"] not in (None, width):
         raise ValueError(
             f"n_components={architecture['n_components']}, but the encoder returns "
-            f"{width} values per row."
+            f"{returned} values per row."
         )
     architecture["n_components"] = width
     codes = torch.zeros(1, width)

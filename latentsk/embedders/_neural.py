@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite, check_array, validate_data
-from torch import nn
+from torch import Tensor, nn
 
 from latentsk._device import (
     device_or_cpu,
@@ -113,8 +113,12 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     A final class provides these, and ``_inverse_transform``, ``_score_samples``:
 
     - ``_check_values(X)``, which refuses values that the loss does not take;
+    - ``_describe(n_features)``: the network and its target, JSON-able;
+    - ``_resolve(X)``: what the description leaves to the data;
+    - ``_build()``: the network described, with weights that are not trained;
     - ``_make_standardizer(X)``;
-    - ``_make_task(module, precision)``: the objective.
+    - ``_make_task(module, precision)``: the objective;
+    - ``_encode(network, rows)``: latent coordinates.
     """
 
     _private_state = (
@@ -123,13 +127,25 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         "_optimizer_state",
     )
 
-    module_: Autoencoder
+    module_: Any
     mean_: NDArray[np.float64]
     scale_: NDArray[np.float64]
     n_components_: int
 
     @abstractmethod
     def _check_values(self, X: NDArray[Any]) -> None: ...
+
+    @abstractmethod
+    def _describe(self, n_features: int) -> Architecture: ...
+
+    @abstractmethod
+    def _resolve(self, X: NDArray[Any]) -> None: ...
+
+    @abstractmethod
+    def _build(self) -> Any: ...
+
+    @abstractmethod
+    def _encode(self, network: Any, rows: Tensor) -> Tensor: ...
 
     @abstractmethod
     def _make_standardizer(self, X: NDArray[Any]) -> Standardizer: ...
@@ -212,7 +228,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             "generator": np.array(generator.get_state().numpy()),
         }
 
-    def _begin(self, X: NDArray[Any], generator: torch.Generator) -> Autoencoder:
+    def _begin(self, X: NDArray[Any], generator: torch.Generator) -> Any:
         """Return the network to start from, and set the attributes that describe it."""
         device = resolve_device(self.device)
         if self.warm_start and hasattr(self, "module_"):
@@ -225,10 +241,9 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             self.__dict__.pop("_optimizer_state", None)  # of another training
             return copy.deepcopy(self.module_).to(device)
         self._architecture = self._describe(X.shape[1])
+        self._resolve(X)
         self.mean_, self.scale_ = self._make_standardizer(X)
-        module = build_network(
-            self._architecture, X.shape[1], self.encoder, self.decoder
-        )
+        module = self._build()
         self.n_components_ = self._architecture["n_components"]
         if self._architecture["network"] != "own":
             initialize(module, generator)
@@ -237,7 +252,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     def _require_same_network(self, who: str) -> None:
         described = self._describe(len(self.mean_))
         for name, value in self._architecture.items():
-            # None stands for what the own modules decide.
+            # None stands for what the own modules or the data decide.
             if described.get(name) not in (value, None):
                 raise ValueError(
                     f"{who} goes on with the same network, but {name} is now "
@@ -249,10 +264,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
                     f"mean another one (network={described['network']!r})."
                 )
 
-    def _describe(self, n_features: int) -> Architecture:
+    def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
         parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
-        described = describe_network(n_features, **parameters)
-        return {**described, "loss": self.loss, "standardize": self.standardize}
+        return describe_network(n_features, **parameters, per_latent=per_latent)
+
+    def _build_pair(self) -> Autoencoder:
+        return build_network(
+            self._architecture, self.n_features_in_, self.encoder, self.decoder
+        )
 
     def _run_settings(self, n_rows: int, task: Task) -> RunSettings:
         batch_size = self.batch_size
@@ -288,7 +307,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
 
     @contextmanager
     def _reported(
-        self, X: NDArray[Any], module: Autoencoder, validated: bool
+        self, X: NDArray[Any], module: nn.Module, validated: bool
     ) -> Iterator[Callable[[EpochRecord, Parameters], bool]]:
         """Tell scikit-learn's callbacks of every epoch; they may end the training."""
         context = self._init_callback_context(max_subtasks=int(self.max_epochs))
@@ -333,7 +352,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     def _transform(self, X: NDArray[Any]) -> Any:
         return infer(
             self.module_,
-            lambda network, rows: network.encoder(rows),
+            self._encode,
             X,
             self._standardizer,
             self._inference_dtype(X),
@@ -349,10 +368,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     # State
 
     def _rebuild_network(self) -> nn.Module:
-        network = build_network(
-            dict(self._architecture), self.n_features_in_, self.encoder, self.decoder
-        )
-        return network.eval().to(device_or_cpu(self.device))
+        return self._build().eval().to(device_or_cpu(self.device))
 
     def _skeletons(self) -> dict[str, nn.Module]:
         if not hasattr(self, "module_") or self._architecture["network"] != "own":
@@ -392,7 +408,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         return tags
 
 
-def _with_weights(module: Autoencoder, parameters: Parameters) -> Autoencoder:
+def _with_weights(module: Any, parameters: Parameters) -> Any:
     """Return a copy of a module with other weights, in eval mode."""
     trained = copy.deepcopy(module).eval()
     trained.load_state_dict(parameters, strict=False)

@@ -6,19 +6,20 @@ import copy
 import math
 import mmap
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsk._device import to_numpy
 from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._standardize import Standardizer
-from latentsk.modules.autoencoder import Autoencoder
 from latentsk.training.batches import ResidentRows, Rows, StreamedRows, in_batches
 from latentsk.training.run import INFERENCE_ROWS
+
+Network = TypeVar("Network", bound=nn.Module)
 
 # Rows from which a part is set aside for validation.
 MIN_ROWS_TO_VALIDATE = 50
@@ -129,8 +130,8 @@ def training_rows(
 
 
 def infer(
-    network: Autoencoder,
-    function: Callable[[Autoencoder, Tensor], Tensor],
+    network: Network,
+    function: Callable[[Network, Tensor], Tensor],
     X: NDArray[Any],
     standardizer: Standardizer,
     dtype: torch.dtype,
@@ -141,7 +142,7 @@ def infer(
 
     Parameters
     ----------
-    network : Autoencoder
+    network : nn.Module
         In eval mode.
 
     function : callable
@@ -160,7 +161,7 @@ def infer(
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from latentsk.modules.autoencoder import Autoencoder
     >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2)).eval()
     >>> infer(
     ...     network, lambda network, rows: network.encoder(rows), np.ones((3, 2)),
@@ -180,12 +181,12 @@ def infer(
     return to_numpy(torch.cat(results))
 
 
-def in_dtype(network: Autoencoder, dtype: torch.dtype) -> Autoencoder:
+def in_dtype(network: Network, dtype: torch.dtype) -> Network:
     """Return the network, or a copy of it in another dtype.
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from latentsk.modules.autoencoder import Autoencoder
     >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2))
     >>> in_dtype(network, torch.float64).encoder.weight.dtype
     torch.float64

@@ -185,7 +185,7 @@ def train(
     if stored is not None:
         compile, history = stored.compiled, stored.restore(state, best, generator)
     step, is_compiled = _step(task, layout, settings, flat.device, compile)
-    start = time.monotonic()
+    deadline = time.monotonic() + settings.max_time
     epochs = run_epochs(
         step,
         state,
@@ -195,7 +195,7 @@ def train(
         draw_noise=task.draw_noise,
         monitor=_monitor(task, layout, monitored),
         first_epoch=len(history) + 1,
-        deadline=start + settings.max_time,
+        deadline=deadline,
     )
     finished = stored is not None and stored.finished
     complete = True
@@ -207,12 +207,13 @@ def train(
                     record.epoch, record.monitored_loss, state.parameters
                 )
                 finished |= on_epoch(record, layout.views(state.parameters))
-                if checkpoint and checkpoint.due(record.epoch):
+                # An epoch that the clock has cut short cannot be gone on from.
+                in_time = time.monotonic() <= deadline
+                if checkpoint and in_time and checkpoint.due(record.epoch):
                     checkpoint.write(
                         state, best, history, generator, is_compiled(), finished
                     )
-        out_of_time = time.monotonic() - start > settings.max_time
-        complete = finished or not out_of_time
+        complete = finished or time.monotonic() <= deadline
     except KeyboardInterrupt:
         complete = False
         _warn_interrupted(best)

@@ -1,0 +1,161 @@
+"""A variational autoencoder as one module: posterior, reparameterization, decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# Posterior log-variances are bounded, smoothly, to this on both sides.
+MAX_LOG_VARIANCE = 10.0
+
+
+class Posterior(NamedTuple):
+    """Independent normal distributions of the latent coordinates.
+
+    Attributes
+    ----------
+    mean, log_variance : Tensor of shape (n_rows, n_latents)
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def at(self, noise: Tensor) -> Tensor:
+        """Return latents for standard normal noise (Kingma & Welling, 2014).
+
+        Parameters
+        ----------
+        noise : Tensor of shape (..., n_rows or 1, n_latents)
+
+        Returns
+        -------
+        latents : Tensor of shape (..., n_rows, n_latents)
+
+        Examples
+        --------
+        >>> log_variance = 2 * torch.tensor([[0.8]]).log()
+        >>> posterior = Posterior(torch.tensor([[0.5]]), log_variance)
+        >>> posterior.at(torch.tensor([[1.2]]))
+        tensor([[1.4600]])
+        """
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return the log-density of latents, summed over them, in nats."""
+        squares = (latents - self.mean).square() * torch.exp(-self.log_variance)
+        terms = squares + self.log_variance + math.log(2.0 * math.pi)
+        return -0.5 * terms.sum(dim=-1)
+
+
+def bounded(raw: Tensor) -> Tensor:
+    """Bound log-variances smoothly; near zero nothing changes.
+
+    Examples
+    --------
+    >>> bounded(torch.tensor([-1e6, 0.0, 0.1, 1e6]))
+    tensor([-10.0000,   0.0000,   0.1000,  10.0000])
+    """
+    return MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
+
+
+class Output(NamedTuple):
+    """What a variational autoencoder makes of rows.
+
+    Attributes
+    ----------
+    output : Tensor of shape (n_samples, n_rows, n_features)
+        Of the decoder, for each sample of the latents.
+    latents : Tensor of shape (n_samples, n_rows, n_latents)
+    posterior : Posterior
+    log_scale : Tensor
+        Of the likelihood.
+    """
+
+    output: Tensor
+    latents: Tensor
+    posterior: Posterior
+    log_scale: Tensor
+
+
+class VAE(nn.Module):
+    """An encoder to means and log-variances, a decoder, and the likelihood's scale.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        From rows to means and raw log-variances, one after the other.
+
+    decoder : nn.Module
+        From latents to what the likelihood takes.
+
+    n_scales : int, default=0
+        Number of scales that are learned: none, one, or one per feature.
+
+    min_scale : float, default=1e-3
+        Least scale of the likelihood, approached smoothly, in the unit of the rows.
+
+    initial_scale : float, default=1.0
+        Scale to start from; the one that stays, where none is learned.
+
+    Examples
+    --------
+    >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
+    >>> result = vae(torch.zeros(5, 3), torch.zeros(7, 5, 2))
+    >>> result.output.shape, result.posterior.mean.shape
+    (torch.Size([7, 5, 3]), torch.Size([5, 2]))
+    """
+
+    raw_log_scale: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        *,
+        n_scales: int = 0,
+        min_scale: float = 1e-3,
+        initial_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.log_floor = math.log(min_scale)
+        # What the floor adds is taken away, so that the start is as given.
+        raw = math.log(max(initial_scale - min_scale, 1e-3 * min_scale))
+        start = torch.full((max(1, n_scales),), raw)
+        if n_scales:
+            self.raw_log_scale = nn.Parameter(start)
+        else:
+            self.register_buffer("raw_log_scale", start)
+
+    def log_scale(self) -> Tensor:
+        """Return the logarithm of the likelihood's scale, above that of the floor."""
+        floor = torch.full_like(self.raw_log_scale, self.log_floor)
+        return torch.logaddexp(self.raw_log_scale, floor)
+
+    def encode(self, rows: Tensor) -> Posterior:
+        """Return the posterior of the latents."""
+        mean, raw = self.encoder(rows).chunk(2, dim=-1)
+        return Posterior(mean, bounded(raw))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the decoder's output for latents of shape (..., n_latents)."""
+        flat = self.decoder(latents.flatten(0, -2))
+        return flat.view(*latents.shape[:-1], -1)
+
+    def forward(self, rows: Tensor, noise: Tensor) -> Output:
+        """Encode, draw, decode.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+
+        noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+            Standard normal.
+        """
+        posterior = self.encode(rows)
+        latents = posterior.at(noise)
+        return Output(self.decode(latents), latents, posterior, self.log_scale())
