@@ -288,6 +288,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
                 int(batch_size),
                 float(self.learning_rate_init),
                 self.learning_rate,
+                float(getattr(self, "kl_warmup", 0.0)),
             ),
             StepSettings(float(self.weight_decay), self.clip_norm),
             int(self.n_iter_no_change),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from latentsk.training.batches import Rows
-from latentsk.training.schedules import cosine_decay
+from latentsk.training.schedules import cosine_decay, linear_warm_up
 from latentsk.training.step import Noise, Step, TrainingState
 
 
@@ -50,12 +51,15 @@ class LoopSettings(NamedTuple):
         At the start.
     schedule : {"constant", "cosine"}
         Of the learning rate, over `max_epochs`.
+    kl_warm_up : float
+        Share of all steps over which the weight of the KL divergence rises from 0 to 1.
     """
 
     max_epochs: int
     batch_size: int
     learning_rate: float
     schedule: str = "constant"
+    kl_warm_up: float = 0.0
 
 
 class DivergenceError(ArithmeticError):
@@ -126,11 +130,13 @@ def run_epochs(
         losses = torch.empty(len(rows) + batch_size, device=one.device)
         done = 0
         noise_generator = _on_device(generator, one.device)
-        for batch in rows.epoch(batch_size, generator):
+        kl_weights = _kl_weights(epoch, len(rows), settings, one)
+        batches = rows.epoch(batch_size, generator)
+        for batch, kl_weight in zip(batches, kl_weights, strict=False):
             n_rows = len(batch.rows)
             noise = draw_noise(n_rows, noise_generator) if draw_noise else {}
             losses[done : done + n_rows] = step(
-                state, batch.rows, noise, batch.weights, one, rate
+                state, batch.rows, noise, batch.weights, kl_weight, rate
             )
             done += n_rows
             if time.monotonic() > deadline:
@@ -163,6 +169,21 @@ def _on_device(generator: torch.Generator, device: torch.device) -> torch.Genera
         return generator
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.Generator(device).manual_seed(seed)
+
+
+def _kl_weights(
+    epoch: int, n_rows: int, settings: LoopSettings, one: Tensor
+) -> Iterable[Tensor]:
+    """Return the weight of the divergence in every step of an epoch."""
+    if not settings.kl_warm_up:
+        return itertools.repeat(one)
+    per_epoch = math.ceil(n_rows / settings.batch_size)
+    n_steps = settings.max_epochs * per_epoch
+    rising = math.ceil(settings.kl_warm_up * n_steps)
+    first = (epoch - 1) * per_epoch
+    steps = range(first, first + per_epoch)
+    weights = [linear_warm_up(step, rising, n_steps) for step in steps]
+    return torch.tensor(weights, device=one.device).unbind()
 
 
 def _learning_rate(epoch: int, settings: LoopSettings) -> float:

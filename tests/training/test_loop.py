@@ -163,3 +163,18 @@ def test_another_first_epoch_goes_on_with_the_schedule():
         (3, pytest.approx(5e-3)),
         (4, pytest.approx(1e-2 * cosine_decay(0.75))),
     ]
+
+
+def test_the_weight_of_the_divergence_rises_over_the_steps():
+    seen = []
+
+    def step(state, batch, noise, weights, kl_weight, rate):
+        seen.append(float(kl_weight))
+        return torch.zeros(len(batch))
+
+    state = TrainingState.start(torch.zeros(1))
+    settings = LoopSettings(4, 10, 1e-2, kl_warm_up=0.25)
+    list(run_epochs(step, state, ResidentRows(rows(45)), settings, generator()))
+    # 20 steps: 5 of them rise.
+    np.testing.assert_allclose(seen[:6], [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-6)
+    assert seen[6:] == [1.0] * 14
