@@ -57,7 +57,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device={device!r} is no device: {error}") from error
+        raise ValueError(
+            f"device must be 'auto', 'cpu' or 'cuda', got {device!r}."
+        ) from error
     if resolved.type not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}.")
     if resolved.type == "cuda" and not available:

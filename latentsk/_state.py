@@ -77,11 +77,7 @@ class StateMixin:
         for name, arrays in weights.items():
             network = skeletons.get(name) or self._rebuild_network()
             tensors = {key: torch.tensor(array) for key, array in arrays.items()}
-            # Assigned, since skeletons have no memory of their own.
-            device = next(iter(network.parameters())).device
-            if device.type != "meta":
-                tensors = {key: value.to(device) for key, value in tensors.items()}
-            network.load_state_dict(tensors, assign=True)
+            network.load_state_dict(tensors)
             setattr(self, name, network)
 
     def _rebuild_network(self) -> nn.Module:
@@ -89,7 +85,7 @@ class StateMixin:
         raise NotImplementedError
 
     def _skeletons(self) -> dict[str, nn.Module]:
-        """Return networks without weights that only a pickle can bring back."""
+        """Return the networks that only a pickle can bring back, by their names."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -77,8 +77,8 @@ default="auto"
     encoder, decoder : torch.nn.Module or None, default=None
         Own modules instead of `network`. They are copied, and trained from the weights
         that they have. The encoder takes rows and returns latent coordinates; the
-        decoder takes those and returns as many values as a row has. Batch normalization
-        is only taken in eval mode, as in a pretrained network.
+        decoder takes those and returns as many values as a row has. Layers in eval mode
+        stay in it; batch normalization is only taken so, as in a pretrained network.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy"}, \
 default="squared_error"
@@ -124,7 +124,8 @@ default="squared_error"
 
     max_time : float or None, default=None
         Seconds of training after which it stops, in the midst of an epoch if need be.
-        A checkpoint stays, and another `fit` goes on from it.
+        With a checkpoint it stops after an epoch, the checkpoint stays, and another
+        `fit` goes on from it.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
@@ -143,7 +144,7 @@ default="squared_error"
         File to keep the training in. If it is there when `fit` begins, the training
         goes on from it: on the same CPU with as many threads it comes to the same
         result, bit for bit, as one that was never interrupted. It is removed at the
-        end. Every estimator needs a file of its own.
+        end. Every estimator needs a file of its own. `partial_fit` keeps none.
 
     checkpoint_interval : int, default=10
         Epochs from one writing to the next.

@@ -106,7 +106,7 @@ class BaseEmbedder(
         array([[0.32, 0.95]])
         """
         with self._all_or_nothing():
-            X = self._validate(X, reset=True, method="fit")
+            X = self._validate(X, reset=not self._goes_on(), method="fit")
             self._begin_fit()
             self._fit(X)
         return self
@@ -142,12 +142,16 @@ class BaseEmbedder(
         array([-3.9, -2.3, -0.7,  1.3,  5.6])
         """
         with self._all_or_nothing():
-            X = self._validate(X, reset=True, method="fit_transform")
+            X = self._validate(X, reset=not self._goes_on(), method="fit_transform")
             self._begin_fit()
             return self._fit_transform(X)
 
+    def _goes_on(self) -> bool:
+        """Tell whether a fit goes on from the one before."""
+        return getattr(self, "warm_start", False) and hasattr(self, "n_features_in_")
+
     def _begin_fit(self) -> None:
-        if not getattr(self, "warm_start", False):
+        if not self._goes_on():
             self._forget()
 
     @_has("_partial_fit")

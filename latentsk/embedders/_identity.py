@@ -86,10 +86,18 @@ def _digest_module(module: nn.Module | None, *, all_weights: bool) -> str:
     if module is None:
         return "None"
     digest = hashlib.sha256(str(module).encode())
+    for layer in module.modules():
+        digest.update(str(sorted(_settings(layer).items())).encode())
     weights = [p for p in module.parameters() if all_weights or not p.requires_grad]
     for value in [*weights, *module.buffers()]:
         digest.update(to_numpy(value).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    """Return a layer's mode and its attributes that are plain values."""
+    plain = (bool, int, float, str, tuple)
+    return {k: v for k, v in vars(layer).items() if isinstance(v, plain)}
 
 
 def _digest_rows(X: NDArray[Any]) -> str:

@@ -175,6 +175,7 @@ def _describe_own(
         "n_components": width,
         "input_shape": shape,
         "float64": None,
+        "modules": [str(encoder), str(decoder)],
     }
 
 

@@ -125,6 +125,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         *ThresholdMixin._private_state,
         "_architecture",
         "_optimizer_state",
+        "_stopped_training",
     )
 
     module_: Any
@@ -184,8 +185,11 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         self.history_ = [_as_dict(record, validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
         self._set_offset(self._score_samples(self._rows_to_place_offset(X, held_out)))
+        self.__dict__.pop("_stopped_training", None)
         if checkpoint is not None and result.complete:
             checkpoint.remove()
+        elif checkpoint is not None:
+            self._stopped_training = checkpoint.identity["start"]
 
     def _rows_to_place_offset(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
@@ -223,6 +227,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         self.module_ = _with_weights(module, result.parameters)
         record = result.record._replace(epoch=len(self.history_) + 1)
         self.history_ = [*self.history_, _as_dict(record, validated=False)]
+        self.best_epoch_ = len(self.history_)
         self._optimizer_state = {
             **result.optimizer_state,
             "generator": np.array(generator.get_state().numpy()),
@@ -232,11 +237,6 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         """Return the network to start from, and set the attributes that describe it."""
         device = resolve_device(self.device)
         if self.warm_start and hasattr(self, "module_"):
-            if len(self.mean_) != X.shape[1]:
-                raise ValueError(
-                    f"warm_start goes on from a network for {len(self.mean_)} "
-                    f"features, but X has {X.shape[1]}."
-                )
             self._require_same_network("warm_start")
             self.__dict__.pop("_optimizer_state", None)  # of another training
             return copy.deepcopy(self.module_).to(device)
@@ -302,6 +302,9 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             return None
         start = self.module_ if self.warm_start and hasattr(self, "module_") else None
         identity = training_identity(self.get_params(deep=False), X, start)
+        if hasattr(self, "_stopped_training"):
+            # What was kept of a training that was stopped is no beginning of another.
+            identity["start"] = self._stopped_training
         return Checkpoint(
             self.checkpoint, int(self.checkpoint_interval), identity, seed
         )
@@ -375,7 +378,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         if not hasattr(self, "module_") or self._architecture["network"] != "own":
             return {}
         # The parameters encoder and decoder may be other ones by now.
-        return {"module_": copy.deepcopy(self.module_).to("meta")}
+        return {"module_": self.module_}
 
     # Validation
 

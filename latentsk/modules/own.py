@@ -79,7 +79,7 @@ def adopt(
         )
     _check_parameters(module, name)
     _check_layers(module, name)
-    adopted = copy.deepcopy(module, memo).float().to(example.device)
+    adopted = _copied(module, memo, name).float().to(example.device)
     for layer in adopted.modules():
         if getattr(layer, "inplace", False):
             setattr(layer, "inplace", False)  # noqa: B010
@@ -87,6 +87,8 @@ def adopt(
         output = _try(adopted, example, name)
     _check_output(output, name)
     adopted = _with_outside_masks(adopted, shapes, name).to(example.device)
+    for layer in adopted.modules():
+        setattr(layer, "mode_in_training", layer.training)  # noqa: B010
     _check_rows(adopted, example, name)
     _check_buffers(adopted, example, name)
     return adopted
@@ -129,9 +131,10 @@ def output_width(module: nn.Module, example: Tensor) -> int:
 
 
 def train_mode(module: nn.Module) -> nn.Module:
-    """Put a module in training mode, except for layers with stored statistics.
+    """Put a module in training mode, but for layers that stay in eval mode.
 
-    Those layers (batch normalization, say) use them in training too.
+    Those are the ones that were in eval mode when they were adopted, and batch
+    normalization, which uses its stored statistics in training too.
 
     Parameters
     ----------
@@ -149,11 +152,19 @@ def train_mode(module: nn.Module) -> nn.Module:
     >>> [layer.training for layer in module]
     [True, False]
     """
-    module.train()
     for layer in module.modules():
-        if isinstance(layer, _NormBase) and layer.track_running_stats:
-            layer.eval()
+        stored = isinstance(layer, _NormBase) and layer.track_running_stats
+        layer.training = getattr(layer, "mode_in_training", not stored)
     return module
+
+
+def _copied(module: nn.Module, memo: dict[int, Any] | None, name: str) -> nn.Module:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(f"{name} is a scripted module; give the module it is made of.")
+    try:
+        return copy.deepcopy(module, memo)
+    except RuntimeError as error:
+        raise ValueError(f"{name} cannot be copied: {error}") from error
 
 
 def _check_parameters(module: nn.Module, name: str) -> None:
@@ -172,17 +183,21 @@ def _check_layers(module: nn.Module, name: str) -> None:
             _check_batch_norm(layer, where)
         elif isinstance(layer, _NormBase) and layer.track_running_stats:
             _check_instance_norm(layer, where)
-        if is_parametrized(layer) and list(layer.parametrizations.buffers()):
+        if is_parametrized(layer) and any(
+            "SpectralNorm" in type(part).__name__
+            for part in layer.parametrizations.modules()
+        ):
             raise ValueError(
-                f"{where} is parametrized by something that changes its buffers while "
-                "training (spectral norm, say), which is not carried along here."
+                f"{where} has a spectral norm, which changes its buffers while "
+                "training; that is not carried along here."
             )
-        if _draws(layer):
+        if layer.training and _draws(layer):
             raise ValueError(
                 f"{where} draws from torch's global generator, so that random_state "
-                "could not decide the result; use nn.Dropout, in a place of its own."
+                "could not decide the result. Give it dropout=0 or put it in eval "
+                "mode; nn.Dropout is taken."
             )
-        if type(layer) is nn.Dropout and layer.p == 1.0:
+        if type(layer) is nn.Dropout and layer.training and layer.p == 1.0:
             raise ValueError(f"{where} must have a rate p below 1, got 1.")
 
 
@@ -211,8 +226,10 @@ def _check_instance_norm(layer: _NormBase, where: str) -> None:
 def _draws(layer: nn.Module) -> bool:
     """Tell whether a layer, as it is in training, has randomness of its own."""
     if isinstance(layer, _DropoutNd):
-        return type(layer) is not nn.Dropout
-    if isinstance(layer, nn.RNNBase | nn.MultiheadAttention):
+        return type(layer) is not nn.Dropout and layer.p > 0.0
+    if isinstance(layer, nn.RNNBase):
+        return layer.dropout > 0.0 and layer.num_layers > 1
+    if isinstance(layer, nn.MultiheadAttention):
         return layer.dropout > 0.0
     return isinstance(layer, nn.RReLU)
 

@@ -195,7 +195,8 @@ def train(
         draw_noise=task.draw_noise,
         monitor=_monitor(task, layout, monitored),
         first_epoch=len(history) + 1,
-        deadline=deadline,
+        # From an epoch cut short no other run could go on.
+        deadline=math.inf if checkpoint else deadline,
     )
     finished = stored is not None and stored.finished
     complete = True
@@ -207,13 +208,14 @@ def train(
                     record.epoch, record.monitored_loss, state.parameters
                 )
                 finished |= on_epoch(record, layout.views(state.parameters))
-                # An epoch that the clock has cut short cannot be gone on from.
-                in_time = time.monotonic() <= deadline
-                if checkpoint and in_time and checkpoint.due(record.epoch):
+                complete = finished or time.monotonic() <= deadline
+                if checkpoint and (checkpoint.due(record.epoch) or not complete):
                     checkpoint.write(
                         state, best, history, generator, is_compiled(), finished
                     )
-        complete = finished or time.monotonic() <= deadline
+                if not complete:
+                    break
+        complete = complete or len(history) == settings.loop.max_epochs
     except KeyboardInterrupt:
         complete = False
         _warn_interrupted(best)

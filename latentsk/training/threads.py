@@ -22,8 +22,8 @@ _threads_before = 1
 def threads_for(operations_per_step: float) -> Iterator[None]:
     """Leave torch one thread while steps are small.
 
-    The number of threads belongs to the process. It is put back when the last of the
-    fits that run at the same time has ended.
+    torch counts threads for each calling thread, which gets back what the process had
+    before the first of the fits that run at the same time.
 
     Parameters
     ----------
@@ -36,28 +36,18 @@ def threads_for(operations_per_step: float) -> Iterator[None]:
     ...     torch.get_num_threads()
     1
     """
+    global _users, _threads_before
     if operations_per_step >= MIN_OPERATIONS_TO_SHARE:
         yield
         return
-    _enter()
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter() -> None:
-    global _users, _threads_before
     with _lock:
         if _users == 0:
             _threads_before = torch.get_num_threads()
-            torch.set_num_threads(1)
         _users += 1
-
-
-def _leave() -> None:
-    global _users
-    with _lock:
-        _users -= 1
-        if _users == 0:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
             torch.set_num_threads(_threads_before)

@@ -177,6 +177,23 @@ def test_a_pickle_holds_own_modules_whatever_the_parameters_are_now(X):
     np.testing.assert_array_equal(deep.score_samples(X), expected)
 
 
+def test_a_pickle_holds_buffers_that_are_not_in_the_state(X):
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 2)
+            self.register_buffer("shift", torch.tensor(0.5), persistent=False)
+
+        def forward(self, rows):
+            return self.linear(rows) + self.shift
+
+    embedder = AutoencoderEmbedder(
+        encoder=Shifted(), decoder=nn.Linear(2, 6), **FAST
+    ).fit(X)
+    twin = copy.deepcopy(embedder)
+    np.testing.assert_array_equal(twin.transform(X), embedder.transform(X))
+
+
 def test_own_modules_for_images():
     encoder = nn.Sequential(nn.Conv2d(3, 2, 3, stride=4), nn.Tanh())
     decoder = nn.Sequential(

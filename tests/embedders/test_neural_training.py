@@ -202,6 +202,60 @@ def test_a_training_out_of_time_goes_on(X, tmp_path):
     assert torch.equal(weights(resumed), weights(whole))
 
 
+def test_a_warm_start_that_was_stopped_goes_on(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    start = AutoencoderEmbedder(**{**SMALL, "random_state": 5}).fit(X)
+    options = {**SMALL, "warm_start": True}
+    whole = pickle.loads(pickle.dumps(start)).set_params(**options).fit(X)
+    options |= {"checkpoint": path, "checkpoint_interval": 2}
+    stopped = pickle.loads(pickle.dumps(start)).set_params(**options)
+    stopped.set_callbacks(AtEpoch(6, _thread.interrupt_main))
+    with pytest.warns(TrainingInterruptedWarning):
+        stopped.fit(X)
+    stopped = pickle.loads(pickle.dumps(stopped.set_callbacks()))
+    stopped.fit(X)
+    assert torch.equal(weights(stopped), weights(whole))
+    assert not path.exists()
+    # The next one begins anew, from what this one came to.
+    first = stopped.fit(X).history_[0]["train_loss"]
+    assert first < whole.history_[0]["train_loss"]
+
+
+def test_a_budget_of_time_shorter_than_an_interval_still_goes_on(X, tmp_path):
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "checkpoint": path, "checkpoint_interval": 1_000}
+    lengths = []
+    for _ in range(3):
+        embedder = AutoencoderEmbedder(**options, max_time=1e-9).fit(X)
+        lengths.append(len(embedder.history_))
+    assert lengths == [1, 2, 3]
+    resumed = AutoencoderEmbedder(**options).fit(X)
+    whole = AutoencoderEmbedder(**SMALL).fit(X)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_checkpoint_knows_own_modules_by_their_settings(X, tmp_path):
+    class Times(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, rows):
+            return self.factor * rows
+
+    path = tmp_path / "training.latentsk"
+    options = {"checkpoint": path, "checkpoint_interval": 3, "random_state": 0}
+    options |= {"max_epochs": 12, "decoder": nn.Linear(2, 6)}
+    encoder = nn.Sequential(Times(1.0), nn.Linear(6, 2))
+    with pytest.raises(RuntimeError, match="power"):
+        AutoencoderEmbedder(encoder=encoder, **options).set_callbacks(
+            AtEpoch(4, fail)
+        ).fit(X)
+    other = nn.Sequential(Times(100.0), nn.Linear(6, 2))
+    with pytest.raises(CheckpointError, match="another training, with encoder ="):
+        AutoencoderEmbedder(encoder=other, **options).fit(X)
+
+
 def test_a_damaged_checkpoint_is_refused(X, tmp_path):
     path = tmp_path / "training.latentsk"
     options = {**SMALL, "checkpoint": path, "checkpoint_interval": 3}
@@ -285,10 +339,29 @@ def test_warm_start_goes_on_from_the_weights(X):
     cold = AutoencoderEmbedder(**SMALL).fit(X)
     assert embedder.history_[0]["train_loss"] < cold.history_[0]["train_loss"]
     before = weights(embedder)
-    with pytest.raises(ValueError, match="network for 6 features, but X has 5"):
+    with pytest.raises(ValueError, match="X has 5 features, but"):
         embedder.fit(X[:, :5])
     assert torch.equal(weights(embedder), before)
     assert embedder.n_features_in_ == 6
+
+
+@pytest.mark.parametrize("who", ["warm_start", "partial_fit"])
+def test_going_on_with_other_own_modules_is_refused(X, who):
+    options = {**SMALL, "n_components": "auto", "warm_start": True}
+    embedder = AutoencoderEmbedder(
+        encoder=nn.Linear(6, 2), decoder=nn.Linear(2, 6), **options
+    ).fit(X)
+    embedder.set_params(encoder=nn.Linear(6, 3), decoder=nn.Linear(3, 6))
+    with pytest.raises(ValueError, match=f"{who} goes on .* modules is now"):
+        embedder.fit(X) if who == "warm_start" else embedder.partial_fit(X)
+
+
+def test_warm_start_refuses_columns_in_another_order(X):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcdef"))
+    embedder = AutoencoderEmbedder(**SMALL, warm_start=True).fit(frame)
+    with pytest.raises(ValueError, match="must be in the same order"):
+        embedder.fit(frame[list("fedcba")])
 
 
 @pytest.mark.parametrize(

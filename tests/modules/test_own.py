@@ -154,19 +154,55 @@ class Counting(nn.Module):
         (Function(lambda rows: rows - rows.mean(dim=0)), "depend on other rows"),
         (Function(lambda rows: rows.mul_(2.0)), "changes the rows that it is given"),
         (Counting(), "changes its buffer 'count' while training"),
-        (nn.Sequential(nn.LSTM(6, 2, 2, dropout=0.1)), "global generator"),
+        (nn.Sequential(nn.LSTM(6, 2, 2, dropout=0.1)), "Give it dropout=0"),
         (nn.MultiheadAttention(6, 2, dropout=0.1), "global generator"),
         (nn.RReLU(), "global generator"),
         (nn.InstanceNorm1d(6, track_running_stats=True), "stored statistics"),
         (
             nn.utils.parametrizations.spectral_norm(nn.Linear(6, 2)),
-            "changes its buffers while training",
+            "spectral norm, which changes its buffers",
         ),
     ],
 )
 def test_what_would_not_train_as_it_infers_is_refused(module, message):
     with pytest.raises(ValueError, match=message):
         adopt(module, ROW, name="encoder")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Dropout1d(0.1).eval(),
+        nn.AlphaDropout(0.0),
+        nn.RReLU().eval(),
+        nn.Dropout(1.0).eval(),
+        nn.utils.parametrizations.orthogonal(nn.Linear(6, 6)),
+    ],
+)
+def test_layers_without_randomness_of_their_own_are_taken(layer):
+    module = nn.Sequential(nn.Linear(6, 6), layer)
+    adopted = train_mode(adopt(module, ROW, name="encoder"))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    module.eval()
+    torch.testing.assert_close(adopted(rows()), module(rows()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_layers_in_eval_mode_stay_in_it():
+    module = nn.Sequential(nn.Linear(6, 2), nn.TransformerEncoderLayer(2, 1, 4).eval())
+    adopted = adopt(module, ROW, name="encoder")
+    # As after a fit, when everything is in eval mode.
+    trained = train_mode(copy.deepcopy(adopted).eval())
+    assert trained[0].training
+    assert not any(layer.training for layer in trained[1].modules())
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+def test_what_cannot_be_copied_is_named():
+    scripted = torch.jit.script(nn.Linear(6, 2))
+    with pytest.raises(ValueError, match="encoder is a scripted module"):
+        adopt(scripted, ROW, name="encoder")
 
 
 def test_nothing_is_done_in_place():
@@ -246,7 +282,9 @@ def test_a_module_without_parameters():
 def test_other_kinds_of_dropout(layer):
     module = nn.Sequential(nn.Linear(6, 2), nn.Sequential(layer))
     kind = type(layer).__name__
-    with pytest.raises(ValueError, match=rf"encoder\.1\.0 \({kind}\).*use nn\.Dropout"):
+    with pytest.raises(
+        ValueError, match=rf"encoder\.1\.0 \({kind}\).*nn\.Dropout is taken"
+    ):
         adopt(module, ROW, name="encoder")
 
 
@@ -255,7 +293,7 @@ def test_a_users_kind_of_dropout():
         def forward(self, input):
             return nn.functional.dropout(input, self.p, training=True)
 
-    with pytest.raises(ValueError, match=r"encoder \(Always\).*use nn\.Dropout"):
+    with pytest.raises(ValueError, match=r"encoder \(Always\).*nn\.Dropout is taken"):
         adopt(Always(), ROW, name="encoder")
 
 

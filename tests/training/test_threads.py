@@ -1,5 +1,7 @@
 """The number of threads is put back, whatever fits run at the same time."""
 
+import threading
+
 import pytest
 import torch
 
@@ -22,13 +24,26 @@ def test_small_steps_have_one_thread_and_large_ones_all():
     assert torch.get_num_threads() == 2
 
 
-def test_the_last_of_overlapping_fits_puts_it_back():
-    first, second = threads_for(0), threads_for(0)
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert torch.get_num_threads() == 1
-    second.__exit__(None, None, None)
+def test_every_thread_gets_its_number_back():
+    inside, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def other():
+        with threads_for(0):
+            seen.append(torch.get_num_threads())
+            inside.set()
+            leave.wait(10)
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with threads_for(0):
+        thread.start()
+        assert inside.wait(10)
+    # This thread has left, the other is still inside; then the other way round.
+    assert torch.get_num_threads() == 2
+    leave.set()
+    thread.join()
+    assert seen == [1, 2]
     assert torch.get_num_threads() == 2
 
 
