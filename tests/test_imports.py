@@ -48,6 +48,7 @@ LAYERS = [
     "latentsk.embedders._rows",
     "latentsk.embedders._neural",
     "latentsk.embedders._autoencoder",
+    "latentsk.embedders._latents",
     "latentsk.embedders._vae",
     "latentsk.embedders",
     "latentsk.index.rows",

@@ -19,6 +19,12 @@ from torch import Tensor, nn
 from latentsk._random import RandomState, numpy_generator
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks
+from latentsk.embedders._latents import (
+    LatentReport,
+    linear_path,
+    report,
+    spherical_path,
+)
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
 from latentsk.embedders._rows import infer
@@ -38,6 +44,7 @@ from latentsk.training.variational import (
 )
 
 LATENT_NOISE = "latent"
+PATHS = {"linear": linear_path, "slerp": spherical_path}
 # Seed of the random numbers that all rows have in common when they are scored.
 SCORE_SEED = 0
 MIN_SCALE = 1e-3
@@ -320,7 +327,11 @@ contamination, random_state, verbose
         log_density = self._distribution.log_density
 
         def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
-            noise = self._common_noise(rows, 1)
+            # The same at every epoch, but of its own for every row, so that it averages
+            # out over them.
+            generator = torch.Generator().manual_seed(SCORE_SEED)
+            shape = (1, len(rows), self.n_components_)
+            noise = torch.randn(shape, generator=generator).to(rows)
             result = torch.func.functional_call(template, parameters, (rows, noise))
             densities = log_density(rows, result.output, result.log_scale)
             return -elbo(densities, kl_divergence(result.posterior).sum(dim=1))
@@ -491,6 +502,114 @@ contamination, random_state, verbose
 
         both = self._infer(estimate, validated)
         return both[:, 0], both[:, 1]
+
+    def interpolate(
+        self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
+    ) -> Any:
+        """Return rows on the way from one row to another, through the latent space.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,)
+            Two rows.
+
+        n_steps : int, default=10
+            Rows to return, the reconstructions of both ends included; at least 2.
+
+        method : {"linear", "slerp"}, default="linear"
+            A straight line, or an arc around the origin (Shoemake, 1985), which stays
+            where the prior has its mass.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_steps, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If a row or a parameter is not valid.
+        """
+        check_is_fitted(self)
+        if n_steps < 2:
+            raise ValueError(f"n_steps must be at least 2, got {n_steps}.")
+        if method not in PATHS:
+            raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
+        ends = np.stack([np.asarray(a), np.asarray(b)])
+        start, end = self._transform(
+            self._validate(ends, reset=False, method="interpolate")
+        )
+        return self._inverse_transform(PATHS[method](start, end, n_steps))
+
+    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
+        """Return a row as it changes along one latent dimension.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features,)
+            The row.
+
+        dimension : int
+            Which latent dimension.
+
+        values : array-like of shape (n_values,)
+            What it is set to; the others stay.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_values, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If the row is not valid or there is no such dimension.
+        """
+        check_is_fitted(self)
+        if not 0 <= dimension < self.n_components_:
+            raise ValueError(
+                f"dimension must be between 0 and {self.n_components_ - 1}, got "
+                f"{dimension}."
+            )
+        row = self._validate(np.asarray(x)[None], reset=False, method="traverse")
+        values = np.asarray(values, np.float64)
+        latents = np.repeat(
+            self._transform(row).astype(np.float64), len(values), axis=0
+        )
+        latents[:, dimension] = values
+        return self._inverse_transform(latents)
+
+    def latent_report(self, X: ArrayLike) -> LatentReport:
+        """Report what each latent dimension carries.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to report on.
+
+        Returns
+        -------
+        report : LatentReport
+            Per dimension and in total: divergence from the prior in nats, variance of
+            the posterior mean, whether it is active; and how far the posteriors of all
+            rows together lie from the prior.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+        """
+        mean, deviation = self.transform_distribution(X)
+        return report(mean.astype(np.float64), deviation.astype(np.float64))
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
         latents = generator.standard_normal((n_samples, self.n_components_))

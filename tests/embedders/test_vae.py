@@ -93,6 +93,42 @@ def test_beta_changes_the_model(X):
     assert 0 < divergence(pressed) < 0.5 * divergence(plain)
 
 
+def test_paths_through_the_latent_space(X):
+    vae = VAEEmbedder(3, **SMALL).fit(X)
+    latents = vae.transform(X[:2])
+    rows = vae.interpolate(X[0], X[1], 5)
+    share = np.linspace(0, 1, 5)[:, None]
+    line = (1 - share) * latents[0] + share * latents[1]
+    np.testing.assert_allclose(rows, vae.inverse_transform(line))
+    arc = vae.interpolate(X[0], X[1], 5, method="slerp")
+    np.testing.assert_allclose(arc[[0, -1]], rows[[0, -1]])
+    moved = np.repeat(latents[:1], 3, axis=0)
+    moved[:, 1] = [-1.0, 0.0, 1.0]
+    np.testing.assert_allclose(
+        vae.traverse(X[0], 1, [-1, 0, 1]), vae.inverse_transform(moved)
+    )
+    with pytest.raises(ValueError, match="dimension must be between 0 and 2"):
+        vae.traverse(X[0], 3, [0.0])
+    with pytest.raises(ValueError, match="n_steps must be at least 2"):
+        vae.interpolate(X[0], X[1], 1)
+    with pytest.raises(ValueError, match="method must be one of"):
+        vae.interpolate(X[0], X[1], method="cubic")
+
+
+def test_the_report_finds_dimensions_that_are_not_used():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 8))
+    X += 0.3 * rng.normal(size=X.shape)
+    # The rows have two dimensions and noise: some of six latents are of no use.
+    vae = VAEEmbedder(6, **{**SMALL, "max_epochs": 200}).fit(X)
+    found = vae.latent_report(X)
+    assert 2 <= found.n_active <= 4
+    idle = found.dimensions[~found.dimensions["active"]]
+    assert idle["kl"].max() < 0.1 * found.kl
+    scores = -vae.set_params(score_method="kl").score(X)
+    assert found.kl == pytest.approx(scores)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

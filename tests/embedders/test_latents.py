@@ -1,0 +1,55 @@
+"""Paths and reports against their formulas."""
+
+import numpy as np
+import pytest
+import torch
+from torch import distributions
+
+from latentsk.embedders._latents import linear_path, report, spherical_path
+
+
+def test_an_arc_keeps_its_length_and_its_speed():
+    rng = np.random.default_rng(0)
+    start, end = rng.normal(size=(2, 5))
+    start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    path = spherical_path(start, end, 9)
+    np.testing.assert_allclose(np.linalg.norm(path, axis=1), 1.0)
+    steps = np.einsum("ij,ij->i", path[1:], path[:-1])
+    np.testing.assert_allclose(np.arccos(steps), np.arccos(start @ end) / 8)
+    np.testing.assert_allclose(path[[0, -1]], [start, end])
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0, -2.0, 0.0])
+def test_points_in_one_line_are_joined_by_it(factor):
+    start = np.array([1.0, 2.0])
+    path = spherical_path(start, factor * start, 4)
+    np.testing.assert_allclose(path, linear_path(start, factor * start, 4))
+    assert np.isfinite(path).all()
+
+
+def test_the_report_s_divergences_are_those_of_torch():
+    rng = np.random.default_rng(0)
+    means, deviations = rng.normal(size=(40, 3)), rng.uniform(0.1, 2, size=(40, 3))
+    found = report(means, deviations)
+    normal = distributions.Normal(torch.tensor(means), torch.tensor(deviations))
+    expected = distributions.kl_divergence(normal, distributions.Normal(0.0, 1.0))
+    np.testing.assert_allclose(found.dimensions["kl"], expected.mean(dim=0))
+    assert found.kl == pytest.approx(float(expected.sum(dim=1).mean()))
+    np.testing.assert_allclose(found.dimensions["mean_variance"], means.var(axis=0))
+
+
+def test_the_distance_of_the_aggregate_from_the_prior():
+    rng = np.random.default_rng(0)
+    means, deviations = rng.normal(size=(40, 3)), rng.uniform(0.1, 2, size=(40, 3))
+    covariance = np.cov(means, rowvar=False, bias=True)
+    covariance += np.diag((deviations**2).mean(axis=0))
+    aggregate = distributions.MultivariateNormal(
+        torch.tensor(means.mean(axis=0)), torch.tensor(covariance)
+    )
+    prior = distributions.MultivariateNormal(
+        torch.zeros(3).double(), torch.eye(3).double()
+    )
+    expected = distributions.kl_divergence(aggregate, prior)
+    assert report(means, deviations).distance_from_prior == pytest.approx(
+        float(expected)
+    )
