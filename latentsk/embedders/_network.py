@@ -13,7 +13,7 @@ from torch import nn
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.conv import conv_decoder, conv_encoder
 from latentsk.modules.mlp import mlp
-from latentsk.modules.own import adopt, takes_float64
+from latentsk.modules.own import adopt, evaluate, takes_float64
 
 Architecture = dict[str, Any]
 
@@ -263,7 +263,7 @@ def _build_own(
     row = torch.zeros(1, *(shape or [n_features]))
     memo: dict[int, Any] = {}  # weights that the two share stay shared
     first = adopt(encoder, row, name="encoder", memo=memo)
-    latents = _output(first, row)
+    latents = evaluate(first, row)
     returned, per_latent = latents.flatten(1).shape[1], architecture["per_latent"]
     if returned % per_latent:
         raise ValueError(
@@ -279,7 +279,7 @@ def _build_own(
     architecture["n_components"] = width
     codes = torch.zeros(1, width)
     second = adopt(decoder, codes, name="decoder", memo=memo)
-    output = _output(second, codes)
+    output = evaluate(second, codes)
     if output.flatten(1).shape[1] != n_features:
         raise ValueError(
             f"The decoder returns {output.flatten(1).shape[1]} values per row, but X "
@@ -295,12 +295,3 @@ def _build_own(
     if output.ndim != 2:
         second = nn.Sequential(second, nn.Flatten(1))
     return Autoencoder(first, second)
-
-
-def _output(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-    was_training = [m for m in module.modules() if m.training]
-    with torch.no_grad():
-        output = module.eval()(rows)
-    for part in was_training:
-        part.training = True
-    return output

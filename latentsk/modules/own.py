@@ -108,26 +108,33 @@ def takes_float64(module: nn.Module, example: Tensor) -> bool:
     True
     """
     try:
-        output = _evaluate(copy.deepcopy(module).double(), example.double())
+        output = evaluate(copy.deepcopy(module).double(), example.double())
     except (RuntimeError, TypeError):
         return False
     return output.dtype == torch.float64
 
 
-def output_width(module: nn.Module, example: Tensor) -> int:
-    """Return how many numbers a module returns for a row.
+def evaluate(module: nn.Module, rows: Tensor) -> Tensor:
+    """Apply a module in eval mode, without gradients; leave its modes alone.
 
     Parameters
     ----------
     module : nn.Module
-    example : Tensor of shape (1, ...)
+    rows : Tensor of shape (n_rows, ...)
 
     Examples
     --------
-    >>> output_width(nn.Conv2d(1, 4, 3), torch.zeros(1, 1, 5, 5))
-    36
+    >>> dropout = nn.Dropout(0.5)
+    >>> evaluate(dropout, torch.ones(1, 3)), dropout.training
+    (tensor([[1., 1., 1.]]), True)
     """
-    return _evaluate(module, example).flatten(1).shape[1]
+    modes = {layer: layer.training for layer in module.modules()}
+    try:
+        with torch.no_grad():
+            return module.eval()(rows)
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode
 
 
 def train_mode(module: nn.Module) -> nn.Module:
@@ -295,22 +302,11 @@ def _dropout_shapes(module: nn.Module) -> Iterator[Shapes]:
 
 def _try(module: nn.Module, example: Tensor, name: str) -> Tensor:
     try:
-        return _evaluate(module, example)
+        return evaluate(module, example)
     except Exception as error:
         raise ValueError(
             f"{name} cannot take rows of shape {tuple(example.shape[1:])}: {error}"
         ) from error
-
-
-def _evaluate(module: nn.Module, example: Tensor) -> Tensor:
-    """Apply a module in eval mode; leave its modes alone."""
-    modes = {layer: layer.training for layer in module.modules()}
-    try:
-        with torch.no_grad():
-            return module.eval()(example)
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode
 
 
 def _check_output(output: object, name: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from latentsk.modules.mlp import Dropout, initialize, mlp
-from latentsk.modules.own import adopt, output_width, takes_float64, train_mode
+from latentsk.modules.own import adopt, evaluate, takes_float64, train_mode
 
 ROW = torch.linspace(-1.0, 1.0, 6)[None]
 
@@ -131,7 +131,6 @@ def test_the_global_generator_is_neither_read_nor_set():
     module = Own()
     before = torch.get_rng_state()
     adopted = adopt(module, ROW, name="encoder")
-    assert output_width(module, ROW) == 4
     adopted.train()(rows())
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -408,10 +407,10 @@ def test_an_output_that_is_not_one_row(function, got):
         adopt(Function(function), ROW, name="encoder")
 
 
-def test_output_width_counts_what_belongs_to_a_row():
+def test_trying_a_module_leaves_its_modes_alone():
     module = nn.Sequential(nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 5, 2))
     module[1].eval()
-    assert output_width(module, ROW) == 5 * 1 * 2
+    assert evaluate(module, ROW).shape == (1, 5, 1, 2)
     assert [layer.training for layer in module] == [True, False]
 
 
