@@ -28,6 +28,7 @@ LAYERS = [
     "latentsk.training.dense",
     "latentsk.training.acceleration",
     "latentsk.training.batches",
+    "latentsk.training.inference",
     "latentsk.training.schedules",
     "latentsk.training.loop",
     "latentsk.training.stopping",

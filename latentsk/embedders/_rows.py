@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from latentsk._device import to_numpy
 from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._standardize import Standardizer
-from latentsk.training.batches import ResidentRows, Rows, StreamedRows, in_batches
-from latentsk.training.run import INFERENCE_ROWS
+from latentsk.training.batches import ResidentRows, Rows, StreamedRows
+from latentsk.training.inference import in_batches
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -175,9 +175,7 @@ def infer(
     with torch.no_grad():
         for block in row_blocks(X):
             rows = standardizer.apply(block, dtype).to(device)
-            results.append(
-                in_batches(lambda part: function(network, part), rows, INFERENCE_ROWS)
-            )
+            results.append(in_batches(lambda part: function(network, part), rows))
     return to_numpy(torch.cat(results))
 
 

@@ -1,8 +1,7 @@
-"""Rows in batches: seeded minibatches of resident or streamed data, and inference."""
+"""Seeded minibatches of resident or streamed rows."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -195,58 +194,3 @@ class StreamedRows:
         if self.device.type == "cuda":  # pinned memory is copied without waiting
             return rows.pin_memory().to(self.device, non_blocking=True)
         return rows
-
-
-class OutOfMemoryWarning(UserWarning):
-    """A batch did not fit into the device's memory, and was halved."""
-
-
-def in_batches(
-    function: Callable[[Tensor], Tensor], rows: Tensor, batch_size: int
-) -> Tensor:
-    """Apply a function of rows in batches and join the results.
-
-    Where the device runs out of memory the batch is halved, with one warning.
-
-    Parameters
-    ----------
-    function : callable
-        From rows to one result per row.
-
-    rows : Tensor of shape (n_rows, ...)
-
-    batch_size : int
-
-    Warns
-    -----
-    OutOfMemoryWarning
-        If a batch had to be halved.
-
-    Raises
-    ------
-    torch.OutOfMemoryError
-        If a single row does not fit.
-
-    Examples
-    --------
-    >>> in_batches(lambda rows: rows.sum(dim=1), torch.ones(5, 3), 2)
-    tensor([3., 3., 3., 3., 3.])
-    """
-    results, start, wanted = [], 0, batch_size
-    while start < len(rows):
-        try:
-            results.append(function(rows[start : start + batch_size]))
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
-                raise
-            batch_size = batch_size // 2
-        else:
-            start += batch_size
-    if batch_size < wanted:
-        warnings.warn(
-            f"Batches of {wanted} rows did not fit into the device's memory; batches "
-            f"of {batch_size} did.",
-            OutOfMemoryWarning,
-            stacklevel=2,
-        )
-    return torch.cat(results)

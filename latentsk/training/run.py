@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from latentsk._device import to_numpy
 from latentsk.training.acceleration import CapturedStep, CompiledStep
-from latentsk.training.batches import Rows, in_batches
+from latentsk.training.batches import Rows
 from latentsk.training.checkpoint import Checkpoint
 from latentsk.training.dense import DenseLayer, dense_gradient
+from latentsk.training.inference import in_batches
 from latentsk.training.loop import EpochRecord, LoopSettings, run_epochs
 from latentsk.training.step import (
     Layout,
@@ -33,8 +34,6 @@ from latentsk.training.step import (
 from latentsk.training.stopping import BestWeights
 from latentsk.training.threads import threads_for
 
-# Rows per batch of inference.
-INFERENCE_ROWS = 4_096
 OPTIMIZER_STATE = ("mean", "square", "n_steps")
 
 
@@ -115,21 +114,15 @@ class Result(NamedTuple):
     ----------
     parameters : dict of str to Tensor
         The best weights.
-    state : TrainingState
-        The last one.
     history : list of EpochRecord
     best_epoch : int
-    compiled : bool
-        Whether the step ran compiled.
     complete : bool
         Whether it came to its end; not if the keyboard or the clock stopped it.
     """
 
     parameters: Parameters
-    state: TrainingState
     history: list[EpochRecord]
     best_epoch: int
-    compiled: bool
     complete: bool
 
 
@@ -221,14 +214,7 @@ def train(
         _warn_interrupted(best)
     if best.parameters is None:  # interrupted within the first epoch
         best.parameters = state.parameters
-    return Result(
-        layout.views(best.parameters),
-        state,
-        history,
-        best.epoch,
-        is_compiled(),
-        complete,
-    )
+    return Result(layout.views(best.parameters), history, best.epoch, complete)
 
 
 class Advance(NamedTuple):
@@ -338,8 +324,6 @@ def _monitor(
     def monitor(flat: Tensor) -> Tensor:
         parameters = layout.views(flat)
         with torch.no_grad():
-            return in_batches(
-                lambda part: task.evaluate(parameters, part), monitored, INFERENCE_ROWS
-            )
+            return in_batches(lambda part: task.evaluate(parameters, part), monitored)
 
     return monitor

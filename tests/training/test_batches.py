@@ -1,18 +1,13 @@
 """Every row once an epoch, in batches of one shape, resident or streamed."""
 
-import warnings
+import threading
 
 import numpy as np
 import pytest
 import torch
 
 from latentsk.training import batches as module
-from latentsk.training.batches import (
-    OutOfMemoryWarning,
-    ResidentRows,
-    StreamedRows,
-    in_batches,
-)
+from latentsk.training.batches import ResidentRows, StreamedRows
 
 
 def generator(seed=0):
@@ -87,39 +82,9 @@ def test_a_buffer_mixes_rows_of_the_whole_array():
 
 
 def test_leaving_an_epoch_early_ends_the_reading():
+    before = threading.active_count()
     epoch = streamed(1_000).epoch(10, generator())
     next(epoch)
+    assert threading.active_count() == before + 1
     epoch.close()
-
-
-def test_in_batches_joins_in_order():
-    rows = torch.arange(10.0)[:, None]
-    torch.testing.assert_close(in_batches(torch.square, rows, 3), rows**2)
-
-
-def test_out_of_memory_halves_the_batch_and_says_so_once():
-    sizes = []
-
-    def function(rows):
-        sizes.append(len(rows))
-        if len(rows) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return rows**2
-
-    rows = torch.arange(20.0)[:, None]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        results = in_batches(function, rows, 8)
-    torch.testing.assert_close(results, rows**2)
-    assert sizes == [8, 4, *[2] * 10]
-    (warning,) = caught
-    assert warning.category is OutOfMemoryWarning
-    assert "batches of 2 did" in str(warning.message)
-
-
-def test_a_single_row_that_does_not_fit_is_an_error():
-    def function(rows):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        in_batches(function, torch.zeros(3, 1), 2)
+    assert threading.active_count() == before
