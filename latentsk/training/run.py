@@ -266,7 +266,8 @@ def train_on(
     for name, array in (optimizer_state or {}).items():
         if name in OPTIMIZER_STATE:
             getattr(state, name).copy_(torch.tensor(array))
-    step, _ = _step(task, layout, settings, flat.device, compile=False)
+    uncompiled = settings._replace(compile=False)
+    step, _ = _step(task, layout, uncompiled, flat.device, compile=False)
     once = settings.loop._replace(max_epochs=1)
     epochs = run_epochs(step, state, rows, once, generator, draw_noise=task.draw_noise)
     with _threads(task, settings, len(flat)):
@@ -301,8 +302,12 @@ def _step(
     device: torch.device,
     compile: bool,
 ) -> tuple[Step, Callable[[], bool]]:
-    """Return the step, and what tells whether it is compiled."""
-    if task.perceptron is not None and not compile:
+    """Return the step, and what tells whether it is compiled.
+
+    `compile` is false, too, where the training goes on from one that could not compile;
+    the gradient is then the one that it had.
+    """
+    if task.perceptron is not None and not settings.compile:
         gradient = dense_gradient(
             task.perceptron.layers,
             layout,

@@ -102,6 +102,27 @@ def test_a_resumed_run_equals_the_uninterrupted_one(X, tmp_path, settings):
         assert losses == [r["train_loss"] for r in whole.history_]
 
 
+def test_a_resumed_run_equals_the_whole_where_nothing_compiles(
+    X, tmp_path, monkeypatch
+):
+    from latentsk.training import run
+
+    class Uncompiled(run.CompiledStep):
+        def __init__(self, step):
+            super().__init__(step)
+            self.works = False
+
+    monkeypatch.setattr(run, "CompiledStep", Uncompiled)
+    path = tmp_path / "training.latentsk"
+    options = {**SMALL, "compile": True, "checkpoint": path, "checkpoint_interval": 3}
+    broken = AutoencoderEmbedder(**options).set_callbacks(AtEpoch(4, fail))
+    with pytest.raises(RuntimeError, match="power"):
+        broken.fit(X)
+    resumed = AutoencoderEmbedder(**options).fit(X)
+    whole = AutoencoderEmbedder(**{**options, "checkpoint": None}).fit(X)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 @pytest.mark.slow
 def test_a_resumed_compiled_run_is_compiled_and_equal(X, tmp_path):
     path = tmp_path / "training.latentsk"
