@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,10 @@ class StateMixin:
 
     # Attributes that are rebuilt from the state when they are needed.
     _derived_state: tuple[str, ...] = ()
+    # Attributes that belong to a fit, and that only a pickle can hold.
+    _pickled_state: tuple[str, ...] = ()
+    # Provided by estimators with networks: one like the fitted one, in its place.
+    _rebuild_network: Callable[[], nn.Module]
 
     def _fitted(self) -> dict[str, Any]:
         return {
@@ -57,15 +61,9 @@ class StateMixin:
             (state[_TENSOR_DEVICE],) = devices
         return state
 
-    def _set_state(
-        self, state: dict[str, Any], skeletons: dict[str, nn.Module] | None = None
-    ) -> None:
-        """Restore what `_get_state` returned; tensors go to their device or the CPU.
-
-        The networks are built anew, but for those that are given as `skeletons`.
-        """
+    def _set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `_get_state` returned; tensors go to their device or the CPU."""
         state = dict(state)
-        skeletons = skeletons or {}
         weights = {name: state.pop(name) for name in state.pop(_NETWORKS, ())}
         device = state.pop(_TENSOR_DEVICE, None)
         if device is not None:
@@ -75,36 +73,23 @@ class StateMixin:
                     state[name] = to_tensor(value, target)
         vars(self).update(state)
         for name, arrays in weights.items():
-            network = skeletons.get(name) or self._rebuild_network()
+            network = self._rebuild_network()
             tensors = {key: torch.tensor(array) for key, array in arrays.items()}
             network.load_state_dict(tensors)
             setattr(self, name, network)
 
-    def _rebuild_network(self) -> nn.Module:
-        """Return a network like the fitted one, from the rest of the state."""
-        raise NotImplementedError
-
-    def _skeletons(self) -> dict[str, nn.Module]:
-        """Return the networks that only a pickle can bring back, by their names."""
-        return {}
-
     def __getstate__(self) -> dict[str, Any]:
         handled = {*self._fitted(), *self._derived_state} - self._parts().keys()
         rest = {k: v for k, v in vars(self).items() if k not in handled}
-        skeletons = self._skeletons()
-        return {
-            "attributes": rest,
-            "fitted": self._get_state(),
-            **({"skeletons": skeletons} if skeletons else {}),
-        }
+        return {"attributes": rest, "fitted": self._get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
-        self._set_state(state["fitted"], state.get("skeletons"))
+        self._set_state(state["fitted"])
 
     def _forget(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
-        for name in self._fitted():
+        for name in self._of_the_fit():
             if name not in ("n_features_in_", "feature_names_in_"):
                 delattr(self, name)
 
@@ -114,18 +99,19 @@ class StateMixin:
 
         Nothing else is touched: scikit-learn's callbacks keep their own attributes.
         """
-        before = self._fitted_and_derived()
+        before = self._of_the_fit()
         try:
             yield
         except BaseException:
-            for name in self._fitted_and_derived():
+            for name in self._of_the_fit():
                 delattr(self, name)
             vars(self).update(before)
             raise
 
-    def _fitted_and_derived(self) -> dict[str, Any]:
-        derived = {k: v for k, v in vars(self).items() if k in self._derived_state}
-        return {**self._fitted(), **derived}
+    def _of_the_fit(self) -> dict[str, Any]:
+        names = {*self._derived_state, *self._pickled_state}
+        others = {name: vars(self)[name] for name in names if name in vars(self)}
+        return {**self._fitted(), **others}
 
 
 def _plain(value: Any) -> Any:

@@ -127,6 +127,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         "_optimizer_state",
         "_stopped_training",
     )
+    _pickled_state: tuple[str, ...] = ("_own_pair",)
 
     module_: Any
     mean_: NDArray[np.float64]
@@ -245,7 +246,10 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         self.mean_, self.scale_ = self._make_standardizer(X)
         module = self._build()
         self.n_components_ = self._architecture["n_components"]
-        if self._architecture["network"] != "own":
+        if self._architecture["network"] == "own":
+            # The parameters encoder and decoder may be other ones when it is unpickled.
+            self._own_pair = copy.deepcopy(module)
+        else:
             initialize(module, generator)
         return module.to(device)
 
@@ -372,13 +376,9 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     # State
 
     def _rebuild_network(self) -> nn.Module:
-        return self._build().eval().to(device_or_cpu(self.device))
-
-    def _skeletons(self) -> dict[str, nn.Module]:
-        if not hasattr(self, "module_") or self._architecture["network"] != "own":
-            return {}
-        # The parameters encoder and decoder may be other ones by now.
-        return {"module_": self.module_}
+        own = getattr(self, "_own_pair", None)
+        network = self._build() if own is None else copy.deepcopy(own)
+        return network.eval().to(device_or_cpu(self.device))
 
     # Validation
 

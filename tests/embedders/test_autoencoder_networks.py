@@ -177,6 +177,27 @@ def test_a_pickle_holds_own_modules_whatever_the_parameters_are_now(X):
     np.testing.assert_array_equal(deep.score_samples(X), expected)
 
 
+def test_own_modules_are_forgotten_by_the_next_fit(X):
+    encoder, decoder = own_modules()
+    embedder = AutoencoderEmbedder(encoder=encoder, decoder=decoder, **FAST).fit(X)
+    embedder.set_params(encoder=None, decoder=None, hidden_layer_sizes=(5,)).fit(X)
+    twin = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(twin.score_samples(X), embedder.score_samples(X))
+
+
+def test_a_failed_fit_leaves_own_modules_as_they_were(X):
+    encoder, decoder = own_modules()
+    embedder = AutoencoderEmbedder(encoder=encoder, decoder=decoder, **FAST).fit(X)
+    before = embedder.score_samples(X)
+    embedder.set_params(
+        encoder=nn.Linear(6, 3), decoder=nn.Linear(3, 6), learning_rate_init=1e38
+    )
+    with pytest.raises(ArithmeticError):
+        embedder.fit(X)
+    twin = pickle.loads(pickle.dumps(embedder))
+    np.testing.assert_array_equal(twin.score_samples(X), before)
+
+
 def test_a_pickle_holds_buffers_that_are_not_in_the_state(X):
     class Shifted(nn.Module):
         def __init__(self):
