@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from latentsk._random import RandomState
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
-from latentsk.embedders._rows import infer
-from latentsk.embedders._standardize import Standardizer
+from latentsk.embedders._rows import infer, saturated
+from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import Dropout
+from latentsk.modules.mlp import dropout_layers
 from latentsk.modules.own import train_mode
 from latentsk.training.dense import dense_layers
 from latentsk.training.objectives import LOSSES, contraction, sparsity, squared_error
@@ -339,7 +338,7 @@ default="squared_error"
                 f"1, got {self.noise_level}."
             )
         if self.loss == "binary_cross_entropy":
-            _require_unit_interval(X)
+            require_unit_interval(X, "loss='binary_cross_entropy'")
 
     def _describe(self, n_features: int) -> Architecture:
         described = self._describe_network(n_features, per_latent=1)
@@ -354,12 +353,9 @@ default="squared_error"
     def _encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
         return network.encoder(rows)
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
-        if self.loss == "binary_cross_entropy" or not self.standardize:
-            return Standardizer.identity(X.shape[1])
-        convolutional = self._architecture["network"] == "conv"
-        channels = self._architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
+    @property
+    def _on_unit_interval(self) -> bool:
+        return self._architecture["loss"] == "binary_cross_entropy"
 
     def _make_task(self, module: nn.Module, precision: str) -> Task:
         corrupt = _corruption(self.noise)
@@ -419,11 +415,7 @@ default="squared_error"
     def _noise_source(
         self, module: nn.Module
     ) -> Callable[[int, torch.Generator], Noise]:
-        layers = {
-            f"{name}.mask": layer
-            for name, layer in module.named_modules()
-            if isinstance(layer, Dropout)
-        }
+        layers = dropout_layers(module)
         device = next(module.parameters()).device
         kind, level = self.noise, float(self.noise_level)
         width, n_latents = self.n_features_in_, self.n_components_
@@ -451,8 +443,7 @@ default="squared_error"
 
     def _decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
         rows = network.decoder(latents)
-        logits = self._architecture["loss"] == "binary_cross_entropy"
-        return torch.sigmoid(rows) if logits else rows
+        return torch.sigmoid(rows) if self._on_unit_interval else rows
 
     def _inverse_transform(self, Z: NDArray[Any]) -> Any:
         rows = infer(
@@ -466,9 +457,8 @@ default="squared_error"
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         def score(network: Autoencoder, rows: Tensor) -> Tensor:
-            scores = -squared_error(self._decode(network, network.encoder(rows)), rows)
-            # Beyond the range of the dtype a row is as abnormal as can be.
-            return torch.nan_to_num(scores, nan=torch.finfo(scores.dtype).min)
+            output = self._decode(network, network.encoder(rows))
+            return saturated(-squared_error(output, rows))
 
         dtype = self._inference_dtype(X)
         return infer(self.module_, score, X, self._standardizer, dtype)
@@ -490,13 +480,3 @@ def _evaluation(module: nn.Module, loss: str) -> Callable[[Parameters, Tensor], 
         return LOSSES[loss](output, rows)
 
     return evaluate
-
-
-def _require_unit_interval(X: NDArray[Any]) -> None:
-    least = min(block.min() for block in row_blocks(X))
-    most = max(block.max() for block in row_blocks(X))
-    if least < 0 or most > 1:
-        raise ValueError(
-            "loss='binary_cross_entropy' needs data in [0, 1], but X ranges from "
-            f"{least:.6g} to {most:.6g}."
-        )

@@ -116,7 +116,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     - ``_describe(n_features)``: the network and its target, JSON-able;
     - ``_resolve(X)``: what the description leaves to the data;
     - ``_build()``: the network described, with weights that are not trained;
-    - ``_make_standardizer(X)``;
+    - ``_on_unit_interval``: whether the data lie in [0, 1], and stay as they are;
     - ``_make_task(module, precision)``: the objective;
     - ``_encode(network, rows)``: latent coordinates.
     """
@@ -149,8 +149,9 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     @abstractmethod
     def _encode(self, network: Any, rows: Tensor) -> Tensor: ...
 
+    @property
     @abstractmethod
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer: ...
+    def _on_unit_interval(self) -> bool: ...
 
     @abstractmethod
     def _make_task(self, module: nn.Module, precision: str) -> Task: ...
@@ -252,6 +253,13 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         else:
             initialize(module, generator)
         return module.to(device)
+
+    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+        if self._on_unit_interval or not self.standardize:
+            return Standardizer.identity(X.shape[1])
+        convolutional = self._architecture["network"] == "conv"
+        channels = self._architecture["input_shape"][0] if convolutional else None
+        return Standardizer.of(X, channels)
 
     def _require_same_network(self, who: str) -> None:
         described = self._describe(len(self.mean_))

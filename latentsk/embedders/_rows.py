@@ -179,6 +179,17 @@ def infer(
     return to_numpy(torch.cat(results))
 
 
+def saturated(scores: Tensor) -> Tensor:
+    """Return finite scores: out of the range of its dtype a row is most abnormal.
+
+    Examples
+    --------
+    >>> saturated(torch.tensor([-1.0, -torch.inf, torch.nan]))
+    tensor([-1.0000e+00, -3.4028e+38, -3.4028e+38])
+    """
+    return torch.nan_to_num(scores, nan=torch.finfo(scores.dtype).min)
+
+
 def in_dtype(network: Network, dtype: torch.dtype) -> Network:
     """Return the network, or a copy of it in another dtype.
 

@@ -27,6 +27,22 @@ def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.float32 if exact else torch.float64
 
 
+def require_unit_interval(X: NDArray[Any], setting: str) -> None:
+    """Refuse data outside [0, 1].
+
+    Examples
+    --------
+    >>> require_unit_interval(np.array([[0.0, 1.0]]), "loss='binary_cross_entropy'")
+    """
+    least = min(block.min() for block in row_blocks(X))
+    most = max(block.max() for block in row_blocks(X))
+    if least < 0 or most > 1:
+        raise ValueError(
+            f"{setting} needs data in [0, 1], but X ranges from {least:.6g} to "
+            f"{most:.6g}."
+        )
+
+
 class Standardizer(NamedTuple):
     """Shift and scale of each feature, in float64.
 

@@ -27,10 +27,10 @@ from latentsk.embedders._latents import (
 )
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
-from latentsk.embedders._rows import infer
-from latentsk.embedders._standardize import Standardizer
+from latentsk.embedders._rows import infer, saturated
+from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
-from latentsk.modules.mlp import Dropout
+from latentsk.modules.mlp import dropout_layers
 from latentsk.modules.own import train_mode
 from latentsk.modules.vae import VAE, Output
 from latentsk.training.run import Task
@@ -233,13 +233,7 @@ contamination, random_state, verbose
     def _check_values(self, X: NDArray[Any]) -> None:
         name = getattr(self, "likelihood_", self.likelihood)
         if name in LIKELIHOODS and LIKELIHOODS[name].on_unit_interval:
-            least = min(block.min() for block in row_blocks(X))
-            most = max(block.max() for block in row_blocks(X))
-            if least < 0 or most > 1:
-                raise ValueError(
-                    f"likelihood={name!r} needs data in [0, 1], but X ranges from "
-                    f"{least:.6g} to {most:.6g}."
-                )
+            require_unit_interval(X, f"likelihood={name!r}")
 
     def _describe(self, n_features: int) -> Architecture:
         scale = self.likelihood_scale
@@ -269,12 +263,9 @@ contamination, random_state, verbose
             initial_scale=1.0 if isinstance(scale, str) else scale,
         )
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
-        if self._distribution.on_unit_interval or not self.standardize:
-            return Standardizer.identity(X.shape[1])
-        convolutional = self._architecture["network"] == "conv"
-        channels = self._architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
+    @property
+    def _on_unit_interval(self) -> bool:
+        return self._distribution.on_unit_interval
 
     @property
     def _distribution(self) -> Likelihood:
@@ -342,9 +333,8 @@ contamination, random_state, verbose
         self, module: nn.Module
     ) -> Callable[[int, torch.Generator], Noise]:
         layers = {
-            f"{name}.mask": (layer, self.n_samples if "decoder" in name else 1)
-            for name, layer in module.named_modules()
-            if isinstance(layer, Dropout)
+            name: (layer, self.n_samples if name.startswith("decoder.") else 1)
+            for name, layer in dropout_layers(module).items()
         }
         shape = (int(self.n_samples), self.n_components_)
 
@@ -397,7 +387,7 @@ contamination, random_state, verbose
         units = float(np.log(self.scale_).sum())
         method = self.score_method
 
-        def score(network: VAE, rows: Tensor) -> Tensor:
+        def bound(network: VAE, rows: Tensor) -> Tensor:
             if method == "kl":
                 return -kl_divergence(network.encode(rows)).sum(dim=1)
             result: Output = network(rows, self._common_noise(rows, n_samples))
@@ -410,8 +400,7 @@ contamination, random_state, verbose
                 )
             return elbo(densities, kl_divergence(result.posterior).sum(dim=1))
 
-        scores = self._infer(score, X)
-        return np.nan_to_num(scores, nan=-np.inf, neginf=None, posinf=None)
+        return self._infer(lambda network, rows: saturated(bound(network, rows)), X)
 
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:
         """Return the posterior of the latent coordinates of rows.

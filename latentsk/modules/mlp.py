@@ -61,6 +61,21 @@ class Dropout(nn.Module):
         return values * self.mask if self.training else values
 
 
+def dropout_layers(module: nn.Module) -> dict[str, Dropout]:
+    """Return the dropout layers of a module, by the names of their masks.
+
+    Examples
+    --------
+    >>> dropout_layers(nn.Sequential(nn.Linear(3, 2), Dropout(0.5, 2)))
+    {'1.mask': Dropout()}
+    """
+    return {
+        f"{name}.mask": layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, Dropout)
+    }
+
+
 def mlp(
     sizes: Sequence[int],
     *,

@@ -93,6 +93,16 @@ def test_beta_changes_the_model(X):
     assert 0 < divergence(pressed) < 0.5 * divergence(plain)
 
 
+@pytest.mark.parametrize("value", [1e20, -3e38])
+def test_the_most_extreme_rows_are_outliers(X, value):
+    rows = (X * 1e-3).astype(np.float32)
+    vae = VAEEmbedder(2, **SMALL).fit(rows)
+    extreme = rows[:2].copy()
+    extreme[0, 0] = value
+    assert np.isfinite(vae.score_samples(extreme)).all()
+    assert vae.predict(extreme).tolist() == [-1, 1]
+
+
 def test_paths_through_the_latent_space(X):
     vae = VAEEmbedder(3, **SMALL).fit(X)
     latents = vae.transform(X[:2])
