@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import Dropout
-from latentsk.training.objectives import LOSS_SLOPES
+from latentsk.training.objectives import LOSS_DERIVATIVES
 from latentsk.training.step import Gradient, Layout, Noise
 
 _aten = torch.ops.aten
@@ -217,7 +217,7 @@ def dense_gradient(
     assert set(names) == shapes.keys(), "another network's layout"
     widths = [shapes[f"{layer.name}.bias"][0] for layer in layers]
     total = torch.zeros(sum(shape.numel() for shape in layout.shapes))
-    slopes = _Weights.all(layers, layout, total)
+    derivatives = _Weights.all(layers, layout, total)
     spaces: dict[int, _Workspace] = {}
     known: dict[int, list[_Weights]] = {}
     shares: tuple[Tensor | None, Tensor] = (None, torch.empty(0))
@@ -234,11 +234,11 @@ def dense_gradient(
         inputs = _forward(layers, linear, space, corrupt(batch, noise), noise)
         output = inputs.pop()
         outer = space.gradients[-1]
-        losses, factor = LOSS_SLOPES[loss](output, batch, outer)
+        losses, factor = LOSS_DERIVATIVES[loss](output, batch, outer)
         if shares[0] is not weights:  # most batches have the same
             shares = weights, (factor * weights / weights.sum())[:, None]
         outer.mul_(shares[1])
-        _backward(layers, linear, space, inputs, noise, slopes)
+        _backward(layers, linear, space, inputs, noise, derivatives)
         return total, losses
 
     return gradient
@@ -268,12 +268,12 @@ def _backward(
     space: _Workspace,
     inputs: list[Tensor],
     noise: Noise,
-    slopes: list[_Weights],
+    derivatives: list[_Weights],
 ) -> None:
-    """Fill `slopes`, from the gradient by the last layer's output."""
+    """Fill `derivatives`, from the gradient by the last layer's output."""
     for k in reversed(range(len(layers))):
-        torch.mm(space.transposed[k], inputs[k], out=slopes[k].weight)
-        torch.mv(space.transposed[k], space.ones, out=slopes[k].bias)
+        torch.mm(space.transposed[k], inputs[k], out=derivatives[k].weight)
+        torch.mv(space.transposed[k], space.ones, out=derivatives[k].bias)
         if k == 0:
             return
         gradient = space.gradients[k - 1]

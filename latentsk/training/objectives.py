@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Sloped = tuple[Tensor, float]
+Derived = tuple[Tensor, float]
 
 
 def squared_error(output: Tensor, target: Tensor) -> Tensor:
@@ -65,36 +65,38 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _squared_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+def _squared_error_derivative(output: Tensor, target: Tensor, out: Tensor) -> Derived:
     torch.sub(output, target, out=out)
     # One pass, without a temporary array.
     return torch.linalg.vector_norm(out, dim=1).square_(), 2.0
 
 
-def _absolute_error_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+def _absolute_error_derivative(output: Tensor, target: Tensor, out: Tensor) -> Derived:
     torch.sub(output, target, out=out)
     losses = torch.abs(out).sum(dim=1)
     out.sign_()
     return losses, 1.0
 
 
-def _huber_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+def _huber_derivative(output: Tensor, target: Tensor, out: Tensor) -> Derived:
     torch.sub(output, target, out=out).clamp_(-1.0, 1.0)
     return huber(output, target), 1.0
 
 
-def _binary_cross_entropy_slope(output: Tensor, target: Tensor, out: Tensor) -> Sloped:
+def _binary_cross_entropy_derivative(
+    output: Tensor, target: Tensor, out: Tensor
+) -> Derived:
     torch.sigmoid(output, out=out).sub_(target)
     return binary_cross_entropy(output, target), 1.0
 
 
 # Of rows of features: write the derivative of each loss by the output into `out`, but
 # for a factor; return the losses and the factor. Few passes over the memory.
-LOSS_SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Sloped]] = {
-    "squared_error": _squared_error_slope,
-    "absolute_error": _absolute_error_slope,
-    "huber": _huber_slope,
-    "binary_cross_entropy": _binary_cross_entropy_slope,
+LOSS_DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor], Derived]] = {
+    "squared_error": _squared_error_derivative,
+    "absolute_error": _absolute_error_derivative,
+    "huber": _huber_derivative,
+    "binary_cross_entropy": _binary_cross_entropy_derivative,
 }
 
 
@@ -139,5 +141,5 @@ def contraction(
     tensor([25.])
     """
     _, pull_back = torch.func.vjp(encode, rows)[:2]
-    (slopes,) = pull_back(probes)
-    return torch.square(slopes).flatten(1).sum(dim=1)
+    (products,) = pull_back(probes)
+    return torch.square(products).flatten(1).sum(dim=1)
