@@ -100,6 +100,7 @@ def draw_spiral(
     )
     axis.set_aspect("equal")
     axis.set(xlim=(-1.2, 0.9), ylim=(-0.75, 1.35), xticks=[-1, 0], yticks=[0, 1])
+    axis.set(xlabel="feature 1", ylabel="feature 2")
     axis.set_title(f"{name}: squared error {value:.4f}", size=10)
     axis.legend(loc="upper center", fontsize=8, ncols=2, frameon=False, markerscale=3)
 
