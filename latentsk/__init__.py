@@ -1,7 +1,7 @@
 """latentsk: fit a latent space once, use it for everything."""
 
 from latentsk._progress import LossProgressBar
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder
+from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex
 
 __version__ = "0.1.0.dev0"
@@ -11,5 +11,6 @@ __all__ = [
     "LatentIndex",
     "LossProgressBar",
     "PCAEmbedder",
+    "VAEEmbedder",
     "__version__",
 ]

@@ -2,5 +2,6 @@
 
 from latentsk.embedders._autoencoder import AutoencoderEmbedder
 from latentsk.embedders._pca import PCAEmbedder
+from latentsk.embedders._vae import VAEEmbedder
 
-__all__ = ["AutoencoderEmbedder", "PCAEmbedder"]
+__all__ = ["AutoencoderEmbedder", "PCAEmbedder", "VAEEmbedder"]

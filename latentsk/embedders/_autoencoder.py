@@ -22,9 +22,13 @@ from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import dropout_layers
 from latentsk.modules.own import train_mode
-from latentsk.training.dense import dense_layers
+from latentsk.training.dense import (
+    dense_gradient,
+    dense_layers,
+    operations_per_row,
+)
 from latentsk.training.objectives import LOSSES, contraction, sparsity, squared_error
-from latentsk.training.run import Perceptron, Task
+from latentsk.training.run import ClosedForm, Task
 from latentsk.training.step import Noise, Parameters
 
 INPUT_NOISE = "input"
@@ -43,8 +47,11 @@ class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
         Latent dimensions. "auto": the square root of the number of features, rounded
         up, at most 32; of own modules, what the encoder returns.
 
-    network : {"mlp", "conv"}, default="mlp"
-        A multilayer perceptron, or a convolutional network for images.
+    network : {"mlp", "conv", "mlp-400", "mlp-512-256", "conv-32-128-256"}, \
+default="mlp"
+        A multilayer perceptron, or a convolutional network for images. The others are
+        classic networks with these hidden layers and ReLU; the last is for images of
+        32 x 32 pixels and has 10 latent dimensions unless told otherwise.
 
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         "mlp": widths of the encoder's hidden layers. "auto" is two layers, the first
@@ -347,6 +354,12 @@ default="squared_error"
     def _resolve(self, X: NDArray[Any]) -> None:
         """Nothing is left to the data."""
 
+    def _loop_settings(self) -> dict[str, Any]:
+        return {}
+
+    def _examine(self, X: NDArray[Any]) -> None:
+        """There is nothing to warn of."""
+
     def _build(self) -> Autoencoder:
         return self._build_pair()
 
@@ -359,18 +372,29 @@ default="squared_error"
 
     def _make_task(self, module: nn.Module, precision: str) -> Task:
         corrupt = _corruption(self.noise)
-        penalized = self.contractive_penalty > 0 or self.sparse_penalty > 0
-        layers = dense_layers(module)
-        on_cpu = next(module.parameters()).device.type == "cpu"
-        in_closed_form = on_cpu and precision == "float32" and not penalized
         return Task(
             module,
             lambda: self._objective(module, corrupt, precision),
             _evaluation(module, self.loss),
             self._noise_source(module),
-            Perceptron(layers, self.loss, corrupt)
-            if layers is not None and in_closed_form
-            else None,
+            self._closed_form(module, corrupt, precision),
+        )
+
+    def _closed_form(
+        self,
+        module: nn.Module,
+        corrupt: Callable[[Tensor, Noise], Tensor],
+        precision: str,
+    ) -> ClosedForm | None:
+        layers = dense_layers(module)
+        on_cpu = next(module.parameters()).device.type == "cpu"
+        penalized = self.contractive_penalty > 0 or self.sparse_penalty > 0
+        if layers is None or not on_cpu or precision != "float32" or penalized:
+            return None
+        loss = self.loss
+        return ClosedForm(
+            lambda layout: dense_gradient(layers, layout, loss, corrupt),
+            lambda layout: operations_per_row(layers, layout),
         )
 
     def _objective(

@@ -1,4 +1,4 @@
-"""Paths through a latent space, and what its dimensions carry."""
+"""What the dimensions of a variational latent space carry."""
 
 from __future__ import annotations
 
@@ -6,79 +6,33 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 # Variance of the posterior mean from which a latent dimension counts as active
 # (Burda et al., 2016).
 MIN_ACTIVE_VARIANCE = 0.01
-# Sine of the angle below which directions are taken for parallel.
-_PARALLEL = 1e-6
 
 Float64 = NDArray[np.float64]
 
 
-def linear_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
-    """Return points on the straight line between two points, both included.
+class PosteriorCollapseWarning(UserWarning):
+    """The posterior of every row is about the same: the latents carry nothing."""
+
+
+def active(means: Float64) -> NDArray[np.bool_]:
+    """Tell which latent dimensions are active (Burda et al., 2016).
 
     Parameters
     ----------
-    start, end : array-like of shape (n_latents,)
-
-    n_steps : int
-        Points, at least 2.
-
-    Returns
-    -------
-    path : ndarray of shape (n_steps, n_latents)
+    means : ndarray of shape (n_rows, n_latents)
+        Of the posteriors.
 
     Examples
     --------
-    >>> linear_path([1.2, -0.5], [-0.8, 1.1], 5)
-    array([[ 1.2, -0.5],
-           [ 0.7, -0.1],
-           [ 0.2,  0.3],
-           [-0.3,  0.7],
-           [-0.8,  1.1]])
+    >>> active(np.array([[1.0, 0.1], [-1.0, 0.0]]))
+    array([ True, False])
     """
-    share = np.linspace(0.0, 1.0, n_steps)[:, None]
-    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    return (1.0 - share) * start + share * end
-
-
-def spherical_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
-    """Return points on the arc between two points, both included.
-
-    ``sin((1 - t) a) / sin(a) * start + sin(t a) / sin(a) * end`` for the angle ``a``
-    between the two (Shoemake, 1985). In a space with a normal prior it stays where the
-    prior has its mass. Points in one direction, or opposite ones, are joined by a line.
-
-    Parameters
-    ----------
-    start, end : array-like of shape (n_latents,)
-
-    n_steps : int
-        Points, at least 2.
-
-    Returns
-    -------
-    path : ndarray of shape (n_steps, n_latents)
-
-    Examples
-    --------
-    >>> spherical_path([1.0, 0.0], [0.0, 1.0], 3).round(3)
-    array([[1.   , 0.   ],
-           [0.707, 0.707],
-           [0.   , 1.   ]])
-    """
-    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    lengths = np.linalg.norm(start) * np.linalg.norm(end)
-    cosine = np.clip(start @ end / lengths, -1.0, 1.0) if lengths else 1.0
-    angle = np.arccos(cosine)
-    if np.sin(angle) < _PARALLEL:
-        return linear_path(start, end, n_steps)
-    share = np.linspace(0.0, 1.0, n_steps)[:, None]
-    before, after = np.sin((1.0 - share) * angle), np.sin(share * angle)
-    return (before * start + after * end) / np.sin(angle)
+    return means.var(axis=0) > MIN_ACTIVE_VARIANCE
 
 
 class LatentReport(NamedTuple):
@@ -128,12 +82,16 @@ def report(means: Float64, deviations: Float64) -> LatentReport:
     variances = np.square(deviations)
     divergences = 0.5 * (np.square(means) + variances - 1.0 - np.log(variances))
     per_dimension = divergences.mean(axis=0)
-    spread = means.var(axis=0)
-    active = spread > MIN_ACTIVE_VARIANCE
+    is_active = active(means)
+    columns = {
+        "kl": per_dimension,
+        "mean_variance": means.var(axis=0),
+        "active": is_active,
+    }
     return LatentReport(
-        pd.DataFrame({"kl": per_dimension, "mean_variance": spread, "active": active}),
+        pd.DataFrame(columns),
         float(per_dimension.sum()),
-        int(active.sum()),
+        int(is_active.sum()),
         _distance_from_prior(means, variances),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,6 +18,32 @@ from latentsk.modules.own import adopt, evaluate, takes_float64
 Architecture = dict[str, Any]
 
 CONV_CHANNELS = (32, 64, 128)
+
+
+class Preset(NamedTuple):
+    """A classic network.
+
+    Attributes
+    ----------
+    network : str
+    hidden_layer_sizes : tuple of int
+    n_components : int or "auto"
+        What "auto" means.
+    pixels : (int, int) or None
+        Height and width of the images that it is for.
+    """
+
+    network: str
+    hidden_layer_sizes: tuple[int, ...]
+    n_components: int | str = "auto"
+    pixels: tuple[int, int] | None = None
+
+
+PRESETS = {
+    "mlp-400": Preset("mlp", (400,)),
+    "mlp-512-256": Preset("mlp", (512, 256)),
+    "conv-32-128-256": Preset("conv", (32, 128, 256), 10, (32, 32)),
+}
 # The parameters of an embedder that say which network it trains.
 NETWORK_PARAMETERS = (
     "network",
@@ -100,10 +126,23 @@ normalize, dropout, input_shape, encoder, decoder
     >>> description["encoder_sizes"], description["decoder_sizes"]
     ([9, 8, 4, 3], [3, 4, 8, 9])
     """
-    shape = _checked_shape(input_shape, n_features)
     if encoder is not None or decoder is not None:
+        shape = _checked_shape(input_shape, n_features)
         own = _describe_own(n_components, shape, encoder, decoder)
         return {**own, "per_latent": per_latent}
+    if network in PRESETS:
+        if not isinstance(hidden_layer_sizes, str) or decoder_layer_sizes is not None:
+            raise ValueError(
+                f"network={network!r} has layers of its own: leave hidden_layer_sizes "
+                "and decoder_layer_sizes as they are, or use network="
+                f"{PRESETS[network].network!r}."
+            )
+        if input_shape is None:
+            input_shape = _preset_shape(network, n_features)
+        activation = "relu" if activation == "auto" else activation
+        network, hidden_layer_sizes, width, _ = PRESETS[network]
+        n_components = width if n_components == "auto" else n_components
+    shape = _checked_shape(input_shape, n_features)
     width = automatic_components(n_features) if n_components == "auto" else n_components
     if activation == "auto":
         activation = "relu" if network == "conv" else "gelu"
@@ -145,6 +184,19 @@ normalize, dropout, input_shape, encoder, decoder
         "decoder_sizes": [int(width), *back, n_features],
         **options,
     }
+
+
+def _preset_shape(name: str, n_features: int) -> tuple[int, int, int] | None:
+    pixels = PRESETS[name].pixels
+    if pixels is None:
+        return None
+    n_channels, rest = divmod(n_features, math.prod(pixels))
+    if rest or not n_channels:
+        raise ValueError(
+            f"network={name!r} is for images of {pixels[0]} x {pixels[1]} pixels, but "
+            f"X has {n_features} features. Give the input_shape of others."
+        )
+    return (n_channels, *pixels)
 
 
 def _require_large_enough(shape: list[int], n_stages: int) -> None:

@@ -32,6 +32,7 @@ from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._identity import training_identity
 from latentsk.embedders._network import (
     NETWORK_PARAMETERS,
+    PRESETS,
     Architecture,
     build_network,
     describe_network,
@@ -64,7 +65,7 @@ _POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"au
 
 NEURAL_CONSTRAINTS: dict[str, Any] = {
     "n_components": _POSITIVE_OR_AUTO,
-    "network": [StrOptions({"mlp", "conv"})],
+    "network": [StrOptions({"mlp", "conv", *PRESETS})],
     "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
     "decoder_layer_sizes": ["array-like", None],
     "activation": [StrOptions({"auto", *ACTIVATIONS})],
@@ -118,6 +119,8 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     - ``_build()``: the network described, with weights that are not trained;
     - ``_on_unit_interval``: whether the data lie in [0, 1], and stay as they are;
     - ``_make_task(module, precision)``: the objective;
+    - ``_loop_settings()``: settings of the loop that only this class has;
+    - ``_examine(X)``, which may warn of what training came to, from a few of its rows;
     - ``_encode(network, rows)``: latent coordinates.
     """
 
@@ -154,7 +157,13 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     def _on_unit_interval(self) -> bool: ...
 
     @abstractmethod
-    def _make_task(self, module: nn.Module, precision: str) -> Task: ...
+    def _make_task(self, module: Any, precision: str) -> Task: ...
+
+    @abstractmethod
+    def _loop_settings(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _examine(self, X: NDArray[Any]) -> None: ...
 
     # Fitting
 
@@ -187,6 +196,7 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         self.history_ = [_as_dict(record, validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
         self._set_offset(self._score_samples(self._rows_to_place_offset(X, held_out)))
+        self._examine(sample_rows(X))
         self.__dict__.pop("_stopped_training", None)
         if checkpoint is not None and result.complete:
             checkpoint.remove()
@@ -293,14 +303,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         if compile == "auto":
             # A gradient in closed form needs no compilation.
             long = worth_compiling(n_rows, batch_size, self.max_epochs)
-            compile = task.perceptron is None and long
+            compile = task.closed_form is None and long
         return RunSettings(
             LoopSettings(
                 int(self.max_epochs),
                 int(batch_size),
                 float(self.learning_rate_init),
                 self.learning_rate,
-                float(getattr(self, "kl_warmup", 0.0)),
+                **self._loop_settings(),
             ),
             StepSettings(float(self.weight_decay), self.clip_norm),
             int(self.n_iter_no_change),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -16,99 +16,229 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._latents import (
     LatentReport,
-    linear_path,
+    PosteriorCollapseWarning,
+    active,
     report,
-    spherical_path,
 )
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
+from latentsk.embedders._paths import LatentPathsMixin
 from latentsk.embedders._rows import infer, saturated
 from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
-from latentsk.modules.mlp import dropout_layers
-from latentsk.modules.own import train_mode
-from latentsk.modules.vae import VAE, Output
+from latentsk.modules.vae import VAE
 from latentsk.training.run import Task
-from latentsk.training.step import Noise, Parameters
-from latentsk.training.variational import (
-    elbo,
-    iwae,
-    kl_divergence,
-    log_importance_weights,
-    with_free_bits,
-)
+from latentsk.training.schedules import WARM_UPS
+from latentsk.training.vae_sampling import sampled
+from latentsk.training.vae_task import VAESettings, vae_task
+from latentsk.training.variational import BoundSettings, elbo, iwae, kl_divergence
 
-LATENT_NOISE = "latent"
-PATHS = {"linear": linear_path, "slerp": spherical_path}
 # Seed of the random numbers that all rows have in common when they are scored.
 SCORE_SEED = 0
 MIN_SCALE = 1e-3
+# Where scales that are learned start, in standardized units. From 1 on, that of the
+# data, the posterior of many data sets collapses at once (Lucas et al., 2019).
+INITIAL_SCALE = 0.3
+# Samples per row and step that "auto" means for the importance-weighted bound.
+AUTOMATIC_SAMPLES = 5
+# Rows from which their latents can tell whether the posterior collapsed.
+MIN_ROWS_TO_EXAMINE = 32
 
 
-class VAEEmbedder(NeuralMixin, BaseEmbedder):
+class VAEEmbedder(NeuralMixin, LatentPathsMixin, BaseEmbedder):
     """A smooth latent space with a likelihood, learned by a variational autoencoder.
 
-    Not public yet.
+    Every row has a normal distribution of latent coordinates, the posterior; together
+    they follow the standard normal prior. Rows can be scored by a bound on their
+    log-likelihood, new ones drawn, and paths between them followed. Features are
+    standardized inside; what goes in and comes out is in original units.
 
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Latent dimensions, as in AutoencoderEmbedder.
+        Latent dimensions. "auto": the square root of the number of features, rounded
+        up, at most 32; of own modules, what the encoder returns.
 
-    network, hidden_layer_sizes, decoder_layer_sizes, activation, normalize, dropout, \
-input_shape
-        As in AutoencoderEmbedder.
+    network : {"mlp", "conv", "mlp-400", "mlp-512-256", "conv-32-128-256"}, \
+default="mlp"
+        A multilayer perceptron, or a convolutional network for images. The others are
+        classic networks with these hidden layers and ReLU; the last is for images of
+        32 x 32 pixels and has 10 latent dimensions unless told otherwise.
+
+    hidden_layer_sizes : sequence of int or "auto", default="auto"
+        "mlp": widths of the encoder's hidden layers. "auto" is two layers, the first
+        twice as wide as the rows (32 to 512), the second half as wide as the first.
+        "conv": channels of the encoder's stages, each of which halves height and width;
+        "auto" is (32, 64, 128).
+
+    decoder_layer_sizes : sequence of int or None, default=None
+        "mlp": widths of the decoder's hidden layers; None mirrors the encoder.
+
+    activation : {"auto", "identity", "relu", "elu", "gelu", "silu", "tanh"}, \
+default="auto"
+        After every hidden layer; "auto" is "gelu" in "mlp" and "relu" in "conv". The
+        output is linear.
+
+    normalize : bool or "auto", default="auto"
+        Whether to normalize after every hidden layer, each row for itself: layer
+        normalization in "mlp", group normalization in "conv". "auto" does so in "conv".
+
+    dropout : float in [0, 1), default=0.0
+        Rate while training: after every hidden layer in "mlp", around the latent
+        coordinates in "conv".
+
+    input_shape : (int, int, int) or None, default=None
+        Channels, height and width of the image that a row holds. Needed by "conv", for
+        which height and width are at least 2 to the number of stages. Own modules
+        are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Own modules. The encoder returns the means and then the log-variances of the
-        latent coordinates.
+        Own modules instead of `network`. They are copied, and trained from the weights
+        that they have. The encoder takes rows and returns the means of the latent
+        coordinates and then their log-variances, in one vector; the decoder takes
+        latent coordinates and returns as many values as a row has: means, or logits
+        for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
+        normalization is only taken so, as in a pretrained network.
 
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
 "continuous_bernoulli"}, default="auto"
-        Of a row given its latent coordinates. "auto" is "bernoulli" for data of zeros
-        and ones only, else "gaussian".
+        Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
+        for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
+        degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
+        take data in [0, 1], which are not standardized.
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
-        Scale of "gaussian" (standard deviation), "laplace" and "student_t": learned,
-        one for all standardized features or one for each, or fixed.
+        Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
+        and "student_t", in standardized units: learned, one for all features or one
+        for each, above a floor of 0.001; or fixed.
+
+    dynamic_binarization : bool, default=False
+        Whether training sees zeros and ones that are drawn anew in every step, with the
+        data, in [0, 1], as probabilities. For the Bernoulli likelihood. Scores take
+        rows as they are: binarize them first.
 
     beta : float, default=1.0
-        Weight of the KL divergence in training. Scores take the divergence whole.
+        Weight of the KL divergence in training (Higgins et al., 2017). Scores take the
+        divergence whole.
 
-    kl_warmup : float, default=0.0
-        Share of the training over which that weight rises from 0, linearly; at most one
-        half.
+    kl_warmup : float in [0, 1], default=0.0
+        Share of `max_epochs` over which that weight rises from 0, step by step. Early
+        stopping waits for its end.
+
+    kl_schedule : {"linear", "cosine", "cyclical"}, default="linear"
+        How it rises. "cyclical": four times from 0, each time over half of the cycle
+        (Fu et al., 2019).
 
     free_nats : float, default=0.0
-        Nats of divergence per latent dimension that cost nothing.
+        Divergence per latent dimension that costs nothing, in nats, on average over a
+        batch (Kingma et al., 2016). Not with `capacity`.
+
+    capacity : float or None, default=None
+        Divergence in nats that training aims at: what is weighted is its distance from
+        `capacity` (Burgess et al., 2018), which rises from 0 as `kl_warmup` says.
 
     objective : {"elbo", "iwae"}, default="elbo"
-        What training maximizes.
+        The bound that training maximizes: the evidence lower bound, with its divergence
+        in closed form, or the importance-weighted one (Burda et al., 2016).
 
-    n_samples : int, default=1
-        Samples of the latent coordinates per row while training.
+    doubly_reparameterized : bool, default=False
+        Whether the encoder's gradient of the importance-weighted bound is the one of
+        Tucker et al. (2019), with less noise.
+
+    n_samples : int or "auto", default="auto"
+        Samples of the latent coordinates per row and step; "auto" is 1 for the ELBO, 5
+        for the importance-weighted bound.
 
     score_method : {"elbo", "iwae", "reconstruction", "kl"}, default="elbo"
-        What `score_samples` returns, in nats of the original units.
+        What `score_samples` returns, in nats; see Notes.
 
     n_score_samples : int, default=16
-        Samples per row for a score, the same random numbers for all rows.
+        Samples per row for a score. All rows are scored with the same random numbers.
 
-    standardize, batch_size, learning_rate_init, learning_rate, weight_decay, \
-clip_norm, max_epochs, max_time, validation_fraction, n_iter_no_change, tol, \
-warm_start, checkpoint, checkpoint_interval, device, precision, compile, \
-contamination, random_state, verbose
-        As in AutoencoderEmbedder.
+    standardize : bool, default=True
+        Whether the network sees standardized features. In "conv" the pixels of a
+        channel share one mean and one scale.
+
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
+
+    learning_rate_init : float, default=3e-3
+        Of AdamW, at the start.
+
+    learning_rate : {"constant", "cosine"}, default="cosine"
+        Its schedule over `max_epochs`.
+
+    weight_decay : float, default=0.0
+        Decoupled weight decay (AdamW).
+
+    clip_norm : float or None, default=None
+        Largest norm of the gradient.
+
+    max_epochs : int, default=200
+        Passes over the data at most.
+
+    max_time : float or None, default=None
+        Seconds of training after which it stops, in the midst of an epoch if need be.
+        With a checkpoint it stops after an epoch, the checkpoint stays, and another
+        `fit` goes on from it.
+
+    validation_fraction : float in [0, 1), default=0.1
+        Share of the rows set aside to choose the best weights, if there are at least
+        50 rows.
+
+    n_iter_no_change : int, default=20
+        Epochs without improvement after which training stops.
+
+    tol : float, default=1e-4
+        Share of the loss by which it has to improve.
+
+    warm_start : bool, default=False
+        Whether another `fit` goes on from the present weights and standardization.
+
+    checkpoint : str, path-like or None, default=None
+        File to keep the training in. If it is there when `fit` begins, the training
+        goes on from it: on the same CPU with as many threads it comes to the same
+        result, bit for bit, as one that was never interrupted. It is removed at the
+        end. Every estimator needs a file of its own. `partial_fit` keeps none.
+
+    checkpoint_interval : int, default=10
+        Epochs from one writing to the next.
+
+    device : str or torch.device, default="auto"
+        Where to train and infer: "auto" (a CUDA device if there is one), "cpu", "cuda".
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the matrix products while training. "auto" is bfloat16 on GPUs that have it.
+
+    compile : bool or "auto", default="auto"
+        Whether to compile the training step. "auto" does so for long trainings, except
+        of perceptrons on a CPU, whose gradient is computed in closed form. Without a
+        compiler the step runs as it is.
+
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Where `offset_` lies: "auto" is Kimber's lower fence, ``Q1 - 3 (Q2 - Q1)``, of
+        the scores of the rows that were set aside, if they are 32 or more, else of a
+        sample of all; a float is that quantile of the scores of all rows. Rows that the
+        network was trained on score better than new ones: `calibrate` places it on
+        others.
+
+    random_state : int, RandomState, Generator or None, default=None
+        Of the initial weights, the order of the rows and the noise.
+
+    verbose : bool, default=False
+        Whether to show progress, as the callback :class:`~latentsk.LossProgressBar`
+        does.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The trained network, in eval mode.
+        The trained network, in eval mode, with the parts `encoder` and `decoder`.
 
     n_components_ : int
         Latent dimensions.
@@ -116,9 +246,57 @@ contamination, random_state, verbose
     likelihood_ : str
         The likelihood used.
 
+    likelihood_scale_ : ndarray of shape (n_features_in_,)
+        Its scale for every feature, in original units; ones, if it has none.
+
+    mean_, scale_ : ndarray of shape (n_features_in_,)
+        Of the standardization.
+
     history_ : list of dict
-        As in AutoencoderEmbedder. The monitored loss is minus the bound, with the whole
-        divergence, in nats of the standardized units.
+        Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
+        each as it was before the step that it took part in; "monitored_loss", minus the
+        ELBO with its whole divergence in nats of standardized units, after the epoch,
+        of the rows that were set aside, or of a sample of the training rows where none
+        were; "validation_loss", the same in the first case and None in the second;
+        "learning_rate"; "seconds".
+
+    best_epoch_ : int
+        The epoch whose weights were kept: that of the least monitored loss.
+
+    offset_ : float
+        Threshold of `decision_function`, in the unit of the score.
+
+    n_features_in_ : int
+        Number of features.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had string names for all.
+
+    See Also
+    --------
+    PCAEmbedder : The linear case, with its exact likelihood.
+    AutoencoderEmbedder : Without a distribution: reconstruction alone.
+
+    Notes
+    -----
+    With posterior q(z | x) of a row x, prior p(z), and likelihood p(x | z) as a density
+    in original units, and means over `n_score_samples` samples z of the posterior:
+
+    - "elbo": the mean of log p(x | z), minus the KL divergence of q(z | x) from p(z),
+      in closed form;
+    - "iwae": the logarithm of the mean of p(x | z) p(z) / q(z | x), nearer to the
+      log-likelihood, and nearer still with more samples;
+    - "reconstruction": the mean of log p(x | z);
+    - "kl": minus the KL divergence, at most 0.
+
+    The first two are lower bounds of the log-likelihood log p(x), on average over
+    random numbers; `log_likelihood` estimates it.
+
+    Log-variances of the posterior are bounded smoothly to between -10 and 10.
+
+    Networks train in float32. They infer in float32 for data that it holds exactly
+    (float32, float16, integers of up to 16 bits), in float64 for all other. Results
+    are numpy arrays, whatever the input.
 
     References
     ----------
@@ -126,6 +304,39 @@ contamination, random_state, verbose
 
     Y. Burda, R. Grosse, R. Salakhutdinov (2016). Importance weighted autoencoders.
     ICLR.
+
+    I. Higgins et al. (2017). beta-VAE. ICLR.
+
+    J. Lucas et al. (2019). Don't blame the ELBO! A linear VAE perspective on posterior
+    collapse. NeurIPS.
+
+    C. Burgess et al. (2018). Understanding disentangling in beta-VAE.
+    arXiv:1804.03599.
+
+    D. Kingma et al. (2016). Improved variational inference with inverse autoregressive
+    flow. NeurIPS.
+
+    H. Fu et al. (2019). Cyclical annealing schedule: a simple approach to mitigating KL
+    vanishing. NAACL.
+
+    G. Tucker et al. (2019). Doubly reparameterized gradient estimators for Monte Carlo
+    objectives. ICLR.
+
+    G. Loaiza-Ganem, J. Cunningham (2019). The continuous Bernoulli. NeurIPS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from latentsk import VAEEmbedder
+    >>> u, v = np.random.default_rng(0).uniform(-1, 1, size=(2, 500))
+    >>> saddle = np.column_stack([u, v, u * v])
+    >>> vae = VAEEmbedder(2, random_state=0).fit(saddle)
+    >>> vae.transform(saddle).shape
+    (500, 2)
+    >>> vae.predict([[0.5, 0.5, 0.25], [0.5, 0.5, -0.25]])
+    array([ 1, -1])
+    >>> vae.sample(5).shape
+    (5, 3)
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -136,11 +347,15 @@ contamination, random_state, verbose
             StrOptions({"shared", "feature"}),
             Interval(Real, MIN_SCALE, None, closed="left"),
         ],
+        "dynamic_binarization": ["boolean"],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "kl_warmup": [Interval(Real, 0, 0.5, closed="both")],
+        "kl_warmup": [Interval(Real, 0, 1, closed="both")],
+        "kl_schedule": [StrOptions(set(WARM_UPS))],
         "free_nats": [Interval(Real, 0, None, closed="left")],
+        "capacity": [Interval(Real, 0, None, closed="left"), None],
         "objective": [StrOptions({"elbo", "iwae"})],
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "doubly_reparameterized": ["boolean"],
+        "n_samples": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "score_method": [StrOptions({"elbo", "iwae", "reconstruction", "kl"})],
         "n_score_samples": [Interval(Integral, 1, None, closed="left")],
     }
@@ -160,11 +375,15 @@ contamination, random_state, verbose
         decoder: nn.Module | None = None,
         likelihood: str = "auto",
         likelihood_scale: float | str = "shared",
+        dynamic_binarization: bool = False,
         beta: float = 1.0,
         kl_warmup: float = 0.0,
+        kl_schedule: str = "linear",
         free_nats: float = 0.0,
+        capacity: float | None = None,
         objective: str = "elbo",
-        n_samples: int = 1,
+        doubly_reparameterized: bool = False,
+        n_samples: int | str = "auto",
         score_method: str = "elbo",
         n_score_samples: int = 16,
         standardize: bool = True,
@@ -200,10 +419,14 @@ contamination, random_state, verbose
         self.decoder = decoder
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale
+        self.dynamic_binarization = dynamic_binarization
         self.beta = beta
         self.kl_warmup = kl_warmup
+        self.kl_schedule = kl_schedule
         self.free_nats = free_nats
+        self.capacity = capacity
         self.objective = objective
+        self.doubly_reparameterized = doubly_reparameterized
         self.n_samples = n_samples
         self.score_method = score_method
         self.n_score_samples = n_score_samples
@@ -231,22 +454,56 @@ contamination, random_state, verbose
     # What is learned
 
     def _check_values(self, X: NDArray[Any]) -> None:
-        name = getattr(self, "likelihood_", self.likelihood)
-        if name in LIKELIHOODS and LIKELIHOODS[name].on_unit_interval:
-            require_unit_interval(X, f"likelihood={name!r}")
+        self._check_settings()
+        name = getattr(self, "likelihood_", self._named_likelihood())
+        if name is None:
+            return  # it will be one that the data allow
+        self._require_range(X, name)
+        if name == "bernoulli" and not self.dynamic_binarization and not _is_binary(X):
+            warnings.warn(
+                "likelihood='bernoulli' is meant for zeros and ones, but X has other "
+                "values, of which the score is no log-probability. Use likelihood="
+                "'continuous_bernoulli', or dynamic_binarization=True.",
+                stacklevel=2,
+            )
+
+    def _check_settings(self) -> None:
+        weighted = self.objective == "iwae"
+        for name in ("free_nats", "capacity"):
+            if weighted and getattr(self, name):
+                raise ValueError(f"{name} is for objective='elbo', got 'iwae'.")
+        if self.free_nats and self.capacity is not None:
+            raise ValueError("free_nats and capacity exclude each other.")
+        if self.doubly_reparameterized and not weighted:
+            raise ValueError("doubly_reparameterized=True needs objective='iwae'.")
+        if self.dynamic_binarization and self.likelihood not in ("auto", "bernoulli"):
+            raise ValueError(
+                "dynamic_binarization=True needs likelihood='bernoulli', got "
+                f"{self.likelihood!r}."
+            )
+
+    def _named_likelihood(self) -> str | None:
+        """Return the likelihood; None if it is left to the data."""
+        if self.dynamic_binarization:
+            return "bernoulli"
+        return None if self.likelihood == "auto" else self.likelihood
+
+    def _require_range(self, X: NDArray[Any], likelihood: str) -> None:
+        if LIKELIHOODS[likelihood].on_unit_interval:
+            require_unit_interval(X, f"likelihood={likelihood!r}")
 
     def _describe(self, n_features: int) -> Architecture:
         scale = self.likelihood_scale
         return {
             **self._describe_network(n_features, per_latent=2),
-            "likelihood": None if self.likelihood == "auto" else self.likelihood,
+            "likelihood": self._named_likelihood(),
             "scale": scale if isinstance(scale, str) else float(scale),
             "standardize": self.standardize,
         }
 
     def _resolve(self, X: NDArray[Any]) -> None:
         if self._architecture["likelihood"] is None:
-            binary = all(bool(np.isin(block, (0, 1)).all()) for block in row_blocks(X))
+            binary = _is_binary(X)
             self._architecture["likelihood"] = "bernoulli" if binary else "gaussian"
         self.likelihood_ = self._architecture["likelihood"]
 
@@ -254,13 +511,12 @@ contamination, random_state, verbose
         pair = self._build_pair()
         scale = self._architecture["scale"]
         learned = {"shared": 1, "feature": self.n_features_in_}
-        has_scale = LIKELIHOODS[self._architecture["likelihood"]].has_scale
         return VAE(
             pair.encoder,
             pair.decoder,
-            n_scales=learned.get(scale, 0) if has_scale else 0,
+            n_scales=learned.get(scale, 0) if self._distribution.has_scale else 0,
             min_scale=MIN_SCALE,
-            initial_scale=1.0 if isinstance(scale, str) else scale,
+            initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
         )
 
     @property
@@ -271,94 +527,54 @@ contamination, random_state, verbose
     def _distribution(self) -> Likelihood:
         return LIKELIHOODS[self._architecture["likelihood"]]
 
-    def _make_task(self, module: nn.Module, precision: str) -> Task:
-        return Task(
-            module,
-            lambda: self._objective(module, precision),
-            self._evaluation(module),
-            self._noise_source(module),
-        )
+    @property
+    def likelihood_scale_(self) -> NDArray[np.float64]:
+        """Scale of the likelihood for every feature, in original units."""
+        if not self._distribution.has_scale:
+            return np.ones(self.n_features_in_)
+        with torch.no_grad():
+            log_scale = to_numpy(self.module_.log_scale().double())
+        return np.exp(log_scale) * self.scale_
 
-    def _objective(
-        self, module: nn.Module, precision: str
-    ) -> Callable[[Parameters, Tensor, Noise, Tensor], Tensor]:
-        template = train_mode(copy.deepcopy(module))
-        log_density = self._distribution.log_density
+    def _make_task(self, module: Any, precision: str) -> Task:
         weighted = self.objective == "iwae"
-        beta, free_nats = float(self.beta), float(self.free_nats)
-        device_type = next(module.parameters()).device.type
+        n_samples = self.n_samples
+        if n_samples == "auto":
+            n_samples = AUTOMATIC_SAMPLES if weighted else 1
+        bound = BoundSettings(
+            weighted,
+            bool(self.doubly_reparameterized),
+            float(self.beta),
+            float(self.free_nats),
+            None if self.capacity is None else float(self.capacity),
+        )
+        settings = VAESettings(
+            self.likelihood_,
+            bound,
+            int(n_samples),
+            self.n_features_in_,
+            self.n_components_,
+            bool(self.dynamic_binarization),
+        )
+        return vae_task(module, settings, precision)
 
-        def objective(
-            parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
-        ) -> Tensor:
-            masks = {k: v for k, v in noise.items() if k != LATENT_NOISE}
-            with torch.autocast(
-                device_type,
-                torch.bfloat16,
-                enabled=precision == "bfloat16",
-                cache_enabled=False,
-            ):
-                result = torch.func.functional_call(
-                    template, {**parameters, **masks}, (batch, noise[LATENT_NOISE])
-                )
-            densities = log_density(batch, result.output.float(), result.log_scale)
-            if weighted:
-                return -iwae(
-                    log_importance_weights(
-                        densities, result.latents.float(), result.posterior
-                    )
-                )
-            divergence = with_free_bits(kl_divergence(result.posterior), free_nats)
-            return -elbo(densities, kl_weight * beta * divergence)
+    def _loop_settings(self) -> dict[str, Any]:
+        return {"kl_warm_up": float(self.kl_warmup), "kl_schedule": self.kl_schedule}
 
-        return objective
-
-    def _evaluation(self, module: nn.Module) -> Callable[[Parameters, Tensor], Tensor]:
-        template = copy.deepcopy(module).eval()
-        log_density = self._distribution.log_density
-
-        def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
-            # The same at every epoch, but of its own for every row, so that it averages
-            # out over them.
-            generator = torch.Generator().manual_seed(SCORE_SEED)
-            shape = (1, len(rows), self.n_components_)
-            noise = torch.randn(shape, generator=generator).to(rows)
-            result = torch.func.functional_call(template, parameters, (rows, noise))
-            densities = log_density(rows, result.output, result.log_scale)
-            return -elbo(densities, kl_divergence(result.posterior).sum(dim=1))
-
-        return evaluate
-
-    def _noise_source(
-        self, module: nn.Module
-    ) -> Callable[[int, torch.Generator], Noise]:
-        layers = {
-            name: (layer, self.n_samples if name.startswith("decoder.") else 1)
-            for name, layer in dropout_layers(module).items()
-        }
-        shape = (int(self.n_samples), self.n_components_)
-
-        def draw(n_rows: int, generator: torch.Generator) -> Noise:
-            noise = {
-                name: layer.draw(n_rows * times, generator)
-                for name, (layer, times) in layers.items()
-            }
-            noise[LATENT_NOISE] = torch.randn(
-                shape[0], n_rows, shape[1], generator=generator, device=generator.device
+    def _examine(self, X: NDArray[Any]) -> None:
+        mean = self._transform(X)
+        if len(X) >= MIN_ROWS_TO_EXAMINE and not active(mean.astype(np.float64)).any():
+            warnings.warn(
+                "The posterior collapsed: it is about the same for every row, so that "
+                f"none of the {self.n_components_} latent dimensions tells rows apart. "
+                "Raise kl_warmup (0.5, say) or free_nats (0.1), lower beta, fix a "
+                "smaller likelihood_scale, or train longer. Data of independent noise "
+                "have no other answer.",
+                PosteriorCollapseWarning,
+                stacklevel=2,
             )
-            return noise
-
-        return draw
 
     # Inference
-
-    def _common_noise(self, rows: Tensor, n_samples: int) -> Tensor:
-        """Return the random numbers that every row is scored with."""
-        generator = torch.Generator().manual_seed(SCORE_SEED)
-        shape = (n_samples, 1, self.n_components_)
-        # Drawn in float64, so that they are the same in every dtype.
-        drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return drawn.to(rows)
 
     def _encode(self, network: VAE, rows: Tensor) -> Tensor:
         return network.encode(rows).mean
@@ -369,38 +585,72 @@ contamination, random_state, verbose
         dtype = self._inference_dtype(X)
         return infer(self.module_, function, X, self._standardizer, dtype)
 
-    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        mean = self._distribution.mean
-        rows = infer(
-            self.module_,
-            lambda network, latents: mean(network.decode(latents)),
-            Z,
-            Standardizer.identity(self.n_components_),
-            self._inference_dtype(Z),
-        )
+    def _from_latents(
+        self, function: Callable[[VAE, Tensor], Tensor], Z: NDArray[Any]
+    ) -> NDArray[Any]:
+        latents = Standardizer.identity(self.n_components_)
+        dtype = self._inference_dtype(Z)
+        rows = infer(self.module_, function, Z, latents, dtype)
         return self._standardizer.original(rows)
 
+    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
+        mean = self._distribution.mean
+        return self._from_latents(lambda network, z: mean(network.decode(z)), Z)
+
+    def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
+        latents = generator.standard_normal((n_samples, self.n_components_))
+        noise = torch.Generator().manual_seed(int(generator.integers(2**63)))
+        draw = self._distribution.draw
+        return self._from_latents(
+            lambda network, z: draw(network.decode(z), network.log_scale(), noise),
+            latents,
+        )
+
+    @property
+    def _log_unit(self) -> float:
+        """Log-density of standardized rows minus that of the original ones."""
+        return float(np.log(self.scale_).sum())
+
+    def _common_noise(self, rows: Tensor) -> Callable[[int], Tensor]:
+        """Return the source of the random numbers that every row is scored with."""
+        generator = torch.Generator().manual_seed(SCORE_SEED)
+
+        def draw(n_samples: int) -> Tensor:
+            shape = (n_samples, 1, self.n_components_)
+            # In float64, so that they are the same in every dtype.
+            drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
+            return drawn.to(rows)
+
+        return draw
+
     def _score_samples(self, X: NDArray[Any]) -> Any:
-        n_samples = int(self.n_score_samples)
-        log_density = self._distribution.log_density
-        # Densities of the standardized rows become those of the original ones.
-        units = float(np.log(self.scale_).sum())
         method = self.score_method
+        if method == "kl":
+            return self._infer(
+                lambda network, rows: saturated(
+                    -kl_divergence(network.encode(rows)).sum(dim=1)
+                ),
+                X,
+            )
+        self._require_range(X, self.likelihood_)
+        log_density, unit = self._distribution.log_density, self._log_unit
+        n_samples = int(self.n_score_samples)
 
-        def bound(network: VAE, rows: Tensor) -> Tensor:
-            if method == "kl":
-                return -kl_divergence(network.encode(rows)).sum(dim=1)
-            result: Output = network(rows, self._common_noise(rows, n_samples))
-            densities = log_density(rows, result.output, result.log_scale) - units
-            if method == "reconstruction":
-                return densities.mean(dim=0)
+        def score(network: VAE, rows: Tensor) -> Tensor:
+            draw = self._common_noise(rows)
+            found = sampled(network, rows, log_density, draw, n_samples)
             if method == "iwae":
-                return iwae(
-                    log_importance_weights(densities, result.latents, result.posterior)
-                )
-            return elbo(densities, kl_divergence(result.posterior).sum(dim=1))
+                bound = iwae(found.log_weights)
+            elif method == "elbo":
+                divergence = kl_divergence(found.posterior).sum(dim=1)
+                bound = elbo(found.log_densities, divergence)
+            else:
+                bound = found.log_densities.mean(dim=0)
+            return saturated(bound - unit)
 
-        return self._infer(lambda network, rows: saturated(bound(network, rows)), X)
+        return self._infer(score, X)
+
+    # Public methods of its own
 
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:
         """Return the posterior of the latent coordinates of rows.
@@ -422,6 +672,16 @@ contamination, random_state, verbose
 
         ValueError
             If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> mean, deviation = vae.transform_distribution(X)
+        >>> mean.shape, deviation.shape
+        ((200, 1), (200, 1))
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False, method="transform_distribution")
@@ -436,8 +696,11 @@ contamination, random_state, verbose
     ) -> tuple[Any, Any]:
         """Estimate the log-likelihood of rows, with its standard error.
 
-        Importance sampling from the posterior (Burda et al., 2016), with random numbers
-        of its own for every row.
+        The importance-weighted bound (Burda et al., 2016), with random numbers of its
+        own for every row. It lies below the log-likelihood on average, and the less so
+        the more samples it has. The standard error, by the delta method, is of the
+        weights that were drawn: if it is large (0.5, say), the posterior is far from
+        the true one, and the value may be too low by more.
 
         Parameters
         ----------
@@ -445,7 +708,7 @@ contamination, random_state, verbose
             Rows.
 
         n_samples : int, default=1_000
-            Samples per row.
+            Samples per row, at least 2.
 
         random_state : int, RandomState, Generator or None, default=None
             None takes the estimator's own.
@@ -453,7 +716,7 @@ contamination, random_state, verbose
         Returns
         -------
         log_likelihood, standard_error : ndarray of shape (n_samples,)
-            In nats of the original units.
+            In nats, of densities in original units.
 
         Raises
         ------
@@ -462,117 +725,43 @@ contamination, random_state, verbose
 
         ValueError
             If `X` is not valid or `n_samples` is less than 2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> value, error = vae.log_likelihood([[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+        >>> value.argmax(), error.max() < 0.1
+        (np.int64(0), np.True_)
         """
         check_is_fitted(self)
-        if n_samples < 2:
-            raise ValueError(f"n_samples must be at least 2, got {n_samples}.")
+        if not isinstance(n_samples, Integral) or n_samples < 2:
+            raise ValueError(
+                f"n_samples must be an integer of at least 2, got {n_samples!r}."
+            )
         validated = self._validate(X, reset=False, method="log_likelihood")
+        self._require_range(validated, self.likelihood_)
         generator = self._generator(random_state)
-        log_density = self._distribution.log_density
-        units = float(np.log(self.scale_).sum())
+        log_density, unit = self._distribution.log_density, self._log_unit
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
-            chunks = []
-            posterior = network.encode(rows)
-            per_chunk = max(1, 2**20 // (len(rows) * rows.shape[1]))
-            for start in range(0, n_samples, per_chunk):
-                shape = (min(per_chunk, n_samples - start), *posterior.mean.shape)
-                noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
-                latents = posterior.at(noise.to(rows.device))
-                densities = log_density(
-                    rows, network.decode(latents), network.log_scale()
-                )
-                chunks.append(log_importance_weights(densities, latents, posterior))
-            weights = torch.cat(chunks)
+            shape = (len(rows), self.n_components_)
+
+            def draw(n: int) -> Tensor:
+                drawn = torch.randn(n, *shape, generator=generator, dtype=rows.dtype)
+                return drawn.to(rows.device)
+
+            weights = sampled(
+                network, rows, log_density, draw, int(n_samples)
+            ).log_weights
             value = iwae(weights)
-            relative = torch.exp(weights - value)
-            error = relative.std(dim=0) / math.sqrt(n_samples)
-            return torch.stack([value - units, error], dim=1)
+            error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
+            return torch.stack([saturated(value - unit), error], dim=1)
 
         both = self._infer(estimate, validated)
         return both[:, 0], both[:, 1]
-
-    def interpolate(
-        self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
-    ) -> Any:
-        """Return rows on the way from one row to another, through the latent space.
-
-        Parameters
-        ----------
-        a, b : array-like of shape (n_features,)
-            Two rows.
-
-        n_steps : int, default=10
-            Rows to return, the reconstructions of both ends included; at least 2.
-
-        method : {"linear", "slerp"}, default="linear"
-            A straight line, or an arc around the origin (Shoemake, 1985), which stays
-            where the prior has its mass.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_steps, n_features)
-            In original units.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If a row or a parameter is not valid.
-        """
-        check_is_fitted(self)
-        if n_steps < 2:
-            raise ValueError(f"n_steps must be at least 2, got {n_steps}.")
-        if method not in PATHS:
-            raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
-        ends = np.stack([np.asarray(a), np.asarray(b)])
-        start, end = self._transform(
-            self._validate(ends, reset=False, method="interpolate")
-        )
-        return self._inverse_transform(PATHS[method](start, end, n_steps))
-
-    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
-        """Return a row as it changes along one latent dimension.
-
-        Parameters
-        ----------
-        x : array-like of shape (n_features,)
-            The row.
-
-        dimension : int
-            Which latent dimension.
-
-        values : array-like of shape (n_values,)
-            What it is set to; the others stay.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_values, n_features)
-            In original units.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If the row is not valid or there is no such dimension.
-        """
-        check_is_fitted(self)
-        if not 0 <= dimension < self.n_components_:
-            raise ValueError(
-                f"dimension must be between 0 and {self.n_components_ - 1}, got "
-                f"{dimension}."
-            )
-        row = self._validate(np.asarray(x)[None], reset=False, method="traverse")
-        values = np.asarray(values, np.float64)
-        latents = np.repeat(
-            self._transform(row).astype(np.float64), len(values), axis=0
-        )
-        latents[:, dimension] = values
-        return self._inverse_transform(latents)
 
     def latent_report(self, X: ArrayLike) -> LatentReport:
         """Report what each latent dimension carries.
@@ -580,14 +769,17 @@ contamination, random_state, verbose
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows to report on.
+            Rows to report on, at least 2.
 
         Returns
         -------
         report : LatentReport
-            Per dimension and in total: divergence from the prior in nats, variance of
-            the posterior mean, whether it is active; and how far the posteriors of all
-            rows together lie from the prior.
+            Its `dimensions` are a DataFrame with a row per dimension: "kl", the mean
+            divergence from the prior in nats; "mean_variance", the variance of the
+            posterior mean; "active", whether that is above 0.01 (Burda et al., 2016).
+            Beside it: `kl`, their sum; `n_active`; and `distance_from_prior`, the
+            divergence in nats of the normal distribution with the moments of all
+            posteriors together.
 
         Raises
         ------
@@ -596,15 +788,29 @@ contamination, random_state, verbose
 
         ValueError
             If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, random_state=0).fit(X)
+        >>> report = vae.latent_report(X)
+        >>> report.n_active
+        1
         """
+        check_is_fitted(self)
+        rows = self._validate(X, reset=False, method="latent_report")
+        if len(rows) < 2:
+            raise ValueError("A report needs at least 2 rows, got 1.")
         mean, deviation = self.transform_distribution(X)
         return report(mean.astype(np.float64), deviation.astype(np.float64))
-
-    def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
-        latents = generator.standard_normal((n_samples, self.n_components_))
-        return self._inverse_transform(latents)
 
     def _generator(self, random_state: RandomState) -> torch.Generator:
         chosen = self.random_state if random_state is None else random_state
         seed = int(numpy_generator(chosen).integers(2**63))
         return torch.Generator().manual_seed(seed)
+
+
+def _is_binary(X: NDArray[Any]) -> bool:
+    return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(X))

@@ -159,6 +159,60 @@ def _continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     return torch.where(small, series, exact)
 
 
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return numbers in (0, 1), drawn on the generator's device."""
+    drawn = torch.rand(
+        like.shape, generator=generator, device=generator.device, dtype=torch.float64
+    )
+    return drawn.clamp_(min=2.0**-54).to(like.device)
+
+
+def _draw_gaussian(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    normal = torch.special.ndtri(_uniform(output, generator))
+    return output + torch.exp(log_scale) * normal.to(output.dtype)
+
+
+def _draw_laplace(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    uniform = _uniform(output, generator)
+    sign = torch.sign(uniform - 0.5)
+    deviation = -sign * torch.log(2.0 * torch.minimum(uniform, 1.0 - uniform))
+    return output + torch.exp(log_scale) * deviation.to(output.dtype)
+
+
+def _draw_student_t(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    normal = torch.special.ndtri(_uniform(output, generator))
+    # Two exponential variables make a chi-squared one of four degrees of freedom.
+    product = _uniform(output, generator) * _uniform(output, generator)
+    deviation = normal / torch.sqrt(-2.0 * torch.log(product) / DEGREES_OF_FREEDOM)
+    return output + torch.exp(log_scale) * deviation.to(output.dtype)
+
+
+def _draw_bernoulli(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    return (_uniform(output, generator) < torch.sigmoid(output)).to(output.dtype)
+
+
+def _draw_continuous_bernoulli(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    uniform, logits = _uniform(output, generator), output.double()
+    # The quantile function, mirrored for positive logits, where it would overflow.
+    mirrored = torch.where(logits > 0, 1.0 - uniform, uniform)
+    slope = -torch.abs(logits)
+    small = slope > -1e-6
+    safe = torch.where(small, -torch.ones_like(slope), slope)
+    drawn = torch.log1p(mirrored * torch.expm1(safe)) / safe
+    drawn = torch.where(small, mirrored, drawn)
+    return torch.where(logits > 0, 1.0 - drawn, drawn).to(output.dtype)
+
+
 class Likelihood(NamedTuple):
     """A distribution of rows given a decoder's output.
 
@@ -168,6 +222,8 @@ class Likelihood(NamedTuple):
         ``log_density(rows, output, log_scale)``, one value per row, in nats.
     mean : callable
         From the output to the mean.
+    draw : callable
+        ``draw(output, log_scale, generator)``, random rows.
     has_scale : bool
         Whether there is a scale, which can be fixed or learned.
     on_unit_interval : bool
@@ -176,16 +232,21 @@ class Likelihood(NamedTuple):
 
     log_density: Callable[[Tensor, Tensor, Tensor], Tensor]
     mean: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor, Tensor, torch.Generator], Tensor]
     has_scale: bool
     on_unit_interval: bool
 
 
 LIKELIHOODS: dict[str, Likelihood] = {
-    "gaussian": Likelihood(gaussian, _identity, True, False),
-    "laplace": Likelihood(laplace, _identity, True, False),
-    "student_t": Likelihood(student_t, _identity, True, False),
-    "bernoulli": Likelihood(bernoulli, torch.sigmoid, False, True),
+    "gaussian": Likelihood(gaussian, _identity, _draw_gaussian, True, False),
+    "laplace": Likelihood(laplace, _identity, _draw_laplace, True, False),
+    "student_t": Likelihood(student_t, _identity, _draw_student_t, True, False),
+    "bernoulli": Likelihood(bernoulli, torch.sigmoid, _draw_bernoulli, False, True),
     "continuous_bernoulli": Likelihood(
-        continuous_bernoulli, _continuous_bernoulli_mean, False, True
+        continuous_bernoulli,
+        _continuous_bernoulli_mean,
+        _draw_continuous_bernoulli,
+        False,
+        True,
     ),
 }

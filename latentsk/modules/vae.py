@@ -61,6 +61,17 @@ def bounded(raw: Tensor) -> Tensor:
     return MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
 
 
+def floored(raw_log_scale: Tensor, log_floor: float) -> Tensor:
+    """Return the logarithm of a scale above a floor.
+
+    Examples
+    --------
+    >>> floored(torch.tensor([-100.0, 0.0]), -7.0)
+    tensor([-7.0000e+00,  9.1147e-04])
+    """
+    return torch.logaddexp(raw_log_scale, torch.full_like(raw_log_scale, log_floor))
+
+
 class Output(NamedTuple):
     """What a variational autoencoder makes of rows.
 
@@ -133,8 +144,7 @@ class VAE(nn.Module):
 
     def log_scale(self) -> Tensor:
         """Return the logarithm of the likelihood's scale, above that of the floor."""
-        floor = torch.full_like(self.raw_log_scale, self.log_floor)
-        return torch.logaddexp(self.raw_log_scale, floor)
+        return floored(self.raw_log_scale, self.log_floor)
 
     def encode(self, rows: Tensor) -> Posterior:
         """Return the posterior of the latents."""
@@ -146,7 +156,9 @@ class VAE(nn.Module):
         flat = self.decoder(latents.flatten(0, -2))
         return flat.view(*latents.shape[:-1], -1)
 
-    def forward(self, rows: Tensor, noise: Tensor) -> Output:
+    def forward(
+        self, rows: Tensor, noise: Tensor, slope: Tensor | None = None
+    ) -> Output:
         """Encode, draw, decode.
 
         Parameters
@@ -155,7 +167,15 @@ class VAE(nn.Module):
 
         noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
             Standard normal.
+
+        slope : Tensor of shape (n_samples, n_rows) or None, default=None
+            What the gradient that comes from the decoder to the latents is multiplied
+            by; no value changes.
         """
         posterior = self.encode(rows)
         latents = posterior.at(noise)
-        return Output(self.decode(latents), latents, posterior, self.log_scale())
+        decoded = latents
+        if slope is not None:
+            part = slope[..., None] * latents
+            decoded = latents.detach() + (part - part.detach())
+        return Output(self.decode(decoded), latents, posterior, self.log_scale())

@@ -140,8 +140,19 @@ def _plain_activation(module: nn.Module) -> bool:
     )
 
 
-class _Workspace(NamedTuple):
-    """Arrays of one batch size: outputs before and after the activation, gradients."""
+class Workspace(NamedTuple):
+    """Arrays of one batch size.
+
+    Attributes
+    ----------
+    before : list of Tensor
+        What each layer returns, before its activation.
+    gradients : list of Tensor
+        By these. Whoever calls :func:`backward` fills in the last.
+    transposed : list of Tensor
+        Views of the gradients.
+    ones : Tensor of shape (n_rows,)
+    """
 
     before: list[Tensor]
     gradients: list[Tensor]
@@ -149,13 +160,14 @@ class _Workspace(NamedTuple):
     ones: Tensor
 
     @classmethod
-    def of(cls, n_rows: int, widths: list[int]) -> _Workspace:
+    def of(cls, n_rows: int, widths: list[int]) -> Workspace:
+        """Return arrays for so many rows and layers of these widths."""
         before = [torch.empty(n_rows, width) for width in widths]
         gradients = [torch.empty(n_rows, width) for width in widths]
         return cls(before, gradients, [g.t() for g in gradients], torch.ones(n_rows))
 
 
-class _Weights(NamedTuple):
+class Weights(NamedTuple):
     """Views of one linear layer in a flat vector."""
 
     weight: Tensor
@@ -164,12 +176,28 @@ class _Weights(NamedTuple):
     @classmethod
     def all(
         cls, layers: tuple[DenseLayer, ...], layout: Layout, flat: Tensor
-    ) -> list[_Weights]:
+    ) -> list[Weights]:
+        """Return the views of all layers."""
         views = layout.views(flat)
         return [
             cls(views[f"{layer.name}.weight"], views[f"{layer.name}.bias"])
             for layer in layers
         ]
+
+
+def widths_of(layers: tuple[DenseLayer, ...], layout: Layout) -> list[int]:
+    """Return the width of every layer."""
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    return [shapes[f"{layer.name}.bias"][0] for layer in layers]
+
+
+def operations_per_row(layers: tuple[DenseLayer, ...], layout: Layout) -> float:
+    """Return the floating-point operations that a training step takes for a row.
+
+    A product forward, two backward; a multiplication and an addition each.
+    """
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    return 6.0 * sum(shapes[f"{layer.name}.weight"].numel() for layer in layers)
 
 
 def dense_gradient(
@@ -213,13 +241,12 @@ def dense_gradient(
     (tensor([16.,  8.]), tensor([16.]))
     """
     names = itertools.chain(*((f"{n.name}.weight", f"{n.name}.bias") for n in layers))
-    shapes = dict(zip(layout.names, layout.shapes, strict=True))
-    assert set(names) == shapes.keys(), "another network's layout"
-    widths = [shapes[f"{layer.name}.bias"][0] for layer in layers]
+    assert set(names) == set(layout.names), "another network's layout"
+    widths = widths_of(layers, layout)
     total = torch.zeros(sum(shape.numel() for shape in layout.shapes))
-    derivatives = _Weights.all(layers, layout, total)
-    spaces: dict[int, _Workspace] = {}
-    known: dict[int, list[_Weights]] = {}
+    derivatives = Weights.all(layers, layout, total)
+    spaces: dict[int, Workspace] = {}
+    known: dict[int, list[Weights]] = {}
     shares: tuple[Tensor | None, Tensor] = (None, torch.empty(0))
 
     def gradient(
@@ -227,31 +254,46 @@ def dense_gradient(
     ) -> tuple[Tensor, Tensor]:
         nonlocal shares
         if len(batch) not in spaces:
-            spaces[len(batch)] = _Workspace.of(len(batch), widths)
+            spaces[len(batch)] = Workspace.of(len(batch), widths)
         if flat.data_ptr() not in known:
-            known[flat.data_ptr()] = _Weights.all(layers, layout, flat)
+            known[flat.data_ptr()] = Weights.all(layers, layout, flat)
         space, linear = spaces[len(batch)], known[flat.data_ptr()]
-        inputs = _forward(layers, linear, space, corrupt(batch, noise), noise)
+        inputs = forward(layers, linear, space, corrupt(batch, noise), noise)
         output = inputs.pop()
         outer = space.gradients[-1]
         losses, factor = LOSS_DERIVATIVES[loss](output, batch, outer)
         if shares[0] is not weights:  # most batches have the same
             shares = weights, (factor * weights / weights.sum())[:, None]
         outer.mul_(shares[1])
-        _backward(layers, linear, space, inputs, noise, derivatives)
+        backward(layers, linear, space, inputs, noise, derivatives)
         return total, losses
 
     return gradient
 
 
-def _forward(
+def forward(
     layers: tuple[DenseLayer, ...],
-    linear: list[_Weights],
-    space: _Workspace,
+    linear: list[Weights],
+    space: Workspace,
     rows: Tensor,
     noise: Noise,
 ) -> list[Tensor]:
-    """Return the input of every layer, and the output."""
+    """Return the input of every layer, and the output.
+
+    Parameters
+    ----------
+    layers : tuple of DenseLayer
+
+    linear : list of Weights
+
+    space : Workspace
+        Which is written to.
+
+    rows : Tensor of shape (n_rows, n_inputs)
+
+    noise : dict of str to Tensor
+        With the masks of the layers.
+    """
     values = [rows]
     for layer, (weight, bias), before in zip(layers, linear, space.before, strict=True):
         torch.addmm(bias, values[-1], weight.t(), out=before)
@@ -262,23 +304,34 @@ def _forward(
     return values
 
 
-def _backward(
+def backward(
     layers: tuple[DenseLayer, ...],
-    linear: list[_Weights],
-    space: _Workspace,
+    linear: list[Weights],
+    space: Workspace,
     inputs: list[Tensor],
     noise: Noise,
-    derivatives: list[_Weights],
+    derivatives: list[Weights],
 ) -> None:
-    """Fill `derivatives`, from the gradient by the last layer's output."""
+    """Fill `derivatives`, from the gradient by the last layer's output.
+
+    Parameters
+    ----------
+    layers, linear, space, noise
+        As in :func:`forward`; the last of ``space.gradients`` is filled in.
+
+    inputs : list of Tensor
+        What :func:`forward` returned, but for the output.
+
+    derivatives : list of Weights
+        Which are written to.
+    """
     for k in reversed(range(len(layers))):
         torch.mm(space.transposed[k], inputs[k], out=derivatives[k].weight)
         torch.mv(space.transposed[k], space.ones, out=derivatives[k].bias)
-        if k == 0:
-            return
-        gradient = space.gradients[k - 1]
-        torch.mm(space.gradients[k], linear[k].weight, out=gradient)
-        _through(layers[k - 1], gradient, space.before[k - 1], noise)
+        if k:
+            gradient = space.gradients[k - 1]
+            torch.mm(space.gradients[k], linear[k].weight, out=gradient)
+            _through(layers[k - 1], gradient, space.before[k - 1], noise)
 
 
 def _through(layer: DenseLayer, gradient: Tensor, before: Tensor, noise: Noise) -> None:

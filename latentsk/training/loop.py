@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentsk.training.batches import Rows
-from latentsk.training.schedules import cosine_decay, linear_warm_up
+from latentsk.training.schedules import cosine_decay, warm_up
 from latentsk.training.step import Noise, Step, TrainingState
 
 
@@ -53,6 +53,8 @@ class LoopSettings(NamedTuple):
         Of the learning rate, over `max_epochs`.
     kl_warm_up : float
         Share of all steps over which the weight of the KL divergence rises from 0 to 1.
+    kl_schedule : {"linear", "cosine", "cyclical"}
+        How it rises.
     """
 
     max_epochs: int
@@ -60,6 +62,7 @@ class LoopSettings(NamedTuple):
     learning_rate: float
     schedule: str = "constant"
     kl_warm_up: float = 0.0
+    kl_schedule: str = "linear"
 
 
 class DivergenceError(ArithmeticError):
@@ -179,10 +182,10 @@ def _kl_weights(
         return itertools.repeat(one)
     per_epoch = math.ceil(n_rows / settings.batch_size)
     n_steps = settings.max_epochs * per_epoch
-    rising = math.ceil(settings.kl_warm_up * n_steps)
+    rising = settings.kl_warm_up * n_steps
     first = (epoch - 1) * per_epoch
     steps = range(first, first + per_epoch)
-    weights = [linear_warm_up(step, rising, n_steps) for step in steps]
+    weights = [warm_up(step, rising, settings.kl_schedule) for step in steps]
     return torch.tensor(weights, device=one.device).unbind()
 
 

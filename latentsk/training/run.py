@@ -16,10 +16,10 @@ from latentsk._device import to_numpy
 from latentsk.training.acceleration import CapturedStep, CompiledStep
 from latentsk.training.batches import Rows
 from latentsk.training.checkpoint import Checkpoint
-from latentsk.training.dense import DenseLayer, dense_gradient
 from latentsk.training.inference import in_batches
 from latentsk.training.loop import EpochRecord, LoopSettings, run_epochs
 from latentsk.training.step import (
+    Gradient,
     Layout,
     Noise,
     Objective,
@@ -41,21 +41,19 @@ class TrainingInterruptedWarning(UserWarning):
     """Training was stopped from the keyboard; the best weights so far are used."""
 
 
-class Perceptron(NamedTuple):
-    """What the gradient in closed form needs to know.
+class ClosedForm(NamedTuple):
+    """A gradient without autograd.
 
     Attributes
     ----------
-    layers : tuple of DenseLayer
-    loss : str
-        A name in `latentsk.training.objectives.LOSSES`.
-    corrupt : callable
-        ``corrupt(batch, noise)``, what the network sees.
+    make_gradient : callable
+        From the layout of the parameters to the gradient.
+    operations_per_row : callable
+        From the layout to the floating-point operations of a step, per row.
     """
 
-    layers: tuple[DenseLayer, ...]
-    loss: str
-    corrupt: Callable[[Tensor, Noise], Tensor]
+    make_gradient: Callable[[Layout], Gradient]
+    operations_per_row: Callable[[Layout], float]
 
 
 class Task(NamedTuple):
@@ -71,7 +69,7 @@ class Task(NamedTuple):
         ``evaluate(parameters, rows)``, the loss of each row without noise.
     draw_noise : callable
         ``draw_noise(batch_size, generator)``.
-    perceptron : Perceptron or None
+    closed_form : ClosedForm or None
         Given where the gradient is to be computed in closed form.
     """
 
@@ -79,7 +77,7 @@ class Task(NamedTuple):
     make_objective: Callable[[], Objective]
     evaluate: Callable[[Parameters, Tensor], Tensor]
     draw_noise: Callable[[int, torch.Generator], Noise]
-    perceptron: Perceptron | None = None
+    closed_form: ClosedForm | None = None
 
 
 class RunSettings(NamedTuple):
@@ -171,7 +169,9 @@ def train(
     """
     flat, layout = flatten(task.module)
     state = TrainingState.start(flat)
-    best = BestWeights(settings.patience, settings.tolerance)
+    # While the objective itself still changes, a pause says nothing.
+    warm = math.ceil(settings.loop.kl_warm_up * settings.loop.max_epochs)
+    best = BestWeights(settings.patience, settings.tolerance, warm)
     history: list[EpochRecord] = []
     stored = checkpoint.stored if checkpoint else None
     compile = settings.compile
@@ -194,7 +194,7 @@ def train(
     finished = stored is not None and stored.finished
     complete = True
     try:
-        with _threads(task, settings, len(flat)):
+        with _threads(task, settings, layout):
             while not finished and (record := next(epochs, None)) is not None:
                 history.append(record)
                 finished = best.update(
@@ -270,7 +270,7 @@ def train_on(
     step, _ = _step(task, layout, uncompiled, flat.device, compile=False)
     once = settings.loop._replace(max_epochs=1)
     epochs = run_epochs(step, state, rows, once, generator, draw_noise=task.draw_noise)
-    with _threads(task, settings, len(flat)):
+    with _threads(task, settings, layout):
         record = next(epochs)
     kept = {name: to_numpy(getattr(state, name)) for name in OPTIMIZER_STATE}
     return Advance(layout.views(state.parameters), record, kept)
@@ -286,13 +286,13 @@ def _warn_interrupted(best: BestWeights) -> None:
 
 
 def _threads(
-    task: Task, settings: RunSettings, n_parameters: int
+    task: Task, settings: RunSettings, layout: Layout
 ) -> AbstractContextManager[None]:
     """Return the threads for a perceptron's steps; other networks have all."""
-    if task.perceptron is None:
+    if task.closed_form is None:
         return nullcontext()
-    # A product forward, two backward; a multiplication and an addition each.
-    return threads_for(6.0 * settings.loop.batch_size * n_parameters)
+    per_row = task.closed_form.operations_per_row(layout)
+    return threads_for(settings.loop.batch_size * per_row)
 
 
 def _step(
@@ -307,13 +307,8 @@ def _step(
     `compile` is false, too, where the training goes on from one that could not compile;
     the gradient is then the one that it had.
     """
-    if task.perceptron is not None and not settings.compile:
-        gradient = dense_gradient(
-            task.perceptron.layers,
-            layout,
-            task.perceptron.loss,
-            task.perceptron.corrupt,
-        )
+    if task.closed_form is not None and not settings.compile:
+        gradient = task.closed_form.make_gradient(layout)
         return make_step(gradient, settings.step), lambda: False
     step: Step = make_step(autograd(task.make_objective(), layout), settings.step)
     compiled = CompiledStep(step) if compile else None

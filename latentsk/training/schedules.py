@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+# Of the cyclical warm-up.
+N_CYCLES = 4
 
 
 def cosine_decay(fraction: float) -> float:
@@ -18,26 +22,48 @@ def cosine_decay(fraction: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, fraction)))
 
 
-def linear_warm_up(step: int, n_warm_up: int, n_steps: int) -> float:
-    """Return a weight that rises from 0 to 1, and arrives before the training ends.
+def _linear(share: float) -> float:
+    return share
+
+
+def _cosine(share: float) -> float:
+    return 1.0 - cosine_decay(share)
+
+
+def _cyclical(share: float) -> float:
+    # Half of every cycle rises, half stays.
+    return min(1.0, 2.0 * math.fmod(N_CYCLES * share, 1.0))
+
+
+WARM_UPS: dict[str, Callable[[float], float]] = {
+    "linear": _linear,
+    "cosine": _cosine,
+    "cyclical": _cyclical,
+}
+
+
+def warm_up(step: int, n_warm_up: float, schedule: str = "linear") -> float:
+    """Return a weight in [0, 1] that is 0 at the first step, and 1 after the warm-up.
 
     Parameters
     ----------
     step : int
         Steps taken so far.
 
-    n_warm_up : int
-        Steps to rise over; more than half of all steps count as half of them.
+    n_warm_up : float
+        Steps of the warm-up.
 
-    n_steps : int
-        Steps of the whole training.
+    schedule : {"linear", "cosine", "cyclical"}, default="linear"
+        How it rises: at one speed, slowly at first and at last, or four times from 0,
+        each time over half of the cycle (Fu et al., 2019).
 
     Examples
     --------
-    >>> [linear_warm_up(step, 4, 100) for step in (0, 2, 4, 99)]
+    >>> [warm_up(step, 4) for step in (0, 2, 4, 99)]
     [0.0, 0.5, 1.0, 1.0]
-    >>> linear_warm_up(50, 1_000, 100)
-    1.0
+    >>> [round(warm_up(step, 4, "cosine"), 3) for step in (0, 1, 2, 4)]
+    [0.0, 0.146, 0.5, 1.0]
+    >>> [warm_up(step, 32, "cyclical") for step in (0, 2, 4, 7, 8, 10, 32)]
+    [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0]
     """
-    n_warm_up = min(n_warm_up, n_steps // 2)
-    return 1.0 if step >= n_warm_up else step / n_warm_up
+    return 1.0 if step >= n_warm_up else WARM_UPS[schedule](step / n_warm_up)

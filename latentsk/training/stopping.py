@@ -20,6 +20,9 @@ class BestWeights:
         An improvement smaller than this share of the best loss counts as none for
         stopping (the better weights are kept all the same).
 
+    first_epoch : int, default=0
+        Epoch from which the patience is counted at the earliest.
+
     Attributes
     ----------
     loss : float
@@ -43,9 +46,10 @@ class BestWeights:
     (2.0, 2, tensor([2.]))
     """
 
-    def __init__(self, patience: int, tolerance: float) -> None:
+    def __init__(self, patience: int, tolerance: float, first_epoch: int = 0) -> None:
         self.patience = patience
         self.tolerance = tolerance
+        self.first_epoch = first_epoch
         self.loss = math.inf
         self.epoch = 0
         self.parameters: Tensor | None = None
@@ -59,7 +63,7 @@ class BestWeights:
         first = math.isinf(self._reference)
         if first or loss < self._reference - self.tolerance * abs(self._reference):
             self._reference, self._reference_epoch = loss, epoch
-        return epoch - self._reference_epoch >= self.patience
+        return epoch - max(self._reference_epoch, self.first_epoch) >= self.patience
 
     def progress(self) -> dict[str, Any]:
         """Return what :meth:`restore` takes, without the parameters."""

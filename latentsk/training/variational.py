@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,28 +101,149 @@ def iwae(log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
 
 
-def with_free_bits(divergences: Tensor, free_nats: float) -> Tensor:
-    """Return each row's divergence, of which every latent has some for free.
+class BoundSettings(NamedTuple):
+    """Which bound a training maximizes.
 
-    A latent whose divergence, averaged over the batch, lies below `free_nats` counts as
-    that constant and is not pressed further (Kingma et al., 2016).
+    Attributes
+    ----------
+    importance_weighted : bool
+        The bound of Burda et al. (2016) instead of the ELBO.
+    doubly_reparameterized : bool
+        Whether the encoder's gradient of that bound is the one of Tucker et al. (2019),
+        whose noise does not drown it as samples are added.
+    beta : float
+        Weight of the divergence, or of its counterpart in the importance weights.
+    free_nats : float
+        Divergence per latent that costs nothing. For the ELBO only.
+    capacity : float or None
+        Divergence that is aimed at. For the ELBO only.
+    """
+
+    importance_weighted: bool = False
+    doubly_reparameterized: bool = False
+    beta: float = 1.0
+    free_nats: float = 0.0
+    capacity: float | None = None
+
+
+def penalty(
+    divergences: Tensor, kl_weight: Tensor, settings: BoundSettings
+) -> tuple[Tensor, Tensor]:
+    """Return what the divergences cost, as slopes and a constant.
+
+    The cost of a row is ``(slopes * divergences).sum() + constant``:
+
+    - ``kl_weight * beta`` times the divergence, of which a latent whose mean over the
+      batch lies below `free_nats` counts as that and is not pressed further (Kingma et
+      al., 2016);
+    - with a capacity C, ``beta * abs(mean divergence - kl_weight * C)``, on average
+      over the batch (Burgess et al., 2018).
 
     Parameters
     ----------
     divergences : Tensor of shape (n_rows, n_latents)
 
-    free_nats : float
-        Per latent.
+    kl_weight : Tensor of shape ()
+        In [0, 1], from the schedule.
+
+    settings : BoundSettings
 
     Returns
     -------
-    divergence : Tensor of shape (n_rows,)
+    slopes : Tensor of shape (n_latents,)
+
+    constant : Tensor of shape ()
 
     Examples
     --------
-    >>> with_free_bits(torch.tensor([[0.1, 2.0], [0.3, 4.0]]), 0.5)
-    tensor([2.5000, 4.5000])
+    >>> divergences = torch.tensor([[0.1, 2.0], [0.3, 4.0]])
+    >>> penalty(divergences, torch.tensor(1.0), BoundSettings(free_nats=0.5))
+    (tensor([0., 1.]), tensor(0.5000))
+    >>> penalty(divergences, torch.tensor(0.5), BoundSettings(beta=2.0, capacity=5.0))
+    (tensor([2., 2.]), tensor(-5.))
     """
-    spared = divergences.mean(dim=0, keepdim=True) < free_nats
-    free = torch.full_like(divergences, free_nats)
-    return torch.where(spared, free, divergences).sum(dim=-1)
+    means = divergences.detach().mean(dim=0)
+    if settings.capacity is not None:
+        aim = kl_weight * settings.capacity
+        slope = settings.beta * torch.sign(means.sum() - aim)
+        return slope.expand_as(means), -slope * aim
+    weight = kl_weight * settings.beta
+    counted = (means >= settings.free_nats).to(means.dtype)
+    return weight * counted, weight * settings.free_nats * (1.0 - counted).sum()
+
+
+def elbo_loss(
+    log_densities: Tensor,
+    posterior: Posterior,
+    kl_weight: Tensor,
+    settings: BoundSettings,
+) -> Tensor:
+    """Return minus the ELBO of each row, with its divergence weighted as is set.
+
+    Parameters
+    ----------
+    log_densities : Tensor of shape (n_samples, n_rows)
+
+    posterior : Posterior
+
+    kl_weight : Tensor of shape ()
+
+    settings : BoundSettings
+
+    Returns
+    -------
+    losses : Tensor of shape (n_rows,)
+
+    Examples
+    --------
+    >>> posterior = Posterior(torch.tensor([[0.5]]), 2 * torch.tensor([[0.8]]).log())
+    >>> densities, half = torch.tensor([[-0.3]]), torch.tensor(0.5)
+    >>> elbo_loss(densities, posterior, half, BoundSettings())
+    tensor([0.3841])
+    """
+    divergences = kl_divergence(posterior)
+    slopes, constant = penalty(divergences, kl_weight, settings)
+    return -elbo(log_densities, (slopes * divergences).sum(dim=1) + constant)
+
+
+def weighted_log_weights(
+    log_densities: Tensor, latents: Tensor, posterior: Posterior, weight: Tensor
+) -> Tensor:
+    """Return ``log p(x | z) + weight * (log p(z) - log q(z | x))``.
+
+    As :func:`log_importance_weights`, which it is for a weight of one.
+
+    Examples
+    --------
+    >>> posterior = Posterior(torch.ones(1, 1), torch.zeros(1, 1))
+    >>> densities, latents = torch.tensor([[-3.0]]), torch.ones(1, 1, 1)
+    >>> weighted_log_weights(densities, latents, posterior, torch.tensor(0.5))
+    tensor([[-3.2500]])
+    """
+    none = torch.zeros_like(log_densities)
+    ratios = log_importance_weights(none, latents, posterior)
+    return log_densities + weight * ratios
+
+
+def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor) -> Tensor:
+    """Return what the gradient by a sample of the latents is multiplied by.
+
+    Beside its normalized importance weight w. For the importance-weighted bound that is
+    w again (Tucker et al., 2019, eq. 8); for importance weights that are weighted
+    themselves, ``1 - weight * (1 - w)``, by the same derivation.
+
+    Parameters
+    ----------
+    normalized : Tensor of shape (n_samples, n_rows)
+        Importance weights that sum to one over samples.
+
+    weight : Tensor of shape ()
+        As in :func:`weighted_log_weights`.
+
+    Examples
+    --------
+    >>> normalized = torch.tensor([[0.25], [0.75]])
+    >>> doubly_reparameterized_slope(normalized, torch.tensor(1.0)).ravel()
+    tensor([0.2500, 0.7500])
+    """
+    return 1.0 - weight * (1.0 - normalized)

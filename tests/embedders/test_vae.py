@@ -117,9 +117,9 @@ def test_paths_through_the_latent_space(X):
     np.testing.assert_allclose(
         vae.traverse(X[0], 1, [-1, 0, 1]), vae.inverse_transform(moved)
     )
-    with pytest.raises(ValueError, match="dimension must be between 0 and 2"):
+    with pytest.raises(ValueError, match="dimension must be an integer from 0 to 2"):
         vae.traverse(X[0], 3, [0.0])
-    with pytest.raises(ValueError, match="n_steps must be at least 2"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 2"):
         vae.interpolate(X[0], X[1], 1)
     with pytest.raises(ValueError, match="method must be one of"):
         vae.interpolate(X[0], X[1], method="cubic")

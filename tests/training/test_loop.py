@@ -16,7 +16,7 @@ from latentsk.training.loop import (
     run_epochs,
 )
 from latentsk.training.objectives import squared_error
-from latentsk.training.schedules import cosine_decay, linear_warm_up
+from latentsk.training.schedules import cosine_decay, warm_up
 from latentsk.training.step import (
     StepSettings,
     TrainingState,
@@ -141,10 +141,23 @@ def test_a_batch_larger_than_memory_is_as_large_as_the_data():
 
 def test_schedules():
     assert cosine_decay(0.25) == pytest.approx((1 + math.sqrt(0.5)) / 2)
-    weights = [linear_warm_up(step, 10_000, 50) for step in range(50)]
-    assert weights[0] == 0.0
-    assert weights[25:] == [1.0] * 25
-    assert np.all(np.diff(weights) >= 0)
+    for schedule in ("linear", "cosine"):
+        weights = [warm_up(step, 25, schedule) for step in range(50)]
+        assert weights[0] == 0.0
+        assert weights[25:] == [1.0] * 25
+        assert np.all(np.diff(weights) >= 0)
+        np.testing.assert_allclose(weights[:26], 1 - np.array(weights[25::-1]))
+    cycles = [warm_up(step, 40, "cyclical") for step in range(50)]
+    assert cycles[:30] == pytest.approx(cycles[10:40])
+    assert cycles[:10] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1])
+    assert cycles[40:] == [1.0] * 10
+
+
+def test_patience_waits_for_the_end_of_the_warm_up():
+    best = BestWeights(2, 0.0, first_epoch=4)
+    stops = [best.update(epoch, epoch, torch.zeros(1)) for epoch in range(1, 7)]
+    assert stops == [False] * 5 + [True]
+    assert best.epoch == 1
 
 
 def test_a_deadline_stops_within_an_epoch_after_one_step_at_least():

@@ -11,12 +11,15 @@ from latentsk import PCAEmbedder
 from latentsk.modules.likelihoods import gaussian
 from latentsk.modules.vae import VAE, Posterior
 from latentsk.training.variational import (
+    BoundSettings,
     elbo,
     iwae,
     kl_divergence,
     log_importance_weights,
-    with_free_bits,
+    penalty,
 )
+
+HALF = torch.tensor(0.5)
 
 
 def generator(seed=0):
@@ -119,8 +122,18 @@ def test_the_bound_grows_with_the_samples_to_the_likelihood(linear):
 
 
 def test_free_bits_spare_latents_of_little_use():
-    divergences = torch.tensor([[0.1, 2.0], [0.3, 4.0]], requires_grad=True)
-    with_free_bits(divergences, 0.5).sum().backward()
-    assert divergences.grad.tolist() == [[0.0, 1.0], [0.0, 1.0]]
-    kept = with_free_bits(divergences, 0.0)
-    torch.testing.assert_close(kept, divergences.sum(dim=1))
+    divergences = torch.tensor([[0.1, 2.0], [0.3, 4.0]])
+    slopes, constant = penalty(divergences, HALF, BoundSettings(beta=3, free_nats=0.5))
+    assert slopes.tolist() == [0.0, 1.5]
+    assert constant.item() == pytest.approx(1.5 * 0.5)
+    slopes, constant = penalty(divergences, HALF, BoundSettings(beta=3))
+    assert (slopes.tolist(), constant.item()) == ([1.5, 1.5], 0.0)
+
+
+@pytest.mark.parametrize("capacity", [2.0, 20.0])
+def test_the_distance_from_the_capacity_costs(capacity):
+    divergences = torch.tensor([[0.1, 2.0], [0.3, 4.0]])
+    settings = BoundSettings(beta=3, capacity=capacity)
+    slopes, constant = penalty(divergences, HALF, settings)
+    cost = ((slopes * divergences).sum(dim=1) + constant).mean()
+    assert cost.item() == pytest.approx(3 * abs(3.2 - 0.5 * capacity))

@@ -1,0 +1,217 @@
+"""Paths through a latent space: from row to row, and along one dimension."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from latentsk._device import on_host
+
+# Sine of the angle below which directions are taken for parallel.
+_PARALLEL = 1e-6
+
+Float64 = NDArray[np.float64]
+
+
+def linear_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
+    """Return points on the straight line between two points, both included.
+
+    Parameters
+    ----------
+    start, end : array-like of shape (n_latents,)
+
+    n_steps : int
+        Points, at least 2.
+
+    Returns
+    -------
+    path : ndarray of shape (n_steps, n_latents)
+
+    Examples
+    --------
+    >>> linear_path([1.2, -0.5], [-0.8, 1.1], 5)
+    array([[ 1.2, -0.5],
+           [ 0.7, -0.1],
+           [ 0.2,  0.3],
+           [-0.3,  0.7],
+           [-0.8,  1.1]])
+    """
+    share = np.linspace(0.0, 1.0, n_steps)[:, None]
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    return (1.0 - share) * start + share * end
+
+
+def spherical_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
+    """Return points on the arc between two points, both included.
+
+    ``sin((1 - t) a) / sin(a) * start + sin(t a) / sin(a) * end`` for the angle ``a``
+    between the two (Shoemake, 1985). In a space with a normal prior it stays where the
+    prior has its mass. Points in one direction, or opposite ones, are joined by a line.
+
+    Parameters
+    ----------
+    start, end : array-like of shape (n_latents,)
+
+    n_steps : int
+        Points, at least 2.
+
+    Returns
+    -------
+    path : ndarray of shape (n_steps, n_latents)
+
+    Examples
+    --------
+    >>> spherical_path([1.0, 0.0], [0.0, 1.0], 3).round(3)
+    array([[1.   , 0.   ],
+           [0.707, 0.707],
+           [0.   , 1.   ]])
+    """
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    lengths = np.linalg.norm(start) * np.linalg.norm(end)
+    cosine = np.clip(start @ end / lengths, -1.0, 1.0) if lengths else 1.0
+    angle = np.arccos(cosine)
+    if np.sin(angle) < _PARALLEL:
+        return linear_path(start, end, n_steps)
+    share = np.linspace(0.0, 1.0, n_steps)[:, None]
+    before, after = np.sin((1.0 - share) * angle), np.sin(share * angle)
+    return (before * start + after * end) / np.sin(angle)
+
+
+PATHS = {"linear": linear_path, "slerp": spherical_path}
+
+
+class LatentPathsMixin(ABC):
+    """Rows along paths through the latent space of an embedder (abstract)."""
+
+    n_components_: int
+
+    @abstractmethod
+    def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
+
+    @abstractmethod
+    def _transform(self, X: Any) -> Any: ...
+
+    @abstractmethod
+    def _inverse_transform(self, Z: Any) -> Any: ...
+
+    def interpolate(
+        self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
+    ) -> Any:
+        """Return rows on the way from one row to another, through the latent space.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,) or (1, n_features)
+            Two rows.
+
+        n_steps : int, default=10
+            Rows to return, the reconstructions of both ends included; at least 2.
+
+        method : {"linear", "slerp"}, default="linear"
+            A straight line, or an arc around the origin (Shoemake, 1985), which stays
+            where the prior has its mass.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_steps, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If a row or a parameter is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> vae.interpolate(X[0], X[1], 5).shape
+        (5, 3)
+        """
+        check_is_fitted(self)
+        if not isinstance(n_steps, Integral) or n_steps < 2:
+            raise ValueError(
+                f"n_steps must be an integer of at least 2, got {n_steps!r}."
+            )
+        if method not in PATHS:
+            raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
+        start, end = self._transform(self._validate_ends([a, b], "interpolate"))
+        return self._inverse_transform(PATHS[method](start, end, int(n_steps)))
+
+    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
+        """Return a row as it changes along one latent dimension.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features,) or (1, n_features)
+            The row.
+
+        dimension : int
+            Which latent dimension.
+
+        values : array-like of shape (n_values,)
+            What it is set to; the others stay. The prior's standard deviation is 1.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_values, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If the row or the values are not valid, or there is no such dimension.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> vae.traverse(X[0], 0, [-2, -1, 0, 1, 2]).shape
+        (5, 3)
+        """
+        check_is_fitted(self)
+        if (
+            not isinstance(dimension, Integral)
+            or not 0 <= dimension < self.n_components_
+        ):
+            raise ValueError(
+                f"dimension must be an integer from 0 to {self.n_components_ - 1}, got "
+                f"{dimension!r}."
+            )
+        values = check_array(
+            values, ensure_2d=False, dtype=np.float64, input_name="values"
+        )
+        if values.ndim != 1:
+            raise ValueError(f"values must have one dimension, got {values.ndim}.")
+        row = self._transform(self._validate_ends([x], "traverse"))
+        latents = np.repeat(row.astype(np.float64), len(values), axis=0)
+        latents[:, dimension] = values
+        return self._inverse_transform(latents)
+
+    def _validate_ends(self, rows: list[Any], method: str) -> Any:
+        """Return single rows as an array."""
+        flat = [np.ravel(on_host(row)) for row in rows]
+        widths = {row.shape for row in flat}
+        if len(widths) > 1:
+            raise ValueError(f"Rows must have one shape, got {sorted(widths)}.")
+        names = getattr(self, "feature_names_in_", None)
+        stacked: Any = np.stack(flat)
+        if names is not None and stacked.shape[1] == len(names):
+            stacked = pd.DataFrame(stacked, columns=names)
+        return self._validate(stacked, reset=False, method=method)

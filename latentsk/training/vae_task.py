@@ -1,0 +1,236 @@
+"""What a variational autoencoder learns, as a task for the training engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from latentsk.modules.likelihoods import LIKELIHOODS
+from latentsk.modules.mlp import dropout_layers
+from latentsk.modules.own import train_mode
+from latentsk.modules.vae import VAE, Output
+from latentsk.training.run import ClosedForm, Task
+from latentsk.training.step import Noise, Objective, Parameters
+from latentsk.training.vae_gradient import LATENT_NOISE, DensePair, dense_vae_gradient
+from latentsk.training.variational import (
+    BoundSettings,
+    doubly_reparameterized_slope,
+    elbo,
+    elbo_loss,
+    iwae,
+    kl_divergence,
+    weighted_log_weights,
+)
+
+UNIFORM_NOISE = "binarization"
+# Of the random numbers that the monitored rows meet at every epoch, and how many.
+MONITOR_SEED = 0
+MONITOR_SAMPLES = 8
+
+
+class VAESettings(NamedTuple):
+    """What is learned.
+
+    Attributes
+    ----------
+    likelihood : str
+        A name in `latentsk.modules.likelihoods.LIKELIHOODS`.
+    bound : BoundSettings
+    n_samples : int
+        Of the latents, per row and step.
+    n_features, n_latents : int
+    binarize : bool
+        Whether zeros and ones are drawn anew in every step, with the values of the rows
+        as probabilities.
+    """
+
+    likelihood: str
+    bound: BoundSettings
+    n_samples: int
+    n_features: int
+    n_latents: int
+    binarize: bool = False
+
+
+def binarized(rows: Tensor, uniform: Tensor) -> Tensor:
+    """Return ones with the rows' values as probabilities, else zeros.
+
+    Examples
+    --------
+    >>> binarized(torch.tensor([0.0, 0.3, 0.3]), torch.tensor([0.0, 0.2, 0.4]))
+    tensor([0., 1., 0.])
+    """
+    return (uniform < rows).to(rows.dtype)
+
+
+def vae_task(vae: VAE, settings: VAESettings, precision: str) -> Task:
+    """Return the task of training a variational autoencoder.
+
+    Parameters
+    ----------
+    vae : VAE
+        On the device to train on.
+
+    settings : VAESettings
+
+    precision : {"float32", "bfloat16"}
+        Of the matrix products.
+
+    Returns
+    -------
+    task : Task
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3))
+    >>> settings = VAESettings("gaussian", BoundSettings(), 5, 3, 2)
+    >>> task = vae_task(vae, settings, "float32")
+    >>> task.draw_noise(7, torch.Generator())["latent"].shape
+    torch.Size([5, 7, 2])
+    """
+    return Task(
+        vae,
+        lambda: _objective(vae, settings, precision),
+        _evaluation(vae, settings),
+        _noise_source(vae, settings),
+        _closed_form(vae, settings, precision),
+    )
+
+
+def _prepare(binarize: bool) -> Callable[[Tensor, Noise], Tensor]:
+    if binarize:
+        return lambda batch, noise: binarized(batch, noise[UNIFORM_NOISE])
+    return lambda batch, noise: batch
+
+
+def _closed_form(vae: VAE, settings: VAESettings, precision: str) -> ClosedForm | None:
+    pair = DensePair.of(vae)
+    on_cpu = next(vae.parameters()).device.type == "cpu"
+    if pair is None or not on_cpu or precision != "float32":
+        return None
+    prepare = _prepare(settings.binarize)
+    likelihood, bound = settings.likelihood, settings.bound
+    return ClosedForm(
+        lambda layout: dense_vae_gradient(
+            pair, layout, vae, likelihood, bound, prepare
+        ),
+        lambda layout: pair.operations_per_row(layout, settings.n_samples),
+    )
+
+
+def _objective(vae: VAE, settings: VAESettings, precision: str) -> Objective:
+    template = train_mode(copy.deepcopy(vae))
+    log_density = LIKELIHOODS[settings.likelihood].log_density
+    prepare, bound = _prepare(settings.binarize), settings.bound
+    device_type = next(vae.parameters()).device.type
+    loss = _iwae_loss if bound.importance_weighted else _elbo_loss
+
+    def objective(
+        parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
+    ) -> Tensor:
+        own = (LATENT_NOISE, UNIFORM_NOISE)
+        values = {**parameters, **{k: v for k, v in noise.items() if k not in own}}
+        rows = prepare(batch, noise)
+
+        def run(slope: Tensor | None = None) -> tuple[Output, Tensor]:
+            with torch.autocast(
+                device_type,
+                torch.bfloat16,
+                enabled=precision == "bfloat16",
+                cache_enabled=False,
+            ):
+                result = torch.func.functional_call(
+                    template, values, (rows, noise[LATENT_NOISE], slope)
+                )
+            posterior = type(result.posterior)(*(m.float() for m in result.posterior))
+            output, latents = result.output.float(), result.latents.float()
+            result = Output(output, latents, posterior, result.log_scale)
+            return result, log_density(rows, output, result.log_scale)
+
+        return loss(run, kl_weight, bound)
+
+    return objective
+
+
+Run = Callable[..., tuple[Output, Tensor]]
+
+
+def _elbo_loss(run: Run, kl_weight: Tensor, settings: BoundSettings) -> Tensor:
+    result, densities = run()
+    return elbo_loss(densities, result.posterior, kl_weight, settings)
+
+
+def _iwae_loss(run: Run, kl_weight: Tensor, settings: BoundSettings) -> Tensor:
+    weight = kl_weight * settings.beta
+    result, densities = run()
+    log_weights = weighted_log_weights(
+        densities, result.latents, result.posterior, weight
+    )
+    if not settings.doubly_reparameterized:
+        return -iwae(log_weights)
+    bound = iwae(log_weights).detach()
+    normalized = torch.softmax(log_weights, dim=0).detach()
+    slope = doubly_reparameterized_slope(normalized, weight)
+    result, densities = run(slope)
+    # The encoder learns through the latents alone.
+    fixed = type(result.posterior)(*(moment.detach() for moment in result.posterior))
+    ratios = weighted_log_weights(
+        torch.zeros_like(densities), result.latents, fixed, weight
+    )
+    surrogate = (normalized * (densities + slope * ratios)).sum(dim=0)
+    return -(bound + surrogate - surrogate.detach())
+
+
+def _evaluation(
+    vae: VAE, settings: VAESettings
+) -> Callable[[Parameters, Tensor], Tensor]:
+    template = copy.deepcopy(vae).eval()
+    log_density = LIKELIHOODS[settings.likelihood].log_density
+
+    def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
+        # The same at every epoch, but of its own for every row, so that it averages
+        # out over them.
+        generator = torch.Generator().manual_seed(MONITOR_SEED)
+        noise = torch.randn(
+            MONITOR_SAMPLES, len(rows), settings.n_latents, generator=generator
+        )
+        if settings.binarize:
+            uniform = torch.rand(rows.shape, generator=generator)
+            rows = binarized(rows, uniform.to(rows))
+        result = torch.func.functional_call(
+            template, parameters, (rows, noise.to(rows))
+        )
+        densities = log_density(rows, result.output, result.log_scale)
+        return -elbo(densities, kl_divergence(result.posterior).sum(dim=1))
+
+    return evaluate
+
+
+def _noise_source(
+    vae: VAE, settings: VAESettings
+) -> Callable[[int, torch.Generator], Noise]:
+    layers = {
+        name: (layer, settings.n_samples if name.startswith("decoder.") else 1)
+        for name, layer in dropout_layers(vae).items()
+    }
+
+    def draw(n_rows: int, generator: torch.Generator) -> Noise:
+        noise = {
+            name: layer.draw(n_rows * times, generator)
+            for name, (layer, times) in layers.items()
+        }
+        shape = (settings.n_samples, n_rows, settings.n_latents)
+        device = generator.device
+        noise[LATENT_NOISE] = torch.randn(shape, generator=generator, device=device)
+        if settings.binarize:
+            noise[UNIFORM_NOISE] = torch.rand(
+                n_rows, settings.n_features, generator=generator, device=device
+            )
+        return noise
+
+    return draw
