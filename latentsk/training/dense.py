@@ -172,6 +172,7 @@ class Weights(NamedTuple):
 
     weight: Tensor
     bias: Tensor
+    transposed: Tensor
 
     @classmethod
     def all(
@@ -179,10 +180,8 @@ class Weights(NamedTuple):
     ) -> list[Weights]:
         """Return the views of all layers."""
         views = layout.views(flat)
-        return [
-            cls(views[f"{layer.name}.weight"], views[f"{layer.name}.bias"])
-            for layer in layers
-        ]
+        pairs = [(views[f"{n.name}.weight"], views[f"{n.name}.bias"]) for n in layers]
+        return [cls(weight, bias, weight.t()) for weight, bias in pairs]
 
 
 def widths_of(layers: tuple[DenseLayer, ...], layout: Layout) -> list[int]:
@@ -253,7 +252,7 @@ def dense_gradient(
         flat: Tensor, batch: Tensor, noise: Noise, weights: Tensor, kl_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         nonlocal shares
-        if len(batch) not in spaces:
+        if batch.shape[0] not in spaces:
             spaces[len(batch)] = Workspace.of(len(batch), widths)
         if flat.data_ptr() not in known:
             known[flat.data_ptr()] = Weights.all(layers, layout, flat)
@@ -295,8 +294,8 @@ def forward(
         With the masks of the layers.
     """
     values = [rows]
-    for layer, (weight, bias), before in zip(layers, linear, space.before, strict=True):
-        torch.addmm(bias, values[-1], weight.t(), out=before)
+    for layer, part, before in zip(layers, linear, space.before, strict=True):
+        torch.addmm(part.bias, values[-1], part.transposed, out=before)
         after = (
             before if layer.activation is None else layer.activation.function(before)
         )

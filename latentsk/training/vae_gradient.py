@@ -12,6 +12,7 @@ from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.likelihoods import (
     DEGREES_OF_FREEDOM,
     LIKELIHOODS,
+    LOG_TWO_PI,
     gaussian,
     laplace,
     student_t,
@@ -20,7 +21,6 @@ from latentsk.modules.vae import (
     MAX_LOG_VARIANCE,
     VAE,
     Posterior,
-    bounded,
     floored,
 )
 from latentsk.training.dense import (
@@ -37,9 +37,7 @@ from latentsk.training.step import Gradient, Layout, Noise
 from latentsk.training.variational import (
     BoundSettings,
     doubly_reparameterized_slope,
-    elbo,
     iwae,
-    kl_divergence,
     penalty,
     weighted_log_weights,
 )
@@ -54,41 +52,55 @@ class Derived(NamedTuple):
     Attributes
     ----------
     densities : Tensor of shape (n_samples, n_rows)
-    factor : Tensor or float
-        By which what was written to `out` is to be multiplied.
-    by_log_scale : Tensor of shape (n_samples, n_rows, n_scales) or None
-        Derivative by the logarithm of the scale, of which there may be none.
+    factor : Tensor or None
+        By which what was written to `out` is to be multiplied; None is one.
+    by_log_scale : callable or None
+        Returns the derivative by the logarithm of the scale, if there is one, of shape
+        (n_samples, n_rows, n_scales). To be called before `out` is changed.
     """
 
     densities: Tensor
-    factor: Tensor | float
-    by_log_scale: Tensor | None = None
+    factor: Tensor | None = None
+    by_log_scale: Callable[[], Tensor] | None = None
+
+
+Derive = Callable[[Tensor, Tensor, Tensor, Tensor], Derived]
 
 
 def _gaussian(rows: Tensor, output: Tensor, log_scale: Tensor, out: Tensor) -> Derived:
-    inverse = torch.exp(-log_scale)
+    torch.sub(rows, output, out=out)
+    width, precision = rows.shape[-1], torch.exp(log_scale * -2.0)
+    if log_scale.numel() == 1:
+        # One pass, without a temporary array.
+        squares = torch.linalg.vector_norm(out, dim=-1).square_().mul_(precision)
+        constant = width * (log_scale + 0.5 * LOG_TWO_PI)
+        densities = torch.add(constant, squares, alpha=0.5).neg_()
+        return Derived(densities, precision, lambda: (squares - width)[..., None])
     densities = gaussian(rows, output, log_scale)
-    torch.sub(rows, output, out=out).mul_(inverse)
-    return Derived(densities, inverse, _summed(out.square() - 1.0, log_scale))
+    return Derived(densities, precision, lambda: out.square() * precision - 1.0)
 
 
 def _laplace(rows: Tensor, output: Tensor, log_scale: Tensor, out: Tensor) -> Derived:
     inverse = torch.exp(-log_scale)
-    densities = laplace(rows, output, log_scale)
-    torch.sub(rows, output, out=out)
-    by_log_scale = _summed(out.abs() * inverse - 1.0, log_scale)
+    deviations = torch.abs(torch.sub(rows, output, out=out)) * inverse
     out.sign_()
-    return Derived(densities, inverse, by_log_scale)
+    return Derived(
+        laplace(rows, output, log_scale),
+        inverse,
+        lambda: _summed(deviations - 1.0, log_scale),
+    )
 
 
 def _student_t(rows: Tensor, output: Tensor, log_scale: Tensor, out: Tensor) -> Derived:
     inverse = torch.exp(-log_scale)
-    densities = student_t(rows, output, log_scale)
-    torch.sub(rows, output, out=out).mul_(inverse)
-    squares = out.square()
+    squares = torch.sub(rows, output, out=out).mul_(inverse).square()
     pulls = (DEGREES_OF_FREEDOM + 1.0) / (DEGREES_OF_FREEDOM + squares)
     out.mul_(pulls)
-    return Derived(densities, inverse, _summed(squares * pulls - 1.0, log_scale))
+    return Derived(
+        student_t(rows, output, log_scale),
+        inverse,
+        lambda: _summed(squares * pulls - 1.0, log_scale),
+    )
 
 
 def _summed(by_log_scale: Tensor, log_scale: Tensor) -> Tensor:
@@ -97,21 +109,19 @@ def _summed(by_log_scale: Tensor, log_scale: Tensor) -> Tensor:
     return by_log_scale.sum(dim=-1, keepdim=True) if shared else by_log_scale
 
 
-def _from_logits(
-    name: str,
-) -> Callable[[Tensor, Tensor, Tensor, Tensor], Derived]:
+def _from_logits(name: str) -> Derive:
     likelihood = LIKELIHOODS[name]
 
     def derive(rows: Tensor, output: Tensor, log_scale: Tensor, out: Tensor) -> Derived:
         # An exponential family: the value minus its mean.
         torch.sub(rows, likelihood.mean(output), out=out)
-        return Derived(likelihood.log_density(rows, output, log_scale), 1.0)
+        return Derived(likelihood.log_density(rows, output, log_scale))
 
     return derive
 
 
 # Write the derivative of each log-density by the output into `out`, but for a factor.
-DENSITY_DERIVATIVES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Derived]] = {
+DENSITY_DERIVATIVES: dict[str, Derive] = {
     "gaussian": _gaussian,
     "laplace": _laplace,
     "student_t": _student_t,
@@ -162,60 +172,89 @@ class DensePair(NamedTuple):
         )
 
 
+class _Encoded(NamedTuple):
+    """A batch's posterior, with what its derivatives need."""
+
+    posterior: Posterior
+    deviation: Tensor
+    squashed: Tensor
+
+    @classmethod
+    def of(cls, moments: Tensor) -> _Encoded:
+        mean, raw = moments.chunk(2, dim=1)
+        squashed = torch.tanh(raw / MAX_LOG_VARIANCE)
+        deviation = torch.exp(0.5 * MAX_LOG_VARIANCE * squashed)
+        return cls(Posterior(mean, MAX_LOG_VARIANCE * squashed), deviation, squashed)
+
+
+# From the gradient that comes through the decoder to the latents, to the gradient by
+# the posterior's mean and log-variance.
+PullBack = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
 class _Bound(NamedTuple):
-    """The losses, and their weighted mean's derivatives.
+    """The losses, and how their mean, weighted by shares, depends on its parts.
 
     Attributes
     ----------
     losses : Tensor of shape (n_rows,)
-    by_density : Tensor of shape (n_samples, n_rows)
+    by_density : Tensor of shape (n_samples, n_rows) or (n_rows,)
     pull_back : callable
-        From the gradient that comes through the decoder to the latents, to the gradient
-        by the posterior's mean and log-variance.
     """
 
     losses: Tensor
     by_density: Tensor
-    pull_back: Callable[[Tensor], tuple[Tensor, Tensor]]
+    pull_back: PullBack
 
 
 def _elbo(
     densities: Tensor,
     noise: Tensor,
-    posterior: Posterior,
+    encoded: _Encoded,
     shares: Tensor,
     kl_weight: Tensor,
     settings: BoundSettings,
 ) -> _Bound:
-    mean, log_variance = posterior
-    divergences = kl_divergence(posterior)
+    (mean, log_variance), deviation, _ = encoded
+    excess = deviation.square().sub_(1.0)
+    divergences = torch.addcmul(excess - log_variance, mean, mean).mul_(0.5)
     slopes, constant = penalty(divergences, kl_weight, settings)
-    losses = -elbo(densities, divergences @ slopes + constant)
+    losses = torch.mv(divergences, slopes).sub_(_mean(densities))
+    if constant is not None:
+        losses += constant
 
     def pull_back(by_latents: Tensor) -> tuple[Tensor, Tensor]:
-        pressed = shares[:, None] * slopes
-        by_deviation = (by_latents * noise).sum(dim=0) * torch.exp(0.5 * log_variance)
+        pressed = torch.outer(shares, slopes)
+        by_deviation = _total(by_latents * noise).mul_(deviation)
         return (
-            by_latents.sum(dim=0) + pressed * mean,
-            0.5 * (by_deviation + pressed * torch.expm1(log_variance)),
+            torch.addcmul(_total(by_latents), pressed, mean),
+            torch.addcmul(by_deviation, pressed, excess).mul_(0.5),
         )
 
-    return _Bound(losses, (-shares / len(densities)).expand_as(densities), pull_back)
+    return _Bound(losses, shares / -densities.shape[0], pull_back)
+
+
+def _mean(per_sample: Tensor) -> Tensor:
+    return per_sample[0] if per_sample.shape[0] == 1 else per_sample.mean(dim=0)
+
+
+def _total(per_sample: Tensor) -> Tensor:
+    return per_sample[0] if per_sample.shape[0] == 1 else per_sample.sum(dim=0)
 
 
 def _iwae(
     densities: Tensor,
     noise: Tensor,
-    posterior: Posterior,
+    encoded: _Encoded,
     shares: Tensor,
     kl_weight: Tensor,
     settings: BoundSettings,
 ) -> _Bound:
+    posterior, deviation, _ = encoded
     weight = kl_weight * settings.beta
     latents = posterior.at(noise)
     log_weights = weighted_log_weights(densities, latents, posterior, weight)
     normalized = torch.softmax(log_weights, dim=0)
-    deviation = torch.exp(0.5 * posterior.log_variance)
 
     def pull_back(by_latents: Tensor) -> tuple[Tensor, Tensor]:
         scaled = weight * (shares * normalized)[..., None]
@@ -287,55 +326,66 @@ def dense_vae_gradient(
     total = torch.zeros(sum(shape.numel() for shape in layout.shapes))
     derivatives = _Parameters.of(pair, layout, total)
     derive = DENSITY_DERIVATIVES[likelihood]
+    fixed = vae.log_scale().detach()
     bound = _iwae if settings.importance_weighted else _elbo
     spaces: dict[tuple[int, int], tuple[Workspace, Workspace]] = {}
     known: dict[int, _Parameters] = {}
+    shares: tuple[Tensor | None, Tensor] = (None, torch.empty(0))
 
     def gradient(
         flat: Tensor, batch: Tensor, noise: Noise, weights: Tensor, kl_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
+        nonlocal shares
         rows, drawn = prepare(batch, noise), noise[LATENT_NOISE]
-        shape = (len(drawn), len(rows))
+        shape = (drawn.shape[0], rows.shape[0])
         if shape not in spaces:
             spaces[shape] = _spaces(pair, layout, *shape)
         if flat.data_ptr() not in known:
             known[flat.data_ptr()] = _Parameters.of(pair, layout, flat)
+        if shares[0] is not weights:  # most batches have the same
+            shares = weights, weights / weights.sum()
         inner, outer = spaces[shape]
         encoder, decoder, raw = known[flat.data_ptr()]
-        raw = vae.raw_log_scale if raw is None else raw
+        log_scale = fixed if raw is None else floored(raw, vae.log_floor)
+        # Forward.
         rows_in = forward(pair.encoder, encoder, inner, rows, noise)
-        mean, raw_log_variance = rows_in.pop().chunk(2, dim=1)
-        posterior = Posterior(mean, bounded(raw_log_variance))
-        latents_in = forward(
-            pair.decoder, decoder, outer, posterior.at(drawn).flatten(0, 1), noise
-        )
+        encoded = _Encoded.of(rows_in.pop())
+        latents = torch.addcmul(encoded.posterior.mean, encoded.deviation, drawn)
+        latents_in = forward(pair.decoder, decoder, outer, latents.flatten(0, 1), noise)
         output = latents_in.pop().view(*shape, -1)
         by_output = outer.gradients[-1].view(*shape, -1)
-        derived = derive(rows, output, floored(raw, vae.log_floor), by_output)
+        derived = derive(rows, output, log_scale, by_output)
         losses, by_density, pull_back = bound(
-            derived.densities,
-            drawn,
-            posterior,
-            weights / weights.sum(),
-            kl_weight,
-            settings,
+            derived.densities, drawn, encoded, shares[1], kl_weight, settings
         )
-        by_output.mul_(derived.factor).mul_(by_density[..., None])
+        # Backward.
+        if raw is not None and derived.by_log_scale is not None:
+            by_scale = (by_density[..., None] * derived.by_log_scale()).sum(dim=(0, 1))
+            torch.mul(
+                by_scale,
+                torch.sigmoid(raw - vae.log_floor),
+                out=derivatives.raw_log_scale,
+            )
+        _multiply(by_output, by_density[..., None], derived.factor)
         backward(pair.decoder, decoder, outer, latents_in, noise, derivatives.decoder)
-        by_latents = (outer.gradients[0] @ decoder[0].weight).view(*shape, -1)
+        by_latents = torch.mm(outer.gradients[0], decoder[0].weight).view_as(latents)
         by_mean, by_log_variance = pull_back(by_latents)
-        n_latents = mean.shape[1]
-        inner.gradients[-1][:, :n_latents] = by_mean
-        flatness = 1.0 - (posterior.log_variance / MAX_LOG_VARIANCE).square()
-        inner.gradients[-1][:, n_latents:] = by_log_variance * flatness
+        by_raw = by_log_variance.mul_(1.0 - encoded.squashed.square())
+        torch.cat([by_mean, by_raw], dim=1, out=inner.gradients[-1])
         backward(pair.encoder, encoder, inner, rows_in, noise, derivatives.encoder)
-        if derivatives.raw_log_scale is not None and derived.by_log_scale is not None:
-            by_scale = torch.einsum("sr,srk->k", by_density, derived.by_log_scale)
-            by_scale *= torch.sigmoid(raw - vae.log_floor)
-            derivatives.raw_log_scale.copy_(by_scale)
         return total, losses
 
     return gradient
+
+
+def _multiply(values: Tensor, by_row: Tensor, factor: Tensor | None) -> None:
+    """Multiply in place by a factor of each row and one of each feature."""
+    if factor is None:
+        values.mul_(by_row)
+    elif factor.numel() == 1:
+        values.mul_(by_row * factor)
+    else:
+        values.mul_(by_row).mul_(factor)
 
 
 class _Parameters(NamedTuple):

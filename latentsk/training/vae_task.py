@@ -27,9 +27,11 @@ from latentsk.training.variational import (
 )
 
 UNIFORM_NOISE = "binarization"
-# Of the random numbers that the monitored rows meet at every epoch, and how many.
+# Of the random numbers that the monitored rows meet at every epoch.
 MONITOR_SEED = 0
-MONITOR_SAMPLES = 8
+# Few rows meet several, so that their bound is not mostly noise.
+MONITORED_VALUES = 1_024
+MAX_MONITOR_SAMPLES = 8
 
 
 class VAESettings(NamedTuple):
@@ -196,9 +198,9 @@ def _evaluation(
         # The same at every epoch, but of its own for every row, so that it averages
         # out over them.
         generator = torch.Generator().manual_seed(MONITOR_SEED)
-        noise = torch.randn(
-            MONITOR_SAMPLES, len(rows), settings.n_latents, generator=generator
-        )
+        n_samples = min(MAX_MONITOR_SAMPLES, -(-MONITORED_VALUES // len(rows)))
+        shape = (n_samples, len(rows), settings.n_latents)
+        noise = torch.randn(shape, generator=generator)
         if settings.binarize:
             uniform = torch.rand(rows.shape, generator=generator)
             rows = binarized(rows, uniform.to(rows))

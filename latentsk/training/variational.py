@@ -128,7 +128,7 @@ class BoundSettings(NamedTuple):
 
 def penalty(
     divergences: Tensor, kl_weight: Tensor, settings: BoundSettings
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Return what the divergences cost, as slopes and a constant.
 
     The cost of a row is ``(slopes * divergences).sum() + constant``:
@@ -152,7 +152,8 @@ def penalty(
     -------
     slopes : Tensor of shape (n_latents,)
 
-    constant : Tensor of shape ()
+    constant : Tensor of shape () or None
+        None is zero.
 
     Examples
     --------
@@ -162,6 +163,8 @@ def penalty(
     >>> penalty(divergences, torch.tensor(0.5), BoundSettings(beta=2.0, capacity=5.0))
     (tensor([2., 2.]), tensor(-5.))
     """
+    if settings.capacity is None and not settings.free_nats:
+        return (kl_weight * settings.beta).expand(divergences.shape[1]), None
     means = divergences.detach().mean(dim=0)
     if settings.capacity is not None:
         aim = kl_weight * settings.capacity
@@ -203,7 +206,8 @@ def elbo_loss(
     """
     divergences = kl_divergence(posterior)
     slopes, constant = penalty(divergences, kl_weight, settings)
-    return -elbo(log_densities, (slopes * divergences).sum(dim=1) + constant)
+    cost = (slopes * divergences).sum(dim=1)
+    return -elbo(log_densities, cost if constant is None else cost + constant)
 
 
 def weighted_log_weights(
