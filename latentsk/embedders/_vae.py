@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import warnings
@@ -35,7 +36,11 @@ from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
 from latentsk.modules.vae import VAE
 from latentsk.training.run import Task
 from latentsk.training.schedules import WARM_UPS
-from latentsk.training.vae_sampling import sampled
+from latentsk.training.vae_sampling import (
+    balanced_noise,
+    independent_noise,
+    sampled,
+)
 from latentsk.training.vae_task import VAESettings, vae_task
 from latentsk.training.variational import BoundSettings, elbo, iwae, kl_divergence
 
@@ -158,8 +163,9 @@ default="auto"
     score_method : {"elbo", "iwae", "reconstruction", "kl"}, default="elbo"
         What `score_samples` returns, in nats; see Notes.
 
-    n_score_samples : int, default=16
-        Samples per row for a score. All rows are scored with the same random numbers.
+    n_score_samples : int, default=8
+        Samples per row for a score; "iwae" profits from many more. All rows are scored
+        with the same random numbers, which balance each other but for "iwae".
 
     standardize : bool, default=True
         Whether the network sees standardized features. In "conv" the pixels of a
@@ -322,6 +328,9 @@ default="auto"
     G. Tucker et al. (2019). Doubly reparameterized gradient estimators for Monte Carlo
     objectives. ICLR.
 
+    J. Hammersley, K. Morton (1956). A new Monte Carlo technique: antithetic variates.
+    Mathematical Proceedings of the Cambridge Philosophical Society, 52(3), 449-475.
+
     G. Loaiza-Ganem, J. Cunningham (2019). The continuous Bernoulli. NeurIPS.
 
     Examples
@@ -385,7 +394,7 @@ default="auto"
         doubly_reparameterized: bool = False,
         n_samples: int | str = "auto",
         score_method: str = "elbo",
-        n_score_samples: int = 16,
+        n_score_samples: int = 8,
         standardize: bool = True,
         batch_size: int | str = "auto",
         learning_rate_init: float = 3e-3,
@@ -611,17 +620,12 @@ default="auto"
         """Log-density of standardized rows minus that of the original ones."""
         return float(np.log(self.scale_).sum())
 
-    def _common_noise(self, rows: Tensor) -> Callable[[int], Tensor]:
-        """Return the source of the random numbers that every row is scored with."""
+    def _common_noise(self, n_samples: int) -> Tensor:
+        """Return the random numbers that every row is scored with."""
         generator = torch.Generator().manual_seed(SCORE_SEED)
-
-        def draw(n_samples: int) -> Tensor:
-            shape = (n_samples, 1, self.n_components_)
-            # In float64, so that they are the same in every dtype.
-            drawn = torch.randn(shape, generator=generator, dtype=torch.float64)
-            return drawn.to(rows)
-
-        return draw
+        # A bound by importance weights takes independent samples, a mean better ones.
+        source = independent_noise if self.score_method == "iwae" else balanced_noise
+        return source(n_samples, self.n_components_, generator)
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         method = self.score_method
@@ -635,9 +639,14 @@ default="auto"
         self._require_range(X, self.likelihood_)
         log_density, unit = self._distribution.log_density, self._log_unit
         n_samples = int(self.n_score_samples)
+        noise = self._common_noise(n_samples)
 
         def score(network: VAE, rows: Tensor) -> Tensor:
-            draw = self._common_noise(rows)
+            remaining = iter(noise.to(rows))
+
+            def draw(n: int) -> Tensor:
+                return torch.stack(list(itertools.islice(remaining, n)))
+
             found = sampled(network, rows, log_density, draw, n_samples)
             if method == "iwae":
                 bound = iwae(found.log_weights)

@@ -15,6 +15,49 @@ from latentsk.training.variational import log_importance_weights
 CHUNK_ELEMENTS = 2**20
 
 
+def independent_noise(
+    n_samples: int, n_latents: int, generator: torch.Generator
+) -> Tensor:
+    """Return standard normal noise for all rows, in float64.
+
+    Returns
+    -------
+    noise : Tensor of shape (n_samples, 1, n_latents)
+
+    Examples
+    --------
+    >>> independent_noise(5, 2, torch.Generator().manual_seed(0)).shape
+    torch.Size([5, 1, 2])
+    """
+    shape = (n_samples, 1, n_latents)
+    # In float64, so that it is the same in every dtype.
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def balanced_noise(
+    n_samples: int, n_latents: int, generator: torch.Generator
+) -> Tensor:
+    """Return standard normal noise in mirrored pairs of unit mean square.
+
+    With as many samples a mean over it comes nearer to the expectation than one over
+    independent noise (Hammersley & Morton, 1956): what is odd in the noise cancels out,
+    and squares are exact. An odd sample has no mirror image.
+
+    Returns
+    -------
+    noise : Tensor of shape (n_samples, 1, n_latents)
+
+    Examples
+    --------
+    >>> noise = balanced_noise(6, 2, torch.Generator().manual_seed(0))
+    >>> noise.mean(dim=0).abs().max() < 1e-12, noise.square().mean(dim=0)
+    (tensor(True), tensor([[1., 1.]], dtype=torch.float64))
+    """
+    half = independent_noise((n_samples + 1) // 2, n_latents, generator)
+    noise = torch.cat([half, -half])[:n_samples]
+    return noise / noise.square().mean(dim=0).sqrt()
+
+
 class Sampled(NamedTuple):
     """What samples of the latents say about rows.
 
