@@ -90,6 +90,7 @@ class LatentPathsMixin(ABC):
     """Rows along paths through the latent space of an embedder (abstract)."""
 
     n_components_: int
+    n_features_in_: int
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -210,8 +211,12 @@ class LatentPathsMixin(ABC):
         widths = {row.shape for row in flat}
         if len(widths) > 1:
             raise ValueError(f"Rows must have one shape, got {sorted(widths)}.")
-        names = getattr(self, "feature_names_in_", None)
         stacked: Any = np.stack(flat)
-        if names is not None and stacked.shape[1] == len(names):
+        if stacked.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"A row has {self.n_features_in_} features, got {stacked.shape[1]}."
+            )
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
             stacked = pd.DataFrame(stacked, columns=names)
         return self._validate(stacked, reset=False, method=method)

@@ -1,13 +1,11 @@
-"""VAEEmbedder, not public yet: its numbers mean what their names say."""
-
-import pickle
+"""VAEEmbedder: its numbers mean what their names say."""
 
 import numpy as np
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from scipy.stats import norm
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from latentsk import PCAEmbedder
-from latentsk.embedders._vae import VAEEmbedder
+from latentsk import PCAEmbedder, VAEEmbedder
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -24,9 +22,28 @@ def X():
     return rows + 0.5 * rng.normal(size=rows.shape) + 7.0
 
 
-@parametrize_with_checks([VAEEmbedder(**{**SMALL, "max_epochs": 5})])
+@parametrize_with_checks(
+    [
+        VAEEmbedder(**{**SMALL, "max_epochs": 20}),
+        VAEEmbedder(
+            2,
+            **{**SMALL, "max_epochs": 30},
+            likelihood="laplace",
+            objective="iwae",
+            score_method="iwae",
+            contamination=0.1,
+        ),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_check_estimator():
+    vae = VAEEmbedder(**{**SMALL, "max_epochs": 20})
+    results = check_estimator(vae, on_skip=None)
+    assert {result["status"] for result in results} <= {"passed", "skipped"}
+    assert np.sum([result["status"] == "passed" for result in results]) > 50
 
 
 @pytest.mark.slow
@@ -85,7 +102,7 @@ def test_the_bounds_lie_below_the_likelihood(X):
 
 def test_beta_changes_the_model(X):
     plain = VAEEmbedder(2, **{**SMALL, "max_epochs": 60}).fit(X)
-    pressed = VAEEmbedder(2, **{**SMALL, "max_epochs": 60}, beta=10.0).fit(X)
+    pressed = VAEEmbedder(2, **{**SMALL, "max_epochs": 60}, beta=3.0).fit(X)
 
     def divergence(vae):
         return -vae.set_params(score_method="kl").score(X)
@@ -103,72 +120,67 @@ def test_the_most_extreme_rows_are_outliers(X, value):
     assert vae.predict(extreme).tolist() == [-1, 1]
 
 
-def test_paths_through_the_latent_space(X):
-    vae = VAEEmbedder(3, **SMALL).fit(X)
-    latents = vae.transform(X[:2])
-    rows = vae.interpolate(X[0], X[1], 5)
-    share = np.linspace(0, 1, 5)[:, None]
-    line = (1 - share) * latents[0] + share * latents[1]
-    np.testing.assert_allclose(rows, vae.inverse_transform(line))
-    arc = vae.interpolate(X[0], X[1], 5, method="slerp")
-    np.testing.assert_allclose(arc[[0, -1]], rows[[0, -1]])
-    moved = np.repeat(latents[:1], 3, axis=0)
-    moved[:, 1] = [-1.0, 0.0, 1.0]
-    np.testing.assert_allclose(
-        vae.traverse(X[0], 1, [-1, 0, 1]), vae.inverse_transform(moved)
-    )
-    with pytest.raises(ValueError, match="dimension must be an integer from 0 to 2"):
-        vae.traverse(X[0], 3, [0.0])
-    with pytest.raises(ValueError, match="n_steps must be an integer of at least 2"):
-        vae.interpolate(X[0], X[1], 1)
-    with pytest.raises(ValueError, match="method must be one of"):
-        vae.interpolate(X[0], X[1], method="cubic")
+@pytest.mark.parametrize("batch", [1, 7, 300])
+@pytest.mark.parametrize("method", ["elbo", "iwae", "reconstruction"])
+def test_chunks_change_nothing(X, method, batch, monkeypatch):
+    from latentsk.embedders import _rows
+    from latentsk.training import inference, vae_sampling
+
+    vae = VAEEmbedder(2, **SMALL, score_method=method, n_score_samples=11).fit(X)
+    scores = vae.score_samples(X)
+    values, errors = vae.log_likelihood(X, 30, random_state=0)
+    monkeypatch.setattr(vae_sampling, "CHUNK_ELEMENTS", 5 * batch * 4)
+    np.testing.assert_allclose(vae.score_samples(X), scores, rtol=1e-10)
+    in_chunks, _ = vae.log_likelihood(X, 30, random_state=0)
+    assert in_chunks.mean() == pytest.approx(values.mean(), abs=5 * errors.mean() / 17)
+    in_batches = inference.in_batches
+    monkeypatch.setattr(_rows, "in_batches", lambda f, rows: in_batches(f, rows, batch))
+    np.testing.assert_allclose(vae.score_samples(X), scores, rtol=1e-10)
 
 
-def test_the_report_finds_dimensions_that_are_not_used():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 8))
-    X += 0.3 * rng.normal(size=X.shape)
-    # The rows have two dimensions and noise: some of six latents are of no use.
-    vae = VAEEmbedder(6, **{**SMALL, "max_epochs": 200}).fit(X)
-    found = vae.latent_report(X)
-    assert 2 <= found.n_active <= 4
-    idle = found.dimensions[~found.dimensions["active"]]
-    assert idle["kl"].max() < 0.1 * found.kl
-    scores = -vae.set_params(score_method="kl").score(X)
-    assert found.kl == pytest.approx(scores)
+def test_the_elbo_is_its_formula_for_every_row(X):
+    """Against a plain loop in float64 over many independent samples."""
+    vae = VAEEmbedder(2, **SMALL, n_score_samples=2_000).fit(X)
+    mean, deviation = vae.transform_distribution(X[:3])
+    scale = vae.likelihood_scale_
+    divergence = 0.5 * (mean**2 + deviation**2 - 1 - 2 * np.log(deviation)).sum(axis=1)
+    noise = np.random.default_rng(1).normal(size=(20_000, 2))
+    for k in range(3):
+        decoded = vae.inverse_transform(mean[k] + deviation[k] * noise)
+        terms = norm(decoded, scale).logpdf(X[k]).sum(axis=1)
+        expected = terms.mean() - divergence[k]
+        error = terms.std() / 20_000**0.5
+        assert vae.score_samples(X[k : k + 1]) == pytest.approx(expected, abs=5 * error)
+    vae.set_params(score_method="kl")
+    np.testing.assert_allclose(-vae.score_samples(X[:3]), divergence)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"likelihood": "laplace"},
-        {"likelihood": "student_t", "likelihood_scale": "feature"},
-        {"likelihood_scale": 0.5},
-        {"objective": "iwae", "n_samples": 3},
-        {"kl_warmup": 0.5},
-        {"free_nats": 0.1, "n_samples": 2, "dropout": 0.2},
-    ],
-)
-def test_every_setting_trains(X, settings):
-    vae = VAEEmbedder(2, **SMALL, **settings).fit(X)
-    assert vae.history_[-1]["monitored_loss"] < vae.history_[0]["monitored_loss"]
-    twin = pickle.loads(pickle.dumps(vae))
-    np.testing.assert_array_equal(twin.score_samples(X), vae.score_samples(X))
-    assert vae.sample(3).shape == (3, 5)
-    mean, deviation = vae.transform_distribution(X)
-    np.testing.assert_array_equal(mean, vae.transform(X))
-    assert (deviation > 0).all()
+def test_the_threshold_is_in_the_unit_of_the_score(X):
+    for method in ("elbo", "iwae", "reconstruction", "kl"):
+        vae = VAEEmbedder(2, **SMALL, score_method=method).fit(X)
+        np.testing.assert_allclose(
+            vae.decision_function(X), vae.score_samples(X) - vae.offset_
+        )
 
 
-def test_binary_data_have_a_bernoulli_likelihood():
-    rng = np.random.default_rng(0)
-    patterns = rng.random((3, 12)) < 0.5
-    X = patterns[rng.integers(0, 3, 300)].astype(float)
-    vae = VAEEmbedder(2, **{**SMALL, "max_epochs": 60}).fit(X)
-    assert vae.likelihood_ == "bernoulli"
-    assert np.mean((vae.reconstruct(X) > 0.5) == X) > 0.98
-    # Three patterns of equal probability: log 3 nats are the least one can need.
-    assert -2.5 < vae.score(X) < -np.log(3)
-    with pytest.raises(ValueError, match=r"needs data in \[0, 1\]"):
-        VAEEmbedder(likelihood="continuous_bernoulli").fit(X + 1)
+def test_log_likelihood_draws_for_every_row_by_itself(X):
+    vae = VAEEmbedder(2, **SMALL).fit(X)
+    twice = np.repeat(X[:1], 200, axis=0)
+    values, errors = vae.log_likelihood(twice, 50, random_state=0)
+    assert values.std() == pytest.approx(errors.mean(), rel=0.35)
+    again, _ = vae.log_likelihood(twice, 50, random_state=0)
+    np.testing.assert_array_equal(again, values)
+    other, _ = vae.log_likelihood(twice, 50, random_state=1)
+    assert (other != values).all()
+    with pytest.raises(ValueError, match="n_samples must be an integer of at least 2"):
+        vae.log_likelihood(X, 1)
+
+
+def test_the_scale_of_the_likelihood_is_in_original_units(X):
+    factors = np.array([1.0, 10.0, 100.0, 1.0, 1.0])
+    for scale in ("shared", "feature", 0.5):
+        vae = VAEEmbedder(2, **SMALL, likelihood_scale=scale).fit(X)
+        larger = VAEEmbedder(2, **SMALL, likelihood_scale=scale).fit(X * factors)
+        expected = factors * vae.likelihood_scale_
+        np.testing.assert_allclose(larger.likelihood_scale_, expected, rtol=1e-4)
+    np.testing.assert_allclose(vae.likelihood_scale_, 0.5 * X.std(axis=0), rtol=1e-5)
