@@ -38,6 +38,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/training.py --threads 1
 	$(BIN)/python benchmarks/time_to_loss.py
 	$(BIN)/python benchmarks/mnist_reconstruction.py
+	$(BIN)/python benchmarks/vae_training.py
+	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/gpu_training.py
 
 clean:

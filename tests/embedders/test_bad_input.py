@@ -7,13 +7,17 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 from sklearn.base import clone
 
-from latentsk import AutoencoderEmbedder, PCAEmbedder
+from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 
 GOOD = np.random.default_rng(0).normal(size=(40, 5))
 NAMED = pd.DataFrame(GOOD, columns=list("abcde"))
 SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 0}
-MAKERS = [PCAEmbedder, lambda: AutoencoderEmbedder(**SMALL)]
-both = pytest.mark.parametrize("make", MAKERS, ids=["PCA", "autoencoder"])
+MAKERS = [
+    PCAEmbedder,
+    lambda: AutoencoderEmbedder(**SMALL),
+    lambda: VAEEmbedder(**SMALL, likelihood_scale=0.3),
+]
+both = pytest.mark.parametrize("make", MAKERS, ids=["PCA", "autoencoder", "VAE"])
 
 METHODS = [
     "transform",

@@ -66,3 +66,34 @@ def test_gradients_stay_finite(name):
     rows = torch.full((1, 6), 0.3)
     LIKELIHOODS[name].log_density(rows, logits, torch.zeros(())).sum().backward()
     assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("logit", [-40.0, -2.0, -1e-7, 0.0, 1.0, 300.0])
+@pytest.mark.parametrize("name", list(LIKELIHOODS))
+def test_draws_follow_the_distribution(name, logit):
+    output = torch.full((20_000, 1), logit, dtype=torch.float64)
+    log_scale = torch.tensor([0.7]).double()
+    drawn = LIKELIHOODS[name].draw(output, log_scale, torch.Generator().manual_seed(0))
+    assert drawn.shape == output.shape
+    assert torch.isfinite(drawn).all()
+    references = {
+        "gaussian": stats.norm(logit, np.exp(0.7)),
+        "laplace": stats.laplace(logit, np.exp(0.7)),
+        "student_t": stats.t(4, logit, np.exp(0.7)),
+    }
+    values = drawn[:, 0].numpy()
+    if name in references:
+        assert stats.kstest(values, references[name].cdf).pvalue > 1e-3
+    elif name == "bernoulli":
+        assert set(values) <= {0.0, 1.0}
+        expected = 1 / (1 + np.exp(-logit))
+        assert values.mean() == pytest.approx(expected, abs=0.015)
+    else:
+        assert ((values >= 0) & (values <= 1)).all()
+        # F(x) = (exp(l x) - 1) / (exp(l) - 1): the share of an exponential
+        # distribution that is cut off at 1, mirrored for l > 0.
+        exponential = stats.truncexpon(
+            abs(logit) or 1e-9, scale=1 / (abs(logit) or 1e-9)
+        )
+        mirrored = 1 - values if logit > 0 else values
+        assert stats.kstest(mirrored, exponential.cdf).pvalue > 1e-3

@@ -65,3 +65,18 @@ def test_every_sample_is_decoded_by_itself():
         latents = mean + (0.5 * bounded(raw)).exp() * noise[k]
         torch.testing.assert_close(result.latents[k], latents)
         torch.testing.assert_close(result.output[k], vae.decoder(latents))
+
+
+def test_the_decoder_s_gradient_by_the_latents_can_be_weighted():
+    vae = VAE(nn.Linear(3, 4), nn.Sequential(nn.Linear(2, 3), nn.Tanh()))
+    rows = torch.randn(5, 3, generator=generator())
+    noise = torch.randn(2, 5, 2, generator=generator(1))
+    slope = torch.rand(2, 5, generator=generator(2))
+    plain, weighted = vae(rows, noise), vae(rows, noise, slope)
+    torch.testing.assert_close(weighted.output, plain.output)
+    gradients = [
+        torch.autograd.grad(each.output.sum(), (each.latents, vae.decoder[0].weight))
+        for each in (plain, weighted)
+    ]
+    torch.testing.assert_close(gradients[1][0], slope[..., None] * gradients[0][0])
+    torch.testing.assert_close(gradients[1][1], gradients[0][1])
