@@ -10,6 +10,7 @@ ROOT = Path(latentsk.__file__).parent
 # From the ground up; a module belongs to the first layer whose name it starts with.
 LAYERS = [
     "latentsk._device",
+    "latentsk._warnings",
     "latentsk._random",
     "latentsk._format",
     "latentsk._state",
@@ -57,6 +58,7 @@ LAYERS = [
     "latentsk.embedders._paths",
     "latentsk.embedders._vae",
     "latentsk.embedders",
+    "latentsk.exceptions",
     "latentsk.index.rows",
     "latentsk.index._rounding",
     "latentsk.index._space",

@@ -326,7 +326,7 @@ def _build_own(
     if architecture["n_components"] not in (None, width):
         raise ValueError(
             f"n_components={architecture['n_components']}, but the encoder returns "
-            f"{returned} values per row."
+            f"{returned} values per row, {per_latent} for each latent dimension."
         )
     architecture["n_components"] = width
     codes = torch.zeros(1, width)

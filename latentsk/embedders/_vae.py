@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
+from latentsk._warnings import warn
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._latents import (
@@ -121,12 +121,13 @@ default="auto"
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
         and "student_t", in standardized units: learned, one for all features or one
-        for each, above a floor of 0.001; or fixed.
+        for each, above a floor of 0.001; or fixed. The others have none.
 
     dynamic_binarization : bool, default=False
         Whether training sees zeros and ones that are drawn anew in every step, with the
-        data, in [0, 1], as probabilities. For the Bernoulli likelihood. Scores take
-        rows as they are: binarize them first.
+        data, in [0, 1], as probabilities. For the Bernoulli likelihood. Scores, and
+        the threshold on them, take rows as they are: binarize those to be scored, and
+        `calibrate` on some.
 
     beta : float, default=1.0
         Weight of the KL divergence in training (Higgins et al., 2017). Scores take the
@@ -134,11 +135,11 @@ default="auto"
 
     kl_warmup : float in [0, 1], default=0.0
         Share of `max_epochs` over which that weight rises from 0, step by step. Early
-        stopping waits for its end.
+        stopping waits for its end. `partial_fit` has none.
 
     kl_schedule : {"linear", "cosine", "cyclical"}, default="linear"
-        How it rises. "cyclical": four times from 0, each time over half of the cycle
-        (Fu et al., 2019).
+        How it rises, if it does. "cyclical": four times from 0, each time over half of
+        the cycle (Fu et al., 2019).
 
     free_nats : float, default=0.0
         Divergence per latent dimension that costs nothing, in nats, on average over a
@@ -260,11 +261,12 @@ default="auto"
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
-        each as it was before the step that it took part in; "monitored_loss", minus the
-        ELBO with its whole divergence in nats of standardized units, after the epoch,
-        of the rows that were set aside, or of a sample of the training rows where none
-        were; "validation_loss", the same in the first case and None in the second;
-        "learning_rate"; "seconds".
+        each as it was before the step that it took part in; "monitored_loss", the same
+        with the divergence's full weight and without dropout, after the epoch, of the
+        rows that were set aside, or of a sample of the training rows where none were;
+        "validation_loss", that in the first case and None in the second;
+        "learning_rate"; "seconds". Losses are minus the bound, in nats of standardized
+        units. After `partial_fit` the training loss stands for the monitored one.
 
     best_epoch_ : int
         The epoch whose weights were kept: that of the least monitored loss.
@@ -469,11 +471,10 @@ default="auto"
             return  # it will be one that the data allow
         self._require_range(X, name)
         if name == "bernoulli" and not self.dynamic_binarization and not _is_binary(X):
-            warnings.warn(
+            warn(
                 "likelihood='bernoulli' is meant for zeros and ones, but X has other "
                 "values, of which the score is no log-probability. Use likelihood="
-                "'continuous_bernoulli', or dynamic_binarization=True.",
-                stacklevel=2,
+                "'continuous_bernoulli', or dynamic_binarization=True."
             )
 
     def _check_settings(self) -> None:
@@ -573,14 +574,13 @@ default="auto"
     def _examine(self, X: NDArray[Any]) -> None:
         mean = self._transform(X)
         if len(X) >= MIN_ROWS_TO_EXAMINE and not active(mean.astype(np.float64)).any():
-            warnings.warn(
+            warn(
                 "The posterior collapsed: it is about the same for every row, so that "
                 f"none of the {self.n_components_} latent dimensions tells rows apart. "
                 "Raise kl_warmup (0.5, say) or free_nats (0.1), lower beta, fix a "
                 "smaller likelihood_scale, or train longer. Data of independent noise "
                 "have no other answer.",
                 PosteriorCollapseWarning,
-                stacklevel=2,
             )
 
     # Inference

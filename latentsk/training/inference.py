@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from latentsk._warnings import warn
 
 INFERENCE_ROWS = 4_096
 
@@ -57,10 +58,9 @@ def in_batches(
         else:
             start += batch_size
     if batch_size < wanted:
-        warnings.warn(
+        warn(
             f"Batches of {wanted} rows did not fit into the device's memory; batches "
             f"of {batch_size} did.",
             OutOfMemoryWarning,
-            stacklevel=2,
         )
     return torch.cat(results)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsk._device import to_numpy
+from latentsk._warnings import warn
 from latentsk.training.acceleration import CapturedStep, CompiledStep
 from latentsk.training.batches import Rows
 from latentsk.training.checkpoint import Checkpoint
@@ -268,7 +268,8 @@ def train_on(
             getattr(state, name).copy_(torch.tensor(array))
     uncompiled = settings._replace(compile=False)
     step, _ = _step(task, layout, uncompiled, flat.device, compile=False)
-    once = settings.loop._replace(max_epochs=1)
+    # Nobody knows how long it will go on: there is nothing to warm up over.
+    once = settings.loop._replace(max_epochs=1, kl_warm_up=0.0)
     epochs = run_epochs(step, state, rows, once, generator, draw_noise=task.draw_noise)
     with _threads(task, settings, layout):
         record = next(epochs)
@@ -278,10 +279,9 @@ def train_on(
 
 def _warn_interrupted(best: BestWeights) -> None:
     kept = f"those after epoch {best.epoch}" if best.epoch else "those of the moment"
-    warnings.warn(
+    warn(
         f"Training was interrupted; the weights are {kept}.",
         TrainingInterruptedWarning,
-        stacklevel=2,
     )
 
 

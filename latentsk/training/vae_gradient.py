@@ -38,8 +38,8 @@ from latentsk.training.variational import (
     BoundSettings,
     doubly_reparameterized_slope,
     iwae,
+    log_ratios,
     penalty,
-    weighted_log_weights,
 )
 
 LATENT_NOISE = "latent"
@@ -253,7 +253,7 @@ def _iwae(
     posterior, deviation, _ = encoded
     weight = kl_weight * settings.beta
     latents = posterior.at(noise)
-    log_weights = weighted_log_weights(densities, latents, posterior, weight)
+    log_weights = densities + weight * log_ratios(latents, posterior)
     normalized = torch.softmax(log_weights, dim=0)
 
     def pull_back(by_latents: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentsk.modules.vae import VAE, Posterior
-from latentsk.training.variational import log_importance_weights
+from latentsk.training.variational import log_ratios
 
 # Values that the decoder returns at a time: samples times rows times features.
 CHUNK_ELEMENTS = 2**20
@@ -114,9 +114,12 @@ def sampled(
     """
     posterior, log_scale = vae.encode(rows), vae.log_scale()
     per_chunk = max(1, CHUNK_ELEMENTS // max(1, rows.numel()))
-    densities, weights = [], []
+    # Kept in one place: many small results between large ones would scatter the memory.
+    densities = rows.new_empty(n_samples, len(rows))
+    ratios = torch.empty_like(densities)
     for start in range(0, n_samples, per_chunk):
-        latents = posterior.at(draw(min(per_chunk, n_samples - start)))
-        densities.append(log_density(rows, vae.decode(latents), log_scale))
-        weights.append(log_importance_weights(densities[-1], latents, posterior))
-    return Sampled(torch.cat(densities), torch.cat(weights), posterior)
+        stop = min(start + per_chunk, n_samples)
+        latents = posterior.at(draw(stop - start))
+        densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
+        ratios[start:stop] = log_ratios(latents, posterior)
+    return Sampled(densities, ratios.add_(densities), posterior)

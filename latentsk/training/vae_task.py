@@ -19,11 +19,10 @@ from latentsk.training.vae_gradient import LATENT_NOISE, DensePair, dense_vae_gr
 from latentsk.training.variational import (
     BoundSettings,
     doubly_reparameterized_slope,
-    elbo,
     elbo_loss,
     iwae,
     kl_divergence,
-    weighted_log_weights,
+    log_ratios,
 )
 
 UNIFORM_NOISE = "binarization"
@@ -32,6 +31,8 @@ MONITOR_SEED = 0
 # Few rows meet several, so that their bound is not mostly noise.
 MONITORED_VALUES = 1_024
 MAX_MONITOR_SAMPLES = 8
+# Values that the decoder returns at a time: samples times rows times features.
+MAX_MONITORED_ELEMENTS = 2**22
 
 
 class VAESettings(NamedTuple):
@@ -164,15 +165,14 @@ Run = Callable[..., tuple[Output, Tensor]]
 
 def _elbo_loss(run: Run, kl_weight: Tensor, settings: BoundSettings) -> Tensor:
     result, densities = run()
-    return elbo_loss(densities, result.posterior, kl_weight, settings)
+    divergences = kl_divergence(result.posterior)
+    return elbo_loss(densities, divergences, kl_weight, settings)
 
 
 def _iwae_loss(run: Run, kl_weight: Tensor, settings: BoundSettings) -> Tensor:
     weight = kl_weight * settings.beta
     result, densities = run()
-    log_weights = weighted_log_weights(
-        densities, result.latents, result.posterior, weight
-    )
+    log_weights = densities + weight * log_ratios(result.latents, result.posterior)
     if not settings.doubly_reparameterized:
         return -iwae(log_weights)
     bound = iwae(log_weights).detach()
@@ -181,36 +181,52 @@ def _iwae_loss(run: Run, kl_weight: Tensor, settings: BoundSettings) -> Tensor:
     result, densities = run(slope)
     # The encoder learns through the latents alone.
     fixed = type(result.posterior)(*(moment.detach() for moment in result.posterior))
-    ratios = weighted_log_weights(
-        torch.zeros_like(densities), result.latents, fixed, weight
-    )
-    surrogate = (normalized * (densities + slope * ratios)).sum(dim=0)
+    ratios = slope * weight * log_ratios(result.latents, fixed)
+    surrogate = (normalized * (densities + ratios)).sum(dim=0)
     return -(bound + surrogate - surrogate.detach())
 
 
 def _evaluation(
     vae: VAE, settings: VAESettings
 ) -> Callable[[Parameters, Tensor], Tensor]:
+    """Return the objective with its full weights, for rows without dropout."""
     template = copy.deepcopy(vae).eval()
     log_density = LIKELIHOODS[settings.likelihood].log_density
+    bound = settings.bound
 
     def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
         # The same at every epoch, but of its own for every row, so that it averages
         # out over them.
         generator = torch.Generator().manual_seed(MONITOR_SEED)
-        n_samples = min(MAX_MONITOR_SAMPLES, -(-MONITORED_VALUES // len(rows)))
+        n_samples = _monitor_samples(settings, len(rows))
         shape = (n_samples, len(rows), settings.n_latents)
-        noise = torch.randn(shape, generator=generator)
+        noise = torch.randn(shape, generator=generator).to(rows)
         if settings.binarize:
             uniform = torch.rand(rows.shape, generator=generator)
             rows = binarized(rows, uniform.to(rows))
-        result = torch.func.functional_call(
-            template, parameters, (rows, noise.to(rows))
-        )
-        densities = log_density(rows, result.output, result.log_scale)
-        return -elbo(densities, kl_divergence(result.posterior).sum(dim=1))
+        per_part = max(1, MAX_MONITORED_ELEMENTS // (n_samples * rows.shape[1]))
+        densities, ratios, divergences = [], [], []
+        for part, drawn in zip(
+            rows.split(per_part), noise.split(per_part, dim=1), strict=True
+        ):
+            result = torch.func.functional_call(template, parameters, (part, drawn))
+            densities.append(log_density(part, result.output, result.log_scale))
+            ratios.append(log_ratios(result.latents, result.posterior))
+            divergences.append(kl_divergence(result.posterior))
+        one = torch.ones((), device=rows.device)
+        if not bound.importance_weighted:
+            joined = torch.cat(densities, dim=1), torch.cat(divergences)
+            return elbo_loss(*joined, one, bound)
+        weights = torch.cat(densities, dim=1) + bound.beta * torch.cat(ratios, dim=1)
+        return -iwae(weights)
 
     return evaluate
+
+
+def _monitor_samples(settings: VAESettings, n_rows: int) -> int:
+    if settings.bound.importance_weighted:  # another number is another bound
+        return settings.n_samples
+    return min(MAX_MONITOR_SAMPLES, -(-MONITORED_VALUES // n_rows))
 
 
 def _noise_source(

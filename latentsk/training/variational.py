@@ -56,6 +56,30 @@ def elbo(log_densities: Tensor, divergence: Tensor) -> Tensor:
     return log_densities.mean(dim=0) - divergence
 
 
+def log_ratios(latents: Tensor, posterior: Posterior) -> Tensor:
+    """Return ``log p(z) - log q(z | x)``.
+
+    Parameters
+    ----------
+    latents : Tensor of shape (n_samples, n_rows, n_latents)
+
+    posterior : Posterior
+
+    Returns
+    -------
+    ratios : Tensor of shape (n_samples, n_rows)
+
+    Examples
+    --------
+    >>> posterior = Posterior(torch.ones(1, 1), torch.zeros(1, 1))
+    >>> log_ratios(torch.ones(1, 1, 1), posterior)
+    tensor([[-0.5000]])
+    """
+    squares = latents.square() + math.log(2.0 * math.pi)
+    log_prior = -0.5 * squares.sum(dim=-1)
+    return log_prior - posterior.log_density(latents)
+
+
 def log_importance_weights(
     log_densities: Tensor, latents: Tensor, posterior: Posterior
 ) -> Tensor:
@@ -77,11 +101,9 @@ def log_importance_weights(
     --------
     >>> prior = Posterior(torch.zeros(1, 2), torch.zeros(1, 2))
     >>> log_importance_weights(torch.tensor([[-3.0]]), torch.ones(1, 1, 2), prior)
-    tensor([[-3.0000]])
+    tensor([[-3.]])
     """
-    squares = latents.square() + math.log(2.0 * math.pi)
-    log_prior = -0.5 * squares.sum(dim=-1)
-    return log_densities + log_prior - posterior.log_density(latents)
+    return log_densities + log_ratios(latents, posterior)
 
 
 def iwae(log_weights: Tensor) -> Tensor:
@@ -177,7 +199,7 @@ def penalty(
 
 def elbo_loss(
     log_densities: Tensor,
-    posterior: Posterior,
+    divergences: Tensor,
     kl_weight: Tensor,
     settings: BoundSettings,
 ) -> Tensor:
@@ -187,7 +209,7 @@ def elbo_loss(
     ----------
     log_densities : Tensor of shape (n_samples, n_rows)
 
-    posterior : Posterior
+    divergences : Tensor of shape (n_rows, n_latents)
 
     kl_weight : Tensor of shape ()
 
@@ -199,42 +221,21 @@ def elbo_loss(
 
     Examples
     --------
-    >>> posterior = Posterior(torch.tensor([[0.5]]), 2 * torch.tensor([[0.8]]).log())
-    >>> densities, half = torch.tensor([[-0.3]]), torch.tensor(0.5)
-    >>> elbo_loss(densities, posterior, half, BoundSettings())
-    tensor([0.3841])
+    >>> density, divergence = torch.tensor([[-0.3]]), torch.tensor([[0.168]])
+    >>> elbo_loss(density, divergence, torch.tensor(0.5), BoundSettings())
+    tensor([0.3840])
     """
-    divergences = kl_divergence(posterior)
     slopes, constant = penalty(divergences, kl_weight, settings)
     cost = (slopes * divergences).sum(dim=1)
     return -elbo(log_densities, cost if constant is None else cost + constant)
-
-
-def weighted_log_weights(
-    log_densities: Tensor, latents: Tensor, posterior: Posterior, weight: Tensor
-) -> Tensor:
-    """Return ``log p(x | z) + weight * (log p(z) - log q(z | x))``.
-
-    As :func:`log_importance_weights`, which it is for a weight of one.
-
-    Examples
-    --------
-    >>> posterior = Posterior(torch.ones(1, 1), torch.zeros(1, 1))
-    >>> densities, latents = torch.tensor([[-3.0]]), torch.ones(1, 1, 1)
-    >>> weighted_log_weights(densities, latents, posterior, torch.tensor(0.5))
-    tensor([[-3.2500]])
-    """
-    none = torch.zeros_like(log_densities)
-    ratios = log_importance_weights(none, latents, posterior)
-    return log_densities + weight * ratios
 
 
 def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor) -> Tensor:
     """Return what the gradient by a sample of the latents is multiplied by.
 
     Beside its normalized importance weight w. For the importance-weighted bound that is
-    w again (Tucker et al., 2019, eq. 8); for importance weights that are weighted
-    themselves, ``1 - weight * (1 - w)``, by the same derivation.
+    w again (Tucker et al., 2019, eq. 8); where the divergence is weighted,
+    ``1 - weight * (1 - w)``, by the same derivation.
 
     Parameters
     ----------
@@ -242,7 +243,7 @@ def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor) -> Tensor:
         Importance weights that sum to one over samples.
 
     weight : Tensor of shape ()
-        As in :func:`weighted_log_weights`.
+        Of the divergence, which multiplies the logarithm of p(z) / q(z | x).
 
     Examples
     --------

@@ -81,14 +81,19 @@ def test_scores_are_in_nats_of_the_original_units(X, method):
     )
 
 
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 @pytest.mark.parametrize("method", ["elbo", "iwae", "reconstruction", "kl"])
-def test_a_row_s_score_depends_on_it_alone(X, method):
-    vae = VAEEmbedder(2, **SMALL, score_method=method, dropout=0.3).fit(X)
-    scores = vae.score_samples(X)
-    np.testing.assert_array_equal(vae.score_samples(X), scores)
-    np.testing.assert_allclose(vae.score_samples(X[::-1])[::-1], scores, rtol=1e-10)
-    alone = np.concatenate([vae.score_samples(row[None]) for row in X[:20]])
-    np.testing.assert_allclose(alone, scores[:20], rtol=1e-10)
+def test_a_row_s_score_depends_on_it_alone(X, method, dtype, rtol):
+    rows = X.astype(dtype)
+    vae = VAEEmbedder(2, **SMALL, score_method=method, dropout=0.3).fit(rows)
+    scores = vae.score_samples(rows)
+    assert scores.dtype == dtype
+    np.testing.assert_array_equal(vae.score_samples(rows), scores)
+    np.testing.assert_allclose(vae.score_samples(rows[::-1])[::-1], scores, rtol=rtol)
+    alone = np.concatenate([vae.score_samples(row[None]) for row in rows[:20]])
+    np.testing.assert_allclose(alone, scores[:20], rtol=rtol)
+    labels = vae.predict(rows)
+    np.testing.assert_array_equal(vae.predict(rows), labels)
 
 
 def test_the_bounds_lie_below_the_likelihood(X):
@@ -184,3 +189,23 @@ def test_the_scale_of_the_likelihood_is_in_original_units(X):
         expected = factors * vae.likelihood_scale_
         np.testing.assert_allclose(larger.likelihood_scale_, expected, rtol=1e-4)
     np.testing.assert_allclose(vae.likelihood_scale_, 0.5 * X.std(axis=0), rtol=1e-5)
+
+
+def test_a_constant_column_keeps_the_scales_above_their_floor(X):
+    rows = np.column_stack([X, np.full(300, 3.0)])
+    vae = VAEEmbedder(
+        2, **{**SMALL, "max_epochs": 100}, likelihood_scale="feature"
+    ).fit(rows)
+    assert vae.likelihood_scale_[5] >= 1e-3
+    assert vae.likelihood_scale_[5] < 0.1 * vae.likelihood_scale_[:5].min()
+    scores = vae.score_samples(rows)
+    assert np.isfinite(scores).all()
+    rows[0, 5] = 4.0
+    assert vae.score_samples(rows[:1])[0] < scores.min() - 100
+
+
+def test_bfloat16_trains_nearly_as_well(X):
+    options = {**SMALL, "max_epochs": 60}
+    exact = VAEEmbedder(2, **options).fit(X)
+    rounded = VAEEmbedder(2, **options, precision="bfloat16").fit(X)
+    assert rounded.score(X) == pytest.approx(exact.score(X), abs=0.3)

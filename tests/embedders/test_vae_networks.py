@@ -146,6 +146,8 @@ def test_own_modules(X):
     np.testing.assert_array_equal(twin.score_samples(X), vae.score_samples(X))
     with pytest.raises(ValueError, match="returns 5 values per row, but 2 are needed"):
         VAEEmbedder(encoder=nn.Linear(5, 5), decoder=decoder).fit(X)
+    with pytest.raises(ValueError, match="6 values per row, 2 for each latent"):
+        VAEEmbedder(6, encoder=encoder, decoder=decoder).fit(X)
 
 
 @pytest.mark.filterwarnings("ignore:The posterior collapsed")

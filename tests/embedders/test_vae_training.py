@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from latentsk import LatentIndex, VAEEmbedder
 from latentsk.embedders import _rows as rows_module
-from latentsk.embedders._latents import PosteriorCollapseWarning
+from latentsk.exceptions import PosteriorCollapseWarning
 
 SMALL = {
     "n_components": 2,
@@ -66,8 +66,10 @@ def test_a_collapse_is_told_with_its_remedies():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + rng.normal(size=(300, 6))
     options = {**SMALL, "max_epochs": 40, "beta": 20.0}
-    with pytest.warns(PosteriorCollapseWarning, match="kl_warmup .* free_nats .* beta"):
+    remedies = "kl_warmup .* free_nats .* beta"
+    with pytest.warns(PosteriorCollapseWarning, match=remedies) as caught:
         collapsed = VAEEmbedder(**options).fit(X)
+    assert caught[0].filename == __file__
     assert collapsed.latent_report(X).n_active == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -93,19 +95,37 @@ def test_early_stopping_waits_for_the_warm_up(X):
     assert len(warm.history_) == 21
 
 
-def test_model_selection_is_on_the_whole_bound(X):
-    """Whatever beta and the warm-up: the monitored loss is minus the ELBO."""
+def test_model_selection_is_on_the_objective_with_full_weights(X):
     options = {**SMALL, "max_epochs": 3, "learning_rate_init": 1e-12}
-    remedies = ({}, {"beta": 4.0}, {"kl_warmup": 1.0}, {"free_nats": 1.0})
-    losses = [
-        VAEEmbedder(**options, **remedy).fit(X).history_[-1] for remedy in remedies
-    ]
-    monitored = [record["monitored_loss"] for record in losses]
-    assert monitored == pytest.approx([monitored[0]] * 4)
-    assert len({record["train_loss"] for record in losses}) == 4
-    vae = VAEEmbedder(**options, validation_fraction=0.0, n_score_samples=300).fit(X)
+    options |= {"validation_fraction": 0.0, "n_score_samples": 300}
+
+    def record(**remedy):
+        return VAEEmbedder(**options, **remedy).fit(X).history_[-1]
+
+    plain, warm = record(), record(kl_warmup=1.0)
+    assert warm["monitored_loss"] == pytest.approx(plain["monitored_loss"])
+    assert warm["train_loss"] < plain["train_loss"] - 0.01
+    heavy, free = record(beta=4.0), record(free_nats=1.0)
+    for other in (heavy, free):
+        more = other["monitored_loss"] - plain["monitored_loss"]
+        assert more == pytest.approx(other["train_loss"] - plain["train_loss"], rel=0.1)
+        assert more > 0.1
+    vae = VAEEmbedder(**options).fit(X)
     elbo = vae.score(X) + np.log(vae.scale_).sum()
     assert -vae.history_[-1]["monitored_loss"] == pytest.approx(elbo, abs=0.3)
+    weighted = VAEEmbedder(**options, objective="iwae", n_samples=20).fit(X)
+    bound = weighted.log_likelihood(X, 20)[0].mean() + np.log(vae.scale_).sum()
+    assert -weighted.history_[-1]["monitored_loss"] == pytest.approx(bound, abs=0.3)
+    assert bound > elbo
+
+
+def test_chunks_are_not_warmed_up_again(X):
+    options = {**SMALL, "batch_size": 150}
+    plain, warm = VAEEmbedder(**options), VAEEmbedder(**options, kl_warmup=0.5)
+    for _ in range(3):
+        plain.partial_fit(X)
+        warm.partial_fit(X)
+    assert torch.equal(weights(plain), weights(warm))
 
 
 # The engine
