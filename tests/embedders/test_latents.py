@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import distributions
 
-from latentsk.embedders._latents import report
+from latentsk.embedders._latents import active, report
 
 
 def test_the_report_s_divergences_are_those_of_torch():
@@ -34,3 +34,8 @@ def test_the_distance_of_the_aggregate_from_the_prior():
     assert report(means, deviations).distance_from_prior == pytest.approx(
         float(expected)
     )
+
+
+def test_a_dimension_is_active_from_a_variance_of_a_hundredth():
+    means = np.array([[1.0], [-1.0]]) * np.sqrt([0.0099, 0.0101])
+    assert active(means).tolist() == [False, True]

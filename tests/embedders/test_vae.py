@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import logsumexp
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from latentsk import PCAEmbedder, VAEEmbedder
+from latentsk.training.vae_sampling import independent_noise
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -209,3 +212,45 @@ def test_bfloat16_trains_nearly_as_well(X):
     exact = VAEEmbedder(2, **options).fit(X)
     rounded = VAEEmbedder(2, **options, precision="bfloat16").fit(X)
     assert rounded.score(X) == pytest.approx(exact.score(X), abs=0.3)
+
+
+def test_balanced_numbers_make_the_elbo_of_a_line_exact(X):
+    """Its log-density is a square in the one latent: two mirrored samples do."""
+    options = {**SMALL, "hidden_layer_sizes": ()}
+    vae = VAEEmbedder(1, **options, n_score_samples=2).fit(X)
+    scores = vae.score_samples(X)
+    more = vae.set_params(n_score_samples=64).score_samples(X)
+    np.testing.assert_allclose(more, scores, rtol=1e-9)
+
+
+def test_weighted_scores_take_independent_numbers(X):
+    vae = VAEEmbedder(2, **SMALL, score_method="iwae", n_score_samples=6).fit(X)
+    noise = independent_noise(6, 2, torch.Generator().manual_seed(0)).numpy()
+    mean, deviation = vae.transform_distribution(X[:5])
+    latents = mean + deviation * noise
+    decoded = vae.inverse_transform(latents.reshape(-1, 2)).reshape(6, 5, 5)
+    weights = norm(decoded, vae.likelihood_scale_).logpdf(X[:5]).sum(axis=-1)
+    weights += norm().logpdf(latents).sum(axis=-1)
+    weights -= norm(mean, deviation).logpdf(latents).sum(axis=-1)
+    expected = logsumexp(weights, axis=0) - np.log(6)
+    np.testing.assert_allclose(vae.score_samples(X[:5]), expected, rtol=1e-6)
+
+
+def test_log_likelihood_of_extreme_rows_is_finite(X):
+    vae = VAEEmbedder(2, **SMALL).fit(X.astype(np.float32))
+    far = np.full((1, 5), 1e30, np.float32)
+    value, _ = vae.log_likelihood(far, 10)
+    assert value[0] == np.finfo(np.float32).min
+    first, _ = vae.log_likelihood(X, 10)
+    again, _ = vae.log_likelihood(X, 10)  # the estimator's own random_state is an int
+    np.testing.assert_array_equal(again, first)
+
+
+def test_rows_have_the_dtype_of_their_latents(X):
+    vae = VAEEmbedder(2, **SMALL).fit(X)
+    latents = vae.transform(X)
+    exact, rounded = (
+        vae.inverse_transform(latents.astype(dtype)) for dtype in ("f8", "f4")
+    )
+    assert (exact.dtype, rounded.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(rounded, exact, rtol=1e-5)

@@ -97,3 +97,10 @@ def test_draws_follow_the_distribution(name, logit):
         )
         mirrored = 1 - values if logit > 0 else values
         assert stats.kstest(mirrored, exponential.cdf).pvalue > 1e-3
+
+
+def test_the_mean_near_a_logit_of_zero():
+    logits = torch.tensor([[0.09, -0.0999, 0.1001]], dtype=torch.float64)
+    expected = torch.sigmoid(logits) / torch.tanh(0.5 * logits) - 1 / logits
+    found = LIKELIHOODS["continuous_bernoulli"].mean(logits)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)

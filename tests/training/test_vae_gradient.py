@@ -125,3 +125,22 @@ def test_what_is_no_pair_of_perceptrons_has_no_closed_form():
     assert [DensePair.of(VAE(encoder, other)) for other in others] == [None] * 4
     tied = nn.Linear(N_FEATURES, N_FEATURES)
     assert DensePair.of(VAE(tied, tied)) is None
+
+
+def test_the_gradient_is_of_the_parameters_that_it_is_given():
+    vae = network()
+    settings = VAESettings("gaussian", BoundSettings(), 1, N_FEATURES, N_LATENTS)
+    task = vae_task(vae, settings, "float32")
+    flat, layout = flatten(vae)
+    rows = torch.rand(N_ROWS, N_FEATURES, generator=generator(1))
+    noise, one = task.draw_noise(N_ROWS, generator(2)), torch.tensor(1.0)
+    arguments = (rows, noise, torch.ones(N_ROWS), one)
+    closed = task.closed_form.make_gradient(layout)
+    expected = autograd(task.make_objective(), layout)
+    for parameters in (flat, 2.0 * flat, 0.5 * flat):
+        torch.testing.assert_close(
+            closed(parameters, *arguments),
+            expected(parameters, *arguments),
+            rtol=1e-4,
+            atol=1e-6,
+        )

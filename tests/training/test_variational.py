@@ -137,3 +137,10 @@ def test_the_distance_from_the_capacity_costs(capacity):
     slopes, constant = penalty(divergences, HALF, settings)
     cost = ((slopes * divergences).sum(dim=1) + constant).mean()
     assert cost.item() == pytest.approx(3 * abs(3.2 - 0.5 * capacity))
+
+
+def test_divergences_near_the_prior_keep_their_digits():
+    log_variance = torch.tensor([[1e-3, -1e-3]])
+    found = kl_divergence(Posterior(torch.zeros(1, 2), log_variance))
+    expected = 0.5 * (np.expm1([1e-3, -1e-3]) - [1e-3, -1e-3])
+    np.testing.assert_allclose(found[0].double(), expected, rtol=2e-4)
