@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
@@ -384,7 +385,7 @@ class BaseEmbedder(
             If the embedder is not fitted.
 
         ValueError
-            If `n_samples` is less than 1.
+            If `n_samples` is not an integer of at least 1.
 
         TypeError
             If `random_state` is none of these.
@@ -397,8 +398,10 @@ class BaseEmbedder(
         (3, 2)
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {n_samples}.")
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(
+                f"n_samples must be an integer of at least 1, got {n_samples!r}."
+            )
         if random_state is None:
             random_state = self.random_state
         return self._sample(n_samples, numpy_generator(random_state))

@@ -23,7 +23,9 @@ IMMATERIAL = {
     "device",
     "encoder",
     "max_time",
+    "n_score_samples",
     "random_state",
+    "score_method",
     "verbose",
     "warm_start",
 }

@@ -376,13 +376,22 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         return exact if self._architecture.get("float64", True) else torch.float32
 
     def _transform(self, X: NDArray[Any]) -> Any:
-        return infer(
-            self.module_,
-            self._encode,
-            X,
-            self._standardizer,
-            self._inference_dtype(X),
-        )
+        return self._encoded_by(self._encode, X)
+
+    def _encoded_by(self, function: Any, X: NDArray[Any]) -> NDArray[Any]:
+        """Apply a function of the network and rows; the result is finite."""
+        dtype = self._inference_dtype(X)
+        result = infer(self.module_, function, X, self._standardizer, dtype)
+        lost = np.flatnonzero(~np.isfinite(result).all(axis=1))
+        if len(lost):
+            # What leaves the range of float32 on its way through the network.
+            exact = self._inference_dtype(np.empty(0))
+            rows = X[lost].astype(np.float64)
+            found = infer(self.module_, function, rows, self._standardizer, exact)
+            limits = np.finfo(result.dtype)
+            found = np.nan_to_num(found, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            result[lost] = np.clip(found, limits.min, limits.max)
+        return result
 
     @property
     def _n_features_out(self) -> int:

@@ -145,10 +145,12 @@ class LatentPathsMixin(ABC):
             raise ValueError(
                 f"n_steps must be an integer of at least 2, got {n_steps!r}."
             )
-        if method not in PATHS:
+        if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
-        start, end = self._transform(self._validate_ends([a, b], "interpolate"))
-        return self._inverse_transform(PATHS[method](start, end, int(n_steps)))
+        start = self._encoded(a, "a", "interpolate")
+        end = self._encoded(b, "b", "interpolate")
+        path = PATHS[method](start, end, int(n_steps))
+        return self._inverse_transform(path.astype(np.result_type(start, end)))
 
     def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
         """Return a row as it changes along one latent dimension.
@@ -200,23 +202,30 @@ class LatentPathsMixin(ABC):
         )
         if values.ndim != 1:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
-        row = self._transform(self._validate_ends([x], "traverse"))
-        latents = np.repeat(row.astype(np.float64), len(values), axis=0)
+        latents = np.tile(self._encoded(x, "x", "traverse"), (len(values), 1))
         latents[:, dimension] = values
         return self._inverse_transform(latents)
 
-    def _validate_ends(self, rows: list[Any], method: str) -> Any:
-        """Return single rows as an array."""
-        flat = [np.ravel(on_host(row)) for row in rows]
-        widths = {row.shape for row in flat}
-        if len(widths) > 1:
-            raise ValueError(f"Rows must have one shape, got {sorted(widths)}.")
-        stacked: Any = np.stack(flat)
-        if stacked.shape[1] != self.n_features_in_:
+    def _encoded(self, row: Any, name: str, method: str) -> Any:
+        """Return the latent coordinates of a single row."""
+        return self._transform(
+            self._validate(self._as_rows(row, name), reset=False, method=method)
+        )[0]
+
+    def _as_rows(self, row: Any, name: str) -> Any:
+        """Return a table of one row; its columns have names where it has them."""
+        if isinstance(row, pd.Series):
+            row = pd.DataFrame([row.to_numpy()], columns=row.index)
+        if not isinstance(row, pd.DataFrame):
+            row = np.asarray(on_host(row))
+            row = row[None] if row.ndim == 1 else row
+        n_features = self.n_features_in_
+        if row.shape != (1, n_features):
             raise ValueError(
-                f"A row has {self.n_features_in_} features, got {stacked.shape[1]}."
+                f"{name} must be a row of shape ({n_features},) or (1, {n_features}), "
+                f"got {row.shape}."
             )
         names = getattr(self, "feature_names_in_", None)
-        if names is not None:
-            stacked = pd.DataFrame(stacked, columns=names)
-        return self._validate(stacked, reset=False, method=method)
+        if names is not None and not isinstance(row, pd.DataFrame):
+            row = pd.DataFrame(row, columns=names)
+        return row

@@ -17,7 +17,7 @@ from latentsk._device import to_numpy
 from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._standardize import Standardizer
 from latentsk.training.batches import ResidentRows, Rows, StreamedRows
-from latentsk.training.inference import in_batches
+from latentsk.training.inference import INFERENCE_ROWS, in_batches
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -135,6 +135,7 @@ def infer(
     X: NDArray[Any],
     standardizer: Standardizer,
     dtype: torch.dtype,
+    n_rows: int = INFERENCE_ROWS,
 ) -> NDArray[Any]:
     """Apply a function of a network and rows, block by block, on the network's device.
 
@@ -154,6 +155,9 @@ def infer(
 
     dtype : torch.dtype
         To compute in.
+
+    n_rows : int, default=4_096
+        Rows at a time, at most.
 
     Returns
     -------
@@ -175,7 +179,13 @@ def infer(
     with torch.no_grad():
         for block in row_blocks(X):
             rows = standardizer.apply(block, dtype).to(device)
-            results.append(in_batches(lambda part: function(network, part), rows))
+            results.append(
+                in_batches(
+                    lambda part: function(network, part),
+                    rows,
+                    min(n_rows, INFERENCE_ROWS),
+                )
+            )
     return to_numpy(torch.cat(results))
 
 

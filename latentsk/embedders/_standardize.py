@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from latentsk.embedders._blocks import row_blocks
 
 Float64 = NDArray[np.float64]
+# What scaling to [0, 1] may leave above one.
+UNIT_TOLERANCE = 1e-6
 # Mean squares below this have lost digits.
 TINY = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 
@@ -28,7 +30,7 @@ def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
 
 
 def require_unit_interval(X: NDArray[Any], setting: str) -> None:
-    """Refuse data outside [0, 1].
+    """Refuse data outside [0, 1], but for rounding errors.
 
     Examples
     --------
@@ -36,10 +38,10 @@ def require_unit_interval(X: NDArray[Any], setting: str) -> None:
     """
     least = min(block.min() for block in row_blocks(X))
     most = max(block.max() for block in row_blocks(X))
-    if least < 0 or most > 1:
+    if least < -UNIT_TOLERANCE or most > 1 + UNIT_TOLERANCE:
         raise ValueError(
-            f"{setting} needs data in [0, 1], but X ranges from {least:.6g} to "
-            f"{most:.6g}."
+            f"{setting} needs data in [0, 1], but X ranges from {least:.7g} to "
+            f"{most:.7g}."
         )
 
 

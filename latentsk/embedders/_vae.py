@@ -39,6 +39,7 @@ from latentsk.training.schedules import WARM_UPS
 from latentsk.training.vae_sampling import (
     balanced_noise,
     independent_noise,
+    rows_at_a_time,
     sampled,
 )
 from latentsk.training.vae_task import VAESettings, vae_task
@@ -297,8 +298,11 @@ default="auto"
     - "reconstruction": the mean of log p(x | z);
     - "kl": minus the KL divergence, at most 0.
 
-    The first two are lower bounds of the log-likelihood log p(x), on average over
-    random numbers; `log_likelihood` estimates it.
+    "iwae" is a lower bound of the log-likelihood log p(x), on average over random
+    numbers, and the ELBO is one, too. Samples for "elbo" and "reconstruction" come in
+    mirrored pairs of unit mean square, so that they estimate it well from few; the
+    fewer, the less they know of what is not a square in the latent coordinates.
+    `log_likelihood` estimates log p(x).
 
     Log-variances of the posterior are bounded smoothly to between -10 and 10.
 
@@ -479,8 +483,9 @@ default="auto"
 
     def _check_settings(self) -> None:
         weighted = self.objective == "iwae"
-        for name in ("free_nats", "capacity"):
-            if weighted and getattr(self, name):
+        given = {"free_nats": self.free_nats > 0, "capacity": self.capacity is not None}
+        for name, is_given in given.items():
+            if weighted and is_given:
                 raise ValueError(f"{name} is for objective='elbo', got 'iwae'.")
         if self.free_nats and self.capacity is not None:
             raise ValueError("free_nats and capacity exclude each other.")
@@ -589,10 +594,19 @@ default="auto"
         return network.encode(rows).mean
 
     def _infer(
-        self, function: Callable[[VAE, Tensor], Tensor], X: NDArray[Any]
+        self,
+        function: Callable[[VAE, Tensor], Tensor],
+        X: NDArray[Any],
+        n_samples: int = 1,
     ) -> NDArray[Any]:
-        dtype = self._inference_dtype(X)
-        return infer(self.module_, function, X, self._standardizer, dtype)
+        return infer(
+            self.module_,
+            function,
+            X,
+            self._standardizer,
+            self._inference_dtype(X),
+            rows_at_a_time(n_samples),
+        )
 
     def _from_latents(
         self, function: Callable[[VAE, Tensor], Tensor], Z: NDArray[Any]
@@ -657,7 +671,7 @@ default="auto"
                 bound = found.log_densities.mean(dim=0)
             return saturated(bound - unit)
 
-        return self._infer(score, X)
+        return self._infer(score, X, n_samples)
 
     # Public methods of its own
 
@@ -694,7 +708,7 @@ default="auto"
         """
         check_is_fitted(self)
         rows = self._validate(X, reset=False, method="transform_distribution")
-        joined = self._infer(
+        joined = self._encoded_by(
             lambda network, part: torch.cat(network.encode(part), dim=1), rows
         )
         mean, log_variance = np.split(joined, 2, axis=1)
@@ -725,7 +739,8 @@ default="auto"
         Returns
         -------
         log_likelihood, standard_error : ndarray of shape (n_samples,)
-            In nats, of densities in original units.
+            In nats, of densities in original units. The error is infinite where the
+            value is out of the range of its dtype.
 
         Raises
         ------
@@ -767,9 +782,10 @@ default="auto"
             ).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
-            return torch.stack([saturated(value - unit), error], dim=1)
+            unknown = torch.nan_to_num(error, nan=torch.inf)
+            return torch.stack([saturated(value - unit), unknown], dim=1)
 
-        both = self._infer(estimate, validated)
+        both = self._infer(estimate, validated, int(n_samples))
         return both[:, 0], both[:, 1]
 
     def latent_report(self, X: ArrayLike) -> LatentReport:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsk.modules.vae import VAE, Posterior
 from latentsk.training.variational import log_ratios
 
-# Values that the decoder returns at a time: samples times rows times features.
+# Values of a layer at a time: samples times rows times units.
 CHUNK_ELEMENTS = 2**20
+# Densities that are kept at a time: samples times rows.
+KEPT_ELEMENTS = 2**22
 
 
 def independent_noise(
@@ -56,6 +58,17 @@ def balanced_noise(
     half = independent_noise((n_samples + 1) // 2, n_latents, generator)
     noise = torch.cat([half, -half])[:n_samples]
     return noise / noise.square().mean(dim=0).sqrt()
+
+
+def rows_at_a_time(n_samples: int) -> int:
+    """Return the rows whose densities for all samples are kept at a time.
+
+    Examples
+    --------
+    >>> rows_at_a_time(1_000), rows_at_a_time(100_000)
+    (4194, 41)
+    """
+    return max(1, KEPT_ELEMENTS // n_samples)
 
 
 class Sampled(NamedTuple):
@@ -106,14 +119,15 @@ def sampled(
 
     Examples
     --------
-    >>> from torch import nn
     >>> from latentsk.modules.likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
     >>> sampled(vae, rows, gaussian, lambda n: torch.zeros(n, 1, 2), 7)[1].shape
     torch.Size([7, 5])
     """
     posterior, log_scale = vae.encode(rows), vae.log_scale()
-    per_chunk = max(1, CHUNK_ELEMENTS // max(1, rows.numel()))
+    linear = (part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
+    widest = max([rows.shape[1], *(part.out_features for part in linear)])
+    per_chunk = max(1, CHUNK_ELEMENTS // (len(rows) * widest))
     # Kept in one place: many small results between large ones would scatter the memory.
     densities = rows.new_empty(n_samples, len(rows))
     ratios = torch.empty_like(densities)

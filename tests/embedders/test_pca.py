@@ -387,7 +387,9 @@ def test_samples_have_the_models_moments(X):
     )
     np.testing.assert_array_equal(embedder.sample(5), embedder.sample(5))
     assert not np.array_equal(embedder.sample(5, 1), embedder.sample(5, 2))
-    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="n_samples must be an integer of at least 1, got 0"
+    ):
         embedder.sample(0)
 
 

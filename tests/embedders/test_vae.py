@@ -142,7 +142,9 @@ def test_chunks_change_nothing(X, method, batch, monkeypatch):
     in_chunks, _ = vae.log_likelihood(X, 30, random_state=0)
     assert in_chunks.mean() == pytest.approx(values.mean(), abs=5 * errors.mean() / 17)
     in_batches = inference.in_batches
-    monkeypatch.setattr(_rows, "in_batches", lambda f, rows: in_batches(f, rows, batch))
+    monkeypatch.setattr(
+        _rows, "in_batches", lambda f, rows, _: in_batches(f, rows, batch)
+    )
     np.testing.assert_allclose(vae.score_samples(X), scores, rtol=1e-10)
 
 

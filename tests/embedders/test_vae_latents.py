@@ -63,14 +63,46 @@ def test_rows_of_any_form(X):
     np.testing.assert_allclose(vae.interpolate(first, second, 3), expected)
     np.testing.assert_allclose(vae.interpolate(X[:1], X[1:2], 3), expected)
     assert vae.traverse(frame.iloc[[0]], 1, [0.0]).shape == (1, 5)
-    with pytest.raises(ValueError, match="Rows must have one shape"):
+    with pytest.raises(ValueError, match=r"b must be a row of shape \(5,\) or"):
         vae.interpolate(X[0], X[1, :4])
-    with pytest.raises(ValueError, match="A row has 5 features, got 4"):
-        vae.traverse(X[0, :4], 0, [0.0])
+    with pytest.raises(ValueError, match=r"x must be a row .* got \(2, 5\)"):
+        vae.traverse(X[:2], 0, [0.0])
     with pytest.raises(ValueError, match="values must have one dimension"):
         vae.traverse(X[0], 0, [[0.0]])
     with pytest.raises(ValueError, match="NaN"):
         vae.traverse(X[0], 0, [np.nan])
+
+
+def test_names_of_a_row_s_features_are_checked(X):
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    vae = VAEEmbedder(2, **SMALL).fit(frame)
+    turned = frame[list("edcba")]
+    for row in (turned.iloc[[0]], turned.iloc[0]):
+        with pytest.raises(ValueError, match="feature names"):
+            vae.traverse(row, 0, [0.0])
+        with pytest.raises(ValueError, match="feature names"):
+            vae.interpolate(frame.iloc[0], row)
+
+
+def test_paths_keep_the_dtype(X):
+    rows = X.astype(np.float32)
+    vae = VAEEmbedder(2, **SMALL).fit(rows)
+    assert vae.interpolate(rows[0], rows[1], 3).dtype == np.float32
+    assert vae.traverse(rows[0], 0, [0.0, 1.0]).dtype == np.float32
+    assert vae.interpolate(X[0], X[1], 3).dtype == np.float64
+
+
+def test_the_noise_of_samples_depends_on_the_random_state(X):
+    vae = VAEEmbedder(2, **SMALL).fit(X)
+    noise = []
+    for seed in (0, 1):
+        latents = np.random.default_rng(seed).standard_normal((500, 2))
+        drawn = vae.sample(500, random_state=seed) - vae.inverse_transform(latents)
+        noise.append((drawn / vae.likelihood_scale_).ravel())
+    assert kstest(noise[0], "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(noise)[0, 1]) < 0.1
+    with pytest.raises(ValueError, match="n_samples must be an integer"):
+        vae.sample(2.5)
 
 
 def test_samples_come_from_the_whole_model():

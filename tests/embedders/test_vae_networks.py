@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import MinMaxScaler
 from torch import nn
 
 from latentsk import AutoencoderEmbedder, VAEEmbedder
+from latentsk.exceptions import PosteriorCollapseWarning
+from latentsk.training import vae_sampling
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -32,6 +36,7 @@ def X():
         {"likelihood": "laplace"},
         {"likelihood": "student_t", "likelihood_scale": "feature"},
         {"likelihood_scale": 0.5},
+        {"likelihood_scale": 0.01},
         {"objective": "iwae", "n_samples": 3},
         {"kl_warmup": 0.5},
         {"kl_warmup": 0.8, "kl_schedule": "cyclical"},
@@ -217,7 +222,8 @@ def test_dynamic_binarization_learns_the_probabilities():
         ({"dynamic_binarization": True}, r"needs data in \[0, 1\]"),
         ({"kl_warmup": 1.5}, "'kl_warmup' parameter"),
         ({"kl_schedule": "sudden"}, "'kl_schedule' parameter"),
-        ({"likelihood_scale": 1e-9}, "'likelihood_scale' parameter"),
+        ({"likelihood_scale": 0.9e-3}, "'likelihood_scale' parameter"),
+        ({"objective": "iwae", "capacity": 0.0}, "capacity is for objective='elbo'"),
         ({"network": "mlp-300"}, "'network' parameter"),
         ({"score_method": "density"}, "'score_method' parameter"),
     ],
@@ -228,3 +234,39 @@ def test_what_does_not_fit_is_named_before_any_work(X, parameters, message):
     with pytest.raises(ValueError, match=message):
         vae.fit(X)
     assert vars(vae) == before
+
+
+def test_rounding_above_one_is_no_fault():
+    X = load_breast_cancer().data
+    scaled = MinMaxScaler().fit_transform(X)
+    assert scaled.max() > 1.0
+    vae = VAEEmbedder(2, likelihood="continuous_bernoulli", **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        assert np.isfinite(vae.fit(scaled).score_samples(scaled)).all()
+    with pytest.raises(ValueError, match=r"X ranges from 0 to 1\.00001\."):
+        vae.score_samples(scaled * 1.00001)
+
+
+@pytest.mark.parametrize("make", [AutoencoderEmbedder, VAEEmbedder])
+def test_latents_of_the_largest_float32_are_finite(X, make):
+    embedder = make(2, **SMALL).fit((1e-3 * X).astype(np.float32))
+    rows = np.full((2, 5), 1e-3, np.float32)
+    rows[0] = np.float32(-3e38)
+    latents = embedder.transform(rows)
+    assert np.isfinite(latents).all()
+    np.testing.assert_allclose(latents[1:], embedder.transform(rows[1:]), rtol=1e-5)
+
+
+def test_memory_is_bounded_whatever_the_widths(monkeypatch):
+    """No layer returns more than a chunk, nor is more kept than a bounded part."""
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    vae = VAEEmbedder(1, **{**SMALL, "hidden_layer_sizes": (64,)}, likelihood_scale=0.3)
+    vae.fit(X)
+    monkeypatch.setattr(vae_sampling, "CHUNK_ELEMENTS", 2**13)
+    monkeypatch.setattr(vae_sampling, "KEPT_ELEMENTS", 2**13)
+    sizes = []
+    for layer in vae.module_.decoder:
+        layer.register_forward_hook(lambda *call: sizes.append(call[2].numel()))
+    vae.log_likelihood(X, 500, random_state=0)
+    assert max(sizes) <= 2**13
