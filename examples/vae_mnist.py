@@ -119,7 +119,7 @@ def main() -> None:
     """Print the numbers and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
 
