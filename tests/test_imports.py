@@ -67,6 +67,8 @@ LAYERS = [
     "latentsk.index.exact",
     "latentsk.index.latent_index",
     "latentsk.index",
+    "latentsk.outliers.conformal",
+    "latentsk.outliers",
     "latentsk",
 ]
 

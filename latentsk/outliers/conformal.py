@@ -1,0 +1,89 @@
+"""Conformal p-values, and which of many to reject at a false discovery rate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float64 = NDArray[np.float64]
+
+
+def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
+    """Return how often a normal row scores as low as each row, by split calibration.
+
+    ``p = (1 + r) / (n + 1)``, where r of the n calibration rows score as low or lower
+    (Vovk, Gammerman and Shafer, 2005). For a row that is exchangeable with the
+    calibration rows, ``p <= a`` has at most probability a, whatever the score.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_rows,)
+        Higher = more normal.
+
+    calibration_scores : array-like of shape (n_calibration,)
+        Scores of normal rows that the model has not been fitted on.
+
+    Returns
+    -------
+    p_values : ndarray of shape (n_rows,)
+        In [1 / (n + 1), 1]; low for outliers.
+
+    Raises
+    ------
+    ValueError
+        If there are no calibration scores, or any score is not a number.
+
+    Examples
+    --------
+    >>> conformal_p_values([-5.0, 0.0, 9.0], [-1.0, 0.0, 1.0, 2.0])
+    array([0.2, 0.6, 1. ])
+    """
+    scores = np.asarray(scores, np.float64)
+    calibration = np.sort(np.asarray(calibration_scores, np.float64))
+    if len(calibration) == 0:
+        raise ValueError("There are no calibration scores.")
+    if np.isnan(scores).any() or np.isnan(calibration).any():
+        raise ValueError("Scores must be numbers, got NaN.")
+    n_as_low = np.searchsorted(calibration, scores, side="right")
+    return (1.0 + n_as_low) / (1.0 + len(calibration))
+
+
+def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """Tell which p-values to reject at a false discovery rate.
+
+    The k smallest, for the largest k with ``p_(k) <= k * level / n`` (Benjamini and
+    Hochberg, 1995). Of conformal p-values with one calibration sample, too, the
+    expected share of false discoveries is at most `level` (Bates et al., 2023).
+
+    Parameters
+    ----------
+    p_values : array-like of shape (n_rows,)
+
+    level : float in (0, 1)
+
+    Returns
+    -------
+    rejected : ndarray of shape (n_rows,), dtype bool
+
+    Raises
+    ------
+    ValueError
+        If `level` is not in (0, 1), or a p-value not in [0, 1].
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.9, 0.03, 0.04], level=0.1)
+    array([ True, False,  True,  True])
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be in (0, 1), got {level}.")
+    p_values = np.asarray(p_values, np.float64)
+    if not ((p_values >= 0.0) & (p_values <= 1.0)).all():
+        raise ValueError("p-values must be in [0, 1].")
+    order = np.argsort(p_values, kind="stable")
+    thresholds = level * np.arange(1, len(p_values) + 1) / len(p_values)
+    below = np.flatnonzero(p_values[order] <= thresholds)
+    rejected = np.zeros(len(p_values), bool)
+    if len(below):
+        rejected[order[: below[-1] + 1]] = True
+    return rejected

@@ -1,0 +1,69 @@
+"""Conformal p-values and false discovery rates: scipy, and simulation."""
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from latentsk.outliers.conformal import benjamini_hochberg, conformal_p_values
+
+
+def test_p_values_are_their_formula():
+    rng = np.random.default_rng(0)
+    scores, calibration = rng.normal(size=50).round(1), rng.normal(size=30).round(1)
+    expected = [(1 + np.sum(calibration <= score)) / 31 for score in scores]
+    np.testing.assert_allclose(conformal_p_values(scores, calibration), expected)
+
+
+def test_rejections_are_scipy_s():
+    rng = np.random.default_rng(0)
+    for level in (0.01, 0.1, 0.5):
+        for _ in range(50):
+            p_values = rng.uniform(size=40) ** rng.uniform(1, 4)
+            expected = false_discovery_control(p_values) <= level
+            found = benjamini_hochberg(p_values, level)
+            np.testing.assert_array_equal(found, expected)
+    assert benjamini_hochberg([], 0.1).shape == (0,)
+
+
+def test_rates_stay_at_their_level_over_200_repetitions():
+    """Exchangeable normal rows, and outliers among those that are judged."""
+    rng = np.random.default_rng(0)
+    level, n_repetitions = 0.1, 200
+    false_positives, false_discoveries, found = [], [], []
+    for _ in range(n_repetitions):
+        calibration = rng.normal(size=500)
+        normal, outliers = rng.normal(size=180), rng.normal(-4.0, size=20)
+        p_values = conformal_p_values(np.r_[normal, outliers], calibration)
+        false_positives.append(np.mean(p_values[:180] <= level))
+        rejected = benjamini_hochberg(p_values, level)
+        false_discoveries.append(rejected[:180].sum() / max(1, rejected.sum()))
+        found.append(rejected[180:].mean())
+    for rates in (false_positives, false_discoveries):
+        error = np.std(rates) / n_repetitions**0.5
+        assert np.mean(rates) < level + 3 * error
+    assert np.mean(false_positives) > 0.09
+    assert np.mean(found) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0.0], []), "no calibration scores"),
+        (([np.nan], [0.0]), "got NaN"),
+        (([0.0], [np.nan]), "got NaN"),
+    ],
+)
+def test_bad_scores(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        conformal_p_values(*arguments)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -1.0, np.nan])
+def test_bad_levels(level):
+    with pytest.raises(ValueError, match="level must be in"):
+        benjamini_hochberg([0.5], level)
+
+
+def test_bad_p_values():
+    with pytest.raises(ValueError, match="p-values must be in"):
+        benjamini_hochberg([0.5, np.nan], 0.1)
