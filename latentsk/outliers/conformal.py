@@ -45,8 +45,7 @@ def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Floa
     if np.isnan(scores).any() or np.isnan(calibration).any():
         raise ValueError("Scores must be numbers, got NaN.")
     n_as_low = np.searchsorted(calibration, scores, side="right")
-    p_values: Float64 = (n_as_low + 1.0) / (len(calibration) + 1.0)
-    return p_values
+    return (n_as_low.astype(np.float64) + 1.0) / (len(calibration) + 1.0)
 
 
 def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
