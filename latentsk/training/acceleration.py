@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,23 @@ def worth_compiling(n_rows: int, batch_size: int, max_epochs: int) -> bool:
     return max_epochs * math.ceil(n_rows / batch_size) >= MIN_STEPS_TO_COMPILE
 
 
+def _with_own_code(step: Step) -> Step:
+    """Return the function with a code object of its own.
+
+    torch counts compilations per code object, and gives up after a few of them: all
+    trainings of a process would share them.
+    """
+    assert isinstance(step, FunctionType)
+    copied = FunctionType(
+        step.__code__.replace(),
+        step.__globals__,
+        step.__name__,
+        step.__defaults__,
+        step.__closure__,
+    )
+    return copied
+
+
 class CompiledStep:
     """A step as one compiled graph; the step itself where nothing compiles.
 
@@ -51,7 +69,8 @@ class CompiledStep:
     def __init__(self, step: Step) -> None:
         self.works = True
         self._step = step
-        self._compiled = torch.compile(step, fullgraph=True, dynamic=False)
+        own = _with_own_code(step)
+        self._compiled = torch.compile(own, fullgraph=True, dynamic=False)
 
     def __call__(self, *arguments: Any) -> Tensor:
         """Take the step."""

@@ -53,6 +53,15 @@ def test_a_compiled_step_is_the_same_step():
     assert step.works
 
 
+@pytest.mark.slow
+def test_trainings_do_not_share_a_limit_of_compilations(monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    for _ in range(3):
+        step = CompiledStep(plain_step())
+        run(step)
+        assert step.works
+
+
 def test_what_cannot_be_compiled_runs_as_it_is():
     def step(*arguments):
         torch._dynamo.graph_break()  # no single graph
