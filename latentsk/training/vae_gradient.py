@@ -344,38 +344,98 @@ def dense_vae_gradient(
             known[flat.data_ptr()] = _Parameters.of(pair, layout, flat)
         if shares[0] is not weights:  # most batches have the same
             shares = weights, weights / weights.sum()
-        inner, outer = spaces[shape]
-        encoder, decoder, raw = known[flat.data_ptr()]
+        space, parameters = spaces[shape], known[flat.data_ptr()]
+        passed = _forward(pair, parameters, space, rows, noise)
+        raw = parameters.raw_log_scale
         log_scale = fixed if raw is None else floored(raw, vae.log_floor)
-        # Forward.
-        rows_in = forward(pair.encoder, encoder, inner, rows, noise)
-        encoded = _Encoded.of(rows_in.pop())
-        latents = torch.addcmul(encoded.posterior.mean, encoded.deviation, drawn)
-        latents_in = forward(pair.decoder, decoder, outer, latents.flatten(0, 1), noise)
-        output = latents_in.pop().view(*shape, -1)
-        by_output = outer.gradients[-1].view(*shape, -1)
-        derived = derive(rows, output, log_scale, by_output)
+        derived = derive(rows, passed.output, log_scale, passed.by_output)
         losses, by_density, pull_back = bound(
-            derived.densities, drawn, encoded, shares[1], kl_weight, settings
+            derived.densities, drawn, passed.encoded, shares[1], kl_weight, settings
         )
-        # Backward.
-        if raw is not None and derived.by_log_scale is not None:
+        place = derivatives.raw_log_scale
+        if place is not None and raw is not None and derived.by_log_scale is not None:
             by_scale = (by_density[..., None] * derived.by_log_scale()).sum(dim=(0, 1))
-            torch.mul(
-                by_scale,
-                torch.sigmoid(raw - vae.log_floor),
-                out=derivatives.raw_log_scale,
-            )
-        _multiply(by_output, by_density[..., None], derived.factor)
-        backward(pair.decoder, decoder, outer, latents_in, noise, derivatives.decoder)
-        by_latents = torch.mm(outer.gradients[0], decoder[0].weight).view_as(latents)
-        by_mean, by_log_variance = pull_back(by_latents)
-        by_raw = by_log_variance.mul_(1.0 - encoded.squashed.square())
-        torch.cat([by_mean, by_raw], dim=1, out=inner.gradients[-1])
-        backward(pair.encoder, encoder, inner, rows_in, noise, derivatives.encoder)
+            by_scale *= torch.sigmoid(raw - vae.log_floor)
+            place.copy_(by_scale)
+        _multiply(passed.by_output, by_density[..., None], derived.factor)
+        _backward(pair, parameters, space, passed, noise, pull_back, derivatives)
         return total, losses
 
     return gradient
+
+
+class _Passed(NamedTuple):
+    """What the forward pass leaves for the backward one.
+
+    Attributes
+    ----------
+    rows_in, latents_in : list of Tensor
+        The input of every layer of the encoder and of the decoder.
+    encoded : _Encoded
+    latents : Tensor of shape (n_samples, n_rows, n_latents)
+    output, by_output : Tensor of shape (n_samples, n_rows, n_features)
+        Of the decoder, and the place of the gradient by it.
+    """
+
+    rows_in: list[Tensor]
+    latents_in: list[Tensor]
+    encoded: _Encoded
+    latents: Tensor
+    output: Tensor
+    by_output: Tensor
+
+
+def _forward(
+    pair: DensePair,
+    parameters: _Parameters,
+    space: tuple[Workspace, Workspace],
+    rows: Tensor,
+    noise: Noise,
+) -> _Passed:
+    rows_in = forward(pair.encoder, parameters.encoder, space[0], rows, noise)
+    encoded = _Encoded.of(rows_in.pop())
+    latents = torch.addcmul(
+        encoded.posterior.mean, encoded.deviation, noise[LATENT_NOISE]
+    )
+    flat = latents.flatten(0, 1)
+    latents_in = forward(pair.decoder, parameters.decoder, space[1], flat, noise)
+    shape = (*latents.shape[:2], -1)
+    output = latents_in.pop().view(shape)
+    by_output = space[1].gradients[-1].view(shape)
+    return _Passed(rows_in, latents_in, encoded, latents, output, by_output)
+
+
+def _backward(
+    pair: DensePair,
+    parameters: _Parameters,
+    space: tuple[Workspace, Workspace],
+    passed: _Passed,
+    noise: Noise,
+    pull_back: PullBack,
+    derivatives: _Parameters,
+) -> None:
+    """Fill `derivatives`, from the gradient by the output."""
+    inner, outer = space
+    backward(
+        pair.decoder,
+        parameters.decoder,
+        outer,
+        passed.latents_in,
+        noise,
+        derivatives.decoder,
+    )
+    by_latents = torch.mm(outer.gradients[0], parameters.decoder[0].weight)
+    by_mean, by_log_variance = pull_back(by_latents.view_as(passed.latents))
+    by_raw = by_log_variance.mul_(1.0 - passed.encoded.squashed.square())
+    torch.cat([by_mean, by_raw], dim=1, out=inner.gradients[-1])
+    backward(
+        pair.encoder,
+        parameters.encoder,
+        inner,
+        passed.rows_in,
+        noise,
+        derivatives.encoder,
+    )
 
 
 def _multiply(values: Tensor, by_row: Tensor, factor: Tensor | None) -> None:
