@@ -54,13 +54,13 @@ def test_a_compiled_step_is_the_same_step():
 
 
 @pytest.mark.slow
-def test_trainings_do_not_share_a_limit_of_compilations(monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
-    for decay in (0.0, 0.1, 0.2):
-        settings = StepSettings(weight_decay=decay)
-        step = CompiledStep(make_step(autograd(objective, LAYOUT), settings))
-        run(step)
-        assert step.works
+def test_trainings_do_not_share_a_limit_of_compilations():
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for decay in (0.0, 0.1, 0.2):
+            settings = StepSettings(weight_decay=decay)
+            step = CompiledStep(make_step(autograd(objective, LAYOUT), settings))
+            run(step)
+            assert step.works
 
 
 def test_what_cannot_be_compiled_runs_as_it_is():
