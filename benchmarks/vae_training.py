@@ -38,7 +38,7 @@ from torch import nn
 
 from latentsk import VAEEmbedder
 from latentsk.modules.likelihoods import LIKELIHOODS
-from latentsk.training.variational import iwae, log_importance_weights
+from latentsk.training.variational import iwae, log_ratios
 
 BATCH_SIZES = (32, 128, 512)
 OURS, FLOOR = "latentsk", "matrix products"
@@ -218,7 +218,7 @@ def per_row_loop(vae: VAEEmbedder, X: np.ndarray) -> np.ndarray:
             posterior = network.encode(row[None])
             latents = posterior.at(torch.randn(N_IMPORTANCE, 1, vae.n_components_))
             densities = log_density(row, network.decode(latents), network.log_scale())
-            bounds.append(iwae(log_importance_weights(densities, latents, posterior)))
+            bounds.append(iwae(densities + log_ratios(latents, posterior)))
     return torch.cat(bounds).numpy()
 
 

@@ -59,6 +59,8 @@ def elbo(log_densities: Tensor, divergence: Tensor) -> Tensor:
 def log_ratios(latents: Tensor, posterior: Posterior) -> Tensor:
     """Return ``log p(z) - log q(z | x)``.
 
+    With ``log p(x | z)`` they make the logarithms of the importance weights.
+
     Parameters
     ----------
     latents : Tensor of shape (n_samples, n_rows, n_latents)
@@ -78,32 +80,6 @@ def log_ratios(latents: Tensor, posterior: Posterior) -> Tensor:
     squares = latents.square() + math.log(2.0 * math.pi)
     log_prior = -0.5 * squares.sum(dim=-1)
     return log_prior - posterior.log_density(latents)
-
-
-def log_importance_weights(
-    log_densities: Tensor, latents: Tensor, posterior: Posterior
-) -> Tensor:
-    """Return the log-weights ``log p(x | z) + log p(z) - log q(z | x)``.
-
-    Parameters
-    ----------
-    log_densities : Tensor of shape (n_samples, n_rows)
-
-    latents : Tensor of shape (n_samples, n_rows, n_latents)
-
-    posterior : Posterior
-
-    Returns
-    -------
-    log_weights : Tensor of shape (n_samples, n_rows)
-
-    Examples
-    --------
-    >>> prior = Posterior(torch.zeros(1, 2), torch.zeros(1, 2))
-    >>> log_importance_weights(torch.tensor([[-3.0]]), torch.ones(1, 1, 2), prior)
-    tensor([[-3.]])
-    """
-    return log_densities + log_ratios(latents, posterior)
 
 
 def iwae(log_weights: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from latentsk.training.variational import (
     elbo,
     iwae,
     kl_divergence,
-    log_importance_weights,
+    log_ratios,
     penalty,
 )
 
@@ -87,7 +87,7 @@ def log_weights(linear, n_samples, widened=0.0):
         return (
             densities,
             posterior,
-            log_importance_weights(densities, latents, posterior),
+            densities + log_ratios(latents, posterior),
         )
 
 
