@@ -27,6 +27,7 @@ LAYERS = [
     "latentsk.training.variational",
     "latentsk.training.variational",
     "latentsk.training.step",
+    "latentsk.training.density_derivatives",
     "latentsk.training.dense",
     "latentsk.training.vae_gradient",
     "latentsk.training.acceleration",
