@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -656,12 +655,10 @@ default="auto"
         noise = self._common_noise(n_samples)
 
         def score(network: VAE, rows: Tensor) -> Tensor:
-            remaining = iter(noise.to(rows))
-
-            def draw(n: int) -> Tensor:
-                return torch.stack(list(itertools.islice(remaining, n)))
-
-            found = sampled(network, rows, log_density, draw, n_samples)
+            common = noise.to(rows)
+            found = sampled(
+                network, rows, log_density, lambda i, j: common[i:j], n_samples
+            )
             if method == "iwae":
                 bound = iwae(found.log_weights)
             elif method == "elbo":
@@ -773,8 +770,10 @@ default="auto"
         def estimate(network: VAE, rows: Tensor) -> Tensor:
             shape = (len(rows), self.n_components_)
 
-            def draw(n: int) -> Tensor:
-                drawn = torch.randn(n, *shape, generator=generator, dtype=rows.dtype)
+            def draw(start: int, stop: int) -> Tensor:
+                drawn = torch.randn(
+                    stop - start, *shape, generator=generator, dtype=rows.dtype
+                )
                 return drawn.to(rows.device)
 
             weights = sampled(

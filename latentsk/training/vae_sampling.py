@@ -1,4 +1,4 @@
-"""Densities of rows given many samples of their latents, in bounded memory."""
+"""Densities of rows given many samples of their latents, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from latentsk.modules.vae import VAE, Posterior
 from latentsk.training.variational import log_ratios
 
-# Values of a layer at a time: samples times rows times units.
+# Values of a linear layer at a time: samples times rows times units.
 CHUNK_ELEMENTS = 2**20
 # Densities that are kept at a time: samples times rows.
 KEPT_ELEMENTS = 2**22
@@ -93,7 +93,7 @@ def sampled(
     vae: VAE,
     rows: Tensor,
     log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
-    draw: Callable[[int], Tensor],
+    draw: Callable[[int, int], Tensor],
     n_samples: int,
 ) -> Sampled:
     """Encode rows once, and decode samples of their latents chunk by chunk.
@@ -108,8 +108,8 @@ def sampled(
         Of the likelihood.
 
     draw : callable
-        ``draw(n)`` returns the next n samples of standard normal noise, of shape
-        (n, n_rows or 1, n_latents).
+        ``draw(start, stop)`` returns these samples of standard normal noise, of shape
+        (stop - start, n_rows or 1, n_latents). It is called for each once, in order.
 
     n_samples : int
 
@@ -121,7 +121,7 @@ def sampled(
     --------
     >>> from latentsk.modules.likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
-    >>> sampled(vae, rows, gaussian, lambda n: torch.zeros(n, 1, 2), 7)[1].shape
+    >>> sampled(vae, rows, gaussian, lambda i, j: torch.zeros(j - i, 1, 2), 7)[1].shape
     torch.Size([7, 5])
     """
     posterior, log_scale = vae.encode(rows), vae.log_scale()
@@ -133,7 +133,7 @@ def sampled(
     ratios = torch.empty_like(densities)
     for start in range(0, n_samples, per_chunk):
         stop = min(start + per_chunk, n_samples)
-        latents = posterior.at(draw(stop - start))
+        latents = posterior.at(draw(start, stop))
         densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
         ratios[start:stop] = log_ratios(latents, posterior)
     return Sampled(densities, ratios.add_(densities), posterior)
