@@ -25,7 +25,6 @@ LAYERS = [
     "latentsk.modules",
     "latentsk.training.objectives",
     "latentsk.training.variational",
-    "latentsk.training.variational",
     "latentsk.training.step",
     "latentsk.training.density_derivatives",
     "latentsk.training.dense",

@@ -704,7 +704,11 @@ default="auto"
         ((200, 1), (200, 1))
         """
         check_is_fitted(self)
-        rows = self._validate(X, reset=False, method="transform_distribution")
+        return self._posterior(
+            self._validate(X, reset=False, method="transform_distribution")
+        )
+
+    def _posterior(self, rows: NDArray[Any]) -> tuple[Any, Any]:
         joined = self._encoded_by(
             lambda network, part: torch.cat(network.encode(part), dim=1), rows
         )
@@ -827,7 +831,7 @@ default="auto"
         rows = self._validate(X, reset=False, method="latent_report")
         if len(rows) < 2:
             raise ValueError("A report needs at least 2 rows, got 1.")
-        mean, deviation = self.transform_distribution(X)
+        mean, deviation = self._posterior(rows)
         return report(mean.astype(np.float64), deviation.astype(np.float64))
 
     def _generator(self, random_state: RandomState) -> torch.Generator:

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentsk.modules.likelihoods import LIKELIHOODS
 from latentsk.modules.mlp import dropout_layers
 from latentsk.modules.own import train_mode
-from latentsk.modules.vae import VAE, Output
+from latentsk.modules.vae import VAE, Output, Posterior
 from latentsk.training.run import ClosedForm, Task
 from latentsk.training.step import Noise, Objective, Parameters
 from latentsk.training.vae_gradient import LATENT_NOISE, DensePair, dense_vae_gradient
@@ -150,7 +150,7 @@ def _objective(vae: VAE, settings: VAESettings, precision: str) -> Objective:
                 result = torch.func.functional_call(
                     template, values, (rows, noise[LATENT_NOISE], slope)
                 )
-            posterior = type(result.posterior)(*(m.float() for m in result.posterior))
+            posterior = Posterior(*(m.float() for m in result.posterior))
             output, latents = result.output.float(), result.latents.float()
             result = Output(output, latents, posterior, result.log_scale)
             return result, log_density(rows, output, result.log_scale)

@@ -25,13 +25,6 @@ LINEAR = {
 }
 
 
-@pytest.fixture(scope="module")
-def X():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5))
-    return rows + 0.5 * rng.normal(size=rows.shape) + 7.0
-
-
 def test_paths_through_the_latent_space(X):
     vae = VAEEmbedder(3, **SMALL).fit(X)
     latents = vae.transform(X[:2])

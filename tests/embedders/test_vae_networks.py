@@ -23,13 +23,6 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def X():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5))
-    return rows + 0.5 * rng.normal(size=rows.shape) + 7.0
-
-
 @pytest.mark.parametrize(
     "settings",
     [
