@@ -34,6 +34,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/exact_search.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/auto_components.py
+	$(BIN)/python benchmarks/adbench.py --quick
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1
 	$(BIN)/python benchmarks/time_to_loss.py
