@@ -68,6 +68,13 @@ LAYERS = [
     "latentsk.index.latent_index",
     "latentsk.index",
     "latentsk.outliers.conformal",
+    "latentsk.outliers.calibration",
+    "latentsk.outliers.ellipsoid",
+    "latentsk.outliers.neighborhood",
+    "latentsk.outliers.latent_space",
+    "latentsk.outliers.concentration",
+    "latentsk.outliers.decisions",
+    "latentsk.outliers.detector",
     "latentsk.outliers",
     "latentsk",
 ]

@@ -326,6 +326,43 @@ class BaseEmbedder(
         self._validate_params()  # score_method may have been set since the fit
         return self._score_samples(self._validate(X, reset=False, method=method))
 
+    def calibrate(self, X: ArrayLike, y: None = None) -> Self:
+        """Set `offset_` from the scores of `X`, leaving the model as it is.
+
+        Needed after `partial_fit`, which sees no row twice; useful wherever the rows
+        that the decision should be based on are not those of the fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to place the threshold on: with ``contamination="auto"`` at Kimber's
+            lower fence of their scores, ``Q1 - 3 (Q2 - Q1)``; with a float at that
+            quantile.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not valid, or the score has no meaning for this model.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> embedder = PCAEmbedder(1).partial_fit(X).calibrate(X)
+        >>> round(embedder.offset_, 1)
+        -4.8
+        """
+        self._set_offset(self._validated_scores(X, "calibrate"))
+        return self
+
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Return the mean of `score_samples`, which model selection maximizes.
 

@@ -48,6 +48,46 @@ def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Floa
     return (n_as_low.astype(np.float64) + 1.0) / (len(calibration) + 1.0)
 
 
+def conformal_threshold(calibration_scores: ArrayLike, level: float) -> float:
+    """Return the score that exactly the rows with ``p <= level`` lie below.
+
+    Parameters
+    ----------
+    calibration_scores : array-like of shape (n_calibration,)
+        Scores of normal rows that the model has not been fitted on.
+
+    level : float in (0, 1)
+        Largest p-value of an outlier.
+
+    Returns
+    -------
+    threshold : float
+        One of the calibration scores; ``conformal_p_values`` of a score is at most
+        `level` if and only if the score is lower.
+
+    Raises
+    ------
+    ValueError
+        If no p-value of these calibration rows is as low as `level`.
+
+    Examples
+    --------
+    >>> conformal_threshold([-1.0, 0.0, 1.0, 2.0], level=0.4)
+    0.0
+    """
+    calibration = np.sort(np.asarray(calibration_scores, np.float64))
+    n = len(calibration)
+    # p <= level means at most this many calibration rows as low or lower; the products
+    # are compared as those of the p-values are.
+    allowed = np.flatnonzero((np.arange(n + 1) + 1.0) / (n + 1.0) <= level)
+    if len(allowed) == 0:
+        raise ValueError(
+            f"The smallest p-value with {n} calibration rows is {1 / (n + 1):.2g}, "
+            f"above {level}: calibrate with {int(np.ceil(1 / level)) - 1} rows or more."
+        )
+    return float(calibration[allowed[-1]])
+
+
 def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
     """Tell which p-values to reject at a false discovery rate.
 

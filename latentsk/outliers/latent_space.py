@@ -1,0 +1,161 @@
+"""Rows as a fitted embedder sees them: coordinates within, residuals outside."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+from latentsk._device import on_host
+
+Float64 = NDArray[np.float64]
+FLOATS = [np.float64, np.float32]
+
+
+class Coordinates(NamedTuple):
+    """Rows on both sides of an embedder.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_rows, n_features)
+        What enters the embedder: for a Pipeline, its last step.
+    latents : ndarray of shape (n_rows, n_components)
+    residuals : ndarray of shape (n_rows, n_features) or None
+        What the embedder does not reconstruct, in standard deviations of each feature;
+        None where it has no `inverse_transform`.
+    scale : ndarray of shape (n_features,)
+        These standard deviations.
+    """
+
+    features: NDArray[Any]
+    latents: NDArray[Any]
+    residuals: Float64 | None
+    scale: NDArray[Any]
+
+    def at(self, rows: NDArray[np.intp]) -> Coordinates:
+        """Return some of the rows."""
+        residuals = None if self.residuals is None else self.residuals[rows]
+        return Coordinates(
+            self.features[rows], self.latents[rows], residuals, self.scale
+        )
+
+
+def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
+    """Return what prepares rows, if anything does, and what embeds them.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> split_steps(make_pipeline(StandardScaler(), PCA()))
+    (Pipeline(steps=[('standardscaler', StandardScaler())]), PCA())
+    >>> split_steps(PCA())
+    (None, PCA())
+    """
+    if isinstance(embedder, Pipeline) and len(embedder.steps) > 1:
+        return embedder[:-1], embedder.steps[-1][1]
+    if isinstance(embedder, Pipeline):
+        return None, embedder.steps[-1][1]
+    return None, embedder
+
+
+def joined(like: Any, head: Pipeline | None, tail: Any) -> Any:
+    """Put fitted steps together to an embedder like the one they were split from."""
+    if not isinstance(like, Pipeline):
+        return tail
+    name = like.steps[-1][0]
+    whole = clone(like)
+    whole.steps = [*(head.steps if head is not None else ()), (name, tail)]
+    return whole
+
+
+def prepared(head: Pipeline | None, X: Any) -> Any:
+    """Return rows as they enter the embedder's last step."""
+    return X if head is None else head.transform(X)
+
+
+def numeric(rows: Any) -> NDArray[Any]:
+    """Return prepared rows as a dense array of finite floats."""
+    return check_array(on_host(rows), dtype=FLOATS, input_name="X")
+
+
+def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
+    """Embed prepared rows.
+
+    Parameters
+    ----------
+    tail : transformer
+        Fitted.
+
+    rows : array-like of shape (n_rows, n_features)
+
+    scale : ndarray of shape (n_features,)
+        Standard deviations that residuals are measured in.
+
+    Returns
+    -------
+    coordinates : Coordinates
+
+    Raises
+    ------
+    ValueError
+        If the embedder returns something else than finite numbers, or reconstructions
+        of another shape than the rows.
+    """
+    features = numeric(rows)
+    latents = check_array(
+        on_host(tail.transform(rows)),
+        dtype=FLOATS,
+        input_name="the embedder's output",
+    )
+    if len(latents) != len(features):
+        raise ValueError(
+            f"The embedder returned {len(latents)} vectors for {len(features)} rows."
+        )
+    if not hasattr(tail, "inverse_transform"):
+        return Coordinates(features, latents, None, scale)
+    found = numeric(tail.inverse_transform(latents))
+    if found.shape != features.shape:
+        raise ValueError(
+            f"The embedder reconstructed rows of shape {found.shape} from rows of "
+            f"shape {features.shape}."
+        )
+    residuals = (features.astype(np.float64) - found) / scale
+    return Coordinates(features, latents, residuals, scale)
+
+
+def row_keys(X: Any) -> NDArray[np.uint64]:
+    """Return a number for each row, the same for equal rows alone (almost surely).
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+
+    Returns
+    -------
+    keys : ndarray of shape (n_rows,), dtype uint64
+        Two of a billion pairs of different rows share one with probability 5e-11.
+
+    Examples
+    --------
+    >>> keys = row_keys([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]])
+    >>> keys[0] == keys[1], keys[0] == keys[2]
+    (np.True_, np.False_)
+    """
+    table = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(on_host(X)))
+    columns = {i: _normal_form(column) for i, (_, column) in enumerate(table.items())}
+    keys = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
+    return np.asarray(keys, np.uint64)
+
+
+def _normal_form(column: pd.Series) -> pd.Series:
+    """Give equal numbers one type, and zero one sign."""
+    if not pd.api.types.is_numeric_dtype(column.dtype):
+        return column
+    return column.astype(np.float64) + 0.0

@@ -1,0 +1,228 @@
+"""How far rows lie from their neighbours, near by and on the whole."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from latentsk._state import StateMixin
+from latentsk.index import LatentIndex
+from latentsk.outliers.calibration import scale_of
+
+Float64 = NDArray[np.float64]
+Positions = NDArray[np.intp]
+
+# LeSiNN's sizes: rows of a subsample, and subsamples.
+SUBSAMPLE_ROWS = 8
+N_SUBSAMPLES = 100
+# Distances at a time.
+BLOCK_ELEMENTS = 2**21
+
+
+def without_own(
+    distances: ArrayLike, positions: ArrayLike, own: ArrayLike
+) -> tuple[Float64, Positions]:
+    """Leave each query that is one of the rows searched out of its own neighbours.
+
+    Parameters
+    ----------
+    distances, positions : array-like of shape (n_queries, k + 1)
+        Of the nearest rows, in ascending order.
+
+    own : array-like of shape (n_queries,), dtype int
+        Position of the row that the query is, or -1.
+
+    Returns
+    -------
+    distances, positions : ndarrays of shape (n_queries, k)
+        Without the row itself, or without the farthest where it is not among them.
+
+    Examples
+    --------
+    >>> without_own([[0.0, 1.0], [2.0, 3.0]], [[7, 5], [7, 5]], [7, -1])
+    (array([[1.],
+           [2.]]), array([[5],
+           [7]]))
+    """
+    distances, positions = np.asarray(distances), np.asarray(positions)
+    itself = positions == np.asarray(own)[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    shape = len(positions), positions.shape[1] - 1
+    return distances[~itself].reshape(shape), positions[~itself].reshape(shape)
+
+
+def relative_distances(
+    means: ArrayLike, neighbors_means: ArrayLike, least: float
+) -> Float64:
+    """Weigh distances to neighbours by how close together these are themselves.
+
+    The mean distance to the nearest rows says how thin they are here; its ratio to that
+    of the neighbours, which the local outlier factor (Breunig et al., 2000) is built
+    on, whether they are thinner than close by. This is the geometric mean of the
+    distance and that of the neighbours times the ratio: ``d * sqrt(d / d_neighbors)``.
+
+    Parameters
+    ----------
+    means : array-like of shape (n_queries,)
+        Mean distance of a query to its nearest rows.
+
+    neighbors_means : array-like of shape (n_queries,)
+        The mean of the same over these rows.
+
+    least : float
+        Added to both sides of the ratio: among copies of one row they are zero.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries,)
+        Zero where the query's own distance is.
+
+    Examples
+    --------
+    >>> relative_distances([2.0, 2.0, 0.0], [2.0, 0.5, 0.0], least=1e-9).round(6)
+    array([2., 4., 0.])
+    """
+    means = np.asarray(means, np.float64)
+    return means * np.sqrt((means + least) / (np.asarray(neighbors_means) + least))
+
+
+def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
+    """Draw LeSiNN's subsamples, each without replacement.
+
+    Parameters
+    ----------
+    n_rows : int
+        At least 2.
+
+    generator : Generator
+
+    Returns
+    -------
+    positions : ndarray of shape (100, 8)
+        With fewer columns, down to 2, for fewer rows than 16.
+
+    Examples
+    --------
+    >>> draw_subsamples(1_000, np.random.default_rng(0)).shape
+    (100, 8)
+    """
+    size = max(2, min(SUBSAMPLE_ROWS, n_rows // 2))
+    return np.stack(
+        [generator.choice(n_rows, size, replace=False) for _ in range(N_SUBSAMPLES)]
+    )
+
+
+def subsampled_distances(
+    queries: ArrayLike, rows: ArrayLike, subsamples: Positions, own: ArrayLike
+) -> Float64:
+    """Return the mean over subsamples of the distance to the nearest row (LeSiNN).
+
+    The nearest of a few random rows is far from every row of a small group, so that
+    outliers which resemble each other stand out, too. The mean over all subsamples is
+    a smooth distance to the bulk.
+
+    Parameters
+    ----------
+    queries : array-like of shape (n_queries, n_components)
+
+    rows : array-like of shape (n_rows, n_components)
+
+    subsamples : ndarray of shape (n_subsamples, size)
+        Positions among the rows.
+
+    own : array-like of shape (n_queries,), dtype int
+        Position of the row that the query is, which is left out, or -1.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_queries,)
+
+    References
+    ----------
+    G. Pang, K. M. Ting and D. Albrecht (2015). LeSiNN: Detecting anomalies by
+    identifying least similar nearest neighbours. ICDM Workshops, 623-630.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0], [1.0], [5.0]])
+    >>> subsampled_distances([[0.0]], rows, np.array([[0, 1], [1, 2]]), [0])
+    array([1.])
+    """
+    queries, own = np.asarray(queries, np.float64), np.asarray(own)
+    rows = np.asarray(rows, np.float64)
+    centre = rows.mean(axis=0)  # differences of squares lose less near the origin
+    drawn = rows[subsamples.ravel()] - centre
+    squares = np.einsum("ij,ij->i", drawn, drawn)
+    block = max(1, BLOCK_ELEMENTS // len(drawn))
+    means = np.empty(len(queries))
+    for start in range(0, len(queries), block):
+        part = slice(start, start + block)
+        centred = queries[part] - centre
+        distances = centred @ (-2.0 * drawn.T) + squares
+        for row in np.flatnonzero(own[part] >= 0):
+            distances[row, subsamples.ravel() == own[start + row]] = np.inf
+        nearest = distances.reshape(len(centred), *subsamples.shape).min(axis=2)
+        nearest += np.einsum("ij,ij->i", centred, centred)[:, None]
+        means[part] = np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1)
+    return means
+
+
+class Neighborhood(StateMixin, BaseEstimator):
+    """Rows that others are compared with.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        Neighbours near by; fewer where there are fewer other rows.
+
+    Attributes
+    ----------
+    index_ : LatentIndex
+        Of the rows' latent vectors.
+    reach_ : ndarray of shape (n_rows,)
+        Mean distance of each row to its neighbours, itself left out.
+    subsamples_ : ndarray of shape (n_subsamples, size)
+        Positions of the rows of each subsample.
+    """
+
+    _private_state: tuple[str, ...] = ()
+
+    def __init__(self, n_neighbors: int) -> None:
+        self.n_neighbors = n_neighbors
+
+    def fit(
+        self, latents: NDArray[Any], ids: Positions, generator: np.random.Generator
+    ) -> Self:
+        """Index latent vectors of at least 2 rows."""
+        self.index_ = LatentIndex().fit(latents, ids=ids)
+        self.subsamples_ = draw_subsamples(len(latents), generator)
+        k = min(self.n_neighbors, len(latents) - 1)
+        self.reach_ = self.index_.kneighbors(n_neighbors=k)[0].mean(axis=1)
+        return self
+
+    def nearest(
+        self, latents: NDArray[Any], own: Positions
+    ) -> tuple[Float64, Positions]:
+        """Return distances and positions of the neighbours near by, own left out."""
+        k = min(self.n_neighbors, len(self.reach_) - 1)
+        distances, positions = self.index_.kneighbors(latents, n_neighbors=k + 1)
+        return without_own(distances, positions, own)
+
+    def distances(
+        self, latents: NDArray[Any], own: Positions
+    ) -> tuple[Float64, Float64]:
+        """Return the distances near by and on the whole of each query."""
+        distances, positions = self.nearest(latents, own)
+        # Copies of one row reach no distance at all; others are not to look endlessly
+        # far in comparison.
+        least = scale_of(self.reach_).floor
+        near = relative_distances(
+            distances.mean(axis=1), self.reach_[positions].mean(axis=1), least
+        )
+        overall = subsampled_distances(
+            latents, self.index_.vectors_, self.subsamples_, own
+        )
+        return near, overall
