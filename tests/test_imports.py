@@ -73,6 +73,8 @@ LAYERS = [
     "latentsk.outliers.neighborhood",
     "latentsk.outliers.latent_space",
     "latentsk.outliers.concentration",
+    "latentsk.outliers.attribution",
+    "latentsk.outliers.reasons",
     "latentsk.outliers.decisions",
     "latentsk.outliers.detector",
     "latentsk.outliers",

@@ -484,8 +484,18 @@ default="squared_error"
             output = self._decode(network, network.encoder(rows))
             return saturated(-squared_error(output, rows))
 
+        return self._infer(score, X)
+
+    def _score_contributions(self, X: NDArray[Any]) -> Any:
+        def contributions(network: Autoencoder, rows: Tensor) -> Tensor:
+            output = self._decode(network, network.encoder(rows))
+            return saturated(-((output - rows) ** 2))
+
+        return self._infer(contributions, X)
+
+    def _infer(self, function: Callable[..., Tensor], X: NDArray[Any]) -> Any:
         dtype = self._inference_dtype(X)
-        return infer(self.module_, score, X, self._standardizer, dtype)
+        return infer(self.module_, function, X, self._standardizer, dtype)
 
 
 def _corruption(noise: str | None) -> Callable[[Tensor, Noise], Tensor]:

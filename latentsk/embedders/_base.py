@@ -44,7 +44,8 @@ class BaseEmbedder(
     - ``_validate(X, *, reset, method)``, ``_validate_latents(Z)``: checks;
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
     - ``_transform(X)``, ``_inverse_transform(Z)``, ``_score_samples(X)``;
-    - where it makes sense ``_partial_fit(X)`` and ``_sample(n_samples, generator)``.
+    - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)`` and
+      ``_sample(n_samples, generator)``.
 
     A call of `fit`, `fit_transform` or `partial_fit` that raises leaves the embedder
     as it was before the call.
@@ -362,6 +363,46 @@ class BaseEmbedder(
         """
         self._set_offset(self._validated_scores(X, "calibrate"))
         return self
+
+    @_has("_score_contributions")
+    def score_contributions(self, X: ArrayLike) -> Any:
+        """Split the score of each row among its features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to explain.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n_samples, n_features)
+            Sums over features are `score_samples`. Squared reconstruction errors and
+            log-densities given a latent vector are sums over features as they are; a
+            Mahalanobis distance is split by corr-max rotation (Garthwaite and Koch,
+            2016); constants and the KL divergence, which belong to no feature, are
+            shared equally.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid, or the score has no meaning for this model or is no
+            sum over features (the KL divergence alone).
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).score_contributions([[3, 3], [3, -9]]).round(1)
+        array([[-1.9, -1.9],
+               [-4.7, -5.9]])
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        X = self._validate(X, reset=False, method="score_contributions")
+        return self._score_contributions(X)
 
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Return the mean of `score_samples`, which model selection maximizes.

@@ -90,16 +90,104 @@ def log_likelihood(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     >>> log_likelihood(np.zeros((1, 2)), model).round(4)
     array([-1.8379])
     """
-    n_components, n_features = model.components.shape
-    n_outside = n_features - n_components
+    n_outside = model.components.shape[1] - model.components.shape[0]
     scores = coordinates(centred, model)
-    log_determinant = xp.sum(xp.log(model.variances))
     distance = _squared_mahalanobis(scores, model, xp)
     if n_outside:
-        log_determinant = log_determinant + n_outside * math.log(model.noise)
         residual = _squared_residual(centred, scores, model, xp)
         distance = distance + residual / model.noise
-    return -0.5 * (n_features * math.log(2.0 * math.pi) + log_determinant + distance)
+    return -0.5 * (_log_constant(model, xp) + distance)
+
+
+def log_likelihood_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
+    """Split the log-density among the features, the constant equally.
+
+    Examples
+    --------
+    >>> axis = np.array([[1.0, 0.0]])
+    >>> model = LinearGaussian(np.zeros(2), axis, np.array([1.0]), 1.0)
+    >>> log_likelihood_parts(np.array([[0.0, 2.0]]), model).round(4)
+    array([[-0.9189, -2.9189]])
+    """
+    n_components, n_features = model.components.shape
+    distances, residuals = feature_parts(centred, model, xp)
+    if n_components < n_features:
+        distances = distances + residuals / model.noise
+    return -0.5 * (_log_constant(model, xp) / n_features + distances)
+
+
+def _log_constant(model: LinearGaussian, xp: Any) -> Any:
+    """Return the logarithm of ``(2 pi)^n det(covariance)``."""
+    n_components, n_features = model.components.shape
+    log_determinant = xp.sum(xp.log(model.variances))
+    if n_components < n_features:
+        n_outside = n_features - n_components
+        log_determinant = log_determinant + n_outside * math.log(model.noise)
+    return n_features * math.log(2.0 * math.pi) + log_determinant
+
+
+def feature_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> tuple[Any, Any]:
+    """Split both squared distances of centred rows among the features.
+
+    Returns
+    -------
+    within : array of shape (n_rows, n_features)
+        Sums to `squared_mahalanobis`: squares of the whitened coordinates after the
+        corr-max rotation.
+    outside : array of shape (n_rows, n_features)
+        Sums to `squared_residual`.
+
+    Examples
+    --------
+    >>> axis = np.array([[1.0, 0.0]])
+    >>> model = LinearGaussian(np.zeros(2), axis, np.array([4.0]), 0.1)
+    >>> feature_parts(np.array([[4.0, 3.0]]), model)
+    (array([[4., 0.]]), array([[0., 9.]]))
+    """
+    scores = coordinates(centred, model)
+    residual = centred - scores @ model.components
+    deviations = xp.sqrt(xp.clip(model.variances, 0.0, None))[:, None]
+    excess = (model.variances - model.noise)[:, None]
+    of_features = xp.sum(excess * model.components**2, axis=0) + model.noise
+    of_features = xp.where(of_features > 0.0, xp.sqrt(of_features), 1.0)
+    rotation = corr_max(deviations * model.components / of_features, xp)
+    rotated = (scores / deviations[:, 0]) @ rotation.T
+    return rotated * rotated, residual * residual
+
+
+def corr_max(correlations: Any, xp: Any = np) -> Any:
+    """Return the rotation from whitened latents to one coordinate for each feature.
+
+    Squared Mahalanobis distance is the squared length of the whitened latents t, and so
+    of ``w = Q t`` for every Q with orthonormal columns. This Q makes the coordinates of
+    w correlate most with their features (Garthwaite and Koch, 2016), so that ``w_j^2``
+    is the part of feature j in the distance.
+
+    Parameters
+    ----------
+    correlations : array of shape (n_components, n_features)
+        Of whitened latents with features.
+
+    Returns
+    -------
+    rotation : array of shape (n_features, n_components)
+        With orthonormal columns where there are no more components than features, else
+        with orthonormal rows (and w is shorter than t).
+
+    References
+    ----------
+    P. H. Garthwaite and I. Koch (2016). Evaluating the contributions of individual
+    variables to a quadratic form. Australian & New Zealand Journal of Statistics,
+    58(1), 99-119.
+
+    Examples
+    --------
+    >>> corr_max(np.array([[0.0, 2.0], [-3.0, 0.0]])) + 0.0
+    array([[ 0., -1.],
+           [ 1.,  0.]])
+    """
+    left, _, right = xp.linalg.svd(correlations.T, full_matrices=False)
+    return left @ right
 
 
 def covariance(model: LinearGaussian, xp: Any = np) -> Any:

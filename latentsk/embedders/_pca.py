@@ -423,6 +423,15 @@ default="likelihood"
             return -self._by_rows(X, linear_gaussian.squared_residual)
         return -self._by_rows(X, linear_gaussian.squared_mahalanobis)
 
+    def _score_contributions(self, X: Any) -> Any:
+        self._require_meaning()
+        parts = {
+            "likelihood": linear_gaussian.log_likelihood_parts,
+            "reconstruction": lambda *of: -linear_gaussian.feature_parts(*of)[1],
+            "mahalanobis": lambda *of: -linear_gaussian.feature_parts(*of)[0],
+        }
+        return self._by_rows(X, parts[self.score_method])
+
     def _by_rows(self, X: Any, function: Callable[..., Any]) -> Any:
         """Apply a function of centred rows block by block."""
         xp, _ = get_namespace(self.components_)

@@ -37,6 +37,7 @@ from latentsk.training.run import Task
 from latentsk.training.schedules import WARM_UPS
 from latentsk.training.vae_sampling import (
     balanced_noise,
+    feature_log_densities,
     independent_noise,
     rows_at_a_time,
     sampled,
@@ -669,6 +670,37 @@ default="auto"
             return saturated(bound - unit)
 
         return self._infer(score, X, n_samples)
+
+    def _score_contributions(self, X: NDArray[Any]) -> Any:
+        method = self.score_method
+        if method == "kl":
+            raise ValueError("score_method='kl' is no sum over features; see 'elbo'.")
+        self._require_range(X, self.likelihood_)
+        log_density, n_samples = self._distribution.log_density, self.n_score_samples
+        noise = self._common_noise(int(n_samples))
+        units = np.log(self.scale_)
+
+        def contributions(network: VAE, rows: Tensor) -> Tensor:
+            common = noise.to(rows)
+            found = sampled(
+                network, rows, log_density, lambda i, j: common[i:j], len(common)
+            )
+            weights = torch.full_like(found.log_weights, 1.0 / len(common))
+            # What belongs to no feature.
+            rest = torch.zeros_like(weights[0])
+            if method == "elbo":
+                rest = -kl_divergence(found.posterior).sum(dim=1)
+            elif method == "iwae":
+                weights = torch.softmax(found.log_weights, dim=0)
+                rest = iwae(found.log_weights)
+                rest = rest - (weights * found.log_densities).sum(dim=0)
+            densities = feature_log_densities(
+                network, rows, log_density, found.posterior, common, weights
+            )
+            unit = torch.as_tensor(units).to(rows)
+            return saturated(densities - unit + rest[:, None] / rows.shape[1])
+
+        return self._infer(contributions, X, n_samples * self.n_features_in_)
 
     # Public methods of its own
 

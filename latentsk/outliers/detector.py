@@ -39,7 +39,7 @@ from latentsk.outliers.concentration import (
     squared_within,
 )
 from latentsk.outliers.decisions import DecisionsMixin
-from latentsk.outliers.ellipsoid import Ellipsoid
+from latentsk.outliers.ellipsoid import Ellipsoid, whitened
 from latentsk.outliers.latent_space import (
     Coordinates,
     coordinates,
@@ -50,6 +50,7 @@ from latentsk.outliers.latent_space import (
     split_steps,
 )
 from latentsk.outliers.neighborhood import Neighborhood
+from latentsk.outliers.reasons import ReasonsMixin
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -68,7 +69,9 @@ CLEAN_MARGIN = 1.0
 BLOCK_ELEMENTS = 2**23
 
 
-class LatentOutlierDetector(StateMixin, ThresholdMixin, DecisionsMixin, BaseEstimator):
+class LatentOutlierDetector(
+    StateMixin, ThresholdMixin, DecisionsMixin, ReasonsMixin, BaseEstimator
+):
     """Detect outliers by all that a latent space knows of a row.
 
     Three parts judge each row: its *distance* from the centre within the latent space
@@ -191,6 +194,7 @@ default="auto"
         "_ridge",
         "_n_core",
         "_noise",
+        "_correlations",
         "_neighborhood",
         "_reference_keys",
         "_reference_is_core",
@@ -257,7 +261,7 @@ default="auto"
             generator = numpy_generator(self.random_state)
             self._fitted_as = self.method
             rows, core = self._fit_embedder(X, generator)
-            self._set_bulk(bulk_of(rows.at(core)))
+            self._set_bulk(rows.at(core))
             self._fit_neighbors(X, rows, core, generator)
             self._fit_scales(X, generator)
         return self
@@ -392,10 +396,14 @@ default="auto"
         self.embedder_ = given if fitted else joined(given, head, tail)
         return found
 
-    def _set_bulk(self, bulk: Bulk) -> None:
+    def _set_bulk(self, core: Coordinates) -> None:
+        bulk = bulk_of(core)
         for name, value in zip(Ellipsoid._fields, bulk.ellipsoid, strict=True):
             setattr(self, f"_{name}", value)
         self._noise = bulk.noise
+        latents, features = whitened(core.latents, bulk.ellipsoid), core.features
+        centred = (features - features.mean(axis=0)) / self._scale
+        self._correlations = latents.T @ centred / len(latents)
 
     def _bulk(self) -> Bulk:
         fields = (getattr(self, f"_{name}") for name in Ellipsoid._fields)
@@ -441,6 +449,10 @@ default="auto"
     # Scoring
 
     def _validated_scores(self, X: Any, method: str) -> Float64:
+        return self._scores(self._ready(X))
+
+    def _ready(self, X: Any) -> Any:
+        """Check that this detector can score rows, and the rows."""
         check_is_fitted(self)
         self._validate_params()
         if self.method != self._fitted_as:
@@ -448,7 +460,7 @@ default="auto"
                 f"method was {self._fitted_as!r} when the detector was fitted, and is "
                 f"now {self.method!r}. Fit it again, or see score_parts."
             )
-        return self._scores(self._checked(X, reset=False))
+        return self._checked(X, reset=False)
 
     def _scores(self, X: Any) -> Float64:
         if self.method == "embedder_score":
@@ -466,14 +478,17 @@ default="auto"
 
     def _distances(self, X: Any) -> Float64:
         """Return a column for each of KINDS."""
-        head, tail = split_steps(self.embedder_)
-        rows = coordinates(tail, prepared(head, X), self._scale)
-        own, bulk = self._own(X), self._bulk()
+        rows, own = self._embedded(X)
+        bulk = self._bulk()
         within = squared_within(rows, bulk, (own >= 0) & self._reference_is_core[own])
         outside = squared_residuals(rows)
         near, overall = self._neighborhood.distances(rows.latents, own)
         joint = within + outside / bulk.noise
         return np.column_stack([within, outside, joint, near, overall])
+
+    def _embedded(self, X: Any) -> tuple[Coordinates, Rows]:
+        head, tail = split_steps(self.embedder_)
+        return coordinates(tail, prepared(head, X), self._scale), self._own(X)
 
     def _own(self, X: Any) -> Rows:
         """Return which of the rows among the neighbours each row equals, or -1."""
@@ -483,17 +498,31 @@ default="auto"
 
     def _deviations(self, distances: Float64) -> dict[str, Float64]:
         """Return robust standard deviations above a typical training row."""
-        margin = CLEAN_MARGIN if self.assume_clean else 0.0
+        margin = self._margin()
         columns = zip(KINDS, distances.T, self._scales, strict=True)
         found = {kind: calibrated(d, Scale(*scale)) for kind, d, scale in columns}
         found["neighbors"] = np.maximum(found["near"], found["overall"] - margin)
         found["auto"] = np.maximum(found["neighbors"], found["joint"] - margin)
         return found
 
+    def _margin(self) -> float:
+        return CLEAN_MARGIN if self.assume_clean else 0.0
+
     def _scores_of(self, distances: Float64) -> Float64:
         if self.method in ("distance", "residual"):
             return -distances[:, KINDS.index(self.method)]
         return -self._deviations(distances)[self.method]
+
+    def _leading_kinds(self, X: Any) -> NDArray[np.str_]:
+        """Return what each row's score is: the kind of distance that it stems from."""
+        if self.method not in ("auto", "neighbors"):
+            return np.full(_num_samples(X), self.method)
+        found = self._deviations(self._blockwise(X, self._distances))
+        margin = self._margin()
+        candidates = {"near": found["near"], "overall": found["overall"] - margin}
+        if self.method == "auto":
+            candidates["joint"] = found["joint"] - margin
+        return np.array(list(candidates))[np.argmax(list(candidates.values()), axis=0)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

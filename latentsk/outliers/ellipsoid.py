@@ -66,6 +66,30 @@ def ellipsoid_of(rows: ArrayLike, n_features: int) -> Ellipsoid:
     return Ellipsoid(centre, axes, variances, ridge or 1.0, len(rows))
 
 
+def whitened(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64:
+    """Return coordinates along the axes, in units of their widened deviations.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_rows, n_components)
+
+    ellipsoid : Ellipsoid
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_rows, n_components)
+        The squared length of a row is its squared distance.
+
+    Examples
+    --------
+    >>> unit = Ellipsoid(np.zeros(2), np.eye(2), np.ones(2), 3.0, 10)
+    >>> whitened([[2.0, 4.0]], unit)
+    array([[1., 2.]])
+    """
+    along = (np.asarray(rows, np.float64) - ellipsoid.centre) @ ellipsoid.axes
+    return along / np.sqrt(ellipsoid.variances + ellipsoid.ridge)
+
+
 def squared_distances(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64:
     """Return squared Mahalanobis distances ``(x - m)' (S + r I)^-1 (x - m)``.
 
@@ -85,8 +109,8 @@ def squared_distances(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64:
     >>> squared_distances([[2.0, 2.0]], unit)
     array([4.])
     """
-    along = (np.asarray(rows, np.float64) - ellipsoid.centre) @ ellipsoid.axes
-    return along**2 @ (1.0 / (ellipsoid.variances + ellipsoid.ridge))
+    coordinates = whitened(rows, ellipsoid)
+    return np.einsum("ij,ij->i", coordinates, coordinates)
 
 
 def left_out_squared_distances(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
 
 from latentsk._state import StateMixin
 from latentsk.index import LatentIndex
@@ -115,14 +116,14 @@ def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
     )
 
 
-def subsampled_distances(
+def nearest_of_subsamples(
     queries: ArrayLike, rows: ArrayLike, subsamples: Positions, own: ArrayLike
-) -> Float64:
-    """Return the mean over subsamples of the distance to the nearest row (LeSiNN).
+) -> tuple[Float64, Positions]:
+    """Return each query's nearest row in every subsample (LeSiNN).
 
     The nearest of a few random rows is far from every row of a small group, so that
-    outliers which resemble each other stand out, too. The mean over all subsamples is
-    a smooth distance to the bulk.
+    outliers which resemble each other stand out, too. The mean of its distance over all
+    subsamples is a smooth distance to the bulk.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def subsampled_distances(
 
     Returns
     -------
-    distances : ndarray of shape (n_queries,)
+    distances, positions : ndarray of shape (n_queries, n_subsamples)
 
     References
     ----------
@@ -148,26 +149,23 @@ def subsampled_distances(
     Examples
     --------
     >>> rows = np.array([[0.0], [1.0], [5.0]])
-    >>> subsampled_distances([[0.0]], rows, np.array([[0, 1], [1, 2]]), [0])
-    array([1.])
+    >>> nearest_of_subsamples([[0.0]], rows, np.array([[0, 1], [1, 2]]), [0])
+    (array([[1., 1.]]), array([[1, 1]]))
     """
     queries, own = np.asarray(queries, np.float64), np.asarray(own)
     rows = np.asarray(rows, np.float64)
     centre = rows.mean(axis=0)  # differences of squares lose less near the origin
-    drawn = rows[subsamples.ravel()] - centre
+    drawn, centred = rows[subsamples.ravel()] - centre, queries - centre
     squares = np.einsum("ij,ij->i", drawn, drawn)
-    block = max(1, BLOCK_ELEMENTS // len(drawn))
-    means = np.empty(len(queries))
-    for start in range(0, len(queries), block):
-        part = slice(start, start + block)
-        centred = queries[part] - centre
-        distances = centred @ (-2.0 * drawn.T) + squares
-        for row in np.flatnonzero(own[part] >= 0):
-            distances[row, subsamples.ravel() == own[start + row]] = np.inf
-        nearest = distances.reshape(len(centred), *subsamples.shape).min(axis=2)
-        nearest += np.einsum("ij,ij->i", centred, centred)[:, None]
-        means[part] = np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1)
-    return means
+    distances = centred @ (-2.0 * drawn.T) + squares
+    for query in np.flatnonzero(own >= 0):
+        distances[query, subsamples.ravel() == own[query]] = np.inf
+    distances = distances.reshape(len(queries), *subsamples.shape)
+    places = distances.argmin(axis=2)[..., None]
+    nearest = np.take_along_axis(distances, places, axis=2)[..., 0]
+    nearest += np.einsum("ij,ij->i", centred, centred)[:, None]
+    places = np.take_along_axis(subsamples[None], places, axis=2)[..., 0]
+    return np.sqrt(np.maximum(nearest, 0.0)), places
 
 
 class Neighborhood(StateMixin, BaseEstimator):
@@ -204,10 +202,10 @@ class Neighborhood(StateMixin, BaseEstimator):
         return self
 
     def nearest(
-        self, latents: NDArray[Any], own: Positions
+        self, latents: NDArray[Any], own: Positions, n_neighbors: int | None = None
     ) -> tuple[Float64, Positions]:
         """Return distances and positions of the neighbours near by, own left out."""
-        k = min(self.n_neighbors, len(self.reach_) - 1)
+        k = min(n_neighbors or self.n_neighbors, len(self.reach_) - 1)
         distances, positions = self.index_.kneighbors(latents, n_neighbors=k + 1)
         return without_own(distances, positions, own)
 
@@ -222,7 +220,18 @@ class Neighborhood(StateMixin, BaseEstimator):
         near = relative_distances(
             distances.mean(axis=1), self.reach_[positions].mean(axis=1), least
         )
-        overall = subsampled_distances(
+        return near, self._overall(latents, own)
+
+    def typical(
+        self, latents: NDArray[Any], own: Positions
+    ) -> tuple[Float64, Positions]:
+        """Return distances and positions of the nearest row in each subsample."""
+        return nearest_of_subsamples(
             latents, self.index_.vectors_, self.subsamples_, own
         )
-        return near, overall
+
+    def _overall(self, latents: NDArray[Any], own: Positions) -> Float64:
+        size = max(1, BLOCK_ELEMENTS // self.subsamples_.size)
+        parts = gen_batches(len(latents), size)
+        means = [self.typical(latents[i], own[i])[0].mean(axis=1) for i in parts]
+        return np.concatenate(means)

@@ -137,3 +137,54 @@ def sampled(
         densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
         ratios[start:stop] = log_ratios(latents, posterior)
     return Sampled(densities, ratios.add_(densities), posterior)
+
+
+def feature_log_densities(
+    vae: VAE,
+    rows: Tensor,
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    posterior: Posterior,
+    noise: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Return weighted means over samples of each feature's log-density.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    rows : Tensor of shape (n_rows, n_features)
+
+    log_density : callable
+        Of the likelihood: a sum over the last axis.
+
+    posterior : Posterior
+        Of the rows.
+
+    noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+        The samples, as standard normal noise.
+
+    weights : Tensor of shape (n_samples, n_rows)
+        Sums to one over the samples.
+
+    Returns
+    -------
+    densities : Tensor of shape (n_rows, n_features)
+
+    Examples
+    --------
+    >>> from latentsk.modules.likelihoods import gaussian
+    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
+    >>> noise, weights = torch.zeros(2, 1, 2), torch.full((2, 5), 0.5)
+    >>> posterior = vae.encode(rows)
+    >>> feature_log_densities(vae, rows, gaussian, posterior, noise, weights).shape
+    torch.Size([5, 3])
+    """
+    log_scale = vae.log_scale()[..., None]
+    total = torch.zeros_like(rows)
+    for sample, weight in zip(noise, weights, strict=True):
+        output = vae.decode(posterior.at(sample))
+        # A last axis of length one, so that there is nothing to sum.
+        densities = log_density(rows[..., None], output[..., None], log_scale)
+        total += weight[:, None] * densities
+    return total

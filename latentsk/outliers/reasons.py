@@ -1,0 +1,223 @@
+"""Which features make rows outliers, and what normal rows look like instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+
+from latentsk.embedders._linear_gaussian import corr_max
+from latentsk.outliers.attribution import (
+    neighbor_parts,
+    shares,
+    substitution_parts,
+)
+from latentsk.outliers.concentration import Bulk
+from latentsk.outliers.ellipsoid import whitened
+from latentsk.outliers.latent_space import Coordinates, split_steps
+from latentsk.outliers.neighborhood import Neighborhood
+
+Float64 = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+class ReasonsMixin:
+    """Explanations for detectors that measure rows in a latent space."""
+
+    embedder_: Any
+    method: str
+    n_features_in_: int
+    _scale: Float64
+    _correlations: Float64
+    _neighborhood: Neighborhood
+    _reference_features: NDArray[Any]
+    _bulk: Callable[[], Bulk]
+    _ready: Callable[[Any], Any]
+    _scores: Callable[[Any], Float64]
+    _embedded: Callable[[Any], tuple[Coordinates, Rows]]
+    _leading_kinds: Callable[[Any], NDArray[np.str_]]
+
+    def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
+        """Split the score of each row among its features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to explain.
+
+        n_nearest : int, default=1
+            How many of the nearest presumed normal rows to put beside each.
+
+        Returns
+        -------
+        reasons : DataFrame of n_samples * n_features rows
+            Index: "row" (the index of a DataFrame, else row numbers) and "feature".
+            Columns: "contribution", whose sum over the features of a row is
+            `score_samples`; "part", which of the parts the score is; "value";
+            "reconstructed", as the latent space sees it (not without
+            `inverse_transform`); "nearest_1" and so on, the same feature of the nearest
+            training rows (itself left out). Features and values are those of `X`
+            wherever the steps before the embedder keep the features; else those that
+            enter the embedder.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` or `n_nearest` is not valid, or the score is the KL divergence of a
+            VAEEmbedder, which is no sum over features.
+
+        Notes
+        -----
+        "residual": minus the squared residual of each feature, in squared standard
+        deviations. "distance": by corr-max rotation (Garthwaite and Koch, 2016) of
+        the whitened latents, which keeps their length and brings each to a feature of
+        its own. "joint" (both together, as ``method="auto"`` measures them): as these
+        two. "near" and "overall", the neighbours near by and on the whole: by the
+        squared differences between the row and them, in standard deviations of each
+        feature. Where the score is calibrated, it is shared in proportion.
+        "embedder_score": for the embedders of this package, the terms of their score
+        (see `score_contributions` there); for others, in proportion to how much the
+        score rises when the feature is replaced by that of the nearest row.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+        >>> reasons = detector.fit(X[y == 0]).explain(X[y == 1][:1])
+        >>> reasons.loc[59, "contribution"].nsmallest(2).round(1)
+        feature
+        flavanoids   -2.6
+        ash          -1.7
+        Name: contribution, dtype: float64
+        """
+        if not isinstance(n_nearest, Integral) or n_nearest < 0:
+            raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
+        checked = self._ready(X)
+        scores = self._scores(checked)
+        rows, own = self._embedded(checked)
+        names, original = self._named_features()
+        kinds = self._leading_kinds(checked)
+        contributions = self._contributions(rows, own, scores, kinds)
+        columns: dict[str, Any] = {
+            "contribution": contributions,
+            "part": np.broadcast_to(kinds[:, None], contributions.shape),
+            "value": original(rows.features),
+        }
+        if rows.residuals is not None:
+            seen = rows.features - rows.residuals * self._scale
+            columns["reconstructed"] = original(seen)
+        for rank, nearest in enumerate(self._nearest(rows, own, int(n_nearest)), 1):
+            columns[f"nearest_{rank}"] = original(nearest)
+        labels = X.index if isinstance(X, pd.DataFrame) else range(len(scores))
+        index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
+        return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
+
+    def _nearest(self, rows: Coordinates, own: Rows, n: int) -> NDArray[Any]:
+        """Return features of the nearest reference rows, of shape (n, ...)."""
+        if n == 0:
+            return np.empty((0, *rows.features.shape))
+        _, positions = self._neighborhood.nearest(rows.latents, own, n)
+        return self._reference_features[positions.T]
+
+    def _contributions(
+        self, rows: Coordinates, own: Rows, scores: Float64, kinds: NDArray[np.str_]
+    ) -> Float64:
+        if self.method == "embedder_score":
+            return self._of_embedder(rows, own, scores)
+        found = np.empty(rows.features.shape)
+        for kind in np.unique(kinds):
+            chosen = np.flatnonzero(kinds == kind)
+            parts = self._parts_of(kind, rows.at(chosen), own[chosen])
+            found[chosen] = scores[chosen, None] * shares(parts)
+        return found
+
+    def _parts_of(self, kind: str, rows: Coordinates, own: Rows) -> Float64:
+        if kind == "near":
+            _, positions = self._neighborhood.nearest(rows.latents, own)
+            return self._difference_parts(rows, positions)
+        if kind == "overall":
+            _, positions = self._neighborhood.typical(rows.latents, own)
+            return self._difference_parts(rows, positions)
+        outside = np.zeros(rows.features.shape)
+        if rows.residuals is not None:
+            outside = rows.residuals**2
+        if kind == "residual":
+            return outside
+        bulk = self._bulk()
+        within = whitened(rows.latents, bulk.ellipsoid) @ corr_max(self._correlations).T
+        return within**2 + (outside / bulk.noise if kind == "joint" else 0.0)
+
+    def _difference_parts(self, rows: Coordinates, positions: Rows) -> Float64:
+        parts = [
+            neighbor_parts(row[None] / self._scale, others[None] / self._scale)
+            for row, others in zip(
+                rows.features,
+                map(self._reference_features.__getitem__, positions),
+                strict=True,
+            )
+        ]
+        return np.concatenate(parts)
+
+    def _of_embedder(self, rows: Coordinates, own: Rows, scores: Float64) -> Float64:
+        _, tail = split_steps(self.embedder_)
+        named = _named_as_fitted(tail)
+        if hasattr(tail, "score_contributions"):
+            found = tail.score_contributions(named(rows.features))
+            return np.asarray(found, np.float64)
+        (replacements,) = self._nearest(rows, own, 1)
+        parts = substitution_parts(
+            lambda changed: tail.score_samples(named(changed)),
+            rows.features,
+            replacements,
+        )
+        return scores[:, None] * shares(parts)
+
+    def _named_features(self) -> tuple[Any, Callable[[Any], NDArray[Any]]]:
+        """Return names of the prepared features, and what takes values back.
+
+        Where preparation keeps the features, both are those of the original rows.
+        """
+        given = getattr(self, "feature_names_in_", None)
+        head, _ = split_steps(self.embedder_)
+        if head is None:
+            return self._numbered(given, self.n_features_in_), np.asarray
+        names = _names_out(head, given)
+        plain = self._numbered(given, self.n_features_in_)
+        if names is not None and list(names) == list(plain):
+            return plain, _back_through(head)
+        return self._numbered(names, len(self._scale)), np.asarray
+
+    @staticmethod
+    def _numbered(names: Any, n: int) -> Any:
+        return [f"x{i}" for i in range(n)] if names is None else names
+
+
+def _names_out(head: Pipeline, given: Any) -> Any:
+    try:
+        return head.get_feature_names_out(given)
+    except (AttributeError, ValueError):
+        return None
+
+
+def _named_as_fitted(tail: Any) -> Callable[[NDArray[Any]], Any]:
+    """Return what gives rows the names that an embedder was fitted with, if any."""
+    names = getattr(tail, "feature_names_in_", None)
+    if names is None:
+        return np.asarray
+    return lambda rows: pd.DataFrame(rows, columns=names)
+
+
+def _back_through(head: Pipeline) -> Callable[[Any], NDArray[Any]]:
+    if not hasattr(head, "inverse_transform"):
+        return np.asarray
+    return lambda rows: np.asarray(head.inverse_transform(rows))
