@@ -77,7 +77,14 @@ LAYERS = [
     "latentsk.outliers.reasons",
     "latentsk.outliers.decisions",
     "latentsk.outliers.detector",
+    "latentsk.outliers.pyod",
     "latentsk.outliers",
+    "latentsk.display._axes",
+    "latentsk.display._numbers",
+    "latentsk.display._bins",
+    "latentsk.display.explanation",
+    "latentsk.display.outlier_scores",
+    "latentsk.display",
     "latentsk",
 ]
 

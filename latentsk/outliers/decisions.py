@@ -264,7 +264,7 @@ class DecisionsMixin:
         scores = self._validated_scores(X, "outlier_probability")
         centre = np.median(self.training_scores_)
         spread = NORMAL_MAD * np.median(np.abs(self.training_scores_ - centre))
-        below = (centre - scores) / max(spread, np.finfo(np.float64).tiny)
+        below = (centre - scores) / (spread or 1.0)
         return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)
 
     def _calibration(self) -> Float64:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
@@ -187,6 +189,7 @@ default="auto"
     _private_state = (
         "_offset_score_method",
         "_fitted_as",
+        "_margin",
         "_scale",
         "_centre",
         "_axes",
@@ -260,6 +263,7 @@ default="auto"
             self._forget()
             generator = numpy_generator(self.random_state)
             self._fitted_as = self.method
+            self._margin = CLEAN_MARGIN if self.assume_clean else 0.0
             rows, core = self._fit_embedder(X, generator)
             self._set_bulk(rows.at(core))
             self._fit_neighbors(X, rows, core, generator)
@@ -365,17 +369,7 @@ default="auto"
         self, X: Any, generator: np.random.Generator
     ) -> tuple[Coordinates, Rows]:
         """Set `embedder_`; return the training rows' coordinates and the core."""
-        given = self.embedder
-        if isinstance(given, type):
-            raise TypeError(
-                f"embedder must be an instance, got the class {given.__name__}."
-            )
-        fitted = given is not None and _is_fitted(given)
-        if given is None:
-            seed = int(generator.integers(2**31))
-            given = make_pipeline(
-                StandardScaler(), PCAEmbedder(None, random_state=seed)
-            )
+        given, fitted = self._given_embedder(generator)
         head, tail = split_steps(given if fitted else clone(given))
         if head is not None and not fitted:
             head.fit(X)
@@ -388,13 +382,34 @@ default="auto"
             nonlocal tail
             if known is not None:
                 return known
-            tail = clone(tail).fit(_safe_indexing(rows, numbers))
+            tail = _fitted(tail, _safe_indexing(rows, numbers), len(features))
             return coordinates(tail, rows, self._scale)
 
         steps = PCA_STEPS if isinstance(tail, PCAEmbedder) else OTHER_STEPS
         found = concentrate(fit, len(features), 0 if self.assume_clean else steps)
         self.embedder_ = given if fitted else joined(given, head, tail)
         return found
+
+    def _given_embedder(self, generator: np.random.Generator) -> tuple[Any, bool]:
+        """Return the embedder, or the default one, and whether it is fitted."""
+        given = self.embedder
+        if given is None:
+            pca = PCAEmbedder(None, random_state=int(generator.integers(2**31)))
+            return make_pipeline(StandardScaler(), pca), False
+        if isinstance(given, type):
+            raise TypeError(
+                f"embedder must be an instance, got the class {given.__name__}."
+            )
+        fitted = _is_fitted(given)
+        if isinstance(given, FrozenEstimator) and not fitted:
+            raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
+        scores = hasattr(split_steps(given)[1], "score_samples")
+        if self.method == "embedder_score" and not scores:
+            raise ValueError(
+                "method='embedder_score' needs an embedder with score_samples, got "
+                f"{given!r}."
+            )
+        return given, fitted
 
     def _set_bulk(self, core: Coordinates) -> None:
         bulk = bulk_of(core)
@@ -478,7 +493,9 @@ default="auto"
 
     def _distances(self, X: Any) -> Float64:
         """Return a column for each of KINDS."""
-        rows, own = self._embedded(X)
+        return self._measured(*self._embedded(X))
+
+    def _measured(self, rows: Coordinates, own: Rows) -> Float64:
         bulk = self._bulk()
         within = squared_within(rows, bulk, (own >= 0) & self._reference_is_core[own])
         outside = squared_residuals(rows)
@@ -497,32 +514,30 @@ default="auto"
         return known.reindex(row_keys(X), fill_value=-1).to_numpy()
 
     def _deviations(self, distances: Float64) -> dict[str, Float64]:
-        """Return robust standard deviations above a typical training row."""
-        margin = self._margin()
+        """Return robust standard deviations above a typical training row.
+
+        Less the margin that all but the neighbours near by must be ahead.
+        """
         columns = zip(KINDS, distances.T, self._scales, strict=True)
         found = {kind: calibrated(d, Scale(*scale)) for kind, d, scale in columns}
-        found["neighbors"] = np.maximum(found["near"], found["overall"] - margin)
-        found["auto"] = np.maximum(found["neighbors"], found["joint"] - margin)
+        found["overall"] -= self._margin
+        found["joint"] -= self._margin
+        found["neighbors"] = np.maximum(found["near"], found["overall"])
+        found["auto"] = np.maximum(found["neighbors"], found["joint"])
         return found
-
-    def _margin(self) -> float:
-        return CLEAN_MARGIN if self.assume_clean else 0.0
 
     def _scores_of(self, distances: Float64) -> Float64:
         if self.method in ("distance", "residual"):
             return -distances[:, KINDS.index(self.method)]
         return -self._deviations(distances)[self.method]
 
-    def _leading_kinds(self, X: Any) -> NDArray[np.str_]:
+    def _leading_kinds(self, distances: Float64) -> NDArray[np.str_]:
         """Return what each row's score is: the kind of distance that it stems from."""
         if self.method not in ("auto", "neighbors"):
-            return np.full(_num_samples(X), self.method)
-        found = self._deviations(self._blockwise(X, self._distances))
-        margin = self._margin()
-        candidates = {"near": found["near"], "overall": found["overall"] - margin}
-        if self.method == "auto":
-            candidates["joint"] = found["joint"] - margin
-        return np.array(list(candidates))[np.argmax(list(candidates.values()), axis=0)]
+            return np.full(len(distances), self.method)
+        kinds = ["near", "overall", *(["joint"] if self.method == "auto" else [])]
+        found = self._deviations(distances)
+        return np.array(kinds)[np.argmax([found[kind] for kind in kinds], axis=0)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -530,6 +545,19 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
             tags.input_tags.sparse = False
         return tags
+
+
+def _fitted(embedder: Any, rows: Any, n_rows: int) -> Any:
+    """Return a clone that is fitted to some of the rows."""
+    try:
+        return clone(embedder).fit(rows)
+    except ValueError as error:
+        if _num_samples(rows) == n_rows:
+            raise
+        raise ValueError(
+            f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
+            "the centre. Ask it for less (fewer components), or set assume_clean=True."
+        ) from error
 
 
 def _some(n_rows: int, at_most: int, generator: np.random.Generator) -> Rows:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import check_array
 
 from latentsk._device import on_host
@@ -58,11 +59,11 @@ def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
     >>> split_steps(PCA())
     (None, PCA())
     """
-    if isinstance(embedder, Pipeline) and len(embedder.steps) > 1:
-        return embedder[:-1], embedder.steps[-1][1]
-    if isinstance(embedder, Pipeline):
-        return None, embedder.steps[-1][1]
-    return None, embedder
+    if not isinstance(embedder, Pipeline):
+        return None, embedder
+    last = embedder.steps[-1][1]
+    tail = FunctionTransformer() if last in (None, "passthrough") else last
+    return (embedder[:-1] if len(embedder.steps) > 1 else None), tail
 
 
 def joined(like: Any, head: Pipeline | None, tail: Any) -> Any:

@@ -154,8 +154,10 @@ def nearest_of_subsamples(
     """
     queries, own = np.asarray(queries, np.float64), np.asarray(own)
     rows = np.asarray(rows, np.float64)
-    centre = rows.mean(axis=0)  # differences of squares lose less near the origin
-    drawn, centred = rows[subsamples.ravel()] - centre, queries - centre
+    drawn = rows[subsamples.ravel()]
+    # Differences of squares lose less near the origin; a mean could lie far from all.
+    centre = np.median(drawn, axis=0)
+    drawn, centred = drawn - centre, queries - centre
     squares = np.einsum("ij,ij->i", drawn, drawn)
     distances = centred @ (-2.0 * drawn.T) + squares
     for query in np.flatnonzero(own >= 0):

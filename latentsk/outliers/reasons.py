@@ -31,6 +31,7 @@ class ReasonsMixin:
 
     embedder_: Any
     method: str
+    parts_: list[str]
     n_features_in_: int
     _scale: Float64
     _correlations: Float64
@@ -38,9 +39,10 @@ class ReasonsMixin:
     _reference_features: NDArray[Any]
     _bulk: Callable[[], Bulk]
     _ready: Callable[[Any], Any]
-    _scores: Callable[[Any], Float64]
+    _measured: Callable[[Coordinates, Rows], Float64]
+    _scores_of: Callable[[Float64], Float64]
     _embedded: Callable[[Any], tuple[Coordinates, Rows]]
-    _leading_kinds: Callable[[Any], NDArray[np.str_]]
+    _leading_kinds: Callable[[Float64], NDArray[np.str_]]
 
     def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
         """Split the score of each row among its features.
@@ -58,12 +60,13 @@ class ReasonsMixin:
         reasons : DataFrame of n_samples * n_features rows
             Index: "row" (the index of a DataFrame, else row numbers) and "feature".
             Columns: "contribution", whose sum over the features of a row is
-            `score_samples`; "part", which of the parts the score is; "value";
-            "reconstructed", as the latent space sees it (not without
-            `inverse_transform`); "nearest_1" and so on, the same feature of the nearest
-            training rows (itself left out). Features and values are those of `X`
-            wherever the steps before the embedder keep the features; else those that
-            enter the embedder.
+            `score_samples`; "part", what the score is: `method`, or what speaks most
+            against the row ("near", "overall" or "joint", see below); "value";
+            "reconstructed", as the latent space sees it (where "residual" is one of
+            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
+            normal training rows (itself left out). Features and values are those of
+            `X` wherever the steps before the embedder keep the features; else those
+            that enter the embedder.
 
         Raises
         ------
@@ -103,22 +106,20 @@ class ReasonsMixin:
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
         checked = self._ready(X)
-        scores = self._scores(checked)
         rows, own = self._embedded(checked)
+        contributions, kinds = self._contributions(rows, own)
         names, original = self._named_features()
-        kinds = self._leading_kinds(checked)
-        contributions = self._contributions(rows, own, scores, kinds)
         columns: dict[str, Any] = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
             "value": original(rows.features),
         }
-        if rows.residuals is not None:
+        if rows.residuals is not None and "residual" in self.parts_:
             seen = rows.features - rows.residuals * self._scale
             columns["reconstructed"] = original(seen)
         for rank, nearest in enumerate(self._nearest(rows, own, int(n_nearest)), 1):
             columns[f"nearest_{rank}"] = original(nearest)
-        labels = X.index if isinstance(X, pd.DataFrame) else range(len(scores))
+        labels = X.index if isinstance(X, pd.DataFrame) else range(len(contributions))
         index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
         return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
 
@@ -130,16 +131,20 @@ class ReasonsMixin:
         return self._reference_features[positions.T]
 
     def _contributions(
-        self, rows: Coordinates, own: Rows, scores: Float64, kinds: NDArray[np.str_]
-    ) -> Float64:
+        self, rows: Coordinates, own: Rows
+    ) -> tuple[Float64, NDArray[np.str_]]:
+        """Return contributions, and the kind of distance that each row's score is."""
         if self.method == "embedder_score":
-            return self._of_embedder(rows, own, scores)
+            found = self._of_embedder(rows, own)
+            return found, np.full(len(found), self.method)
+        distances = self._measured(rows, own)
+        scores, kinds = self._scores_of(distances), self._leading_kinds(distances)
         found = np.empty(rows.features.shape)
         for kind in np.unique(kinds):
             chosen = np.flatnonzero(kinds == kind)
             parts = self._parts_of(kind, rows.at(chosen), own[chosen])
             found[chosen] = scores[chosen, None] * shares(parts)
-        return found
+        return found, kinds
 
     def _parts_of(self, kind: str, rows: Coordinates, own: Rows) -> Float64:
         if kind == "near":
@@ -168,19 +173,19 @@ class ReasonsMixin:
         ]
         return np.concatenate(parts)
 
-    def _of_embedder(self, rows: Coordinates, own: Rows, scores: Float64) -> Float64:
+    def _of_embedder(self, rows: Coordinates, own: Rows) -> Float64:
         _, tail = split_steps(self.embedder_)
         named = _named_as_fitted(tail)
         if hasattr(tail, "score_contributions"):
             found = tail.score_contributions(named(rows.features))
             return np.asarray(found, np.float64)
+
+        def score(features: NDArray[Any]) -> Float64:
+            return np.asarray(tail.score_samples(named(features)), np.float64)
+
         (replacements,) = self._nearest(rows, own, 1)
-        parts = substitution_parts(
-            lambda changed: tail.score_samples(named(changed)),
-            rows.features,
-            replacements,
-        )
-        return scores[:, None] * shares(parts)
+        parts = substitution_parts(score, rows.features, replacements)
+        return score(rows.features)[:, None] * shares(parts)
 
     def _named_features(self) -> tuple[Any, Callable[[Any], NDArray[Any]]]:
         """Return names of the prepared features, and what takes values back.

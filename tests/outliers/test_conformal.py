@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from latentsk.outliers.conformal import benjamini_hochberg, conformal_p_values
+from latentsk.outliers.conformal import (
+    benjamini_hochberg,
+    conformal_p_values,
+    conformal_threshold,
+)
 
 
 def test_p_values_are_their_formula():
@@ -67,3 +71,35 @@ def test_bad_levels(level):
 def test_bad_p_values():
     with pytest.raises(ValueError, match="p-values must be in"):
         benjamini_hochberg([0.5, np.nan], 0.1)
+
+
+@pytest.mark.parametrize("n_calibration", [1, 9, 19, 30, 99])
+def test_scores_below_the_threshold_are_those_of_p_values_up_to_the_level(
+    n_calibration,
+):
+    rng = np.random.default_rng(0)
+    # Rounded, so that there are ties with and among the calibration rows.
+    calibration = rng.normal(size=n_calibration).round(1)
+    scores = np.concatenate(
+        [rng.normal(size=300).round(1), calibration, np.nextafter(calibration, -9)]
+    )
+    p_values = conformal_p_values(scores, calibration)
+    levels = np.unique(np.r_[p_values, 0.05, 0.1, 0.3, 0.999])
+    levels = levels[(levels >= 1 / (n_calibration + 1)) & (levels < 1)]
+    assert len(levels)
+    for level in levels:
+        threshold = conformal_threshold(calibration, level)
+        assert threshold in calibration
+        np.testing.assert_array_equal(scores < threshold, p_values <= level)
+
+
+def test_the_order_of_the_calibration_rows_does_not_matter():
+    assert conformal_threshold([2.0, -1.0, 1.0, 0.0], 0.4) == 0.0
+
+
+@pytest.mark.parametrize("level", [0.5, 0.1, 0.07, 0.05, 0.01, 0.003])
+def test_too_few_calibration_rows_are_told_how_many_it_takes(level):
+    needed = int(np.ceil(1 / level)) - 1
+    assert conformal_threshold(np.arange(needed), level) == 0.0
+    with pytest.raises(ValueError, match=f"calibrate with {needed} rows or more"):
+        conformal_threshold(np.arange(needed - 1), level)

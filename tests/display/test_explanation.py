@@ -1,0 +1,166 @@
+"""Bars of reasons: they are the contributions, and add up to the score."""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.datasets import load_wine
+
+from latentsk import LatentOutlierDetector, PCAEmbedder
+from latentsk.display import ExplanationDisplay
+
+MINUS = "\N{MINUS SIGN}"
+
+
+@pytest.fixture(scope="module")
+def wine():
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    return X[y == 0], X[y == 1]
+
+
+@pytest.fixture(scope="module")
+def detector(wine):
+    return LatentOutlierDetector(assume_clean=True, random_state=0).fit(wine[0])
+
+
+@pytest.fixture
+def reasons():
+    return pd.DataFrame(
+        {
+            "contribution": [0.5, -3.0, 1.0, -0.25],
+            "value": [1.0, 2501.2, np.nan, 0.0045578],
+            "reconstructed": [2.0, -1.5, 0.0, 0.1],
+        },
+        index=pd.MultiIndex.from_product(
+            [["north"], ["a", "b", "c", "d"]], names=["row", "feature"]
+        ),
+    )
+
+
+def widths(display):
+    return [bar.get_width() for bar in display.bars_]
+
+
+def labels(display):
+    return [label.get_text() for label in display.ax_.get_yticklabels()]
+
+
+def beside(display):
+    return [text.get_text() for text in display.ax_.texts]
+
+
+def test_bars_are_the_contributions_and_add_up_to_the_score(detector, wine):
+    X = wine[1]
+    for row in (0, 7):
+        display = ExplanationDisplay.from_estimator(detector, X, row, max_features=4)
+        contributions = detector.explain(X)["contribution"].xs(X.index[row])
+        heaviest = contributions.loc[contributions.abs().nlargest(4).index]
+        assert_allclose(widths(display)[:4], heaviest)
+        assert_allclose(sum(widths(display)), detector.score_samples(X)[row])
+        assert_allclose(display.score, detector.score_samples(X)[row])
+        assert labels(display)[-1] == "9 other features"
+
+
+def test_the_largest_is_on_top_whatever_its_sign(reasons):
+    display = ExplanationDisplay(reasons).plot()
+    assert widths(display) == [-3.0, 1.0, 0.5, -0.25]
+    low, high = display.ax_.get_ylim()
+    assert low > high
+    colors = [bar.get_facecolor() for bar in display.bars_]
+    assert colors[0] == colors[3] != colors[1] == colors[2]
+
+
+def test_labels_and_what_is_expected(reasons):
+    display = ExplanationDisplay(reasons).plot(max_features=3)
+    assert labels(display) == ["b = 2501", "c = nan", "a = 1", "1 other feature"]
+    assert beside(display) == [f"expected {MINUS}1.5", "expected 0", "expected 2"]
+    assert display.ax_.get_title() == f"row north: score {MINUS}1.75"
+
+
+def test_without_a_reconstruction_the_nearest_row_stands_beside(reasons):
+    reasons = reasons.drop(columns="reconstructed").assign(nearest_1=[1, 2, 3, "x"])
+    assert beside(ExplanationDisplay(reasons).plot())[:2] == ["nearest 2", "nearest 3"]
+    reasons = reasons.drop(columns="nearest_1")
+    assert beside(ExplanationDisplay(reasons).plot()) == []
+
+
+def test_a_space_that_keeps_every_value_expects_nothing(detector, wine):
+    display = ExplanationDisplay.from_estimator(detector, wine[1])
+    assert "reconstructed" not in display.reasons
+    assert all(text.startswith("nearest") for text in beside(display))
+    lossy = LatentOutlierDetector(PCAEmbedder(2), random_state=0).fit(wine[0])
+    display = ExplanationDisplay.from_estimator(lossy, wine[1])
+    assert all(text.startswith("expected") for text in beside(display))
+
+
+def test_values_that_are_text_are_clipped(reasons):
+    reasons = reasons.astype({"value": object})
+    reasons.iloc[1, 1] = "red\n" * 20
+    assert labels(ExplanationDisplay(reasons).plot())[0] == "b = red red red red red…"
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_the_title_names_the_row(detector, wine, as_array):
+    X = wine[1]
+    if as_array:
+        X = X.to_numpy()
+        detector = LatentOutlierDetector(random_state=0).fit(wine[0].to_numpy())
+    display = ExplanationDisplay.from_estimator(detector, X, row=3)
+    name = 3 if as_array else wine[1].index[3]
+    assert display.ax_.get_title().startswith(f"row {name}: score ")
+    assert display.reasons.index[0][0] == name
+
+
+def test_a_large_row_number_is_whole(reasons):
+    reasons = reasons.rename(index={"north": 12_345_678}, level="row")
+    assert ExplanationDisplay(reasons).plot().ax_.get_title().startswith("row 12345678")
+
+
+def test_long_names_are_not_cropped(reasons):
+    long = ["x" * 90, "a long name in words " * 5, r"$\not$ a formula", "a $"]
+    index = pd.MultiIndex.from_product([["row " * 30], long])
+    display = ExplanationDisplay(reasons.set_axis(index)).plot()
+    display.figure_.canvas.draw()
+    drawn = display.ax_.get_tightbbox()
+    assert drawn.x0 >= 0.0
+    assert drawn.x1 <= display.figure_.bbox.width
+    assert drawn.y0 >= 0.0
+    assert drawn.y1 <= display.figure_.bbox.height
+    for label in display.ax_.get_yticklabels():
+        assert label.get_window_extent().x0 >= 0.0
+
+
+def test_given_axes_are_drawn_on(detector, wine):
+    figure, ax = plt.subplots()
+    display = ExplanationDisplay.from_estimator(detector, wine[1], ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+
+
+@pytest.mark.parametrize("row", [-1, 71, 1.5, "a", None])
+def test_bad_rows(detector, wine, row):
+    with pytest.raises(ValueError, match=r"row must be an integer in \[0, 71\), got"):
+        ExplanationDisplay.from_estimator(detector, wine[1], row)
+
+
+@pytest.mark.parametrize("max_features", [0, 2.5, None])
+def test_bad_max_features(detector, wine, reasons, max_features):
+    with pytest.raises(ValueError, match="max_features must be an integer >= 1"):
+        ExplanationDisplay.from_estimator(detector, wine[1], max_features=max_features)
+    with pytest.raises(ValueError, match="max_features must be an integer >= 1"):
+        ExplanationDisplay(reasons).plot(max_features=max_features)
+
+
+def test_reasons_of_several_rows_are_refused(detector, wine):
+    with pytest.raises(ValueError, match="reasons must be those of one row, got 71"):
+        ExplanationDisplay(detector.explain(wine[1])).plot()
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch, detector, wine):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"latentsk\[plot\]"):
+        ExplanationDisplay.from_estimator(detector, wine[1])

@@ -1,0 +1,401 @@
+"""Reasons: sums that are the score, values that are the rows', the planted feature."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.linalg import inv, sqrtm
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, FactorAnalysis
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from latentsk import (
+    AutoencoderEmbedder,
+    LatentOutlierDetector,
+    PCAEmbedder,
+    VAEEmbedder,
+)
+
+METHODS = ["auto", "distance", "residual", "neighbors", "embedder_score"]
+SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0}
+NAMES = ["mass", "length", "width", "height", "charge"]
+EMBEDDERS = {
+    "None": None,
+    "PCAEmbedder": PCAEmbedder(2),
+    "PCA": PCA(2),
+    "whitened": PCA(2, whiten=True),
+    "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(2)),
+    "pandas": make_pipeline(StandardScaler(), PCA(2)).set_output(transform="pandas"),
+    "no way back": FactorAnalysis(2),
+    "autoencoder": AutoencoderEmbedder(2, **SMALL),
+    "vae": VAEEmbedder(2, **SMALL, n_score_samples=4),
+}
+NO_RESIDUAL = ("None", "no way back")
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(80, 2)) @ rng.normal(size=(2, 5))
+    rows = (rows + 0.3 * rng.normal(size=rows.shape)) * [1, 10, 0.1, 1, 5] + 7.0
+    return pd.DataFrame(rows, columns=NAMES, index=[f"r{i}" for i in range(80)])
+
+
+@pytest.fixture(scope="module")
+def new(table):
+    rng = np.random.default_rng(1)
+    away = rng.normal(size=(20, 5)) * rng.choice([0.1, 4.0], size=(20, 1))
+    new = table.iloc[:20] + away * table.std().to_numpy()
+    return new.set_axis([f"n{i}" for i in range(20)])
+
+
+@pytest.mark.parametrize("kind", EMBEDDERS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("assume_clean", [False, True])
+def test_contributions_add_up_to_the_score(table, new, method, kind, assume_clean):
+    if method == "residual" and kind in NO_RESIDUAL:
+        pytest.skip("leaves no residual")
+    detector = LatentOutlierDetector(
+        EMBEDDERS[kind], method=method, assume_clean=assume_clean, random_state=0
+    ).fit(table)
+    rows = pd.concat([table.iloc[::4], new])
+    reasons = detector.explain(rows)
+    assert reasons.index.names == ["row", "feature"]
+    assert list(reasons.index) == [(row, name) for row in rows.index for name in NAMES]
+    sums = reasons["contribution"].to_numpy().reshape(-1, 5).sum(axis=1)
+    scores = detector.score_samples(rows)
+    np.testing.assert_allclose(sums, scores, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(reasons["value"], rows.to_numpy().ravel(), rtol=1e-9)
+    expected = {method} if method not in ("auto", "neighbors") else {"near", "overall"}
+    if method == "auto":
+        expected |= {"joint"}
+    assert set(reasons["part"]) <= expected
+    alone = detector.explain(rows.iloc[3:4])
+    np.testing.assert_allclose(
+        alone["contribution"], reasons.loc[[rows.index[3]], "contribution"], atol=1e-8
+    )
+
+
+def test_part_names_what_the_score_is(table, new):
+    detector = LatentOutlierDetector(PCAEmbedder(2), random_state=0).fit(table)
+    rows = pd.concat([table, new])
+    found = detector._deviations(detector._distances(rows))
+    kinds = detector.explain(rows).groupby(level="row", sort=False)["part"].first()
+    assert set(kinds) == {"near", "overall", "joint"}
+    scores = detector.score_samples(rows)
+    for i, kind in enumerate(kinds):
+        assert scores[i] == pytest.approx(-found[kind][i])
+
+
+@pytest.mark.parametrize("kind", ["PCAEmbedder", "pipeline", "autoencoder", "vae"])
+def test_reconstructed_is_what_the_embedder_reconstructs(table, new, kind):
+    detector = LatentOutlierDetector(EMBEDDERS[kind], random_state=0).fit(table)
+    rows = pd.concat([table.iloc[:9], new])
+    found = detector.explain(rows)["reconstructed"].to_numpy().reshape(-1, 5)
+    embedder = detector.embedder_
+    expected = np.asarray(embedder.inverse_transform(embedder.transform(rows)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    if hasattr(embedder, "reconstruct"):
+        np.testing.assert_allclose(found, embedder.reconstruct(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", NO_RESIDUAL)
+def test_where_nothing_is_left_out_nothing_is_reconstructed(table, kind):
+    detector = LatentOutlierDetector(EMBEDDERS[kind], random_state=0).fit(table)
+    assert "reconstructed" not in detector.explain(table)
+
+
+@pytest.mark.parametrize("kind", ["None", "PCAEmbedder", "pipeline"])
+@pytest.mark.parametrize("method", ["auto", "residual", "embedder_score"])
+def test_nearest_are_those_of_brute_force(table, new, kind, method):
+    if method == "residual" and kind == "None":
+        pytest.skip("leaves no residual")
+    detector = LatentOutlierDetector(EMBEDDERS[kind], method=method, random_state=0)
+    detector.fit(table)
+    rows = pd.concat([table.iloc[:30], new])
+    reasons = detector.explain(rows, n_nearest=3)
+    ids = detector.index_.ids_
+    assert len(ids) == 72
+    latents = detector.embedder_.transform(table)[ids]
+    queries = detector.embedder_.transform(rows)
+    for i, query in enumerate(queries):
+        lengths = np.linalg.norm(latents - query, axis=1)
+        lengths[ids == i if i < 30 else ids < 0] = np.inf
+        nearest = ids[np.argsort(lengths)[:3]]
+        for rank in range(3):
+            found = reasons.loc[rows.index[i], f"nearest_{rank + 1}"]
+            expected = table.iloc[nearest[rank]]
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_how_many_nearest_is_for_the_caller_to_say(table):
+    detector = LatentOutlierDetector(random_state=0).fit(table[:4])
+    assert "nearest_1" not in detector.explain(table[:2], n_nearest=0)
+    assert "nearest_2" not in detector.explain(table[:2])
+    most = detector.explain(table[:2], n_nearest=100)
+    assert [c for c in most if c.startswith("nearest")] == [
+        "nearest_1",
+        "nearest_2",
+        "nearest_3",
+    ]
+    for wrong in (-1, 1.0, None, "1"):
+        with pytest.raises(ValueError, match="n_nearest must be an integer >= 0"):
+            detector.explain(table, n_nearest=wrong)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["PCAEmbedder", "PCA", "pipeline", "no way back"])
+@pytest.mark.parametrize("assume_clean", [False, True])
+def test_a_planted_feature_contributes_most(method, kind, assume_clean):
+    if method == "residual" and kind == "no way back":
+        pytest.skip("leaves no residual")
+    rng = np.random.default_rng(0)
+    # Two latent variables, each in three features: the odd one out is told.
+    rows = np.repeat(rng.normal(size=(200, 2)), 3, axis=1)
+    rows += 0.5 * rng.normal(size=rows.shape)
+    detector = LatentOutlierDetector(
+        EMBEDDERS[kind], method=method, assume_clean=assume_clean, random_state=0
+    ).fit(rows)
+    for feature in range(6):
+        odd = np.zeros((1, 6))
+        odd[0, feature] = 12.0
+        contributions = detector.explain(odd)["contribution"].to_numpy()
+        assert np.argmax(np.abs(contributions)) == feature
+        assert contributions[feature] == contributions.min() < 0.0
+
+
+@pytest.mark.parametrize("method", ["auto", "distance", "neighbors"])
+@pytest.mark.parametrize("assume_clean", [False, True])
+def test_a_constant_feature_that_changes_is_told(method, assume_clean):
+    """No correlation says which of several constant features a deviation is of."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=(100, 4)), np.ones((100, 6))])
+    detector = LatentOutlierDetector(
+        method=method, assume_clean=assume_clean, random_state=0
+    ).fit(rows)
+    for feature in range(4, 10):
+        odd = np.r_[np.zeros(4), np.ones(6)][None]
+        odd[0, feature] += 50.0
+        contributions = detector.explain(odd)["contribution"].to_numpy()
+        assert np.argmin(contributions) == feature
+
+
+def test_distances_are_split_by_the_corr_max_rotation():
+    """Garthwaite and Koch: R^(-1/2) D^(-1/2) (x - mean), of every component kept."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3_000, 4)) @ rng.normal(size=(4, 4)) + 3.0
+    detector = LatentOutlierDetector(
+        PCAEmbedder(4), method="distance", assume_clean=True, random_state=0
+    ).fit(rows)
+    centre, deviations = rows.mean(axis=0), rows.std(axis=0, ddof=1)
+    ridge = 0.1 * np.mean(deviations**2)
+    covariance = np.cov(rows, rowvar=False)
+    # The ridge widens the model; correlations are those of what it whitens with rows.
+    whitening = sqrtm(inv(covariance + ridge * np.eye(4)))
+    correlations = whitening @ covariance / deviations
+    left, _, right = np.linalg.svd(correlations.T)
+    odd = rng.normal(size=(5, 4)) * 9
+    expected = ((odd - centre) @ whitening @ (left @ right).T) ** 2
+    found = -detector.explain(odd)["contribution"].to_numpy().reshape(5, 4)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # Nearly those of the covariance itself, as the ridge is small.
+    correlation = np.corrcoef(rows, rowvar=False)
+    textbook = ((odd - centre) / deviations) @ inv(sqrtm(correlation))
+    shares = found / found.sum(axis=1, keepdims=True)
+    assert (
+        np.corrcoef(
+            shares.ravel(),
+            (textbook**2 / (textbook**2).sum(axis=1, keepdims=True)).ravel(),
+        )[0, 1]
+        > 0.8
+    )
+
+
+def test_residuals_are_split_as_they_are(table, new):
+    detector = LatentOutlierDetector(
+        PCAEmbedder(2), method="residual", assume_clean=True, random_state=0
+    ).fit(table)
+    rest = new - detector.embedder_.reconstruct(new)
+    expected = -((rest / table.std(ddof=0)) ** 2).to_numpy()
+    found = detector.explain(new)["contribution"].to_numpy().reshape(-1, 5)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_joint_parts_weigh_the_residual_by_the_noise(table):
+    detector = LatentOutlierDetector(
+        PCAEmbedder(2), assume_clean=True, random_state=0
+    ).fit(table)
+    rows = table.iloc[:3] + 100 * table.std().to_numpy() * [1, -1, 1, -1, 1]
+    reasons = detector.explain(rows)
+    kinds = reasons["part"].unique()
+    assert kinds.tolist() == ["joint"]
+    embedder = detector.embedder_
+    scale = table.std(ddof=0).to_numpy()
+    outside = ((rows - embedder.reconstruct(rows)).to_numpy() / scale) ** 2
+    training = ((table - embedder.reconstruct(table)).to_numpy() / scale) ** 2
+    noise = training.sum(axis=1).mean() / 3 + 0.1
+    latents = embedder.transform(table)
+    ridge = 0.1 * latents.var(axis=0, ddof=1).sum() / 5
+    variances = latents.var(axis=0, ddof=1) + ridge
+    white = (embedder.transform(rows) - latents.mean(axis=0)) / np.sqrt(variances)
+    whites = (latents - latents.mean(axis=0)) / np.sqrt(variances)
+    centred = ((table - table.mean()) / scale).to_numpy()
+    left, _, right = np.linalg.svd(centred.T @ whites, full_matrices=False)
+    parts = (white @ (left @ right).T) ** 2 + outside / noise
+    found = reasons["contribution"].to_numpy().reshape(3, 5)
+    shares = found / found.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        shares, parts / parts.sum(axis=1, keepdims=True), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["near", "overall"])
+def test_neighbours_are_split_by_squared_differences(table, new, kind):
+    detector = LatentOutlierDetector(
+        PCAEmbedder(2), method="neighbors", random_state=0
+    ).fit(table)
+    rows = pd.concat([table, new])
+    reasons = detector.explain(rows)
+    neighborhood = detector._neighborhood
+    ids, scale = detector.index_.ids_, table.std(ddof=0).to_numpy()
+    latents = detector.embedder_.transform(table)[ids]
+    chosen = [
+        i
+        for i, row in enumerate(rows.index)
+        if reasons.loc[row, "part"].iloc[0] == kind
+    ]
+    assert len(chosen) > 5
+    for i in chosen:
+        lengths = np.linalg.norm(
+            latents - detector.embedder_.transform(rows.iloc[i : i + 1]), axis=1
+        )
+        if i < 80:
+            lengths[ids == i] = np.inf
+        if kind == "near":
+            others = np.argsort(lengths)[:5]
+        else:
+            subsamples = neighborhood.subsamples_
+            places = lengths[subsamples].argmin(axis=1)
+            others = subsamples[np.arange(100), places]
+        squares = (
+            (rows.iloc[i].to_numpy() - table.to_numpy()[ids[others]]) / scale
+        ) ** 2
+        parts = (squares / np.sqrt(squares.sum(axis=1, keepdims=True))).mean(axis=0)
+        found = reasons.loc[rows.index[i], "contribution"].to_numpy()
+        np.testing.assert_allclose(found / found.sum(), parts / parts.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["PCAEmbedder", "autoencoder", "vae"])
+def test_the_embedder_s_own_terms_are_its_reasons(table, new, kind):
+    embedder = clone(EMBEDDERS[kind]).fit(table)
+    for given in (embedder, FrozenEstimator(embedder)):
+        detector = LatentOutlierDetector(
+            given, method="embedder_score", random_state=0
+        ).fit(table)
+        found = detector.explain(new)["contribution"].to_numpy().reshape(-1, 5)
+        expected = embedder.score_contributions(new)
+        np.testing.assert_allclose(found, expected)
+
+
+def test_the_score_of_another_embedder_is_shared_by_substitution(table, new):
+    detector = LatentOutlierDetector(
+        PCA(2), method="embedder_score", assume_clean=True, random_state=0
+    ).fit(table)
+    reasons = detector.explain(new)
+    pca, scores = detector.embedder_, detector.score_samples(new)
+    nearest = reasons["nearest_1"].to_numpy().reshape(-1, 5)
+    for i, row in enumerate(new.to_numpy()):
+        rises = []
+        for j in range(5):
+            changed = row.copy()
+            changed[j] = nearest[i, j]
+            rise = pca.score_samples(pd.DataFrame([changed], columns=NAMES))[0]
+            rises.append(max(rise - scores[i], 0.0))
+        found = reasons["contribution"].to_numpy().reshape(-1, 5)[i]
+        expected = scores[i] * np.array(rises) / np.sum(rises)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_the_divergence_of_a_vae_is_no_sum_over_features(table):
+    vae = VAEEmbedder(2, **SMALL, score_method="kl")
+    detector = LatentOutlierDetector(vae, method="embedder_score").fit(table)
+    with pytest.raises(ValueError, match="no sum over features"):
+        detector.explain(table)
+
+
+# Names and values of features
+
+
+def test_rows_without_names_are_numbered(table):
+    detector = LatentOutlierDetector(random_state=0).fit(table.to_numpy())
+    reasons = detector.explain(table.to_numpy()[:2])
+    assert list(reasons.index) == [(i, f"x{j}") for i in range(2) for j in range(5)]
+
+
+def test_repeated_row_labels_are_kept(table):
+    detector = LatentOutlierDetector(random_state=0).fit(table)
+    rows = table.iloc[:3].set_axis(["a", "b", "a"])
+    reasons = detector.explain(rows)
+    assert reasons.index.get_level_values("row").tolist() == [
+        label for label in "aba" for _ in range(5)
+    ]
+    np.testing.assert_allclose(reasons["value"], rows.to_numpy().ravel())
+
+
+def test_features_that_a_pipeline_makes(table):
+    kinds = np.where(np.arange(80) % 3, "even", "odd")
+    mixed = table[["mass", "length"]].assign(kind=kinds)
+    columns = ColumnTransformer(
+        [
+            ("n", StandardScaler(), ["mass", "length"]),
+            ("k", OneHotEncoder(sparse_output=False), ["kind"]),
+        ]
+    )
+    detector = LatentOutlierDetector(
+        make_pipeline(columns, PCA(2)), random_state=0
+    ).fit(mixed)
+    reasons = detector.explain(mixed[:2])
+    names = ["n__mass", "n__length", "k__kind_even", "k__kind_odd"]
+    assert reasons.loc["r0"].index.tolist() == names
+    prepared = detector.embedder_[:-1].transform(mixed[:2])
+    np.testing.assert_allclose(reasons["value"], prepared.ravel())
+    sums = reasons["contribution"].groupby(level="row", sort=False).sum()
+    np.testing.assert_allclose(sums, detector.score_samples(mixed[:2]))
+
+
+def test_steps_that_cannot_go_back_leave_the_values_as_they_enter(table):
+    """A reading on the embedder's scale must not bear the name of the original."""
+    for step in (
+        FunctionTransformer(np.log, feature_names_out="one-to-one"),
+        make_pipeline(SimpleImputer(), StandardScaler()),
+        make_pipeline(KNNImputer(), StandardScaler()),
+    ):
+        rows = table.abs() + 1.0
+        embedder = make_pipeline(step, PCA(2))
+        detector = LatentOutlierDetector(embedder, random_state=0).fit(rows)
+        reasons = detector.explain(rows[:4], n_nearest=1)
+        sums = reasons["contribution"].groupby(level="row", sort=False).sum()
+        np.testing.assert_allclose(sums, detector.score_samples(rows[:4]))
+        np.testing.assert_allclose(reasons["value"], rows[:4].to_numpy().ravel())
+
+
+def test_float32_rows(table):
+    rows = table.astype(np.float32)
+    for embedder in (None, PCAEmbedder(2), AutoencoderEmbedder(2, **SMALL)):
+        detector = LatentOutlierDetector(embedder, random_state=0).fit(rows)
+        reasons = detector.explain(rows[:10])
+        sums = reasons["contribution"].to_numpy().reshape(-1, 5).sum(axis=1)
+        scores = detector.score_samples(rows[:10])
+        np.testing.assert_allclose(sums, scores, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            reasons["value"], rows[:10].to_numpy().ravel(), rtol=1e-6
+        )
+
+
+def test_reasons_need_a_fit(table):
+    with pytest.raises(NotFittedError):
+        LatentOutlierDetector().explain(table)
