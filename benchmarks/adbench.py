@@ -113,6 +113,7 @@ class Detector(NamedTuple):
     seeded: bool = True
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     slow: bool = False
+    embedder: str | None = None
 
     @property
     def library(self) -> str:
@@ -130,7 +131,10 @@ class Detector(NamedTuple):
         parameters = dict(self.parameters)
         if self.seeded:
             parameters["random_state"] = seed
-        return getattr(import_module(self.module), self.class_name)(**parameters)
+        module = import_module(self.module)
+        if self.embedder:
+            parameters["embedder"] = getattr(module, self.embedder)()
+        return getattr(module, self.class_name)(**parameters)
 
     def outlierness(self, model: Any, X: np.ndarray) -> np.ndarray:
         """Return scores that are higher for outliers."""
@@ -154,7 +158,22 @@ DETECTORS = {
     ),
     "PCAEmbedder": Detector("latentsk", "PCAEmbedder", 0.02),
     "AutoencoderEmbedder": Detector("latentsk", "AutoencoderEmbedder", 3, slow=True),
+    "AutoencoderEmbedder-masking": Detector(
+        "latentsk",
+        "AutoencoderEmbedder",
+        4,
+        {"noise": "masking", "noise_level": 0.3},
+        slow=True,
+    ),
     "VAEEmbedder": Detector("latentsk", "VAEEmbedder", 8, slow=True),
+    "LatentOutlierDetector-VAE": Detector(
+        "latentsk",
+        "LatentOutlierDetector",
+        16,
+        embedder="VAEEmbedder",
+        protocols=("unsup",),
+        slow=True,
+    ),
     "KNN": _pyod("knn", "KNN", 0.5, seeded=False),
     "LOF": _pyod("lof", "LOF", 0.8, seeded=False),
     "IForest": _pyod("iforest", "IForest", 0.3),

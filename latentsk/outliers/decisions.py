@@ -27,13 +27,15 @@ class DecisionsMixin:
     """Decisions for detectors with `_validated_scores` and `training_scores_`."""
 
     training_scores_: Float64
+    _set_offset: Callable[[Float64], None]
     _validated_scores: Callable[[Any, str], Float64]
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
-        """Score rows that are known to be normal, and were not trained on.
+        """Rest decisions on rows that are known to be normal and were not trained on.
 
-        `p_values`, `predict_fdr` and a threshold with a false-positive rate rest on
-        them. The threshold itself stays where it is.
+        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates, and
+        places the threshold `offset_` on them: at Kimber's lower fence, or at the
+        quantile that `contamination` says.
 
         Parameters
         ----------
@@ -68,6 +70,7 @@ class DecisionsMixin:
         200
         """
         self.calibration_scores_ = np.sort(self._validated_scores(X, "calibrate"))
+        self._set_offset(self.calibration_scores_)
         return self
 
     def set_threshold(

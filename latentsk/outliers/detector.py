@@ -41,7 +41,7 @@ from latentsk.outliers.concentration import (
     squared_within,
 )
 from latentsk.outliers.decisions import DecisionsMixin
-from latentsk.outliers.ellipsoid import Ellipsoid, whitened
+from latentsk.outliers.ellipsoid import Ellipsoid
 from latentsk.outliers.latent_space import (
     Coordinates,
     coordinates,
@@ -52,7 +52,7 @@ from latentsk.outliers.latent_space import (
     split_steps,
 )
 from latentsk.outliers.neighborhood import Neighborhood
-from latentsk.outliers.reasons import ReasonsMixin
+from latentsk.outliers.reasons import ReasonsMixin, loadings
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -89,7 +89,8 @@ class LatentOutlierDetector(
         included. A fitted one is used as it is; an unfitted one is cloned and fitted.
         Without an `inverse_transform` there is no residual. None: a StandardScaler and
         a :class:`PCAEmbedder` with every component, which leaves no residual either.
-        Give a smaller embedder where rows have thousands of features.
+        What enters the embedder (a Pipeline's last step) must be numbers. Features are
+        standardized only where the embedder, or a step before it, does so.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -110,13 +111,15 @@ default="auto"
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies: at Kimber's lower fence of the training
         rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below.
+        `set_threshold` moves it later.
 
     max_samples : int, default=20_000
         Of more training rows than this, a random subset serves as neighbours, and for
         the common scale.
 
     random_state : int, RandomState, Generator or None, default=None
-        Draws subsamples of rows. It is not handed to `embedder`.
+        Draws subsamples of rows, and seeds what is random in an embedder to be fitted
+        whose own `random_state` is None.
 
     Attributes
     ----------
@@ -154,9 +157,11 @@ default="auto"
     Notes
     -----
     A row that equals a training row is scored as if that row had not been there: left
-    out of its own neighbours, and of the centre and covariance (not of the embedder).
-    So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows do not look
-    more normal than new ones.
+    out of its own neighbours, and of the centre and covariance. So ``fit_predict(X)``
+    equals ``fit(X).predict(X)``, and training rows do not look more normal than new
+    ones. The embedder alone has seen them: one that fits its training rows much better
+    than others (PCA with nearly as many components as rows, a large network) makes new
+    rows look abnormal. Calibrate then, or ask it for fewer components.
 
     Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
     close together these are, as in the local outlier factor (Breunig et al., 2000). On
@@ -197,7 +202,7 @@ default="auto"
         "_ridge",
         "_n_core",
         "_noise",
-        "_correlations",
+        "_loadings",
         "_neighborhood",
         "_reference_keys",
         "_reference_is_core",
@@ -302,12 +307,12 @@ default="auto"
         >>> X = load_wine().data
         >>> detector = LatentOutlierDetector(random_state=0).fit(X)
         >>> detector.score_samples(X[:3] + [[0], [1], [100]]).round(1)
-        array([ -0.3,  -8.3, -35.8])
+        array([ -0.3,  -8.3, -36.7])
         """
         return self._validated_scores(X, "score_samples")
 
     def score_parts(self, X: ArrayLike) -> pd.DataFrame:
-        """Score rows by each part alone, on the common scale.
+        """Score rows by everything that is measured, on the common scale.
 
         Parameters
         ----------
@@ -316,9 +321,13 @@ default="auto"
 
         Returns
         -------
-        scores : DataFrame of shape (n_samples, n_parts)
-            A column for each of `parts_`; minus robust standard deviations above a
-            typical training row. The index is that of `X`, if it has one.
+        scores : DataFrame of n_samples rows
+            Minus robust standard deviations above a typical training row. Columns:
+            "distance" and, if it is one of `parts_`, "residual"; "joint", both
+            together; "near" and "overall", the neighbours near by and on the whole.
+            With ``assume_clean=True``, all but "near" are 1 higher. The lower of the
+            last two is the score with ``method="neighbors"``, the lowest of the last
+            three that with "auto". The index is that of `X`, if it has one.
 
         Raises
         ------
@@ -331,18 +340,22 @@ default="auto"
         Examples
         --------
         >>> from sklearn.datasets import load_wine
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data
-        >>> detector = LatentOutlierDetector(PCAEmbedder(3), random_state=0).fit(X)
-        >>> detector.score_parts(X[:1] + 100).round(1)
-           distance  residual  neighbors
-        0      -3.5     -14.3       -6.0
+        >>> embedder = make_pipeline(StandardScaler(), PCAEmbedder(3))
+        >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
+        >>> detector.score_parts(X[:1] + 3).round(1)
+           distance  residual  joint  near  overall
+        0      -7.6      -8.5  -11.3  -9.1    -12.0
         """
         check_is_fitted(self)
         index = X.index if isinstance(X, pd.DataFrame) else None
         distances = self._blockwise(self._checked(X, reset=False), self._distances)
         found = self._deviations(distances)
-        return pd.DataFrame({p: -found[p] for p in self.parts_}, index=index)
+        shown = [k for k in KINDS if k != "residual" or k in self.parts_]
+        return pd.DataFrame({kind: -found[kind] for kind in shown}, index=index)
 
     @property
     def index_(self) -> LatentIndex:
@@ -369,8 +382,8 @@ default="auto"
         self, X: Any, generator: np.random.Generator
     ) -> tuple[Coordinates, Rows]:
         """Set `embedder_`; return the training rows' coordinates and the core."""
-        given, fitted = self._given_embedder(generator)
-        head, tail = split_steps(given if fitted else clone(given))
+        given, fitted = self._given_embedder()
+        head, tail = split_steps(given if fitted else _seeded(clone(given), generator))
         if head is not None and not fitted:
             head.fit(X)
         rows = prepared(head, X)
@@ -390,12 +403,11 @@ default="auto"
         self.embedder_ = given if fitted else joined(given, head, tail)
         return found
 
-    def _given_embedder(self, generator: np.random.Generator) -> tuple[Any, bool]:
+    def _given_embedder(self) -> tuple[Any, bool]:
         """Return the embedder, or the default one, and whether it is fitted."""
         given = self.embedder
         if given is None:
-            pca = PCAEmbedder(None, random_state=int(generator.integers(2**31)))
-            return make_pipeline(StandardScaler(), pca), False
+            return make_pipeline(StandardScaler(), PCAEmbedder(None)), False
         if isinstance(given, type):
             raise TypeError(
                 f"embedder must be an instance, got the class {given.__name__}."
@@ -416,9 +428,8 @@ default="auto"
         for name, value in zip(Ellipsoid._fields, bulk.ellipsoid, strict=True):
             setattr(self, f"_{name}", value)
         self._noise = bulk.noise
-        latents, features = whitened(core.latents, bulk.ellipsoid), core.features
-        centred = (features - features.mean(axis=0)) / self._scale
-        self._correlations = latents.T @ centred / len(latents)
+        _, tail = split_steps(self.embedder_)
+        self._loadings = loadings(tail, core, bulk.ellipsoid)
 
     def _bulk(self) -> Bulk:
         fields = (getattr(self, f"_{name}") for name in Ellipsoid._fields)
@@ -519,9 +530,10 @@ default="auto"
         Less the margin that all but the neighbours near by must be ahead.
         """
         columns = zip(KINDS, distances.T, self._scales, strict=True)
-        found = {kind: calibrated(d, Scale(*scale)) for kind, d, scale in columns}
-        found["overall"] -= self._margin
-        found["joint"] -= self._margin
+        found = {
+            kind: calibrated(d, Scale(*scale)) - (kind != "near") * self._margin
+            for kind, d, scale in columns
+        }
         found["neighbors"] = np.maximum(found["near"], found["overall"])
         found["auto"] = np.maximum(found["neighbors"], found["joint"])
         return found
@@ -545,6 +557,16 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
             tags.input_tags.sparse = False
         return tags
+
+
+def _seeded(embedder: Any, generator: np.random.Generator) -> Any:
+    """Set every `random_state` that is None, as scikit-learn's ensembles do."""
+    seeds = {
+        name: int(generator.integers(2**31))
+        for name, value in sorted(embedder.get_params().items())
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    return embedder.set_params(**seeds) if seeds else embedder
 
 
 def _fitted(embedder: Any, rows: Any, n_rows: int) -> Any:

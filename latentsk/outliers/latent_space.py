@@ -83,7 +83,15 @@ def prepared(head: Pipeline | None, X: Any) -> Any:
 
 def numeric(rows: Any) -> NDArray[Any]:
     """Return prepared rows as a dense array of finite floats."""
-    return check_array(on_host(rows), dtype=FLOATS, input_name="X")
+    try:
+        return check_array(on_host(rows), dtype=FLOATS, input_name="X")
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"What enters the embedder must be numbers: {error}. Encode text before, "
+            "with a ColumnTransformer as an earlier step of a Pipeline."
+        ) from error
 
 
 def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
@@ -119,9 +127,9 @@ def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
         raise ValueError(
             f"The embedder returned {len(latents)} vectors for {len(features)} rows."
         )
-    if not hasattr(tail, "inverse_transform"):
+    found = decoded(tail, latents)
+    if found is None:
         return Coordinates(features, latents, None, scale)
-    found = numeric(tail.inverse_transform(latents))
     if found.shape != features.shape:
         raise ValueError(
             f"The embedder reconstructed rows of shape {found.shape} from rows of "
@@ -129,6 +137,60 @@ def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
         )
     residuals = (features.astype(np.float64) - found) / scale
     return Coordinates(features, latents, residuals, scale)
+
+
+def decoded(tail: Any, latents: NDArray[Any]) -> NDArray[Any] | None:
+    """Return what latents stand for, or None where an embedder cannot say."""
+    try:
+        rows = tail.inverse_transform(latents)
+    except (AttributeError, NotImplementedError):
+        # Not there, or not learned: scikit-learn's NotFittedError is one of these.
+        return None
+    return numeric(rows)
+
+
+def names_out(head: Pipeline, names: Any) -> list[str] | None:
+    """Return the names of prepared features, or None where a step does not say."""
+    try:
+        return list(head.get_feature_names_out(names))
+    except (AttributeError, ValueError):
+        return None
+
+
+def undone(head: Pipeline, features: NDArray[Any]) -> NDArray[Any]:
+    """Take prepared features back to what they were, as far as the steps can.
+
+    A step that has no inverse (an imputer, say) is passed over.
+    """
+    for _, step in reversed(head.steps):
+        try:
+            features = step.inverse_transform(features)
+        except (AttributeError, ValueError):
+            continue
+    return np.asarray(features)
+
+
+def is_undone(head: Pipeline, X: Any, features: NDArray[Any]) -> bool:
+    """Tell whether `undone` returns the rows, where these are known.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    >>> X = np.array([[0.0, 100.0], [3.0, np.nan]])
+    >>> for step in StandardScaler(), FunctionTransformer(np.arcsinh):
+    ...     head = make_pipeline(step).fit(X)
+    ...     is_undone(head, X, head.transform(X))
+    True
+    False
+    """
+    try:
+        rows = np.asarray(X, np.float64)
+    except (TypeError, ValueError):
+        return False
+    found = undone(head, features)
+    known = np.isfinite(rows)
+    return found.shape == rows.shape and np.allclose(found[known], rows[known])
 
 
 def row_keys(X: Any) -> NDArray[np.uint64]:
@@ -157,6 +219,7 @@ def row_keys(X: Any) -> NDArray[np.uint64]:
 
 def _normal_form(column: pd.Series) -> pd.Series:
     """Give equal numbers one type, and zero one sign."""
-    if not pd.api.types.is_numeric_dtype(column.dtype):
+    try:
+        return column.astype(np.float64) + 0.0
+    except (TypeError, ValueError):
         return column
-    return column.astype(np.float64) + 0.0

@@ -93,6 +93,9 @@ def relative_distances(
 def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
     """Draw LeSiNN's subsamples, each without replacement.
 
+    They are consecutive parts of random orders of all rows: every row is drawn about as
+    often as any other, so that results depend less on chance.
+
     Parameters
     ----------
     n_rows : int
@@ -111,9 +114,12 @@ def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
     (100, 8)
     """
     size = max(2, min(SUBSAMPLE_ROWS, n_rows // 2))
-    return np.stack(
-        [generator.choice(n_rows, size, replace=False) for _ in range(N_SUBSAMPLES)]
-    )
+    per_order = n_rows // size
+    orders = [
+        generator.permutation(n_rows)[: per_order * size]
+        for _ in range(-(-N_SUBSAMPLES // per_order))
+    ]
+    return np.concatenate(orders).reshape(-1, size)[:N_SUBSAMPLES]
 
 
 def nearest_of_subsamples(

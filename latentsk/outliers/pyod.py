@@ -75,8 +75,7 @@ class PyODAdapter(BaseEstimator):
 
     Examples
     --------
-    >>> from latentsk import PCAEmbedder
-    >>> from latentsk.outliers.pyod import PyODAdapter
+    >>> from latentsk import PCAEmbedder, PyODAdapter
     >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
     >>> PyODAdapter(PCAEmbedder(1), contamination=0.2).fit(X).predict([[30, -90]])
     array([1])
@@ -118,8 +117,7 @@ class PyODAdapter(BaseEstimator):
 
         Examples
         --------
-        >>> from latentsk import PCAEmbedder
-        >>> from latentsk.outliers.pyod import PyODAdapter
+        >>> from latentsk import PCAEmbedder, PyODAdapter
         >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
         >>> PyODAdapter(PCAEmbedder(1), contamination=0.2).fit(X).labels_
         array([0, 0, 0, 0, 1])
@@ -159,8 +157,7 @@ class PyODAdapter(BaseEstimator):
 
         Examples
         --------
-        >>> from latentsk import PCAEmbedder
-        >>> from latentsk.outliers.pyod import PyODAdapter
+        >>> from latentsk import PCAEmbedder, PyODAdapter
         >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
         >>> adapter = PyODAdapter(PCAEmbedder(1)).fit(X)
         >>> adapter.decision_function([[6, 6], [30, -90]]).round(1)
@@ -192,8 +189,7 @@ class PyODAdapter(BaseEstimator):
 
         Examples
         --------
-        >>> from latentsk import PCAEmbedder
-        >>> from latentsk.outliers.pyod import PyODAdapter
+        >>> from latentsk import PCAEmbedder, PyODAdapter
         >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
         >>> PyODAdapter(PCAEmbedder(1)).fit(X).predict([[3, 3], [30, -90]])
         array([0, 1])
@@ -223,8 +219,7 @@ class PyODAdapter(BaseEstimator):
 
         Examples
         --------
-        >>> from latentsk import PCAEmbedder
-        >>> from latentsk.outliers.pyod import PyODAdapter
+        >>> from latentsk import PCAEmbedder, PyODAdapter
         >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
         >>> PyODAdapter(PCAEmbedder(1), contamination=0.2).fit_predict(X)
         array([0, 0, 0, 0, 1])
@@ -267,8 +262,7 @@ class PyODAdapter(BaseEstimator):
 
         Examples
         --------
-        >>> from latentsk import PCAEmbedder
-        >>> from latentsk.outliers.pyod import PyODAdapter
+        >>> from latentsk import PCAEmbedder, PyODAdapter
         >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
         >>> adapter = PyODAdapter(PCAEmbedder(1)).fit(X)
         >>> adapter.predict_proba([[6, 6], [30, -90]]).round(2)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 
 from latentsk.embedders._linear_gaussian import corr_max
 from latentsk.outliers.attribution import (
@@ -18,12 +17,41 @@ from latentsk.outliers.attribution import (
     substitution_parts,
 )
 from latentsk.outliers.concentration import Bulk
-from latentsk.outliers.ellipsoid import whitened
-from latentsk.outliers.latent_space import Coordinates, split_steps
+from latentsk.outliers.ellipsoid import Ellipsoid, whitened
+from latentsk.outliers.latent_space import (
+    Coordinates,
+    decoded,
+    is_undone,
+    names_out,
+    split_steps,
+    undone,
+)
 from latentsk.outliers.neighborhood import Neighborhood
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+
+def loadings(tail: Any, core: Coordinates, ellipsoid: Ellipsoid) -> Float64:
+    """Return how much each feature changes along each axis of the ellipsoid.
+
+    By one widened deviation to either side of the centre, in standard deviations of the
+    feature. For a linear embedder these are the correlations of whitened latents with
+    features, times the features' own deviations; the ridge makes directions without
+    variance count, too. Where an embedder cannot decode, the correlations themselves.
+
+    Returns
+    -------
+    loadings : ndarray of shape (n_components, n_features)
+    """
+    deviations = np.sqrt(ellipsoid.variances + ellipsoid.ridge)
+    steps = deviations[:, None] * ellipsoid.axes.T
+    above = decoded(tail, ellipsoid.centre + steps)
+    below = decoded(tail, ellipsoid.centre - steps)
+    if above is not None and below is not None:
+        return (above - below) / (2.0 * core.scale)
+    centred = (core.features - core.features.mean(axis=0)) / core.scale
+    return whitened(core.latents, ellipsoid).T @ centred / len(centred)
 
 
 class ReasonsMixin:
@@ -34,7 +62,7 @@ class ReasonsMixin:
     parts_: list[str]
     n_features_in_: int
     _scale: Float64
-    _correlations: Float64
+    _loadings: Float64
     _neighborhood: Neighborhood
     _reference_features: NDArray[Any]
     _bulk: Callable[[], Bulk]
@@ -65,8 +93,8 @@ class ReasonsMixin:
             "reconstructed", as the latent space sees it (where "residual" is one of
             `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
             normal training rows (itself left out). Features and values are those of
-            `X` wherever the steps before the embedder keep the features; else those
-            that enter the embedder.
+            `X` wherever the steps before the embedder keep the features and can be
+            undone (scaling, imputation); else those that enter the embedder.
 
         Raises
         ------
@@ -100,7 +128,7 @@ class ReasonsMixin:
         >>> reasons.loc[59, "contribution"].nsmallest(2).round(1)
         feature
         flavanoids   -2.6
-        ash          -1.7
+        ash          -1.8
         Name: contribution, dtype: float64
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
@@ -108,7 +136,7 @@ class ReasonsMixin:
         checked = self._ready(X)
         rows, own = self._embedded(checked)
         contributions, kinds = self._contributions(rows, own)
-        names, original = self._named_features()
+        names, original = self._named_features(checked, rows)
         columns: dict[str, Any] = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
@@ -159,7 +187,7 @@ class ReasonsMixin:
         if kind == "residual":
             return outside
         bulk = self._bulk()
-        within = whitened(rows.latents, bulk.ellipsoid) @ corr_max(self._correlations).T
+        within = whitened(rows.latents, bulk.ellipsoid) @ corr_max(self._loadings).T
         return within**2 + (outside / bulk.noise if kind == "joint" else 0.0)
 
     def _difference_parts(self, rows: Coordinates, positions: Rows) -> Float64:
@@ -187,31 +215,25 @@ class ReasonsMixin:
         parts = substitution_parts(score, rows.features, replacements)
         return score(rows.features)[:, None] * shares(parts)
 
-    def _named_features(self) -> tuple[Any, Callable[[Any], NDArray[Any]]]:
+    def _named_features(
+        self, X: Any, rows: Coordinates
+    ) -> tuple[Any, Callable[[Any], NDArray[Any]]]:
         """Return names of the prepared features, and what takes values back.
 
-        Where preparation keeps the features, both are those of the original rows.
+        Where preparation keeps the features and can be undone, both are those of the
+        original rows.
         """
         given = getattr(self, "feature_names_in_", None)
+        plain = [f"x{i}" for i in range(self.n_features_in_)]
+        plain = plain if given is None else list(given)
         head, _ = split_steps(self.embedder_)
         if head is None:
-            return self._numbered(given, self.n_features_in_), np.asarray
-        names = _names_out(head, given)
-        plain = self._numbered(given, self.n_features_in_)
-        if names is not None and list(names) == list(plain):
-            return plain, _back_through(head)
-        return self._numbered(names, len(self._scale)), np.asarray
-
-    @staticmethod
-    def _numbered(names: Any, n: int) -> Any:
-        return [f"x{i}" for i in range(n)] if names is None else names
-
-
-def _names_out(head: Pipeline, given: Any) -> Any:
-    try:
-        return head.get_feature_names_out(given)
-    except (AttributeError, ValueError):
-        return None
+            return plain, np.asarray
+        names = names_out(head, given)
+        if names == plain and is_undone(head, X, rows.features):
+            return plain, lambda features: undone(head, features)
+        prepared_names = [f"x{i}" for i in range(len(self._scale))]
+        return prepared_names if names is None else names, np.asarray
 
 
 def _named_as_fitted(tail: Any) -> Callable[[NDArray[Any]], Any]:
@@ -220,9 +242,3 @@ def _named_as_fitted(tail: Any) -> Callable[[NDArray[Any]], Any]:
     if names is None:
         return np.asarray
     return lambda rows: pd.DataFrame(rows, columns=names)
-
-
-def _back_through(head: Pipeline) -> Callable[[Any], NDArray[Any]]:
-    if not hasattr(head, "inverse_transform"):
-        return np.asarray
-    return lambda rows: np.asarray(head.inverse_transform(rows))

@@ -110,6 +110,6 @@ def test_directions_without_variance_are_as_wide_as_the_ridge():
     rows = np.random.default_rng(0).normal(size=(20, 2)) @ np.eye(2, 5)
     ellipsoid = ellipsoid_of(rows, 5)
     assert ellipsoid.variances.min() >= 0.0
-    away = rows.mean(axis=0) + [0, 0, 0, 0, 7.0]
+    away = rows.mean(axis=0) + 7.0 * np.eye(5)[4]
     found = squared_distances(away[None], ellipsoid)
     np.testing.assert_allclose(found, 49.0 / ellipsoid.ridge)

@@ -122,6 +122,20 @@ def test_subsamples_are_of_different_rows(n_rows, size):
     assert all(len(set(subsample)) == size for subsample in drawn.tolist())
 
 
+@pytest.mark.parametrize("n_rows", [16, 50, 999])
+def test_subsamples_are_parts_of_orders_of_all_rows(n_rows):
+    drawn = draw_subsamples(n_rows, np.random.default_rng(0))
+    per_order = n_rows // 8
+    for first in range(0, 100, per_order):
+        part = drawn[first : first + per_order].ravel()
+        assert len(set(part.tolist())) == len(part)
+    counts = np.bincount(drawn.ravel(), minlength=n_rows)
+    n_orders = -(-100 // per_order)
+    assert counts.max() <= n_orders
+    if n_rows == 16:  # no row is left over
+        assert counts.tolist() == [50] * 16
+
+
 def test_every_row_is_drawn_as_often_as_every_other():
     generator = np.random.default_rng(0)
     drawn = np.concatenate([draw_subsamples(20, generator) for _ in range(50)])
