@@ -35,6 +35,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/auto_components.py
 	$(BIN)/python benchmarks/adbench.py --quick
+	$(BIN)/python benchmarks/adbench_variants.py --seeds 0
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1

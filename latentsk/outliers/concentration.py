@@ -14,6 +14,7 @@ from latentsk.outliers.ellipsoid import (
     Ellipsoid,
     ellipsoid_of,
     left_out_squared_distances,
+    leverages,
     squared_distances,
 )
 from latentsk.outliers.latent_space import Coordinates
@@ -25,6 +26,8 @@ Rows = NDArray[np.intp]
 # among: a shape needs the core, a border the rows that lie on it.
 CORE_SHARE = 0.75
 REFERENCE_SHARE = 0.9
+# One less the leverage: of rows that have a latent direction to themselves it is zero.
+SMALLEST_REMAINDER = 1e-3
 
 
 class Bulk(NamedTuple):
@@ -58,11 +61,23 @@ def bulk_of(rows: Coordinates) -> Bulk:
     return Bulk(ellipsoid, (noise + RIDGE * variance) or 1.0)
 
 
-def squared_residuals(rows: Coordinates) -> Float64:
-    """Return the squared length of each residual; zeros where there are none."""
+def squared_residuals(
+    rows: Coordinates, bulk: Bulk, is_core: NDArray[np.bool_]
+) -> Float64:
+    """Return the squared length of each residual; zeros where there are none.
+
+    Rows of the core are reconstructed too well, by an embedder that has seen them. For
+    least squares on the latents, a row that is left out has the residual
+    ``r / (1 - h)``, with h its leverage (Allen's PRESS, 1974). The latent space itself
+    is taken to stay as it is, which few components or many rows make true.
+    """
     if rows.residuals is None:
         return np.zeros(len(rows.latents))
-    return np.einsum("ij,ij->i", rows.residuals, rows.residuals)
+    squared = np.einsum("ij,ij->i", rows.residuals, rows.residuals)
+    if is_core.any():
+        remaining = 1.0 - leverages(rows.latents[is_core], bulk.ellipsoid)
+        squared[is_core] /= np.maximum(remaining, SMALLEST_REMAINDER) ** 2
+    return squared
 
 
 def squared_within(
@@ -120,7 +135,7 @@ def distances_from(rows: Coordinates, core: Rows) -> Float64:
     is_core = np.zeros(len(rows.latents), bool)
     is_core[core] = True
     within = squared_within(rows, bulk, is_core)
-    return within + squared_residuals(rows) / bulk.noise
+    return within + squared_residuals(rows, bulk, is_core) / bulk.noise
 
 
 def nearest_rows(distances: Float64, share: float) -> Rows:

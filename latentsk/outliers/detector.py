@@ -157,11 +157,11 @@ default="auto"
     Notes
     -----
     A row that equals a training row is scored as if that row had not been there: left
-    out of its own neighbours, and of the centre and covariance. So ``fit_predict(X)``
-    equals ``fit(X).predict(X)``, and training rows do not look more normal than new
-    ones. The embedder alone has seen them: one that fits its training rows much better
-    than others (PCA with nearly as many components as rows, a large network) makes new
-    rows look abnormal. Calibrate then, or ask it for fewer components.
+    out of its own neighbours and of the centre and covariance, its residual enlarged by
+    its leverage. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows
+    do not look more normal than new ones. The latent space itself stays as it is: where
+    a network has learned its training rows by heart, or with
+    ``method="embedder_score"``, `calibrate` on others.
 
     Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
     close together these are, as in the local outlier factor (Breunig et al., 2000). On
@@ -348,7 +348,7 @@ default="auto"
         >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
         >>> detector.score_parts(X[:1] + 3).round(1)
            distance  residual  joint  near  overall
-        0      -7.6      -8.5  -11.3  -9.1    -12.0
+        0      -7.6      -8.3  -10.7  -9.2    -11.2
         """
         check_is_fitted(self)
         index = X.index if isinstance(X, pd.DataFrame) else None
@@ -508,8 +508,9 @@ default="auto"
 
     def _measured(self, rows: Coordinates, own: Rows) -> Float64:
         bulk = self._bulk()
-        within = squared_within(rows, bulk, (own >= 0) & self._reference_is_core[own])
-        outside = squared_residuals(rows)
+        is_core = (own >= 0) & self._reference_is_core[own]
+        within = squared_within(rows, bulk, is_core)
+        outside = squared_residuals(rows, bulk, is_core)
         near, overall = self._neighborhood.distances(rows.latents, own)
         joint = within + outside / bulk.noise
         return np.column_stack([within, outside, joint, near, overall])

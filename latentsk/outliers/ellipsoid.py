@@ -146,3 +146,33 @@ def left_out_squared_distances(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64
     share = n / ((n - 1) * (n - 2))
     remainder = np.maximum(1.0 - share * with_row, np.finfo(np.float64).eps)
     return (n / (n - 1)) ** 2 * with_row / remainder
+
+
+def leverages(rows: ArrayLike, ellipsoid: Ellipsoid) -> Float64:
+    """Return the leverages of rows in a regression on their coordinates.
+
+    For rows that the ellipsoid was estimated from.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_rows, n_components)
+
+    ellipsoid : Ellipsoid
+
+    Returns
+    -------
+    leverages : ndarray of shape (n_rows,)
+        ``1 / n + (x - m)' S^-1 (x - m) / (n - 1)``, in [1 / n, 1]; directions without
+        variance do not count.
+
+    Examples
+    --------
+    >>> rows = np.array([[-1.0], [0.0], [1.0]])
+    >>> leverages(rows, ellipsoid_of(rows, 1)).round(3)
+    array([0.833, 0.333, 0.833])
+    """
+    n, variances = ellipsoid.n_rows, ellipsoid.variances
+    counted = variances > np.finfo(np.float64).eps * n * variances.max(initial=0.0)
+    along = (np.asarray(rows, np.float64) - ellipsoid.centre) @ ellipsoid.axes
+    squared = along[:, counted] ** 2 @ (1.0 / variances[counted])
+    return np.minimum(1.0 / n + squared / (n - 1), 1.0)

@@ -128,7 +128,9 @@ def test_the_noise_never_vanishes():
     assert bulk_of(nothing).noise == 1.0
     none = Coordinates(np.ones((4, 1)), latents, None, np.ones(1))
     assert bulk_of(none).noise == 1.0
-    np.testing.assert_array_equal(squared_residuals(none), np.zeros(4))
+    everything = np.ones(4, bool)
+    found = squared_residuals(none, bulk_of(none), everything)
+    np.testing.assert_array_equal(found, np.zeros(4))
 
 
 def test_more_components_than_features_leave_one_direction_of_noise():
@@ -155,6 +157,34 @@ def test_rows_of_the_core_are_measured_without_themselves(rows):
         assert found[i] == pytest.approx(expected)
 
 
+def test_residuals_of_the_core_are_those_of_a_regression_without_the_row():
+    """For least squares on the latents it is exact (Allen's PRESS)."""
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(25, 2))
+    features = latents @ rng.normal(size=(2, 4)) + rng.normal(size=(25, 4))
+    design = np.column_stack([np.ones(25), latents])
+    residuals = features - design @ np.linalg.lstsq(design, features)[0]
+    rows = Coordinates(features, latents, residuals, np.ones(4))
+    found = squared_residuals(rows, bulk_of(rows), np.ones(25, bool))
+    for i in range(25):
+        others = np.delete(np.arange(25), i)
+        fitted = np.linalg.lstsq(design[others], features[others])[0]
+        expected = np.sum((features[i] - design[i] @ fitted) ** 2)
+        assert found[i] == pytest.approx(expected)
+    plain = squared_residuals(rows, bulk_of(rows), np.zeros(25, bool))
+    np.testing.assert_allclose(plain, (residuals**2).sum(axis=1))
+
+
+def test_a_row_with_a_direction_to_itself_has_a_finite_residual():
+    latents = np.zeros((10, 1))
+    latents[0] = 1.0
+    residuals = np.full((10, 3), 1e-9)
+    rows = Coordinates(np.ones((10, 3)), latents, residuals, np.ones(3))
+    found = squared_residuals(rows, bulk_of(rows), np.ones(10, bool))
+    assert np.isfinite(found).all()
+    assert found[0] < 1e-10
+
+
 def test_distances_add_both_sides(rows):
     core = np.arange(5, 45)
     found = distances_from(rows, core)
@@ -167,5 +197,8 @@ def test_distances_add_both_sides(rows):
     outside = (rows.residuals[outsiders] ** 2).sum(axis=1) / bulk.noise
     np.testing.assert_allclose(found[outsiders], within + outside)
     own = squared_within(rows, bulk, np.isin(np.arange(50), core))
-    expected = own[core] + (rows.residuals[core] ** 2).sum(axis=1) / bulk.noise
+    design = np.column_stack([np.ones(40), rows.latents[core]])
+    hat = design @ np.linalg.pinv(design)
+    enlarged = rows.residuals[core] / (1 - np.diag(hat))[:, None]
+    expected = own[core] + (enlarged**2).sum(axis=1) / bulk.noise
     np.testing.assert_allclose(found[core], expected)

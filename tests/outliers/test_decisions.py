@@ -148,6 +148,13 @@ def test_probabilities_of_equal_training_rows_are_finite():
     detector = LatentOutlierDetector(random_state=0).fit(np.ones((20, 3)))
     found = detector.outlier_probability([[1.0, 1.0, 1.0], [1e5, 1.0, 1.0]])
     np.testing.assert_array_equal(found, [0.0, 1.0])
+    # Where training scores do not spread, a unit of the score is one deviation.
+    near = detector.score_samples([[1.0, 1.0, 1.5]])
+    assert near[0] < 0.0
+    expected = 2 * norm.cdf(-near) - 1
+    np.testing.assert_allclose(
+        detector.outlier_probability([[1.0, 1.0, 1.5]]), expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,9 @@ def _brute(rows, own, X):
     reach = np.sort(among, axis=1)[:, 1:6].mean(axis=1)
     near = means * np.sqrt(means / reach[order].mean(axis=1))
     outside = (residuals**2).sum(axis=1)
+    design = np.column_stack([np.ones(n), latents])
+    leverages = np.diag(design @ np.linalg.pinv(design))
+    outside[own >= 0] /= (1 - leverages[own[own >= 0]]) ** 2
     return {
         "distance": within,
         "residual": outside,
@@ -355,8 +358,9 @@ def test_residuals_are_in_standard_deviations_of_each_feature(X):
             return np.column_stack([Z, np.zeros((len(Z), 3))])
 
     detector = _detector(embedder=Dropping(), method="residual").fit(X)
-    expected = -((X[:, 2:] / X[:, 2:].std(axis=0)) ** 2).sum(axis=1)
-    np.testing.assert_allclose(detector.score_samples(X), expected)
+    rows = X + 0.1
+    expected = -((rows[:, 2:] / X[:, 2:].std(axis=0)) ** 2).sum(axis=1)
+    np.testing.assert_allclose(detector.score_samples(rows), expected)
 
 
 @pytest.mark.parametrize("embedder", [None, _NoWayBack(), PCAEmbedder(5), PCA()])
@@ -744,6 +748,28 @@ def test_a_contamination_counts_every_row(X, method):
     assert detector.index_.n_samples_fit_ == 30
     assert len(detector.training_scores_) == 80
     assert np.sum(detector.predict(X) == -1) == 20
+
+
+def test_a_random_state_seeds_the_embedder_that_has_none(X):
+    free = make_pipeline(StandardScaler(), PCA(2, svd_solver="randomized"))
+    network = AutoencoderEmbedder(2, **{**SMALL, "random_state": None})
+    for embedder in (free, network):
+        one, other = (_detector(embedder=embedder).fit(X) for _ in range(2))
+        np.testing.assert_array_equal(one.training_scores_, other.training_scores_)
+        params = embedder.get_params()
+        name = next(n for n in params if n.split("__")[-1] == "random_state")
+        assert params[name] is None
+        assert one.embedder_.get_params()[name] is not None
+        different = _detector(embedder=embedder, random_state=1).fit(X)
+        seeds = {d.embedder_.get_params()[name] for d in (one, other, different)}
+        assert len(seeds) == 2
+    kept = _detector(embedder=PCA(2, random_state=9)).fit(X).embedder_
+    assert kept.random_state == 9
+
+
+def test_text_is_to_be_encoded_before(X):
+    with pytest.raises(ValueError, match="Encode text before"):
+        _detector().fit(_mixed(X))
 
 
 def test_a_refit_starts_anew(X):

@@ -9,6 +9,7 @@ from latentsk.outliers.ellipsoid import (
     RIDGE,
     ellipsoid_of,
     left_out_squared_distances,
+    leverages,
     squared_distances,
     whitened,
 )
@@ -86,6 +87,23 @@ def test_of_fewer_than_three_rows_none_is_left_out():
     expected = [1.0 / 2.1, 1.0 / 2.1]
     np.testing.assert_allclose(squared_distances(rows, ellipsoid), expected)
     np.testing.assert_allclose(left_out_squared_distances(rows, ellipsoid), expected)
+
+
+@pytest.mark.parametrize("n_rows", [4, 5, 40])
+def test_leverages_are_the_diagonal_of_the_hat_matrix(rows, n_rows):
+    rows = rows[:n_rows]
+    ellipsoid = ellipsoid_of(rows, 5)
+    design = np.column_stack([np.ones(n_rows), rows])
+    expected = np.diag(design @ np.linalg.pinv(design))
+    np.testing.assert_allclose(leverages(rows, ellipsoid), expected, rtol=1e-9)
+    flat = np.column_stack([rows, np.full((n_rows, 2), 7.0)])
+    found = leverages(flat, ellipsoid_of(flat, 5))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_leverages_of_equal_rows_are_those_of_a_mean():
+    rows = np.full((5, 2), 3.0)
+    np.testing.assert_allclose(leverages(rows, ellipsoid_of(rows, 2)), 0.2)
 
 
 def test_a_single_far_row_leaves_a_line_behind_it():
