@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk.outliers.calibration import NORMAL_MAD
 from latentsk.outliers.ellipsoid import (
     RIDGE,
     Ellipsoid,
@@ -26,6 +27,8 @@ Rows = NDArray[np.intp]
 # among: a shape needs the core, a border the rows that lie on it.
 CORE_SHARE = 0.75
 REFERENCE_SHARE = 0.9
+# Of the standard deviation: the least that a robust one is taken to be.
+LEAST_ROBUST_SPREAD = 0.1
 # One less the leverage: of rows that have a latent direction to themselves it is zero.
 SMALLEST_REMAINDER = 1e-3
 
@@ -66,7 +69,7 @@ def squared_residuals(
 ) -> Float64:
     """Return the squared length of each residual; zeros where there are none.
 
-    Rows of the core are reconstructed too well, by an embedder that has seen them. For
+    Rows of the core are reconstructed too well by an embedder that has seen them. For
     least squares on the latents, a row that is left out has the residual
     ``r / (1 - h)``, with h its leverage (Allen's PRESS, 1974). The latent space itself
     is taken to stay as it is, which few components or many rows make true.
@@ -96,22 +99,30 @@ def squared_within(
 
 
 def concentrate(
-    fit: Callable[[Rows], Coordinates], n_rows: int, n_steps: int
+    fit: Callable[[Rows], Coordinates],
+    features: NDArray[Any],
+    n_steps: int,
+    is_seen: bool,
 ) -> tuple[Coordinates, Rows]:
-    """Fit to all rows, then again and again to those nearest the bulk.
+    """Fit to rows near the middle, then again and again to those nearest the bulk.
 
     The concentration steps of the minimum covariance determinant (Rousseeuw and van
-    Driessen, 1999), for any embedder: three quarters of the rows are kept.
+    Driessen, 1999), for any embedder: three quarters of the rows are kept. They start
+    from the coordinatewise median, as the first of the starts of Hubert, Rousseeuw and
+    Verdonck (2012): outliers that lie together would draw a mean to their side.
 
     Parameters
     ----------
     fit : callable
         Fits to the rows of the given numbers, and returns the coordinates of all.
 
-    n_rows : int
+    features : ndarray of shape (n_rows, n_features)
 
     n_steps : int
         How many times to fit again; 0: all rows are the core.
+
+    is_seen : bool
+        Whether `fit` shows the core to the embedder.
 
     Returns
     -------
@@ -121,21 +132,41 @@ def concentrate(
     core : ndarray, dtype intp
         Numbers of the rows that it was fitted to, in ascending order.
     """
-    core = np.arange(n_rows)
+    core = np.arange(len(features))
+    if n_steps:
+        core = nearest_rows(distances_from_median(features), CORE_SHARE)
     found = fit(core)
     for _ in range(n_steps):
-        core = nearest_rows(distances_from(found, core), CORE_SHARE)
+        core = nearest_rows(distances_from(found, core, is_seen), CORE_SHARE)
         found = fit(core)
     return found, core
 
 
-def distances_from(rows: Coordinates, core: Rows) -> Float64:
+def distances_from_median(features: NDArray[Any]) -> Float64:
+    """Return squared distances from the median of each feature, in robust units.
+
+    The unit is the median absolute deviation of the feature, but at least a tenth of
+    its standard deviation: features that are mostly constant would count most.
+
+    Examples
+    --------
+    >>> distances_from_median(np.array([[-1.0], [0.0], [1.0], [30.0]])).round()
+    array([  1.,   0.,   0., 396.])
+    """
+    centred = features - np.median(features, axis=0)
+    robust = NORMAL_MAD * np.median(np.abs(centred), axis=0)
+    unit = np.maximum(robust, LEAST_ROBUST_SPREAD * features.std(axis=0))
+    standardized = centred / np.where(unit > 0.0, unit, 1.0)
+    return np.einsum("ij,ij->i", standardized, standardized)
+
+
+def distances_from(rows: Coordinates, core: Rows, is_seen: bool) -> Float64:
     """Return squared distances of all rows from the bulk that some make up."""
     bulk = bulk_of(rows.at(core))
     is_core = np.zeros(len(rows.latents), bool)
     is_core[core] = True
     within = squared_within(rows, bulk, is_core)
-    return within + squared_residuals(rows, bulk, is_core) / bulk.noise
+    return within + squared_residuals(rows, bulk, is_core & is_seen) / bulk.noise
 
 
 def nearest_rows(distances: Float64, share: float) -> Rows:

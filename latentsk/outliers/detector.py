@@ -88,7 +88,8 @@ class LatentOutlierDetector(
         The latent space: any object with `fit` and `transform`, a whole Pipeline
         included. A fitted one is used as it is; an unfitted one is cloned and fitted.
         Without an `inverse_transform` there is no residual. None: a StandardScaler and
-        a :class:`PCAEmbedder` with every component, which leaves no residual either.
+        a :class:`PCAEmbedder` with every component, which leaves no residual either
+        (with "embedder_score": with 99 % of the variance).
         What enters the embedder (a Pipeline's last step) must be numbers. Features are
         standardized only where the embedder, or a step before it, does so.
 
@@ -100,10 +101,10 @@ default="auto"
 
     assume_clean : bool, default=False
         False: some training rows may be outliers. The embedder and the centre are
-        fitted again to the three quarters of rows that lie nearest the centre (three
-        times for PCAEmbedder, once for others), and neighbours are looked for among
-        the nearest nine tenths. True: every training row is normal; all are used, and
-        the neighbours near by count most.
+        fitted to the three quarters of rows that lie nearest the median, then again to
+        those nearest the centre (three times for PCAEmbedder, once for others), and
+        neighbours are looked for among the nearest nine tenths. True: every training
+        row is normal; all are used, and the neighbours near by count most.
 
     n_neighbors : int, default=5
         Neighbours near by.
@@ -115,7 +116,7 @@ default="auto"
 
     max_samples : int, default=20_000
         Of more training rows than this, a random subset serves as neighbours, and for
-        the common scale.
+        the common scale. The others are then scored as any other row.
 
     random_state : int, RandomState, Generator or None, default=None
         Draws subsamples of rows, and seeds what is random in an embedder to be fitted
@@ -194,6 +195,9 @@ default="auto"
     _private_state = (
         "_offset_score_method",
         "_fitted_as",
+        "_is_default",
+        "_is_seen",
+        "_features_are_original",
         "_margin",
         "_scale",
         "_centre",
@@ -266,10 +270,12 @@ default="auto"
         with self._all_or_nothing():
             X = self._checked(X, reset=True)
             self._forget()
+            self._is_default = self.embedder is None
             generator = numpy_generator(self.random_state)
-            self._fitted_as = self.method
             self._margin = CLEAN_MARGIN if self.assume_clean else 0.0
             rows, core = self._fit_embedder(X, generator)
+            self._fitted_as = self._asked()
+            self._features_are_original = self._undoes(X, rows)
             self._set_bulk(rows.at(core))
             self._fit_neighbors(X, rows, core, generator)
             self._fit_scales(X, generator)
@@ -348,7 +354,7 @@ default="auto"
         >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
         >>> detector.score_parts(X[:1] + 3).round(1)
            distance  residual  joint  near  overall
-        0      -7.6      -8.3  -10.7  -9.2    -11.2
+        0      -8.3      -9.0  -10.8  -9.7    -11.3
         """
         check_is_fitted(self)
         index = X.index if isinstance(X, pd.DataFrame) else None
@@ -367,7 +373,7 @@ default="auto"
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         X, least = on_host(X), 2 if reset else 1
-        if self.embedder is None:
+        if self.embedder is None if reset else self._is_default:
             return validate_data(
                 self, X, reset=reset, dtype=np.float64, ensure_min_samples=least
             )
@@ -399,7 +405,9 @@ default="auto"
             return coordinates(tail, rows, self._scale)
 
         steps = PCA_STEPS if isinstance(tail, PCAEmbedder) else OTHER_STEPS
-        found = concentrate(fit, len(features), 0 if self.assume_clean else steps)
+        self._is_seen = not fitted
+        steps = 0 if self.assume_clean else steps
+        found = concentrate(fit, features, steps, self._is_seen)
         self.embedder_ = given if fitted else joined(given, head, tail)
         return found
 
@@ -407,7 +415,9 @@ default="auto"
         """Return the embedder, or the default one, and whether it is fitted."""
         given = self.embedder
         if given is None:
-            return make_pipeline(StandardScaler(), PCAEmbedder(None)), False
+            # A likelihood has no meaning along directions without variance.
+            n_components = "auto" if self.method == "embedder_score" else None
+            return make_pipeline(StandardScaler(), PCAEmbedder(n_components)), False
         if isinstance(given, type):
             raise TypeError(
                 f"embedder must be an instance, got the class {given.__name__}."
@@ -440,7 +450,8 @@ default="auto"
     ) -> None:
         reference = np.arange(len(rows.latents))
         if not self.assume_clean:
-            reference = nearest_rows(distances_from(rows, core), REFERENCE_SHARE)
+            distances = distances_from(rows, core, self._is_seen)
+            reference = nearest_rows(distances, REFERENCE_SHARE)
         reference = reference[_some(len(reference), self.max_samples, generator)]
         self._reference_is_core = np.isin(reference, core)
         self._reference_features = rows.features[reference]
@@ -481,12 +492,20 @@ default="auto"
         """Check that this detector can score rows, and the rows."""
         check_is_fitted(self)
         self._validate_params()
-        if self.method != self._fitted_as:
+        if self._asked() != self._fitted_as:
             raise ValueError(
-                f"method was {self._fitted_as!r} when the detector was fitted, and is "
-                f"now {self.method!r}. Fit it again, or see score_parts."
+                f"The score was {self._fitted_as!r} when the detector was fitted, and "
+                f"is now {self._asked()!r}. Fit it again, or see score_parts."
             )
         return self._checked(X, reset=False)
+
+    def _asked(self) -> str:
+        """Return the name of the score that is asked for."""
+        _, tail = split_steps(self.embedder_)
+        name = getattr(tail, "score_method", None)
+        if self.method != "embedder_score" or name is None:
+            return self.method
+        return f"{self.method}: {name}"
 
     def _scores(self, X: Any) -> Float64:
         if self.method == "embedder_score":
@@ -510,7 +529,7 @@ default="auto"
         bulk = self._bulk()
         is_core = (own >= 0) & self._reference_is_core[own]
         within = squared_within(rows, bulk, is_core)
-        outside = squared_residuals(rows, bulk, is_core)
+        outside = squared_residuals(rows, bulk, is_core & self._is_seen)
         near, overall = self._neighborhood.distances(rows.latents, own)
         joint = within + outside / bulk.noise
         return np.column_stack([within, outside, joint, near, overall])
@@ -541,8 +560,8 @@ default="auto"
 
     def _scores_of(self, distances: Float64) -> Float64:
         if self.method in ("distance", "residual"):
-            return -distances[:, KINDS.index(self.method)]
-        return -self._deviations(distances)[self.method]
+            return _finite(-distances[:, KINDS.index(self.method)])
+        return _finite(-self._deviations(distances)[self.method])
 
     def _leading_kinds(self, distances: Float64) -> NDArray[np.str_]:
         """Return what each row's score is: the kind of distance that it stems from."""
@@ -579,8 +598,14 @@ def _fitted(embedder: Any, rows: Any, n_rows: int) -> Any:
             raise
         raise ValueError(
             f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
-            "the centre. Ask it for less (fewer components), or set assume_clean=True."
+            f"the centre: {error} Ask it for less, or set assume_clean=True."
         ) from error
+
+
+def _finite(scores: Float64) -> Float64:
+    """Make scores of rows whose squares overflow the lowest there are."""
+    lowest = float(np.finfo(np.float64).min)
+    return np.nan_to_num(scores, nan=lowest, neginf=lowest)
 
 
 def _some(n_rows: int, at_most: int, generator: np.random.Generator) -> Rows:

@@ -164,7 +164,9 @@ def undone(head: Pipeline, features: NDArray[Any]) -> NDArray[Any]:
     """
     for _, step in reversed(head.steps):
         try:
-            features = step.inverse_transform(features)
+            # A reconstruction can lie where a step has no inverse: NaN, then.
+            with np.errstate(all="ignore"):
+                features = step.inverse_transform(features)
         except (AttributeError, ValueError):
             continue
     return np.asarray(features)

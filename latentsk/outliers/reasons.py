@@ -62,6 +62,7 @@ class ReasonsMixin:
     parts_: list[str]
     n_features_in_: int
     _scale: Float64
+    _features_are_original: bool
     _loadings: Float64
     _neighborhood: Neighborhood
     _reference_features: NDArray[Any]
@@ -136,11 +137,12 @@ class ReasonsMixin:
         checked = self._ready(X)
         rows, own = self._embedded(checked)
         contributions, kinds = self._contributions(rows, own)
-        names, original = self._named_features(checked, rows)
+        names, original = self._named_features()
+        values = checked if self._features_are_original else rows.features
         columns: dict[str, Any] = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
-            "value": original(rows.features),
+            "value": np.asarray(values, np.float64),
         }
         if rows.residuals is not None and "residual" in self.parts_:
             seen = rows.features - rows.residuals * self._scale
@@ -215,25 +217,31 @@ class ReasonsMixin:
         parts = substitution_parts(score, rows.features, replacements)
         return score(rows.features)[:, None] * shares(parts)
 
-    def _named_features(
-        self, X: Any, rows: Coordinates
-    ) -> tuple[Any, Callable[[Any], NDArray[Any]]]:
-        """Return names of the prepared features, and what takes values back.
+    def _undoes(self, X: Any, rows: Coordinates) -> bool:
+        """Tell whether prepared features are the original ones, in other units."""
+        head, _ = split_steps(self.embedder_)
+        return head is None or (
+            names_out(head, getattr(self, "feature_names_in_", None)) == self._names()
+            and is_undone(head, X, rows.features)
+        )
 
-        Where preparation keeps the features and can be undone, both are those of the
-        original rows.
-        """
+    def _names(self) -> list[str]:
         given = getattr(self, "feature_names_in_", None)
-        plain = [f"x{i}" for i in range(self.n_features_in_)]
-        plain = plain if given is None else list(given)
+        return _numbered(self.n_features_in_) if given is None else list(given)
+
+    def _named_features(self) -> tuple[list[str], Callable[[Any], NDArray[Any]]]:
+        """Return names of the features, and what takes prepared values back."""
         head, _ = split_steps(self.embedder_)
         if head is None:
-            return plain, np.asarray
-        names = names_out(head, given)
-        if names == plain and is_undone(head, X, rows.features):
-            return plain, lambda features: undone(head, features)
-        prepared_names = [f"x{i}" for i in range(len(self._scale))]
-        return prepared_names if names is None else names, np.asarray
+            return self._names(), np.asarray
+        if self._features_are_original:
+            return self._names(), lambda features: undone(head, features)
+        names = names_out(head, getattr(self, "feature_names_in_", None))
+        return names or _numbered(len(self._scale)), np.asarray
+
+
+def _numbered(n_features: int) -> list[str]:
+    return [f"x{i}" for i in range(n_features)]
 
 
 def _named_as_fitted(tail: Any) -> Callable[[NDArray[Any]], Any]:

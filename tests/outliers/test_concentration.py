@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import median_abs_deviation
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
 
 from latentsk import LatentOutlierDetector, PCAEmbedder
 from latentsk.outliers.concentration import (
@@ -12,6 +14,7 @@ from latentsk.outliers.concentration import (
     bulk_of,
     concentrate,
     distances_from,
+    distances_from_median,
     nearest_rows,
     squared_residuals,
     squared_within,
@@ -44,14 +47,14 @@ def _fitting(X, fits):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
-    ("share", "scattered"), [(0.1, False), (0.2, False), (0.25, True)]
+    ("share", "scattered"), [(0.1, False), (0.2, False), (0.25, False), (0.25, True)]
 )
 def test_the_core_holds_no_planted_outlier(seed, share, scattered):
     X, n_outliers = _contaminated(seed, share, scattered=scattered)
     fits = []
-    found, core = concentrate(_fitting(X, fits), 400, 3)
+    found, core = concentrate(_fitting(X, fits), X, 3, is_seen=True)
     assert core.min() >= n_outliers
-    assert [len(numbers) for numbers in fits] == [400, 300, 300, 300]
+    assert [len(numbers) for numbers in fits] == [300, 300, 300, 300]
     np.testing.assert_array_equal(fits[-1], core)
     clean = PCA(1).fit(X[core])
     np.testing.assert_allclose(found.latents, clean.transform(X))
@@ -88,7 +91,7 @@ def test_planted_outliers_are_found_and_are_no_neighbours(seed):
 def test_without_steps_every_row_is_the_core():
     X, _ = _contaminated(0, 0.2)
     fits = []
-    _, core = concentrate(_fitting(X, fits), 400, 0)
+    _, core = concentrate(_fitting(X, fits), X, 0, is_seen=True)
     np.testing.assert_array_equal(core, np.arange(400))
     assert len(fits) == 1
 
@@ -187,7 +190,7 @@ def test_a_row_with_a_direction_to_itself_has_a_finite_residual():
 
 def test_distances_add_both_sides(rows):
     core = np.arange(5, 45)
-    found = distances_from(rows, core)
+    found = distances_from(rows, core, is_seen=True)
     bulk = bulk_of(rows.at(core))
     outsiders = np.r_[0:5, 45:50]
     model = EmpiricalCovariance().fit(rows.latents[core])
@@ -202,3 +205,30 @@ def test_distances_add_both_sides(rows):
     enlarged = rows.residuals[core] / (1 - np.diag(hat))[:, None]
     expected = own[core] + (enlarged**2).sum(axis=1) / bulk.noise
     np.testing.assert_allclose(found[core], expected)
+    honest = distances_from(rows, core, is_seen=False)
+    residuals = (rows.residuals[core] ** 2).sum(axis=1)
+    np.testing.assert_allclose(honest[core], own[core] + residuals / bulk.noise)
+
+
+@pytest.mark.parametrize("distance", [30.0, 1e3, 1e9])
+@pytest.mark.parametrize(("n_features", "spread"), [(3, 0.1), (10, 0.1), (20, 1.0)])
+def test_outliers_that_lie_together_do_not_hide(n_features, spread, distance):
+    """A mean and a covariance of all rows would be drawn to them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, n_features))
+    X[:80] = spread * rng.normal(size=(80, n_features))
+    X[:80, 0] += distance
+    scores = LatentOutlierDetector(random_state=0).fit(X).score_samples(X)
+    assert roc_auc_score(np.arange(400) < 80, -scores) > 0.95
+
+
+def test_distances_from_the_median_against_scipy():
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        [rng.normal(size=(50, 2)), np.r_[np.zeros(40), rng.normal(size=10)]]
+    )
+    units = median_abs_deviation(X, axis=0, scale="normal")
+    units[2] = 0.1 * X[:, 2].std()
+    expected = (((X - np.median(X, axis=0)) / units) ** 2).sum(axis=1)
+    np.testing.assert_allclose(distances_from_median(X), expected)
+    np.testing.assert_array_equal(distances_from_median(np.ones((9, 2))), 0.0)

@@ -449,3 +449,13 @@ def test_float32_rows(table):
 def test_reasons_need_a_fit(table):
     with pytest.raises(NotFittedError):
         LatentOutlierDetector().explain(table)
+
+
+def test_units_do_not_depend_on_what_other_rows_are_asked(table):
+    embedder = make_pipeline(MinMaxScaler(clip=True), PCA(2))
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(table)
+    alone = detector.explain(table[:1])
+    beside = detector.explain(pd.concat([table[:1], table[1:2] + 100.0]))
+    np.testing.assert_allclose(alone["value"], table.iloc[0])
+    np.testing.assert_allclose(beside["value"][:5], alone["value"])
+    np.testing.assert_allclose(beside["value"][5:], table.iloc[1] + 100.0)
