@@ -204,7 +204,7 @@ default="auto"
         "_axes",
         "_variances",
         "_ridge",
-        "_n_core",
+        "_n_rows",
         "_noise",
         "_loadings",
         "_neighborhood",

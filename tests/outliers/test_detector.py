@@ -1,6 +1,7 @@
 """LatentOutlierDetector: its scores by brute force, and every kind of input."""
 
 import copy
+import json
 import pickle
 
 import joblib
@@ -847,3 +848,17 @@ def test_an_embedder_is_seeded_by_the_detector(X):
     first, second = fitted().score_samples(X), fitted().score_samples(X)
     np.testing.assert_array_equal(first, second)
     assert fitted(random_state=7).embedder_.random_state == 7
+
+
+def test_the_state_holds_all_that_a_fit_sets(X):
+    for method in ("auto", "embedder_score"):
+        detector = _detector(embedder=PCAEmbedder(2), method=method).fit(X)
+        parameters = detector.get_params(deep=False).keys()
+        assert vars(detector).keys() - parameters == detector._fitted().keys()
+        json.dumps(
+            {
+                name: value
+                for name, value in detector._get_state().items()
+                if not isinstance(value, np.ndarray)
+            }
+        )
