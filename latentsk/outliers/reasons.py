@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -46,10 +47,11 @@ def loadings(tail: Any, core: Coordinates, ellipsoid: Ellipsoid) -> Float64:
     """
     deviations = np.sqrt(ellipsoid.variances + ellipsoid.ridge)
     steps = deviations[:, None] * ellipsoid.axes.T
-    above = decoded(tail, ellipsoid.centre + steps)
-    below = decoded(tail, ellipsoid.centre - steps)
-    if above is not None and below is not None:
-        return (above - below) / (2.0 * core.scale)
+    with contextlib.suppress(ValueError):  # an inverse may end where steps lead
+        above = decoded(tail, ellipsoid.centre + steps)
+        below = decoded(tail, ellipsoid.centre - steps)
+        if above is not None and below is not None:
+            return (above - below) / (2.0 * core.scale)
     centred = (core.features - core.features.mean(axis=0)) / core.scale
     return whitened(core.latents, ellipsoid).T @ centred / len(centred)
 
