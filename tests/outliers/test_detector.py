@@ -818,7 +818,7 @@ def test_a_score_of_the_embedder_that_was_changed_is_an_error(X):
 
 def test_the_default_embedder_has_a_score_though_a_column_is_constant(X):
     rows = np.column_stack([X, np.ones(len(X))])
-    detector = _detector(method="embedder_score").fit(rows)
+    detector = _detector(embedder=None, method="embedder_score").fit(rows)
     np.testing.assert_allclose(
         detector.score_samples(rows), detector.embedder_.score_samples(rows)
     )
