@@ -26,7 +26,8 @@ def lower_fence(scores: ArrayLike) -> float:
     For a symmetric sample it is Tukey's fence ``Q1 - 1.5 IQR`` (a normal sample has
     0.35 % of its mass below it); for a skewed one, such as minus a chi-square, it
     follows the longer tail. A quarter of the sample can be moved anywhere without
-    breaking it.
+    breaking it. Where both quartiles are one value, as in samples that mostly consist
+    of ties, it is the fence of the values below.
 
     Parameters
     ----------
@@ -53,6 +54,8 @@ def lower_fence(scores: ArrayLike) -> float:
     middle = 0.5 * (len(ranked) - 1)
     ranks = np.arange(len(ranked))
     first_quartile, median = np.interp([0.5 * middle, middle], ranks, ranked)
+    if first_quartile == median and ranked[0] < median:
+        return lower_fence(ranked[ranked < median])
     return float(first_quartile - 3.0 * (median - first_quartile))
 
 

@@ -29,3 +29,10 @@ def test_lower_fence_withstands_a_fifth_of_outliers():
 def test_contamination_quantile_counts():
     scores = np.random.default_rng(0).normal(size=1_000)
     assert np.sum(scores < contamination_quantile(scores, 0.1)) == 100
+
+
+def test_lower_fence_of_a_sample_that_mostly_consists_of_ties():
+    scores = np.concatenate([np.full(80, 3.0), -np.arange(21.0)])
+    q2, q1 = -10.0, -15.0
+    assert lower_fence(scores) == q1 - 3 * (q2 - q1)
+    assert lower_fence(np.full(5, 2.0)) == 2.0

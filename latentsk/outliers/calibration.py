@@ -11,8 +11,13 @@ Float64 = NDArray[np.float64]
 
 # Of a normal distribution, standard deviation over median absolute deviation.
 NORMAL_MAD = 1.4826022185056018
+# Logarithms of distances that differ by less are equal.
+TIE = 1e-6
 # A factor of 1.05 is one unit at least, however equal the training rows' distances are.
 SMALLEST_SPREAD = 0.05
+# No row is more normal than this many deviations: copies of one row are at distance
+# zero, whose logarithm says nothing.
+MOST_NORMAL = 3.0
 # Share of the median distance that every distance is raised by, for those of zero.
 FLOOR = 1e-6
 
@@ -40,6 +45,7 @@ def scale_of(distances: ArrayLike) -> Scale:
 
     Medians do not move far while fewer than half of the rows are outliers. Distances
     of zero, of copies of one row, say nothing of what is typical and are left out.
+    Where half of the rest are equal, the spread is that of the others.
 
     Parameters
     ----------
@@ -63,7 +69,11 @@ def scale_of(distances: ArrayLike) -> Scale:
     floor = FLOOR * float(np.median(positive))
     logarithms = np.log(positive + floor)
     centre = float(np.median(logarithms))
-    deviation = float(np.median(np.abs(logarithms - centre)))
+    deviations = np.abs(logarithms - centre)
+    if np.median(deviations) < TIE:
+        # Counts and categories have few distances; of equal ones there is no spread.
+        deviations = deviations[deviations >= TIE]
+    deviation = float(np.median(deviations)) if len(deviations) else 0.0
     return Scale(centre, max(NORMAL_MAD * deviation, SMALLEST_SPREAD), floor)
 
 
@@ -80,7 +90,7 @@ def calibrated(distances: ArrayLike, scale: Scale) -> Float64:
     Returns
     -------
     deviations : ndarray of shape (n_rows,)
-        ``(log(distance + floor) - centre) / spread``.
+        ``(log(distance + floor) - centre) / spread``, at least -3.
 
     Examples
     --------
@@ -88,4 +98,4 @@ def calibrated(distances: ArrayLike, scale: Scale) -> Float64:
     array([0., 2.])
     """
     logarithms = np.log(np.asarray(distances, np.float64) + scale.floor)
-    return (logarithms - scale.centre) / scale.spread
+    return np.maximum((logarithms - scale.centre) / scale.spread, -MOST_NORMAL)

@@ -27,15 +27,15 @@ class DecisionsMixin:
     """Decisions for detectors with `_validated_scores` and `training_scores_`."""
 
     training_scores_: Float64
-    _set_offset: Callable[[Float64], None]
+    contamination: str | float
     _validated_scores: Callable[[Any, str], Float64]
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
 
-        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates, and
-        places the threshold `offset_` on them: at Kimber's lower fence, or at the
-        quantile that `contamination` says.
+        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates. With
+        ``contamination="auto"``, moves the threshold `offset_` to Kimber's lower fence
+        of them; a share of outliers speaks of the training rows, and stays as it is.
 
         Parameters
         ----------
@@ -70,7 +70,8 @@ class DecisionsMixin:
         200
         """
         self.calibration_scores_ = np.sort(self._validated_scores(X, "calibrate"))
-        self._set_offset(self.calibration_scores_)
+        if self.contamination == "auto":
+            self.offset_ = lower_fence(self.calibration_scores_)
         return self
 
     def set_threshold(
@@ -85,8 +86,8 @@ class DecisionsMixin:
         Parameters
         ----------
         contamination : "auto" or float in (0, 0.5], optional
-            As at the fit: Kimber's lower fence of the training rows' scores, or the
-            share of them that lies below.
+            Kimber's lower fence of the training rows' scores, or the share of them
+            that lies below.
 
         fpr : float in (0, 1), optional
             False-positive rate: at most this share of normal rows is called outliers,
@@ -280,7 +281,7 @@ class DecisionsMixin:
 
 
 def _at_contamination(scores: Float64, contamination: Any) -> float:
-    if contamination == "auto":
+    if isinstance(contamination, str) and contamination == "auto":
         return lower_fence(scores)
     is_number = isinstance(contamination, Real)
     if not is_number or not 0.0 < float(contamination) <= 0.5:

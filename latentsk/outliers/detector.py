@@ -78,9 +78,10 @@ class LatentOutlierDetector(
 
     Three parts judge each row: its *distance* from the centre within the latent space
     (Mahalanobis), its *residual* outside of it, and its *neighbors* in it, near by and
-    on the whole. Each is put on one scale, robust standard deviations of the logarithm
-    of the training rows' own distances, and a row is as abnormal as the most suspicious
-    of them finds it.
+    on the whole. They are put on one scale, robust standard deviations of the logarithm
+    of the training rows' own distances. A row is as abnormal as the most suspicious
+    finds it: distance and residual joined, the neighbours near by, or those on the
+    whole.
 
     Parameters
     ----------
@@ -107,12 +108,12 @@ default="auto"
         row is normal; all are used, and the neighbours near by count most.
 
     n_neighbors : int, default=5
-        Neighbours near by.
+        Neighbours near by; all others where there are fewer.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies: at Kimber's lower fence of the training
         rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below.
-        `set_threshold` moves it later.
+        `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=20_000
         Of more training rows than this, a random subset serves as neighbours, and for
@@ -160,9 +161,10 @@ default="auto"
     A row that equals a training row is scored as if that row had not been there: left
     out of its own neighbours and of the centre and covariance, its residual enlarged by
     its leverage. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows
-    do not look more normal than new ones. The latent space itself stays as it is: where
-    a network has learned its training rows by heart, or with
-    ``method="embedder_score"``, `calibrate` on others.
+    do not look more normal than new ones, unless they are few: what is near its
+    neighbours, and the latent space itself, stay as they are. Where a network has
+    learned its training rows by heart, or with ``method="embedder_score"``, `calibrate`
+    on others.
 
     Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
     close together these are, as in the local outlier factor (Breunig et al., 2000). On

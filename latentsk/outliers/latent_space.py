@@ -141,6 +141,9 @@ def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
 
 def decoded(tail: Any, latents: NDArray[Any]) -> NDArray[Any] | None:
     """Return what latents stand for, or None where an embedder cannot say."""
+    if isinstance(tail, FunctionTransformer) and tail.inverse_func is None:
+        # It would return the latents as they are, which only the identity may.
+        return numeric(latents) if tail.func is None else None
     try:
         rows = tail.inverse_transform(latents)
     except (AttributeError, NotImplementedError):

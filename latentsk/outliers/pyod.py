@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import array_to_numpy
+from latentsk._random import RandomState
 from latentsk.outliers.detector import LatentOutlierDetector
 
 Float64 = NDArray[np.float64]
@@ -38,6 +39,9 @@ class PyODAdapter(BaseEstimator):
 
     contamination : float in (0, 0.5], default=0.1
         Share of the training rows whose scores lie above the threshold.
+
+    random_state : int, RandomState, Generator or None, default=None
+        Of the default detector; one that is given has its own.
 
     Attributes
     ----------
@@ -84,11 +88,19 @@ class PyODAdapter(BaseEstimator):
     _parameter_constraints: dict[str, Any] = {
         "detector": [HasMethods(["fit", "score_samples"]), None],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "random_state": ["random_state", np.random.Generator],
     }
 
-    def __init__(self, detector: Any = None, *, contamination: float = 0.1) -> None:
+    def __init__(
+        self,
+        detector: Any = None,
+        *,
+        contamination: float = 0.1,
+        random_state: RandomState = None,
+    ) -> None:
         self.detector = detector
         self.contamination = contamination
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
@@ -122,7 +134,9 @@ class PyODAdapter(BaseEstimator):
         >>> PyODAdapter(PCAEmbedder(1), contamination=0.2).fit(X).labels_
         array([0, 0, 0, 0, 1])
         """
-        given = LatentOutlierDetector() if self.detector is None else self.detector
+        given = self.detector
+        if given is None:
+            given = LatentOutlierDetector(random_state=self.random_state)
         detector = clone(given).fit(X, None)
         scores = _outlier_scores(detector, X)
         self.detector_ = detector
