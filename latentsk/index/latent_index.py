@@ -513,14 +513,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         return self._embed(X)
 
     def _fitted_embedder(self, X: Any, y: Any) -> Any:
-        if isinstance(self.embedder, type):
-            raise TypeError(
-                f"embedder must be an instance, got the class {self.embedder.__name__}."
-            )
-        if _is_fitted(self.embedder):
+        if is_fitted_embedder(self.embedder):
             return self.embedder
-        if isinstance(self.embedder, FrozenEstimator):
-            raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
         embedder = clone(self.embedder)
         return embedder.fit(X) if y is None else embedder.fit(X, y)
 
@@ -609,6 +603,27 @@ class LatentIndex(StateMixin, BaseEstimator):
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
         return tags
+
+
+def is_fitted_embedder(embedder: Any) -> bool:
+    """Tell whether an embedder is to be used as it is, and not to be cloned and fitted.
+
+    Raises
+    ------
+    TypeError
+        If it is a class.
+
+    NotFittedError
+        If it is a FrozenEstimator that is not fitted.
+    """
+    if isinstance(embedder, type):
+        raise TypeError(
+            f"embedder must be an instance, got the class {embedder.__name__}."
+        )
+    fitted = _is_fitted(embedder)
+    if isinstance(embedder, FrozenEstimator) and not fitted:
+        raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
+    return fitted
 
 
 def _is_fitted(embedder: Any) -> bool:

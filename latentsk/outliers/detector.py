@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
@@ -28,7 +26,7 @@ from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
-from latentsk.index.latent_index import _is_fitted
+from latentsk.index.latent_index import is_fitted_embedder
 from latentsk.outliers.calibration import Scale, calibrated, scale_of
 from latentsk.outliers.concentration import (
     REFERENCE_SHARE,
@@ -420,13 +418,7 @@ default="auto"
             # A likelihood has no meaning along directions without variance.
             n_components = "auto" if self.method == "embedder_score" else None
             return make_pipeline(StandardScaler(), PCAEmbedder(n_components)), False
-        if isinstance(given, type):
-            raise TypeError(
-                f"embedder must be an instance, got the class {given.__name__}."
-            )
-        fitted = _is_fitted(given)
-        if isinstance(given, FrozenEstimator) and not fitted:
-            raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
+        fitted = is_fitted_embedder(given)
         scores = hasattr(split_steps(given)[1], "score_samples")
         if self.method == "embedder_score" and not scores:
             raise ValueError(
