@@ -71,6 +71,8 @@ LAYERS = [
     "latentsk.outliers.calibration",
     "latentsk.outliers.ellipsoid",
     "latentsk.outliers.neighborhood",
+    "latentsk.outliers.steps",
+    "latentsk.outliers.row_keys",
     "latentsk.outliers.latent_space",
     "latentsk.outliers.concentration",
     "latentsk.outliers.attribution",

@@ -40,17 +40,17 @@ from latentsk.outliers.concentration import (
 )
 from latentsk.outliers.decisions import DecisionsMixin
 from latentsk.outliers.ellipsoid import Ellipsoid
-from latentsk.outliers.latent_space import (
-    Coordinates,
-    coordinates,
-    joined,
-    numeric,
-    prepared,
-    row_keys,
-    split_steps,
-)
+from latentsk.outliers.latent_space import Coordinates, coordinates, numeric
 from latentsk.outliers.neighborhood import Neighborhood
 from latentsk.outliers.reasons import ReasonsMixin, loadings
+from latentsk.outliers.row_keys import row_keys
+from latentsk.outliers.steps import (
+    fitted_to_some,
+    joined,
+    prepared,
+    seeded,
+    split_steps,
+)
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -389,7 +389,7 @@ default="auto"
     ) -> tuple[Coordinates, Rows]:
         """Set `embedder_`; return the training rows' coordinates and the core."""
         given, fitted = self._given_embedder()
-        head, tail = split_steps(given if fitted else _seeded(clone(given), generator))
+        head, tail = split_steps(given if fitted else seeded(clone(given), generator))
         if head is not None and not fitted:
             head.fit(X)
         rows = prepared(head, X)
@@ -401,7 +401,7 @@ default="auto"
             nonlocal tail
             if known is not None:
                 return known
-            tail = _fitted(tail, _safe_indexing(rows, numbers), len(features))
+            tail = fitted_to_some(tail, _safe_indexing(rows, numbers), len(features))
             return coordinates(tail, rows, self._scale)
 
         steps = PCA_STEPS if isinstance(tail, PCAEmbedder) else OTHER_STEPS
@@ -571,29 +571,6 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
             tags.input_tags.sparse = False
         return tags
-
-
-def _seeded(embedder: Any, generator: np.random.Generator) -> Any:
-    """Set every `random_state` that is None, as scikit-learn's ensembles do."""
-    seeds = {
-        name: int(generator.integers(2**31))
-        for name, value in sorted(embedder.get_params().items())
-        if name.split("__")[-1] == "random_state" and value is None
-    }
-    return embedder.set_params(**seeds) if seeds else embedder
-
-
-def _fitted(embedder: Any, rows: Any, n_rows: int) -> Any:
-    """Return a clone that is fitted to some of the rows."""
-    try:
-        return clone(embedder).fit(rows)
-    except ValueError as error:
-        if _num_samples(rows) == n_rows:
-            raise
-        raise ValueError(
-            f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
-            f"the centre: {error} Ask it for less, or set assume_clean=True."
-        ) from error
 
 
 def _finite(scores: Float64) -> Float64:

@@ -19,15 +19,9 @@ from latentsk.outliers.attribution import (
 )
 from latentsk.outliers.concentration import Bulk
 from latentsk.outliers.ellipsoid import Ellipsoid, whitened
-from latentsk.outliers.latent_space import (
-    Coordinates,
-    decoded,
-    is_undone,
-    names_out,
-    split_steps,
-    undone,
-)
+from latentsk.outliers.latent_space import Coordinates, decoded
 from latentsk.outliers.neighborhood import Neighborhood
+from latentsk.outliers.steps import is_undone, names_out, split_steps, undone
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.intp]
