@@ -63,7 +63,7 @@ def relative_distances(
     The mean distance to the nearest rows says how thin they are here; its ratio to that
     of the neighbours, which the local outlier factor (Breunig et al., 2000) is built
     on, whether they are thinner than close by. This is the geometric mean of the
-    distance and that of the neighbours times the ratio: ``d * sqrt(d / d_neighbors)``.
+    distance and of the distance times that ratio: ``d * sqrt(d / d_neighbors)``.
 
     Parameters
     ----------
