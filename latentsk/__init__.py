@@ -3,7 +3,7 @@
 from latentsk._progress import LossProgressBar
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
-from latentsk.index import LatentIndex
+from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 
 __version__ = "0.1.0.dev0"
@@ -12,6 +12,7 @@ __all__ = [
     "AutoencoderEmbedder",
     "ExplanationDisplay",
     "LatentIndex",
+    "LatentNeighborsTransformer",
     "LatentOutlierDetector",
     "LossProgressBar",
     "OutlierScoreDisplay",

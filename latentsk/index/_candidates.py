@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentsk.index._faiss import faiss_available, load_faiss
+from latentsk.index._space import row_slices
 
 # Scores held at a time.
 SCORE_BYTES = 2**26
@@ -34,6 +35,7 @@ def smallest_scores(
     squared_norms: Float | None,
     n_candidates: int,
     backend: str = "auto",
+    among: NDArray[np.intp] | None = None,
 ) -> Candidates:
     """Return the rows with the smallest scores for each query.
 
@@ -53,6 +55,9 @@ def smallest_scores(
         "auto" takes FAISS where it is installed and faster. "torch" multiplies with
         numpy's BLAS and selects with torch.
 
+    among : ndarray of shape (n_eligible,) or None, default=None
+        Positions of the rows that may be returned; None: all.
+
     Returns
     -------
     scores : ndarray of shape (n_queries, n_candidates), float64
@@ -67,6 +72,8 @@ def smallest_scores(
     >>> smallest_scores(rows[:1], rows, rows[:, 0] ** 2, 2)
     (array([[0., 1.]]), array([[0, 1]]))
     """
+    if among is not None:
+        return _among(queries, rows, squared_norms, n_candidates, backend, among)
     if backend == "auto":
         large = len(queries) >= FAISS_MIN_QUERIES
         few = n_candidates <= FAISS_MAX_NEIGHBORS
@@ -74,6 +81,26 @@ def smallest_scores(
     if backend == "faiss":
         return _with_faiss(queries, rows, squared_norms, n_candidates)
     return _with_torch(queries, rows, squared_norms, n_candidates)
+
+
+def _among(
+    queries: Float,
+    rows: Float,
+    squared_norms: Float | None,
+    n_candidates: int,
+    backend: str,
+    among: NDArray[np.intp],
+) -> Candidates:
+    best: tuple[torch.Tensor, torch.Tensor] | None = None
+    for part in row_slices((len(among), rows.shape[1])):
+        some = among[part]
+        norms = None if squared_norms is None else squared_norms[some]
+        wanted = min(n_candidates, len(some))
+        scores, which = smallest_scores(queries, rows[some], norms, wanted, backend)
+        found = torch.from_numpy(scores), torch.from_numpy(some[which])
+        best = _merge(best, found, n_candidates)
+    assert best is not None, "no rows to search"
+    return best[0].numpy(), best[1].numpy()
 
 
 def _with_faiss(

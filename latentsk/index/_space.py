@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk.index._buffers import GrowingArray
+
 # Rows converted at a time: a few MB, so that no second copy of the data comes to be.
 BLOCK_ELEMENTS = 2**19
 MAX_BLOCK_ROWS = 2**16
@@ -66,6 +68,12 @@ class MetricSpace:
         self.n_features = vectors.shape[1] + self._padded
         self.scale = _safe_scale(vectors) if metric == "euclidean" else 1.0
         self.shift = None if self.is_similarity else self._choose_shift()
+        self._growing: tuple[GrowingArray, GrowingArray] | None = None
+
+    @property
+    def _as_they_are(self) -> bool:
+        """Whether the space neither normalizes nor moves vectors."""
+        return self._lengths is None and self.shift is None and self.scale == 1.0
 
     @property
     def is_similarity(self) -> bool:
@@ -120,13 +128,16 @@ class MetricSpace:
             rows = rows * self.scale
         return rows.astype(dtype, copy=False)
 
+    def serves_as_moved(self, dtype: Any) -> bool:
+        """Whether the vectors themselves are what moving them to `dtype` gives."""
+        return self._as_they_are and self.vectors.dtype == dtype
+
     def moved_rows(self, dtype: Any) -> NDArray[Any]:
         """Return all rows, moved; the vectors themselves where they serve.
 
-        They serve in their own dtype, if the space neither normalizes nor moves them.
+        See `serves_as_moved`.
         """
-        as_they_are = self._lengths is None and self.shift is None and self.scale == 1.0
-        if as_they_are and self.vectors.dtype == dtype:
+        if self.serves_as_moved(dtype):
             return self.vectors
         moved = np.empty((len(self.vectors), self.n_features), dtype=dtype)
         for rows in row_slices(self.vectors.shape):
@@ -153,6 +164,52 @@ class MetricSpace:
         if self.metric == "cosine":
             return np.minimum(0.5 * scores, 2.0)
         return np.sqrt(scores) / self.scale
+
+    def fast_queries(self, queries: NDArray[Any]) -> NDArray[np.float32]:
+        """Return queries in the space, moved and rounded to float32.
+
+        They are not copied where they serve as they are.
+        """
+        if self._as_they_are and queries.dtype == np.float32:
+            return queries
+        return self.moved(self.queries(queries), np.float32)
+
+    def revise(self, vectors: NDArray[Any], changed: NDArray[np.intp]) -> bool:
+        """Take over vectors of which some rows are new or changed, if possible.
+
+        Where they are moved to stays as it is, so a space made anew may be quicker.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_rows, n_features)
+            At least as many rows as before.
+
+        changed : ndarray of shape (n,)
+            Positions of the rows that are new or different.
+
+        Returns
+        -------
+        possible : bool
+            False, with nothing changed, where the space needs another width (the first
+            row of zeros under cosine).
+        """
+        if self._lengths is not None:
+            largest, norm = lengths(vectors[changed])
+            if not self._padded and (largest == 0.0).any():
+                return False
+            growing = self._growing_lengths()
+            growing[0].assign(changed, largest)
+            growing[1].assign(changed, norm)
+            self._lengths = Lengths(growing[0].rows, growing[1].rows)
+        self.vectors = vectors
+        return True
+
+    def _growing_lengths(self) -> tuple[GrowingArray, GrowingArray]:
+        assert self._lengths is not None
+        if self._growing is None:
+            largest, norm = self._lengths
+            self._growing = GrowingArray(largest), GrowingArray(norm)
+        return self._growing
 
     def _unit(self, rows: Float64, lengths: Lengths, pad: float) -> Float64:
         zero = lengths.largest == 0.0

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentsk.index._buffers import GrowingArray
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
 from latentsk.index._rounding import may_overflow, product_error, score_bound
 from latentsk.index._space import Float64, MetricSpace, lengths, row_slices
@@ -22,6 +23,7 @@ QUERY_ELEMENTS = 2**22
 PAIR_ELEMENTS = 2**21
 
 Neighbors = tuple[Float64, NDArray[np.intp]]
+Positions = NDArray[np.intp] | None
 
 
 class _Queries(NamedTuple):
@@ -70,18 +72,33 @@ class ExactSearch:
     """
 
     def __init__(self, vectors: NDArray[Any], metric: str) -> None:
-        self.n_rows = len(vectors)
         with _quiet():
             self.space = MetricSpace(vectors, metric)
-            self._fast_rows = self.space.moved_rows(np.float32)
-            self._fast_norms = self._squared_norms(self._fast_rows)
-            self._largest_norm = self._bound_norms()
+            self._rows = GrowingArray(self.space.moved_rows(np.float32))
+            norms = self._squared_norms(self.fast_rows)
+            self._norms = None if norms is None else GrowingArray(norms)
+            self._largest_norm = self._bound_norms(row_slices(self.fast_rows.shape))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.space.vectors)
+
+    @property
+    def fast_rows(self) -> NDArray[np.float32]:
+        """The rows, moved and rounded to float32."""
+        return self._rows.rows
+
+    @property
+    def _fast_norms(self) -> NDArray[Any] | None:
+        return None if self._norms is None else self._norms.rows
 
     def neighbors(
         self,
         queries: NDArray[Any],
         k: int,
         own: NDArray[np.intp] | None = None,
+        among: NDArray[np.intp] | None = None,
         *,
         certified: bool = True,
         backend: str = "auto",
@@ -98,6 +115,9 @@ class ExactSearch:
 
         own : ndarray of shape (n_queries,) or None
             Position of a row that is left out, per query.
+
+        among : ndarray of shape (n_eligible,) or None, default=None
+            Positions of the rows that may be returned, ascending; None: all.
 
         certified : bool, default=True
             Whether the answer is that of float64, or what float32 says.
@@ -120,12 +140,16 @@ class ExactSearch:
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             with _quiet():
-                found = find(self._queries(queries, own, part), k, backend)
-            values[part], positions[part] = found
+                some = self._queries(queries, own, part)
+                values[part], positions[part] = find(some, k, among, backend)
         return self.space.to_metric(values), positions
 
     def within(
-        self, queries: NDArray[Any], radius: float, own: NDArray[np.intp] | None = None
+        self,
+        queries: NDArray[Any],
+        radius: float,
+        own: NDArray[np.intp] | None = None,
+        among: NDArray[np.intp] | None = None,
     ) -> tuple[list[Float64], list[NDArray[np.intp]]]:
         """Return the rows within a distance of each query, by position.
 
@@ -140,22 +164,26 @@ class ExactSearch:
         own : ndarray of shape (n_queries,) or None
             Position of a row that is left out, per query.
 
+        among : ndarray of shape (n_eligible,) or None, default=None
+            Positions of the rows that may be returned, ascending; None: all.
+
         Returns
         -------
         distances, positions : lists of n_queries arrays
         """
         distances: list[Float64] = []
         positions: list[NDArray[np.intp]] = []
-        for chunk in query_chunks(len(queries), self.n_rows, np.float64):
+        for chunk in query_chunks(len(queries), self._n_eligible(among), np.float64):
             with _quiet():
-                for values, near in self._reached(
-                    self._queries(queries, own, chunk), radius
-                ):
+                some = self._queries(queries, own, chunk)
+                for values, near in self._reached(some, radius, among):
                     distances.append(values[values <= radius])
                     positions.append(near[values <= radius])
         return distances, positions
 
-    def _reached(self, queries: _Queries, radius: float) -> Iterator[Neighbors]:
+    def _reached(
+        self, queries: _Queries, radius: float, among: Positions
+    ) -> Iterator[Neighbors]:
         """Yield, for each query, all rows that could be within a radius, measured."""
         values = np.full(len(queries.rows), radius)
         limits = self._highest_score(queries.rows, values, np.float32)
@@ -163,9 +191,72 @@ class ExactSearch:
         coarse = not (limits <= 2.0 * self.space.to_score(values)).all()
         dtype = np.float64 if coarse else np.float32
         limits = self._highest_score(queries.rows, values, dtype)
-        scores = self._scores(queries.rows, dtype)
+        scores = self._scores(queries.rows, dtype, among)
         for query, near in enumerate(_rows_up_to(scores, limits)):
-            yield self._measured(queries.one(query), near)
+            yield self._measured(queries.one(query), _positions(near, among))
+
+    def measured(
+        self,
+        queries: NDArray[Any],
+        candidates: NDArray[np.intp],
+        k: int,
+        own: NDArray[np.intp] | None = None,
+    ) -> Neighbors:
+        """Return the k nearest of as many candidates for each query, in float64.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features)
+            Vectors like the rows.
+
+        candidates : ndarray of shape (n_queries, n_candidates)
+            Positions, each once.
+
+        k : int
+            At most the number of candidates that may be returned.
+
+        own : ndarray of shape (n_queries,) or None
+            Position of a row that is left out, per query.
+
+        Returns
+        -------
+        distances, positions : ndarrays of shape (n_queries, k)
+            As `neighbors` returns them.
+        """
+        with _quiet():
+            some = self._queries(queries, own, slice(None))
+            values, positions = self._nearest_of(some, candidates, k)
+        return self.space.to_metric(values), positions
+
+    def revise(self, vectors: NDArray[Any], changed: NDArray[np.intp]) -> bool:
+        """Take over vectors of which some rows are new or changed, where possible.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_rows, n_features)
+            At least as many rows as before.
+
+        changed : ndarray of shape (n_changed,)
+            Positions of the rows that are new or changed.
+
+        Returns
+        -------
+        possible : bool
+            Where it is not, nothing has changed, and another search has to be made.
+        """
+        with _quiet():
+            if not self.space.revise(vectors, changed):
+                return False
+            if self.space.serves_as_moved(np.float32):
+                self._rows = GrowingArray(vectors)
+            else:
+                moved = self.space.moved(self.space.rows(changed), np.float32)
+                self._rows.assign(changed, moved)
+            norms = self._squared_norms(self.fast_rows[changed])
+            if self._norms is not None and norms is not None:
+                self._norms.assign(changed, norms)
+            self._largest_norm = max(self._largest_norm, self._bound_norms([changed]))
+        return True
 
     def _queries(
         self, queries: NDArray[Any], own: NDArray[np.intp] | None, part: slice
@@ -174,22 +265,27 @@ class ExactSearch:
             self.space.queries(queries[part]), None if own is None else own[part]
         )
 
-    def _certified(self, queries: _Queries, k: int, backend: str) -> Neighbors:
-        scores, candidates = self._candidates(queries, k + SPARE_CANDIDATES, backend)
+    def _certified(
+        self, queries: _Queries, k: int, among: Positions, backend: str
+    ) -> Neighbors:
+        wanted = k + SPARE_CANDIDATES
+        scores, candidates = self._candidates(queries, wanted, among, backend)
         values, positions = self._nearest_of(queries, candidates, k)
-        if candidates.shape[1] < self.n_rows:
+        if candidates.shape[1] < self._n_eligible(among):
             # No other row scores less than the last candidate; could one be as near
             # as the last neighbour all the same?
             reach = self._highest_score(queries.rows, values[:, -1], np.float32)
             unsure = ~(reach < scores[:, -1])
             if unsure.any():
                 values[unsure], positions[unsure] = self._in_float64(
-                    queries.some(unsure), k
+                    queries.some(unsure), k, among
                 )
         return values, positions
 
-    def _uncertified(self, queries: _Queries, k: int, backend: str) -> Neighbors:
-        scores, positions = self._candidates(queries, k, backend)
+    def _uncertified(
+        self, queries: _Queries, k: int, among: Positions, backend: str
+    ) -> Neighbors:
+        scores, positions = self._candidates(queries, k, among, backend)
         if queries.own is not None:
             scores[positions == queries.own[:, None]] = np.inf
         order = np.argsort(scores, axis=1, kind="stable")[:, :k]
@@ -199,13 +295,18 @@ class ExactSearch:
         odd = self._overflows(queries.rows, np.float32)
         odd |= self.space.without_direction(queries.rows)
         if odd.any():
-            values[odd], positions[odd] = self._certified(queries.some(odd), k, backend)
+            values[odd], positions[odd] = self._certified(
+                queries.some(odd), k, among, backend
+            )
         return values, positions
 
-    def _candidates(self, queries: _Queries, wanted: int, backend: str) -> Neighbors:
-        wanted = min(self.n_rows, wanted + (queries.own is not None))
+    def _candidates(
+        self, queries: _Queries, wanted: int, among: Positions, backend: str
+    ) -> Neighbors:
+        wanted = min(self._n_eligible(among), wanted + (queries.own is not None))
         fast = self.space.moved(queries.rows, np.float32)
-        return smallest_scores(fast, self._fast_rows, self._fast_norms, wanted, backend)
+        rows, norms = self.fast_rows, self._fast_norms
+        return smallest_scores(fast, rows, norms, wanted, backend, among)
 
     def _nearest_of(
         self, queries: _Queries, candidates: NDArray[np.intp], k: int
@@ -229,23 +330,28 @@ class ExactSearch:
             np.take_along_axis(candidates, order, axis=1),
         )
 
-    def _in_float64(self, queries: _Queries, k: int) -> Neighbors:
+    def _in_float64(self, queries: _Queries, k: int, among: Positions) -> Neighbors:
         """Answer queries by measuring every row within the error bound of float64."""
         values = np.empty((len(queries.rows), k), dtype=np.float64)
         positions = np.empty((len(queries.rows), k), dtype=np.intp)
-        for chunk in query_chunks(len(queries.rows), self.n_rows, np.float64):
+        n_eligible = self._n_eligible(among)
+        for chunk in query_chunks(len(queries.rows), n_eligible, np.float64):
             part = queries.some(chunk)
-            scores = self._scores(part.rows, np.float64)
-            wanted = min(self.n_rows, k + (part.own is not None))
+            scores = self._scores(part.rows, np.float64, among)
+            wanted = min(n_eligible, k + (part.own is not None))
             first = torch.topk(torch.from_numpy(scores), wanted, largest=False)
-            reached, _ = self._nearest_of(part, first.indices.numpy(), k)
+            nearest = _positions(first.indices.numpy(), among)
+            reached, _ = self._nearest_of(part, nearest, k)
             limits = self._highest_score(part.rows, reached[:, -1], np.float64)
             for query, near in enumerate(_rows_up_to(scores, limits)):
-                found, near = self._measured(part.one(query), near)
+                found, near = self._measured(part.one(query), _positions(near, among))
                 order = np.argsort(found, kind="stable")[:k]
                 values[chunk.start + query] = found[order]
                 positions[chunk.start + query] = near[order]
         return values, positions
+
+    def _n_eligible(self, among: Positions) -> int:
+        return self.n_rows if among is None else len(among)
 
     def _measured(self, query: _Queries, positions: NDArray[np.intp]) -> Neighbors:
         """Return the values of some rows for one query, without its own row."""
@@ -260,21 +366,23 @@ class ExactSearch:
         ]
         return np.concatenate([np.empty(0), *parts]), positions
 
-    def _scores(self, queries: Float64, dtype: Any) -> NDArray[Any]:
-        """Return the scores of all rows, with the queries' own norms, in `dtype`."""
+    def _scores(self, queries: Float64, dtype: Any, among: Positions) -> NDArray[Any]:
+        """Return the scores of eligible rows, with the queries' own norms."""
         moved = self.space.moved(queries, dtype)
-        scores = np.empty((len(queries), self.n_rows), dtype=dtype)
-        for rows in row_slices(self._fast_rows.shape):
+        n_eligible = self._n_eligible(among)
+        scores = np.empty((len(queries), n_eligible), dtype=dtype)
+        for part in row_slices((n_eligible, self.space.n_features)):
+            rows = part if among is None else among[part]
             block, norms = self._moved_block(rows, dtype)
-            ((_, scores[:, rows]),) = score_blocks(moved, block, norms)
+            ((_, scores[:, part]),) = score_blocks(moved, block, norms)
         if not self.space.is_similarity:
             scores += np.sum(moved * moved, axis=1)[:, None]
         return scores
 
-    def _moved_block(self, rows: slice, dtype: Any) -> tuple[Any, Any]:
+    def _moved_block(self, rows: Any, dtype: Any) -> tuple[Any, Any]:
         if dtype == np.float32:
             norms = self._fast_norms
-            return self._fast_rows[rows], None if norms is None else norms[rows]
+            return self.fast_rows[rows], None if norms is None else norms[rows]
         block = self.space.moved(self.space.rows(rows), dtype)
         return block, self._squared_norms(block)
 
@@ -307,14 +415,19 @@ class ExactSearch:
             norms[part] = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
         return norms
 
-    def _bound_norms(self) -> float:
+    def _bound_norms(self, parts: list[Any]) -> float:
         """Return a bound on the lengths of moved rows, with a margin for rounding."""
         longest = 0.0
-        for rows in row_slices(self._fast_rows.shape):
+        for rows in parts:
             moved = self.space.moved(self.space.rows(rows), np.float64)
             largest, norm = lengths(moved)
             longest = max(longest, float((largest * norm).max()))
         return 1.001 * longest
+
+
+def _positions(which: NDArray[np.intp], among: Positions) -> NDArray[np.intp]:
+    """Turn numbers of eligible rows into positions."""
+    return which if among is None else among[which]
 
 
 def _quiet() -> Any:

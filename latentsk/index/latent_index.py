@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -9,32 +11,44 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import _align_api_if_sparse, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _num_samples,
-    check_array,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentsk._device import on_host
 from latentsk._state import StateMixin
+from latentsk.index._changes import ChangesMixin, check_lengths
+from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._faiss import load_faiss
+from latentsk.index._filters import eligible_positions
+from latentsk.index._lock import lock_of
+from latentsk.index._spec import IndexSpec
+from latentsk.index._threads import thread_limit
+from latentsk.index.approximate import ApproximateSearch, Structure
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
+from latentsk.index.tuning import (
+    HeldOut,
+    build,
+    fresh_queries,
+    held_out_queries,
+    recall_table,
+    tune,
+)
+
+# What an index that compares every row is called.
+FLAT = "Flat"
+Search = ExactSearch | ApproximateSearch
 
 
-class LatentIndex(StateMixin, BaseEstimator):
+class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 
     Speaks the language of :class:`sklearn.neighbors.NearestNeighbors` (positions and
     distances) and answers with ids in a DataFrame where that is more convenient. The
-    search is exact.
+    search is exact, or finds as large a share of the true neighbours as `target_recall`
+    says. Rows can be added, replaced and removed.
 
     Parameters
     ----------
@@ -66,6 +80,32 @@ class LatentIndex(StateMixin, BaseEstimator):
         Who finds the candidates. "auto" takes FAISS where it is installed and faster
         (many queries), else numpy's matrix product with torch's selection.
 
+    target_recall : float or None, default=None
+        Share of the true `n_neighbors` nearest rows that a search is to find, in
+        (0, 1). None: all of them. The cheapest index whose recall on held-out rows
+        meets the target, by a lower confidence bound of 95 %, is looked for; the work
+        that a search takes is counted, not timed, so that a fit repeats. Needs FAISS.
+
+    index_spec : str or None, default=None
+        Builds this index, `index_spec_` of another fit, instead of looking for one.
+
+    rerank : {"latent", "original"}, default="latent"
+        Where the candidates that an approximate search finds are measured and ordered:
+        in the space of the embedder, or between the rows as they were given. With
+        "original" recall is that of the nearest original rows, `vectors_` are these
+        rows, and distances are in their unit; it needs an embedder, and a
+        `target_recall` or an `index_spec`.
+
+    n_jobs : int or None, default=None
+        Threads of a search; -1 is all cores, None what FAISS, torch and the BLAS are
+        set to.
+
+    random_state : int, default=0
+        Seed of what is drawn to find and train an approximate index.
+
+    verbose : bool, default=False
+        Whether to print what a fit is doing.
+
     Attributes
     ----------
     embedder_ : transformer
@@ -82,6 +122,20 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     effective_metric_ : str
         The metric.
+
+    metadata_ : DataFrame
+        What is known of each position; only if it was given.
+
+    index_spec_ : str
+        What the index is made of: "Flat" where every row is compared, else a text like
+        "PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3", in FAISS's words: 96 principal
+        components, 256 lists, a code of four bits for each component; a search scans 16
+        lists and measures 3 candidates for each neighbour.
+
+    recall_ : DataFrame
+        Only with `target_recall`: for 1, 10, 100 and `n_neighbors` neighbours (the
+        index) the recall on held-out rows ("recall") and its confidence bounds, 95 %
+        each ("lower", "upper"). See `measure_recall` for your own queries.
 
     n_features_in_ : int
         Number of features, where the embedder knows it.
@@ -101,7 +155,8 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     Besides the vectors, the index keeps a float32 copy of them, unless they are float32
     and not far from the origin. A search needs up to some 200 MB more, whatever the
-    sizes. Without an embedder, `vectors_` is the array that was given where its dtype
+    sizes. An approximate index adds half a byte for each coded component and 16 bytes
+    a row. Without an embedder, `vectors_` is the array that was given where its dtype
     and layout allow: leave it unchanged, or hand in a copy.
 
     Examples
@@ -124,10 +179,16 @@ class LatentIndex(StateMixin, BaseEstimator):
         "radius": [Interval(Real, 0, None, closed="left")],
         "exactness": [StrOptions({"certified", "float32"})],
         "backend": [StrOptions({"auto", "faiss", "torch"})],
+        "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
+        "index_spec": [str, None],
+        "rerank": [StrOptions({"latent", "original"})],
+        "n_jobs": [Integral, None],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["boolean"],
     }
 
-    _private_state = ("_alive",)
-    _derived_state = ("_search",)
+    _private_state = ("_alive", "_recalls", "_structure", "_n_tuned")
+    _derived_state = ("_search", "_rows", "_store")
 
     def __init__(
         self,
@@ -138,6 +199,12 @@ class LatentIndex(StateMixin, BaseEstimator):
         radius: float = 1.0,
         exactness: str = "certified",
         backend: str = "auto",
+        target_recall: float | None = None,
+        index_spec: str | None = None,
+        rerank: str = "latent",
+        n_jobs: int | None = None,
+        random_state: int = 0,
+        verbose: bool = False,
     ) -> None:
         self.embedder = embedder
         self.n_neighbors = n_neighbors
@@ -145,9 +212,22 @@ class LatentIndex(StateMixin, BaseEstimator):
         self.radius = radius
         self.exactness = exactness
         self.backend = backend
+        self.target_recall = target_recall
+        self.index_spec = index_spec
+        self.rerank = rerank
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: Any = None, *, ids: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        ids: ArrayLike | None = None,
+        metadata: pd.DataFrame | None = None,
+    ) -> Self:
         """Embed rows and make them searchable.
 
         Parameters
@@ -161,6 +241,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         ids : array-like of shape (n_samples,) or None, default=None
             Unique ids of the rows. None: the index of a DataFrame, else row numbers.
 
+        metadata : DataFrame of n_samples rows or None, default=None
+            What is known of each row, in the same order, to filter by.
+
         Returns
         -------
         self : LatentIndex
@@ -169,7 +252,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not valid, or `ids` are not unique or not as many as rows.
+            If `X` is not valid, `ids` are not unique or not as many as rows, `metadata`
+            has another number of rows, or parameters contradict each other.
 
         TypeError
             If `embedder` is a class, or `X` is sparse and there is no embedder.
@@ -178,7 +262,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If `embedder` is a FrozenEstimator that is not fitted.
 
         ImportError
-            If ``backend="faiss"`` and FAISS is not installed.
+            If ``backend="faiss"``, or a recall or index is asked for, and FAISS is not
+            installed.
 
         Examples
         --------
@@ -186,21 +271,19 @@ class LatentIndex(StateMixin, BaseEstimator):
         >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
         ['a', 'b']
         """
-        if self.backend == "faiss":
-            load_faiss()
-        with self._all_or_nothing():
-            names = _row_ids(X) if ids is None else ids
+        self._check_parameters()
+        with self._writing(), self._all_or_nothing():
+            names = row_ids(X) if ids is None else ids
             vectors = self._fit_vectors(X, y)
             rows = RowStore.of(np.arange(len(vectors)) if names is None else names)
-            if len(rows.ids) != len(vectors):
-                raise ValueError(
-                    f"Got {len(rows.ids)} ids for {len(vectors)} rows of X."
-                )
+            check_lengths(len(vectors), len(rows.ids), metadata)
+            self._forget_rows()
             self.vectors_ = vectors
-            self.ids_, self._alive = rows.ids, rows.alive
-            self.n_samples_fit_ = len(vectors)
+            self._keep(rows)
+            if metadata is not None:
+                self.metadata_ = metadata.copy()
             self.effective_metric_ = self.metric
-            self._search = self._build_search()
+            self._build_search()
         return self
 
     def kneighbors(
@@ -208,20 +291,26 @@ class LatentIndex(StateMixin, BaseEstimator):
         X: ArrayLike | None = None,
         n_neighbors: int | None = None,
         return_distance: bool = True,
+        *,
+        filter: ArrayLike | None = None,
     ) -> Any:
         """Return the nearest rows of each query.
 
         Parameters
         ----------
         X : array-like of shape (n_queries, n_features) or None, default=None
-            Queries. None: the rows of the index themselves, each of which is then left
-            out of its own neighbours.
+            Queries. None: the rows of the index themselves (that were not removed, by
+            position), each of which is then left out of its own neighbours.
 
         n_neighbors : int or None, default=None
             Number of neighbours; None takes that of the estimator.
 
         return_distance : bool, default=True
             Whether to return the distances.
+
+        filter : array-like or None, default=None
+            Which rows may be returned: a mask with a boolean for each position, such as
+            ``index.metadata_["year"] > 2020``, or ids. The recall is not less for it.
 
         Returns
         -------
@@ -238,11 +327,14 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid, there are fewer rows than neighbours, or the metric is
-            "inner_product".
+            If `X` or `filter` is not valid, there are fewer rows than neighbours, or
+            the metric is "inner_product".
 
         TypeError
             If `n_neighbors` is not an integer.
+
+        KeyError
+            If `filter` names an unknown id.
 
         Examples
         --------
@@ -252,9 +344,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         (array([[0., 1.]]), array([[0, 2]]))
         """
         self._require_distance("kneighbors")
-        queries, own = self._queries(X, "kneighbors")
-        k = self._checked_neighbors(n_neighbors, own)
-        distances, positions = self._neighbors(queries, k, own)
+        queries = self._queries(X)
+        with self._reading():
+            distances, positions = self._neighbors(queries, n_neighbors, filter)
         return (distances, positions) if return_distance else positions
 
     def kneighbors_graph(
@@ -262,6 +354,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         X: ArrayLike | None = None,
         n_neighbors: int | None = None,
         mode: str = "connectivity",
+        *,
+        filter: ArrayLike | None = None,
     ) -> csr_matrix | csr_array:
         """Return the neighbours of each query as a sparse matrix.
 
@@ -275,6 +369,9 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         mode : {"connectivity", "distance"}, default="connectivity"
             What the entries are: ones, or distances.
+
+        filter : array-like or None, default=None
+            As in `kneighbors`.
 
         Returns
         -------
@@ -300,13 +397,15 @@ class LatentIndex(StateMixin, BaseEstimator):
                [1., 0., 0.]])
         """
         _check_mode(mode)
-        distances, positions = self.kneighbors(X, n_neighbors)
+        with self._reading():
+            distances, positions = self.kneighbors(X, n_neighbors, filter=filter)
+            n_columns = self.n_samples_fit_
         n_queries, k = positions.shape
         data = distances if mode == "distance" else np.ones_like(distances)
         starts = np.arange(0, n_queries * k + 1, k)
         graph = csr_array(
             (data.ravel(), positions.ravel(), starts),
-            shape=(n_queries, self.n_samples_fit_),
+            shape=(n_queries, n_columns),
         )
         return _align_api_if_sparse(graph)
 
@@ -316,10 +415,12 @@ class LatentIndex(StateMixin, BaseEstimator):
         radius: float | None = None,
         return_distance: bool = True,
         sort_results: bool = False,
+        *,
+        filter: ArrayLike | None = None,
     ) -> Any:
         """Return the rows within a radius of each query.
 
-        Exact in every setting of `exactness`.
+        Exact in every setting of `exactness` and `target_recall`.
 
         Parameters
         ----------
@@ -335,6 +436,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         sort_results : bool, default=False
             Whether to sort each query's rows by distance; they come by position
             otherwise.
+
+        filter : array-like or None, default=None
+            As in `kneighbors`.
 
         Returns
         -------
@@ -371,8 +475,13 @@ class LatentIndex(StateMixin, BaseEstimator):
             raise TypeError(f"radius must be a number, got {radius!r}.")
         if not float(radius) >= 0:
             raise ValueError(f"radius must not be negative, got {radius}.")
-        queries, own = self._queries(X, "radius_neighbors")
-        distances, positions = self._searcher().within(queries, float(radius), own)
+        queries = self._queries(X)
+        with self._reading(), thread_limit(self.n_jobs):
+            queries, own = self._with_own(queries)
+            among = eligible_positions(self._row_store(), filter)
+            distances, positions = self._exact().within(
+                queries, float(radius), own, among
+            )
         if sort_results:
             orders = [np.argsort(d, kind="stable") for d in distances]
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
@@ -387,6 +496,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         radius: float | None = None,
         mode: str = "connectivity",
         sort_results: bool = False,
+        *,
+        filter: ArrayLike | None = None,
     ) -> csr_matrix | csr_array:
         """Return the rows within a radius of each query as a sparse matrix.
 
@@ -403,6 +514,9 @@ class LatentIndex(StateMixin, BaseEstimator):
 
         sort_results : bool, default=False
             Whether to sort each row's entries by distance.
+
+        filter : array-like or None, default=None
+            As in `kneighbors`.
 
         Returns
         -------
@@ -427,21 +541,27 @@ class LatentIndex(StateMixin, BaseEstimator):
                [1., 0., 0.]])
         """
         _check_mode(mode)
-        distances, positions = self.radius_neighbors(
-            X, radius, sort_results=sort_results
-        )
+        with self._reading():
+            distances, positions = self.radius_neighbors(
+                X, radius, sort_results=sort_results, filter=filter
+            )
+            n_columns = self.n_samples_fit_
         counts = [len(p) for p in positions]
         starts = np.concatenate([[0], np.cumsum(counts)])
         columns = np.concatenate([np.empty(0, dtype=np.intp), *positions])
         data = np.concatenate([np.empty(0), *distances])
         graph = csr_array(
             (data if mode == "distance" else np.ones_like(data), columns, starts),
-            shape=(len(counts), self.n_samples_fit_),
+            shape=(len(counts), n_columns),
         )
         return _align_api_if_sparse(graph)
 
     def search(
-        self, X: ArrayLike | None = None, n_neighbors: int | None = None
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        *,
+        filter: ArrayLike | None = None,
     ) -> pd.DataFrame:
         """Return the nearest rows of each query as a tidy table of ids.
 
@@ -451,6 +571,9 @@ class LatentIndex(StateMixin, BaseEstimator):
             As in `kneighbors`.
 
         n_neighbors : int or None, default=None
+            As in `kneighbors`.
+
+        filter : array-like or None, default=None
             As in `kneighbors`.
 
         Returns
@@ -482,94 +605,272 @@ class LatentIndex(StateMixin, BaseEstimator):
         0      0     1  a       0.0
         1      0     2  c       1.0
         """
-        queries, own = self._queries(X, "search")
-        k = self._checked_neighbors(n_neighbors, own)
-        names = self.ids_ if X is None else _row_ids(X)
-        values, positions = self._neighbors(queries, k, own)
-        names = np.arange(len(queries)) if names is None else np.asarray(names)
+        check_is_fitted(self)
+        queries, names = self._queries(X), row_ids(X)
+        with self._reading():
+            values, positions = self._neighbors(queries, n_neighbors, filter)
+            ids = self.ids_[positions.ravel()]
+            if X is None:
+                names = self.ids_[self._row_store().living]
+        names = np.arange(len(values)) if names is None else np.asarray(names)
+        k = positions.shape[1]
         similarity = self.effective_metric_ == "inner_product"
         return pd.DataFrame(
             {
                 "query": np.repeat(names, k),
-                "rank": np.tile(np.arange(1, k + 1), len(queries)),
-                "id": self.ids_[positions.ravel()],
+                "rank": np.tile(np.arange(1, k + 1), len(values)),
+                "id": ids,
                 "similarity" if similarity else "distance": values.ravel(),
             }
         )
 
     # Embedding
 
+    def _check_parameters(self) -> None:
+        approximate = self.target_recall is not None or self.index_spec is not None
+        if self.backend == "faiss" or approximate:
+            load_faiss()
+        if approximate and self.backend == "torch":
+            raise ValueError("An approximate index needs FAISS, but backend='torch'.")
+        if self.index_spec not in (None, FLAT):
+            IndexSpec.parse(self.index_spec)
+        if self.rerank == "original":
+            if self.embedder is None:
+                raise ValueError("rerank='original' needs an embedder.")
+            if not approximate:
+                raise ValueError(
+                    "rerank='original' needs a target_recall: how many of the nearest "
+                    "original rows the latent vectors are to find."
+                )
+
     def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
         if self.embedder is None:
             self.__dict__.pop("embedder_", None)
-            return validate_data(
-                self, on_host(X), dtype=[np.float64, np.float32], order="C"
-            )
-        self.embedder_ = self._fitted_embedder(X, y)
+            return self._checked(X, reset=True)
+        self.embedder_ = fitted_embedder(self.embedder, X, y)
+        if self.rerank == "original":
+            embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
+            return self._checked(X, reset=True)
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
             if hasattr(self.embedder_, name):
                 setattr(self, name, getattr(self.embedder_, name))
-        return self._embed(X)
+        return embed(self.embedder_, X)
 
-    def _fitted_embedder(self, X: Any, y: Any) -> Any:
-        if is_fitted_embedder(self.embedder):
-            return self.embedder
-        embedder = clone(self.embedder)
-        return embedder.fit(X) if y is None else embedder.fit(X, y)
-
-    def _embed(self, X: Any) -> NDArray[Any]:
-        vectors = check_array(
-            on_host(self.embedder_.transform(X)),
-            dtype=[np.float64, np.float32],
-            order="C",
-            input_name="the embedder's output",
+    def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
+        return validate_data(
+            self, on_host(X), reset=reset, dtype=[np.float64, np.float32], order="C"
         )
-        if len(vectors) != _num_samples(X):
+
+    def _vectors_of(self, X: Any) -> NDArray[Any]:
+        """Return the vectors of new rows: queries, or rows to add."""
+        check_is_fitted(self)
+        if not hasattr(self, "embedder_") or self.rerank == "original":
+            return self._checked(X)
+        vectors, width = embed(self.embedder_, X), self.vectors_.shape[1]
+        if vectors.shape[1] != width:
             raise ValueError(
-                f"The embedder returned {len(vectors)} vectors for {_num_samples(X)} "
-                "rows of X."
+                f"The embedder returned {vectors.shape[1]} columns for X, but the "
+                f"index holds vectors of {width} features."
             )
         return vectors
 
-    def _queries(
-        self, X: Any, method: str
-    ) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+    def _queries(self, X: Any) -> NDArray[Any] | None:
         check_is_fitted(self)
-        if X is None:
-            return self.vectors_, np.arange(self.n_samples_fit_)
-        if hasattr(self, "embedder_"):
-            queries, width = self._embed(X), self.vectors_.shape[1]
-            if queries.shape[1] != width:
-                raise ValueError(
-                    f"The embedder returned {queries.shape[1]} columns for X, but the "
-                    f"index holds vectors of {width} features."
-                )
+        return None if X is None else self._vectors_of(X)
+
+    def _with_own(
+        self, queries: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+        """Return queries, and which row of the index each of them is."""
+        if queries is not None:
             return queries, None
-        X = validate_data(
-            self, on_host(X), reset=False, dtype=[np.float64, np.float32], order="C"
-        )
-        return X, None
+        rows = self._row_store()
+        if rows.alive.all():
+            return self.vectors_, rows.living
+        return self.vectors_[rows.living], rows.living
+
+    # Building
+
+    def _forget_rows(self) -> None:
+        """Drop what belongs to the rows of an earlier fit, but not its lock."""
+        for name in (*self._private_state, "metadata_", "_search", "_rows", "_store"):
+            self.__dict__.pop(name, None)
+
+    def _keep(self, rows: RowStore) -> None:
+        self._rows = rows
+        self.ids_, self._alive = rows.ids, rows.alive
+        self.n_samples_fit_ = len(rows.ids)
+
+    def _row_store(self) -> RowStore:
+        if not hasattr(self, "_rows"):
+            self._rows = RowStore(self.ids_, self._alive)
+        return self._rows
+
+    def _build_search(self) -> None:
+        """Build the index that is pinned, or look for one, over the present rows."""
+        with thread_limit(self.n_jobs):
+            exact = ExactSearch(self.vectors_, self.effective_metric_)
+            members = self._row_store().living
+            options: dict[str, Any] = {
+                "members": members,
+                "seed": self.random_state,
+                "embed": self._original_embedding(),
+            }
+            held_out = None
+            search: Search = exact
+            if self.index_spec not in (None, FLAT):
+                spec = IndexSpec.parse(str(self.index_spec))
+                self._report(f"building {spec}")
+                search = build(exact, spec, **options)
+            elif self.index_spec is None and self.target_recall is not None:
+                target, k = self.target_recall, self.n_neighbors
+                search, held_out = tune(exact, target, k, self._report, **options)
+            self._take(search, len(members))
+            if self.target_recall is not None:
+                self._recalls = self._measured_recalls(held_out)
+
+    def _take(self, search: Search, n_members: int) -> None:
+        self.index_spec_, self._structure = FLAT, {}
+        if isinstance(search, ApproximateSearch):
+            self.index_spec_ = str(search.spec)
+            self._structure = search.structure.arrays()
+        self._n_tuned = n_members
+        self._search = search
+        self._report(f"built {self.index_spec_}")
+
+    def _original_embedding(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """Return what makes latent vectors of original rows, where both serve."""
+        if self.rerank != "original":
+            return None
+        names = getattr(self, "feature_names_in_", None)
+
+        def embedding(rows: NDArray[Any]) -> NDArray[Any]:
+            X = rows if names is None else pd.DataFrame(rows, columns=names)
+            return embed(self.embedder_, X)
+
+        return embedding
+
+    def _report(self, message: str) -> None:
+        if self.verbose:
+            print(f"[LatentIndex] {message}", flush=True)
+
+    def _searcher(self) -> Search:
+        # Not part of the state: a copy or an unpickled index builds it when needed.
+        if not hasattr(self, "_search"):
+            exact = ExactSearch(self.vectors_, self.effective_metric_)
+            search: Search = exact
+            if self._structure:
+                search = ApproximateSearch(
+                    exact,
+                    IndexSpec.parse(self.index_spec_),
+                    Structure.from_arrays(self._structure),
+                    self._row_store().living,
+                    self._original_embedding(),
+                )
+            self._search = search
+        return self._search
+
+    def _exact(self) -> ExactSearch:
+        search = self._searcher()
+        return search.exact if isinstance(search, ApproximateSearch) else search
+
+    # Recall
+
+    @property
+    def recall_(self) -> pd.DataFrame:
+        """Recall on held-out rows when the index was built, by number of neighbours."""
+        if not hasattr(self, "_recalls"):
+            raise AttributeError(
+                "recall_ exists after a fit with target_recall; measure_recall tells "
+                "it at any time."
+            )
+        return _recall_frame(self._recalls)
+
+    def measure_recall(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None
+    ) -> pd.DataFrame:
+        """Compare with an exact search, and count what is found.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or None, default=None
+            Queries. None: rows of the index, up to 2,000 drawn with `random_state`,
+            each left out of its own neighbours.
+
+        n_neighbors : int or None, default=None
+            Number of neighbours that is reported besides 1, 10 and 100; None takes that
+            of the estimator.
+
+        Returns
+        -------
+        table : DataFrame
+            By number of neighbours ("n_neighbors", the index), the mean "recall" and
+            its confidence bounds of 95 % each, "lower" and "upper".
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentIndex
+        >>> X = np.random.default_rng(0).normal(size=(300, 8))
+        >>> LatentIndex().fit(X).measure_recall(n_neighbors=5)["recall"].to_dict()
+        {1: 1.0, 5: 1.0, 10: 1.0, 100: 1.0}
+        """
+        queries = self._queries(X)
+        with self._reading(), thread_limit(self.n_jobs):
+            among = eligible_positions(self._row_store(), None)
+            k = self._checked_neighbors(n_neighbors, None, among)
+            held_out = None
+            if queries is not None:
+                held_out = fresh_queries(self._exact(), queries, k, among)
+            return _recall_frame(self._measured_recalls(held_out, k))
+
+    def _measured_recalls(
+        self, held_out: HeldOut | None = None, k: int | None = None
+    ) -> NDArray[np.float64]:
+        k = self.n_neighbors if k is None else k
+        search, members = self._searcher(), self._row_store().living
+        if held_out is None and isinstance(search, ApproximateSearch):
+            rng = np.random.default_rng(self.random_state)
+            held_out = held_out_queries(search.exact, members, k, rng)
+        return recall_table(search, held_out, members, k)
+
+    # Locks
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return lock_of(self).reading()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return lock_of(self).writing()
 
     # Searching
 
-    def _build_search(self) -> ExactSearch:
-        return ExactSearch(self.vectors_, self.effective_metric_)
-
-    def _searcher(self) -> ExactSearch:
-        # Not part of the state: a copy or an unpickled index builds it when needed.
-        if not hasattr(self, "_search"):
-            self._search = self._build_search()
-        return self._search
-
-    def _neighbors(self, queries: Any, k: int, own: Any) -> Any:
+    def _neighbors(
+        self, queries: NDArray[Any] | None, n_neighbors: Any, filter: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         self._validate_params()  # they may have been set since the fit
-        certified = self.exactness == "certified"
-        return self._searcher().neighbors(
-            queries, k, own, certified=certified, backend=self.backend
-        )
+        queries, own = self._with_own(queries)
+        among = eligible_positions(self._row_store(), filter)
+        k = self._checked_neighbors(n_neighbors, own, among)
+        with thread_limit(self.n_jobs):
+            return self._searcher().neighbors(
+                queries,
+                k,
+                own,
+                among,
+                certified=self.exactness == "certified",
+                backend=self.backend,
+            )
 
-    def _checked_neighbors(self, n_neighbors: Any, own: Any) -> int:
+    def _checked_neighbors(self, n_neighbors: Any, own: Any, among: Any) -> int:
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if not isinstance(k, Integral) or isinstance(k, bool):
             raise TypeError(
@@ -577,13 +878,14 @@ class LatentIndex(StateMixin, BaseEstimator):
             )
         if int(k) < 1:
             raise ValueError(f"Expected n_neighbors > 0. Got {k}")
-        available = self.n_samples_fit_ - (own is not None)
-        if int(k) > available:
+        n_eligible = self.n_samples_fit_ if among is None else len(among)
+        if int(k) > n_eligible - (own is not None):
             # Without queries, each row is left out of its own neighbours.
             relation = "<=" if own is None else "<"
+            name = "n_samples_fit" if among is None else "the number of eligible rows"
             raise ValueError(
-                f"Expected n_neighbors {relation} n_samples_fit, but n_neighbors = {k},"
-                f" n_samples_fit = {self.n_samples_fit_}"
+                f"Expected n_neighbors {relation} {name}, but n_neighbors = {k},"
+                f" {name} = {n_eligible}"
             )
         return int(k)
 
@@ -595,6 +897,10 @@ class LatentIndex(StateMixin, BaseEstimator):
                 "search, or another metric."
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        with self._reading():
+            return super().__getstate__()
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "vectors_")
 
@@ -605,46 +911,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         return tags
 
 
-def is_fitted_embedder(embedder: Any) -> bool:
-    """Tell whether an embedder is to be used as it is, and not to be cloned and fitted.
-
-    Raises
-    ------
-    TypeError
-        If it is a class.
-
-    NotFittedError
-        If it is a FrozenEstimator that is not fitted.
-    """
-    if isinstance(embedder, type):
-        raise TypeError(
-            f"embedder must be an instance, got the class {embedder.__name__}."
-        )
-    fitted = _is_fitted(embedder)
-    if isinstance(embedder, FrozenEstimator) and not fitted:
-        raise NotFittedError("embedder is a FrozenEstimator that is not fitted.")
-    return fitted
-
-
-def _is_fitted(embedder: Any) -> bool:
-    """Tell whether an embedder, and every step of a Pipeline, is fitted."""
-    if isinstance(embedder, Pipeline):
-        steps = (step for _, step in embedder.steps)
-        return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
-    if not isinstance(embedder, BaseEstimator):
-        # Not of scikit-learn: by its convention, fitted attributes end with "_".
-        names = getattr(embedder, "__dict__", {})
-        return any(n.endswith("_") and not n.startswith("_") for n in names)
-    try:
-        check_is_fitted(embedder)
-    except NotFittedError:
-        return False
-    return True
-
-
-def _row_ids(X: Any) -> Any:
-    """Return the row labels that data bring along, or None."""
-    return X.index if isinstance(X, pd.DataFrame) else None
+def _recall_frame(recalls: NDArray[np.float64]) -> pd.DataFrame:
+    index = pd.Index(recalls[:, 0].astype(int), name="n_neighbors")
+    return pd.DataFrame(recalls[:, 1:], index, columns=["recall", "lower", "upper"])
 
 
 def _check_mode(mode: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ class RowStore:
     Attributes
     ----------
     ids : ndarray of shape (n_rows,)
-        Unique ids, by position.
+        Ids by position, unique among the rows that are there: the id of a removed row
+        may be used again, for a new row at a new position.
 
     alive : ndarray of shape (n_rows,), dtype bool
         False for rows that were removed.
@@ -56,6 +58,15 @@ class RowStore:
         _refuse_duplicates(array)
         return cls(array, np.ones(len(array), dtype=bool))
 
+    @cached_property
+    def living(self) -> NDArray[np.intp]:
+        """Positions of the rows that are there, ascending."""
+        return np.flatnonzero(self.alive)
+
+    @cached_property
+    def _lookup(self) -> pd.Index:
+        return pd.Index(self.ids if self.alive.all() else self.ids[self.living])
+
     def positions_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         """Return the positions of ids.
 
@@ -65,12 +76,24 @@ class RowStore:
             If an id is unknown or was removed.
         """
         wanted = _as_ids(ids)
-        positions = pd.Index(self.ids).get_indexer(pd.Index(wanted))
-        known = positions >= 0
-        known[known] = self.alive[positions[known]]
-        if not known.all():
-            raise KeyError(f"Unknown ids: {_some(wanted[~known])}.")
-        return positions
+        found = self._lookup.get_indexer(pd.Index(wanted))
+        if (found < 0).any():
+            raise KeyError(f"Unknown ids: {_some(wanted[found < 0])}.")
+        return self.living[found]
+
+    def unique_positions_of(self, ids: ArrayLike) -> NDArray[np.intp]:
+        """Return the positions of ids, each of which is named once.
+
+        Raises
+        ------
+        KeyError
+            If an id is unknown or was removed.
+
+        ValueError
+            If an id occurs twice.
+        """
+        _refuse_duplicates(_as_ids(ids))
+        return self.positions_of(ids)
 
     def append(self, ids: ArrayLike) -> RowStore:
         """Return a store with further rows behind the present ones.
@@ -78,15 +101,22 @@ class RowStore:
         Raises
         ------
         ValueError
-            If an id is missing, occurs twice or was ever used.
+            If an id is missing, occurs twice or is there already.
         """
         added_ids = _as_ids(ids)
         if len(added_ids) == 0:
             return self
-        array = _joined(self.ids, added_ids)
-        _refuse_duplicates(array)
-        added = np.ones(len(array) - len(self.ids), dtype=bool)
-        return RowStore(array, np.concatenate([self.alive, added]))
+        _refuse_duplicates(added_ids)
+        there = self._lookup.get_indexer(pd.Index(added_ids)) >= 0
+        if there.any():
+            raise ValueError(
+                f"These ids are in the index already: {_some(added_ids[there])}. "
+                "Use update to replace their rows."
+            )
+        added = np.ones(len(added_ids), dtype=bool)
+        return RowStore(
+            _joined(self.ids, added_ids), np.concatenate([self.alive, added])
+        )
 
     def remove(self, ids: ArrayLike) -> RowStore:
         """Return a store in which these rows are dead.
@@ -95,9 +125,12 @@ class RowStore:
         ------
         KeyError
             If an id is unknown or was removed before.
+
+        ValueError
+            If an id occurs twice.
         """
         alive = self.alive.copy()
-        alive[self.positions_of(ids)] = False
+        alive[self.unique_positions_of(ids)] = False
         return RowStore(self.ids, alive)
 
 

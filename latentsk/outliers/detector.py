@@ -26,7 +26,7 @@ from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
-from latentsk.index.latent_index import is_fitted_embedder
+from latentsk.index._embedding import is_fitted_embedder
 from latentsk.outliers.calibration import Scale, calibrated, scale_of
 from latentsk.outliers.concentration import (
     REFERENCE_SHARE,

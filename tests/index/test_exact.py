@@ -157,9 +157,9 @@ def _count_second_passes(search, queries, monkeypatch):
     passed = []
     in_float64 = search._in_float64
 
-    def counted(queries, k):
+    def counted(queries, k, among):
         passed.append(len(queries.rows))
-        return in_float64(queries, k)
+        return in_float64(queries, k, among)
 
     monkeypatch.setattr(search, "_in_float64", counted)
     search.neighbors(queries, K)
@@ -189,8 +189,8 @@ def test_adversarial_candidates_do_not_pass(
     rows, queries = make_case("off_centre")
     honest = exact.smallest_scores
 
-    def wrong(queries, rows, norms, n_candidates, backend):
-        scores, _ = honest(queries, rows, norms, len(rows), backend)
+    def wrong(queries, rows, norms, n_candidates, backend, among):
+        scores, _ = honest(queries, rows, norms, len(rows), backend, among)
         all_positions = np.argsort(-scores, axis=1, kind="stable")[:, :n_candidates]
         # The farthest rows, said to be as far as the nearest ones are.
         return np.sort(scores, axis=1)[:, :n_candidates], all_positions

@@ -26,36 +26,38 @@ _STEPS = st.lists(
 
 
 class _Model:
-    """What a store must do, with a dict from id to position and a set of the living."""
+    """What a store must do, with a list of ids and a dict from the living to them."""
 
     def __init__(self, ids):
-        self.positions = {name: i for i, name in enumerate(ids)}
-        self.alive = set(ids)
+        self.ids = list(ids)
+        self.living = {name: i for i, name in enumerate(ids)}
 
     def can_append(self, ids):
-        return len(set(ids)) == len(ids) and not set(ids) & self.positions.keys()
+        return len(set(ids)) == len(ids) and not set(ids) & self.living.keys()
 
     def append(self, ids):
         for name in ids:
-            self.positions[name] = len(self.positions)
-        self.alive |= set(ids)
+            self.living[name] = len(self.ids)
+            self.ids.append(name)
 
     def can_remove(self, ids):
-        return set(ids) <= self.alive
+        return len(set(ids)) == len(ids) and set(ids) <= self.living.keys()
 
     def remove(self, ids):
-        self.alive -= set(ids)
+        for name in ids:
+            del self.living[name]
 
 
 def _assert_like(store, model):
-    assert list(store.ids) == list(model.positions)
-    assert [bool(a) for a in store.alive] == [n in model.alive for n in store.ids]
+    assert list(store.ids) == model.ids
+    there = sorted(model.living.values())
+    assert np.flatnonzero(store.alive).tolist() == store.living.tolist() == there
     assert len(store.ids) == len(store.alive)
-    living = [name for name in model.positions if name in model.alive]
+    living = list(model.living)[::-1]
     if living:
-        expected = [model.positions[name] for name in living[::-1]]
-        assert store.positions_of(living[::-1]).tolist() == expected
-    for name in set(model.positions) - model.alive:
+        expected = [model.living[name] for name in living]
+        assert store.positions_of(living).tolist() == expected
+    for name in set(model.ids) - model.living.keys():
         with pytest.raises(KeyError, match="Unknown ids"):
             store.positions_of([name])
 
@@ -71,7 +73,8 @@ def test_store_does_what_a_dict_does(name, first, steps):
             store = getattr(store, action)(ids)
             getattr(model, action)(ids)
         else:
-            error = ValueError if action == "append" else KeyError
+            repeated = len(set(ids)) < len(ids)
+            error = ValueError if action == "append" or repeated else KeyError
             with pytest.raises(error):
                 getattr(store, action)(ids)
         _assert_like(store, model)
@@ -88,13 +91,16 @@ def test_stores_do_not_change():
     assert more.alive.tolist() == [True] * 4
 
 
-def test_positions_survive_removals_and_ids_are_never_reused():
+def test_positions_survive_removals_and_are_never_given_away():
     store = RowStore.of([10, 20, 30]).remove([20]).append([40])
     assert store.positions_of([40, 30, 10]).tolist() == [3, 2, 0]
-    with pytest.raises(ValueError, match="20"):
-        store.append([20])
     with pytest.raises(KeyError, match="20"):
         store.remove([20])
+    back = store.append([20])
+    assert back.ids.tolist() == [10, 20, 30, 40, 20]
+    assert back.positions_of([20]).tolist() == [4]
+    with pytest.raises(ValueError, match="already: 20"):
+        back.append([20])
 
 
 def test_nothing_is_a_valid_request():

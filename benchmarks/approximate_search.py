@@ -1,0 +1,639 @@
+"""Approximate search with a target of recall, against peers that are tuned by hand.
+
+    python benchmarks/approximate_search.py [--sets NAME ...] [--resume PATH] [--write]
+    python benchmarks/approximate_search.py --overhead [--write]
+    python benchmarks/approximate_search.py --memory [--write]
+
+**Search.** 10 neighbours of 10,000 queries that no index has seen. Recall counts a row
+as found if its distance, in float64, is not above that of the true tenth neighbour. A
+peer is built once; for each target it gets the fastest setting of a sweep that reaches
+the target *on these very queries*, which its users would have to know. Ours is told the
+target and nothing else: "fit" is everything it takes, choosing included, and "build" a
+fit with the choice handed in (`index_spec`). "Promised" is what `recall_` says of the
+fit, with its lower bound. Times of building are single runs. Queries/s are medians of
+runs in turn, and a ratio is ours over those of the fastest peer at that target, in the
+same round. scikit-learn answers fewer queries, and its time is scaled up.
+
+Every set takes long. With `--resume`, finished ones are kept in a file, from which the
+same command goes on. `--quick` has everything 20 times smaller, to try the script out.
+
+**Overhead** (`--overhead`): `kneighbors` against the structure it asks.
+
+**Memory** (`--memory`): peak of anonymous memory during a fit above the data, and what
+the fitted index holds once the data are gone; each case in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+from _harness import arguments, images, medians, paired, publish, ratio, table, threads
+from memory import PeakMemory, anonymous_megabytes
+from sklearn.neighbors import NearestNeighbors
+
+from latentsk import LatentIndex
+
+N_NEIGHBORS = 10
+TARGETS = (0.90, 0.95, 0.99)
+N_QUERIES = 10_000
+QUICK = 20  # times smaller
+OURS = ("float32", "certified")
+BUDGETS = (None, "32MB", "64MB", "128MB", "256MB")
+# Finer than by factors of two, so that no peer has to overshoot its target by much.
+EFFORTS = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
+PROBES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+
+Setting = dict[str, Any]
+Search = Callable[..., np.ndarray]  # (queries, **setting) -> positions
+Record = dict[str, Any]
+
+
+# Data.
+
+
+class Data(NamedTuple):
+    """Rows to be searched and queries; `n_lists` is for the peers with inverted lists.
+
+    `limits` are the queries' distances to their true tenth neighbours.
+    """
+
+    title: str
+    base: np.ndarray
+    queries: np.ndarray
+    n_lists: int
+    limits: np.ndarray
+
+    @classmethod
+    def of(cls, title: str, base: Any, queries: Any, n_lists: int) -> Data:
+        """Return data with the limits computed."""
+        return cls(title, base, queries, n_lists, tenth_distances(base, queries))
+
+
+def clustered(n_rows: int, n_columns: int, seed: int = 0) -> np.ndarray:
+    """Draw rows of 300 clusters of very different sizes, shapes and directions."""
+    rng = np.random.default_rng(seed)
+    weights = rng.pareto(1.5, 300) + 0.2
+    centres = rng.normal(size=(300, n_columns))
+    spectrum = np.arange(1, n_columns + 1) ** -0.5
+    spectrum /= np.sqrt(np.mean(spectrum**2))
+    labels = rng.choice(300, n_rows, p=weights / weights.sum())
+    rows = rng.standard_normal((n_rows, n_columns), dtype=np.float32)
+    for label, centre in enumerate(centres):
+        rotation, _ = np.linalg.qr(rng.normal(size=(n_columns, n_columns)))
+        shape = (rng.uniform(0.3, 0.9) * spectrum)[:, None] * rotation
+        members = labels == label
+        rows[members] = rows[members] @ shape.astype(np.float32) + centre
+    return rows
+
+
+def mnist(folder: Path, shrink: int) -> Data:
+    base, name = images(folder, "train")
+    queries, _ = images(folder, "test")
+    base, queries = base[: len(base) // shrink], queries[: len(queries) // shrink]
+    return Data.of(name, base.copy(), queries.copy(), 256 // shrink)
+
+
+def clusters(n_rows: int, n_columns: int, n_lists: int, shrink: int) -> Data:
+    n_rows, n_queries = n_rows // shrink, N_QUERIES // shrink
+    rows = clustered(n_rows + n_queries, n_columns)
+    return Data.of("clustered", rows[:n_rows], rows[n_rows:], n_lists // shrink)
+
+
+SETS: dict[str, Callable[[Path, int], Data]] = {
+    "mnist": mnist,
+    "clustered-200k": lambda _, shrink: clusters(200_000, 64, 512, shrink),
+    "clustered-1m": lambda _, shrink: clusters(1_000_000, 32, 1_024, shrink),
+}
+
+
+# Recall.
+
+
+def distances(X: np.ndarray, Q: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Measure in float64; infinite where there is no row (position -1)."""
+    result = np.empty(positions.shape)
+    for start in range(0, len(Q), 500):
+        block = slice(start, start + 500)
+        gaps = X[positions[block]].astype(np.float64) - Q[block, None]
+        result[block] = np.sqrt(np.einsum("qkd,qkd->qk", gaps, gaps))
+    result[positions < 0] = np.inf
+    return result
+
+
+def tenth_distances(X: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    # More candidates than needed, as float32 may confuse their order.
+    _, candidates = faiss.knn(Q, X, min(100, len(X)))
+    return np.sort(distances(X, Q, candidates), axis=1)[:, N_NEIGHBORS - 1]
+
+
+def recall(data: Data, positions: np.ndarray) -> float:
+    """Return the share of neighbours found; the first queries may be answered only."""
+    n_queries = len(positions)
+    found = distances(data.base, data.queries[:n_queries], positions)
+    near = found <= data.limits[:n_queries, None] * (1 + 1e-6)
+    same = positions[:, :, None] == positions[:, None, :]
+    repeated = np.tril(same, -1).any(axis=2)
+    return float(np.mean(near & ~repeated))
+
+
+# Peers: each builds its index and returns how it is searched.
+
+
+class Peer(NamedTuple):
+    """A library's index; `ladders` are settings, each ladder from fast to thorough.
+
+    `most_distances` limits the queries of a search that visits every row.
+    """
+
+    build: Callable[[np.ndarray, int, int], Search]  # (rows, lists, threads)
+    ladders: list[list[Setting]]
+    most_distances: int | None = None
+
+    def queries(self, data: Data) -> np.ndarray:
+        """Return the queries that it has time for."""
+        if self.most_distances is None:
+            return data.queries
+        return data.queries[: min(1_000, self.most_distances // len(data.base))]
+
+
+def ladder(name: str, values: Iterable[float], **fixed: Any) -> list[Setting]:
+    return [{name: value, **fixed} for value in values]
+
+
+def faiss_hnsw(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    index = faiss.IndexHNSWFlat(X.shape[1], 32)
+    index.add(X)
+
+    def search(Q: np.ndarray, efSearch: int) -> np.ndarray:
+        index.hnsw.efSearch = efSearch
+        return index.search(Q, N_NEIGHBORS)[1]
+
+    return search
+
+
+def faiss_ivf(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    index = faiss.index_factory(X.shape[1], f"IVF{n_lists},Flat")
+    index.train(X)
+    index.add(X)
+
+    def search(Q: np.ndarray, nprobe: int) -> np.ndarray:
+        index.nprobe = nprobe
+        return index.search(Q, N_NEIGHBORS)[1]
+
+    return search
+
+
+def faiss_pq(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    n_columns = X.shape[1]
+    index = faiss.index_factory(n_columns, f"IVF{n_lists},PQ{n_columns}x4fs,RFlat")
+    index.train(X)
+    index.add(X)
+    lists = faiss.extract_index_ivf(index)
+
+    def search(Q: np.ndarray, nprobe: int, k_factor: int) -> np.ndarray:
+        lists.nprobe, index.k_factor = nprobe, k_factor
+        return index.search(Q, N_NEIGHBORS)[1]
+
+    return search
+
+
+def hnswlib(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    import hnswlib
+
+    index = hnswlib.Index(space="l2", dim=X.shape[1])
+    index.init_index(len(X), ef_construction=200, M=16, random_seed=0)
+    index.set_num_threads(n_threads)
+    index.add_items(X)
+
+    def search(Q: np.ndarray, ef: int) -> np.ndarray:
+        index.set_ef(ef)
+        return index.knn_query(Q, N_NEIGHBORS)[0].astype(np.int64)
+
+    return search
+
+
+def pynndescent(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    with pynndescent_quiet():
+        import numba
+        import pynndescent
+
+        numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+        index = pynndescent.NNDescent(
+            X,
+            n_neighbors=30,
+            random_state=0,
+            n_jobs=n_threads,
+            parallel_batch_queries=n_threads > 1,
+        )
+        index.prepare()
+
+    def search(Q: np.ndarray, epsilon: float) -> np.ndarray:
+        with pynndescent_quiet():
+            return index.query(Q, N_NEIGHBORS, epsilon)[0].astype(np.int64)
+
+    return search
+
+
+@contextmanager
+def pynndescent_quiet() -> Iterator[None]:
+    """Keep numba's advice and small data's warnings away."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def scikit_learn(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
+    index = NearestNeighbors(n_neighbors=N_NEIGHBORS, algorithm="brute").fit(X)
+    return lambda Q: index.kneighbors(Q, return_distance=False)
+
+
+PEERS = {
+    "faiss HNSW": Peer(faiss_hnsw, [ladder("efSearch", EFFORTS)]),
+    "faiss IVF": Peer(faiss_ivf, [ladder("nprobe", PROBES)]),
+    "faiss IVF, PQ, refined": Peer(
+        faiss_pq, [ladder("nprobe", PROBES, k_factor=k) for k in (2, 4, 8, 16)]
+    ),
+    "hnswlib": Peer(hnswlib, [ladder("ef", [10, *EFFORTS[1:]])]),
+    "pynndescent": Peer(
+        pynndescent,
+        [ladder("epsilon", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])],
+    ),
+    "scikit-learn": Peer(scikit_learn, [[{}]], most_distances=200_000_000),
+}
+
+
+# Ours.
+
+
+def latent_index(**parameters: Any) -> LatentIndex:
+    """Return a LatentIndex of 10 neighbours."""
+    # TODO: pass all parameters on once LatentIndex has target_recall, index_spec,
+    # memory_budget and n_jobs; until then it leaves out what it does not know.
+    known = LatentIndex().get_params()
+    parameters = {k: v for k, v in parameters.items() if k in known}
+    return LatentIndex(n_neighbors=N_NEIGHBORS, **parameters)
+
+
+def spec(index: LatentIndex) -> str | None:
+    return getattr(index, "index_spec_", None)  # TODO: the attribute itself
+
+
+def promised(index: LatentIndex) -> dict[str, float]:
+    """Return what the fit says of its recall; nothing where the search is exact."""
+    figures = getattr(index, "recall_", None)  # TODO: the attribute itself
+    if figures is None or N_NEIGHBORS not in figures.index:
+        return {}
+    row = figures.loc[N_NEIGHBORS]
+    return {"promised": float(row["recall"]), "lower": float(row["lower"])}
+
+
+def raw_search(index: LatentIndex, queries: np.ndarray, k: int) -> object:
+    """Ask the structure inside a fitted index, without our layer."""
+    # TODO: PLACEHOLDER. Fill in once LatentIndex exposes its raw parts.
+    raise NotImplementedError("raw_search waits for the raw parts of LatentIndex")
+
+
+def our_search(index: LatentIndex, exactness: str, Q: np.ndarray) -> np.ndarray:
+    # `exactness` may be set after the fit.
+    return index.set_params(exactness=exactness).kneighbors(Q, return_distance=False)
+
+
+# Measuring.
+
+
+def timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    result = run()
+    return result, time.perf_counter() - start
+
+
+def log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def build(peer: Peer, data: Data, n_threads: int) -> tuple[Search, float]:
+    """Return the search and the seconds of building; compilation has been before."""
+    few = data.base[:2_000].copy()
+    peer.build(few, 16, n_threads)(peer.queries(data)[:100], **peer.ladders[0][0])
+    return timed(partial(peer.build, data.base, data.n_lists, n_threads))
+
+
+def sweep(peer: Peer, search: Search, data: Data) -> list[Record]:
+    """Return recall and seconds of each setting, up to the highest target."""
+    queries, found = peer.queries(data), []
+    search(queries[:1_000], **peer.ladders[0][0])
+    for settings in peer.ladders:
+        for setting in settings:
+            run = partial(search, queries, **setting)
+            positions, seconds = timed(run)
+            reached = recall(data, positions)
+            if reached >= min(TARGETS):  # it may be chosen: a second, better look
+                seconds = min(seconds, timed(run)[1])
+            found.append({"setting": setting, "recall": reached, "seconds": seconds})
+            if reached >= max(TARGETS):
+                break  # what follows on the ladder is slower
+    return found
+
+
+def fastest(swept: list[Record], target: float) -> Record | None:
+    """Return what reaches the target in the least time, or None."""
+    enough = [entry for entry in swept if entry["recall"] >= target]
+    return min(enough, key=lambda entry: entry["seconds"], default=None)
+
+
+def our_fit(data: Data, target: float, n_threads: int) -> tuple[LatentIndex, Record]:
+    """Fit by the target, and again by what was found."""
+    wanted = {"target_recall": target, "exactness": "float32", "n_jobs": n_threads}
+    latent_index(**wanted).fit(data.base[:2_000])
+    index, fit = timed(partial(latent_index(**wanted).fit, data.base))
+    pinned = latent_index(**wanted, index_spec=spec(index))
+    _, building = timed(partial(pinned.fit, data.base))
+    record = {"spec": spec(index), "fit": fit, "build": building, **promised(index)}
+    for exactness in OURS:
+        positions = our_search(index, exactness, data.queries)
+        record[f"recall_{exactness}"] = recall(data, positions)
+    return index, record
+
+
+def race(
+    index: LatentIndex,
+    searches: dict[str, Search],
+    chosen: dict[str, Record],
+    data: Data,
+    rounds: int,
+) -> dict[str, list[float]]:
+    """Time ours and every peer's chosen setting in turn, in seconds for all queries."""
+    Q = data.queries
+    runs: dict[str, Callable[[], object]] = {
+        exactness: partial(our_search, index, exactness, Q) for exactness in OURS
+    }
+    shares = dict.fromkeys(OURS, 1.0)
+    for name, entry in chosen.items():
+        few = PEERS[name].queries(data)
+        runs[name] = partial(searches[name], few, **entry["setting"])
+        shares[name] = len(few) / len(Q)
+    seconds = paired(runs, rounds)
+    return {name: [s / shares[name] for s in v] for name, v in seconds.items()}
+
+
+def measured(data: Data, n_threads: int, rounds: int) -> Record:
+    """Return all of a set's figures, fit for JSON."""
+    searches, builds, swept = {}, {}, {}
+    for name, peer in PEERS.items():
+        searches[name], builds[name] = build(peer, data, n_threads)
+        log(f"  {name}: built in {builds[name]:.1f} s")
+        swept[name], seconds = timed(partial(sweep, peer, searches[name], data))
+        log(f"  {name}: {len(swept[name])} settings in {seconds:.1f} s")
+    targets = {}
+    for target in TARGETS:
+        index, ours = our_fit(data, target, n_threads)
+        log(f"  {target}: {ours}")
+        found = {name: fastest(entries, target) for name, entries in swept.items()}
+        chosen = {name: entry for name, entry in found.items() if entry is not None}
+        seconds = race(index, searches, chosen, data, rounds)
+        targets[str(target)] = {"ours": ours, "chosen": chosen, "seconds": seconds}
+    return {
+        "title": f"{data.title}, {len(data.base):,} x {data.base.shape[1]}",
+        "threads": n_threads,
+        "n_queries": len(data.queries),
+        "builds": builds,
+        "sweeps": swept,
+        "targets": targets,
+    }
+
+
+# Tables of a set.
+
+
+def best_peer(seconds: dict[str, list[float]]) -> str:
+    by_peer = {n: s for n, s in medians(seconds).items() if n not in OURS}
+    return min(by_peer, key=by_peer.__getitem__)
+
+
+def ours_row(target: str, record: Record) -> list[object]:
+    measures = record["targets"][target]
+    ours, seconds = measures["ours"], measures["seconds"]
+    speed = {name: record["n_queries"] / s for name, s in medians(seconds).items()}
+    best, hnsw = best_peer(seconds), record["builds"]["faiss HNSW"]
+    says = f"{ours['promised']:.3f} ({ours['lower']:.3f})" if "promised" in ours else ""
+    return [
+        f"{float(target):.2f}",
+        ours["spec"] or "exact",
+        f"{ours['recall_float32']:.3f}",
+        says,
+        *[f"{ours[part]:.1f}" for part in ("fit", "build")],
+        *[f"{hnsw / ours[part]:.1f}" for part in ("fit", "build")],
+        *[f"{speed[exactness]:,.0f}" for exactness in OURS],
+        best,
+        *[f"{ratio(seconds, best, exactness):.2f}" for exactness in OURS],
+    ]
+
+
+OUR_HEADER = [
+    *["target", "what was found", "recall", "promised (at least)"],
+    *["fit (s)", "build (s)", "HNSW's build / fit", "HNSW's build / build"],
+    *["float32 (queries/s)", "certified (queries/s)"],
+    *["fastest peer", "float32 ratio", "certified ratio"],
+]
+
+
+def peer_row(name: str, record: Record) -> list[object]:
+    cells = [name, f"{record['builds'][name]:.1f}"]
+    for measures in record["targets"].values():
+        entry = measures["chosen"].get(name)
+        if entry is None:
+            cells += ["", "not reached"]
+            continue
+        speed = record["n_queries"] / medians(measures["seconds"])[name]
+        how = words(entry["setting"]) or "exact"
+        cells += [f"{speed:,.0f}", f"{how}: {entry['recall']:.3f}"]
+    return cells
+
+
+def words(setting: Setting) -> str:
+    return ", ".join(f"{name} {value}" for name, value in setting.items())
+
+
+def set_tables(record: Record) -> str:
+    """Return a set's tables in Markdown: ours by target, and the peers'."""
+    ours = [ours_row(target, record) for target in record["targets"]]
+    peers = [peer_row(name, record) for name in record["builds"]]
+    speeds = [
+        cell
+        for target in record["targets"]
+        for cell in (f"queries/s at {float(target):.2f}", "setting: recall")
+    ]
+    title = f"**{record['title']}**, {record['threads']} threads"
+    peer_table = table(["peer", "build (s)", *speeds], peers)
+    return f"{title}\n\n{table(OUR_HEADER, ours)}\n\n{peer_table}"
+
+
+# Finished sets.
+
+
+def read_finished(path: Path | None) -> dict[str, Record]:
+    if path is None or not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def keep_finished(path: Path | None, records: dict[str, Record]) -> None:
+    """Write the records, never leaving half a file behind."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(records), encoding="utf-8")
+    unfinished.replace(path)
+
+
+def set_key(name: str, options: argparse.Namespace) -> str:
+    size = "quick" if options.quick else "full"
+    return f"{name}, {size}, {options.threads} threads, {options.rounds} rounds"
+
+
+# The three parts.
+
+
+def compare(options: argparse.Namespace) -> None:
+    records, tables = read_finished(options.resume), {}
+    for name in options.sets:
+        key = set_key(name, options)
+        if key not in records:
+            log(name)
+            data = SETS[name](options.data, QUICK if options.quick else 1)
+            records[key] = measured(data, options.threads, options.rounds)
+            keep_finished(options.resume, records)
+        tables[name] = set_tables(records[key])
+    wanted = {name: records[set_key(name, options)] for name in options.sets}
+    printed = "\n\n".join(tables.values())
+    publish("approximate_search", printed, {"sets": wanted}, options.write)
+
+
+def overhead(options: argparse.Namespace) -> None:
+    shrink = QUICK if options.quick else 1
+    data = mnist(options.data, shrink)
+    Q = data.queries[: 1_000 // shrink].copy()
+    wanted = {"target_recall": 0.95, "exactness": "float32", "n_jobs": options.threads}
+    index = latent_index(**wanted).fit(data.base)
+    runs: dict[str, Callable[[], object]] = {
+        "raw": lambda: raw_search(index, Q, N_NEIGHBORS),
+        "ours": lambda: index.kneighbors(Q),
+    }
+    seconds = paired(runs, options.rounds * 5)  # short runs: more rounds
+    speed = {name: f"{len(Q) / s:,.0f}" for name, s in medians(seconds).items()}
+    share = 1 / ratio(seconds, "raw", "ours") - 1
+    header = ["data", "queries", "raw (queries/s)", "ours (queries/s)", "our layer"]
+    title = f"{data.title}, {len(data.base):,} x {data.base.shape[1]}"
+    row = [title, len(Q), speed["raw"], speed["ours"], f"{share:+.1%}"]
+    document = {"threads": options.threads, "spec": spec(index), "seconds": seconds}
+    publish("search_overhead", table(header, [row]), document, options.write)
+
+
+def release() -> None:
+    """Give freed memory back, so that what comes next cannot hide in it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU C library
+    if trim is not None:
+        trim(0)
+
+
+def fit_memory(path: Path, budget: str | None, n_threads: int) -> Record:
+    """Fit on the array in a file, in this process; in MB of 2**20 bytes."""
+    wanted = {"target_recall": 0.95, "memory_budget": budget, "n_jobs": n_threads}
+    with threads(n_threads):
+        few = np.array(np.load(path, mmap_mode="r")[:20_000])
+        latent_index(**wanted).fit(few).kneighbors(few[:1_000])
+        del few
+        release()
+        before = anonymous_megabytes()
+        X = np.load(path)
+        size = X.nbytes / 2**20
+        with PeakMemory() as peak:
+            index = latent_index(**wanted).fit(X)
+        del X
+        gc.collect()
+        held = anonymous_megabytes() - before
+        release()
+        trimmed = anonymous_megabytes() - before
+    return {
+        "budget": budget,
+        "data": size,
+        "peak": peak.megabytes,
+        "held": held,
+        "trimmed": trimmed,
+        "spec": spec(index),
+        **promised(index),
+    }
+
+
+def memory_row(record: Record) -> list[object]:
+    budget, data, held = record["budget"], record["data"], record["held"]
+    return [
+        budget or "none",
+        record["spec"] or "exact",
+        f"{record['promised']:.3f}" if "promised" in record else "",
+        f"{record['peak']:.0f}",
+        f"{record['peak'] / data:.2f}",
+        f"{held:.0f}",
+        f"{record['trimmed']:.0f}",
+        f"{held / float(budget.removesuffix('MB')):.2f}" if budget else "",
+    ]
+
+
+def index_memory(options: argparse.Namespace) -> None:
+    context = multiprocessing.get_context("spawn")
+    records = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "X.npy"
+        np.save(path, clustered(1_000_000 // (QUICK if options.quick else 1), 32))
+        for budget in BUDGETS:
+            with context.Pool(1) as pool:
+                parameters = (path, budget, options.threads)
+                records.append(pool.apply(fit_memory, parameters))
+    header = ["memory_budget", "what was found", "recall promised"]
+    header += ["peak above the data (MB)", "peak / data"]
+    header += ["held (MB)", "held, trimmed (MB)", "held / budget"]
+    title = f"Data of {records[0]['data']:.0f} MB, {options.threads} threads"
+    printed = f"{title}\n\n{table(header, [memory_row(record) for record in records])}"
+    publish("index_memory", printed, {"cases": records}, options.write)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--resume", type=Path, help="file that keeps finished sets")
+    parser.add_argument("--quick", action="store_true", help="20 times smaller")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--overhead", action="store_true", help="the cost of our layer")
+    part.add_argument("--memory", action="store_true", help="memory of fitted indexes")
+    options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("--quick is for trying out, and --write is not")
+    with threads(options.threads):
+        if options.overhead:
+            overhead(options)
+        elif options.memory:
+            index_memory(options)
+        else:
+            compare(options)
+
+
+if __name__ == "__main__":
+    main()

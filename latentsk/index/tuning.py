@@ -1,0 +1,516 @@
+"""From a recall that is asked for to an index that has it, by counted work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from latentsk.index._cost import exact_cost, search_cost
+from latentsk.index._inverted_file import train_codebook
+from latentsk.index._projection import Projection, largest_length, principal_axes
+from latentsk.index._spec import IndexSpec
+from latentsk.index.approximate import (
+    ApproximateSearch,
+    Embedding,
+    Structure,
+    candidate_scores,
+    coordinates_of,
+)
+from latentsk.index.exact import ExactSearch
+
+Positions = NDArray[np.intp]
+Float64 = NDArray[np.float64]
+Report = Callable[[str], None]
+
+# Rows below which nothing is quicker than comparing with all of them.
+MIN_ROWS = 10_000
+# Held-out queries: as many as a second or two of exact search answer.
+HELD_OUT_WORK = 1e11
+MIN_HELD_OUT, MAX_HELD_OUT = 500, 2_000
+# Rows that train: some for each list, and enough for the codes.
+ROWS_PER_LIST, MIN_TRAINING_ROWS = 64, 20_000
+# Shares of the variance that the coded components explain, tried in this order.
+VARIANCE_SHARES = (0.9, 0.97)
+# FAISS sums the codes of a row in 16 bits, and more would lose precision.
+MAX_CODES = 256
+# Candidates per neighbour that are tried.
+RERANKS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
+CONFIDENCE = 0.95
+# Neighbours at which recall is reported.
+REPORTED_NEIGHBORS = (1, 10, 100)
+
+
+class HeldOut(NamedTuple):
+    """Queries that took no part in training, and the truth about them.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (n_queries,) or None
+        Where they are rows of the index, which are left out of their own neighbours.
+
+    queries : ndarray of shape (n_queries, n_features)
+
+    values : ndarray of shape (n_queries, k), float64
+        Distances of the true neighbours, ascending; inner products with their sign
+        turned.
+
+    neighbors : ndarray of shape (n_queries, k)
+    """
+
+    positions: Positions | None
+    queries: NDArray[Any]
+    values: Float64
+    neighbors: Positions
+
+
+def recall_bounds(
+    recalls: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return the mean recall with one-sided confidence bounds below and above.
+
+    The bounds are those of the normal approximation, after one query that found nothing
+    (for the upper one: everything) has joined: a perfect sample does not prove perfect
+    recall.
+
+    Parameters
+    ----------
+    recalls : ndarray of shape (n_queries,)
+        Share of the true neighbours that each query found.
+
+    confidence : float, default=0.95
+        Of each bound.
+
+    Examples
+    --------
+    >>> mean, lower, upper = recall_bounds(np.ones(999))
+    >>> mean, round(lower, 4), upper
+    (1.0, 0.9974, 1.0)
+    """
+    quantile = norm.ppf(confidence)
+
+    def bound(other: float) -> float:
+        joined = np.append(recalls, other)
+        error = joined.std(ddof=1) / math.sqrt(len(joined))
+        return float(joined.mean() + (1 if other else -1) * quantile * error)
+
+    return float(recalls.mean()), max(0.0, bound(0.0)), min(1.0, bound(1.0))
+
+
+def found_share(values: Float64, true_values: Float64) -> Float64:
+    """Return the share of found rows that are as near as the true neighbours.
+
+    By distance, so that a row as far as the last neighbour counts like it.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_queries, k)
+        Distances of what was found.
+
+    true_values : ndarray of shape (n_queries, k), ascending
+
+    Returns
+    -------
+    recalls : ndarray of shape (n_queries,)
+
+    Examples
+    --------
+    >>> found_share(np.array([[1.0, 3.0]]), np.array([[1.0, 2.0]]))
+    array([0.5])
+    """
+    return np.mean(values <= true_values[:, -1:], axis=1)
+
+
+def held_out_queries(
+    exact: ExactSearch, members: Positions, n_neighbors: int, rng: np.random.Generator
+) -> HeldOut:
+    """Draw queries among the members and find their true neighbours.
+
+    Parameters
+    ----------
+    exact : ExactSearch
+        Over all rows.
+
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    n_neighbors : int
+        Neighbours needed for each query, at least.
+
+    rng : Generator
+        Draws the queries.
+    """
+    affordable = int(HELD_OUT_WORK / (2.0 * len(members) * exact.space.n_features))
+    n_queries = min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, len(members) // 2)
+    positions = np.sort(rng.choice(members, n_queries, replace=False))
+    queries = exact.space.vectors[positions]
+    return _with_truth(exact, queries, n_neighbors, positions, members)
+
+
+def fresh_queries(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    n_neighbors: int,
+    among: Positions | None,
+) -> HeldOut:
+    """Find the true neighbours of queries that are not rows of the index."""
+    return _with_truth(exact, queries, n_neighbors, None, among)
+
+
+def _with_truth(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    n_neighbors: int,
+    positions: Positions | None,
+    among: Positions | None,
+) -> HeldOut:
+    if among is not None and len(among) == exact.n_rows:
+        among = None
+    n_eligible = exact.n_rows if among is None else len(among)
+    most = max(n_neighbors, *REPORTED_NEIGHBORS)
+    most = min(most, n_eligible - (positions is not None))
+    values, neighbors = exact.neighbors(queries, most, positions, among)
+    return HeldOut(positions, queries, _minimized(exact, values), neighbors)
+
+
+def _minimized(exact: ExactSearch, values: Float64) -> Float64:
+    return -values if exact.space.is_similarity else values
+
+
+def recall_table(
+    search: ExactSearch | ApproximateSearch,
+    held_out: HeldOut | None,
+    members: Positions,
+    n_neighbors: int,
+) -> Float64:
+    """Return recall and its bounds, by number of neighbours.
+
+    Parameters
+    ----------
+    search : ExactSearch or ApproximateSearch
+
+    held_out : HeldOut or None
+        None serves where the search is exact.
+
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    n_neighbors : int
+        Reported besides 1, 10 and 100.
+
+    Returns
+    -------
+    table : ndarray of shape (n_numbers, 4)
+        Number of neighbours, recall, lower bound, upper bound.
+    """
+    numbers = sorted({n_neighbors, *REPORTED_NEIGHBORS})
+    if held_out is None or not isinstance(search, ApproximateSearch):
+        rows = [(k, 1.0, 1.0, 1.0) for k in numbers if k < max(2, len(members))]
+        return np.array(rows).reshape(-1, 4)
+    rows = []
+    for k in numbers:
+        if k <= held_out.values.shape[1]:
+            values, _ = search.neighbors(
+                held_out.queries, k, held_out.positions, members
+            )
+            shares = found_share(
+                _minimized(search.exact, values), held_out.values[:, :k]
+            )
+            rows.append((k, *recall_bounds(shares)))
+    return np.array(rows).reshape(-1, 4)
+
+
+def n_lists_for(n_rows: int) -> int:
+    """Return the power of two nearest to the square root of the number of rows.
+
+    Examples
+    --------
+    >>> n_lists_for(60_000), n_lists_for(1_000_000)
+    (256, 1024)
+    """
+    return int(2 ** round(math.log2(math.sqrt(n_rows))))
+
+
+def training_rows(
+    members: Positions, n_lists: int, apart: Positions, rng: np.random.Generator
+) -> Positions:
+    """Draw the rows that train lists and codes, other than the held-out ones."""
+    others = np.setdiff1d(members, apart, assume_unique=True)
+    most = max(ROWS_PER_LIST * n_lists, MIN_TRAINING_ROWS)
+    if len(others) <= most:
+        return others
+    return np.sort(rng.choice(others, most, replace=False))
+
+
+def structures(
+    sample: NDArray[np.float32], n_lists: int, length: float | None, seed: int
+) -> Iterator[Structure]:
+    """Yield structures to try, the cheapest to search first.
+
+    Parameters
+    ----------
+    sample : ndarray of shape (n_rows, n_features), float32
+        Rows that train, moved.
+
+    n_lists : int
+        Number of lists.
+
+    length : float or None
+        Of the longest row, where inner products are compared.
+
+    seed : int
+        Of k-means.
+    """
+    whole = Projection(None, None, length)
+    coordinates = whole.rows(sample)
+    mean = coordinates.mean(axis=0)
+    shares, axes = principal_axes(coordinates, MAX_CODES, seed)
+    for n_components in components_to_try(shares, coordinates.shape[1]):
+        projection = whole
+        if n_components < coordinates.shape[1]:
+            kept = np.ascontiguousarray(axes[:, :n_components])
+            projection = Projection(mean, kept, length)
+        coded = projection.reduced(coordinates)
+        yield Structure(
+            projection, train_codebook(coded, n_lists, residual=False, seed=seed)
+        )
+    yield Structure(
+        projection, train_codebook(coded, n_lists, residual=True, seed=seed)
+    )
+
+
+def components_to_try(shares: NDArray[Any], width: int) -> list[int]:
+    """Return numbers of components, ascending; the last is as many as can be coded.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_components,)
+        Of the variance, descending.
+
+    width : int
+        Number of coordinates.
+
+    Examples
+    --------
+    >>> components_to_try(np.array([0.5, 0.45, 0.03, 0.02]), 4)
+    [4]
+    >>> components_to_try(np.full(100, 0.01), 100)
+    [100]
+    >>> components_to_try(0.9 ** np.arange(64) * 0.1, 64)
+    [24, 40, 64]
+    """
+    explained = np.cumsum(shares)
+    wanted = [int(np.searchsorted(explained, share)) + 1 for share in VARIANCE_SHARES]
+    # FAISS reads codes by the block.
+    rounded = {8 * math.ceil(number / 8) for number in wanted}
+    most = min(width, MAX_CODES)
+    return [*sorted(n for n in rounded if n < 0.85 * most), most]
+
+
+def probes(n_lists: int) -> list[int]:
+    """Return numbers of lists to scan, each some 1.5 times the one before.
+
+    Examples
+    --------
+    >>> probes(10)
+    [1, 2, 3, 4, 6, 8, 10]
+    """
+    powers = [2**i for i in range(n_lists.bit_length())]
+    between = [3 * power // 2 for power in powers[1:]]
+    return sorted({n for n in [*powers, *between, n_lists] if n <= n_lists})
+
+
+def cheapest_spec(
+    search: ApproximateSearch,
+    held_out: HeldOut,
+    target: float,
+    k: int,
+) -> IndexSpec | None:
+    """Return the cheapest search parameters whose recall meets a target, if any do.
+
+    Parameters
+    ----------
+    search : ApproximateSearch
+        Its `spec` is changed.
+
+    held_out : HeldOut
+
+    target : float
+        What the lower confidence bound of the recall is to be, at least.
+
+    k : int
+        Number of neighbours.
+    """
+    width, n_rows = search.exact.space.n_features, search.lists.n_rows
+    best, best_cost = None, math.inf
+    for n_probe in probes(search.lists.n_lists):
+        search.spec = search.structure.spec(n_probe, RERANKS[-1])
+        least = search_cost(replace(search.spec, rerank=RERANKS[0]), width, n_rows, k)
+        if least >= best_cost:
+            break
+        recalls = recalls_by_candidates(search, held_out, k)
+        for rerank in RERANKS:
+            spec = replace(search.spec, rerank=rerank)
+            _, lower, _ = recall_bounds(recalls[:, spec.n_candidates(k) - 1])
+            if lower >= target:
+                cost = search_cost(spec, width, n_rows, k)
+                if cost < best_cost:
+                    best, best_cost = spec, cost
+                break
+    return best
+
+
+def recalls_by_candidates(
+    search: ApproximateSearch, held_out: HeldOut, k: int
+) -> Float64:
+    """Return each query's recall by how many candidates are measured.
+
+    Returns
+    -------
+    recalls : ndarray of shape (n_queries, n_candidates)
+        In column ``i``, the recall with ``i + 1`` candidates.
+    """
+    wanted = search.spec.n_candidates(k)
+    own = held_out.positions
+    assert own is not None
+    candidates = search.candidates(held_out.queries, wanted + 1)
+    behind = np.argsort(candidates == own[:, None], axis=1, kind="stable")[:, :wanted]
+    candidates = np.take_along_axis(candidates, behind, axis=1)
+    queries = search.exact.space.fast_queries(held_out.queries)
+    scores = candidate_scores(search.exact, queries, candidates)
+    last = candidate_scores(search.exact, queries, held_out.neighbors[:, k - 1 : k])
+    hits = np.cumsum(scores <= last, axis=1)
+    return np.minimum(hits, k) / k
+
+
+def tune(
+    exact: ExactSearch,
+    target: float,
+    n_neighbors: int,
+    report: Report,
+    *,
+    members: Positions,
+    seed: int,
+    embed: Embedding | None,
+) -> tuple[ApproximateSearch | ExactSearch, HeldOut | None]:
+    """Return the cheapest search whose recall meets a target.
+
+    Parameters
+    ----------
+    exact : ExactSearch
+        Over all rows.
+
+    target : float
+        What the lower confidence bound of the recall is to be, at least.
+
+    n_neighbors : int
+        Number of neighbours among which recall is counted.
+
+    report : callable
+        Told what is being done.
+
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    seed : int
+        Of everything that is drawn.
+
+    embed : callable or None
+        From the rows to the vectors that are coded; None: the rows themselves.
+
+    Returns
+    -------
+    search : ApproximateSearch or ExactSearch
+        The latter where nothing else is quicker, or meets the target.
+
+    held_out : HeldOut or None
+        What it was measured on.
+    """
+    if len(members) < MIN_ROWS or n_neighbors >= len(members):
+        return exact, None
+    rng = np.random.default_rng(seed)
+    report("finding the true neighbours of held-out rows")
+    held_out = held_out_queries(exact, members, n_neighbors, rng)
+    assert held_out.positions is not None
+    n_lists = n_lists_for(len(members))
+    trained = training_rows(members, n_lists, held_out.positions, rng)
+    sample = coordinates_of(exact, trained, embed)
+    width = exact.space.n_features
+    for structure in structures(sample, n_lists, _length(exact), seed):
+        untuned = structure.spec(n_lists, RERANKS[-1])
+        report(f"trying {untuned}")
+        search = ApproximateSearch(exact, untuned, structure, members, embed)
+        spec = cheapest_spec(search, held_out, target, n_neighbors)
+        if spec is not None:
+            cost = search_cost(spec, width, len(members), n_neighbors)
+            if cost < exact_cost(len(members), width):
+                search.spec = spec
+                return search, held_out
+            break
+    return exact, held_out
+
+
+def build(
+    exact: ExactSearch,
+    spec: IndexSpec,
+    *,
+    members: Positions,
+    seed: int,
+    embed: Embedding | None,
+) -> ApproximateSearch:
+    """Return the index that a specification pins.
+
+    Raises
+    ------
+    ValueError
+        If the rows have not as many coordinates, or are too few, for it.
+    """
+    rng = np.random.default_rng(seed)
+    none = np.empty(0, dtype=np.intp)
+    trained = training_rows(members, spec.n_lists, none, rng)
+    whole = Projection(None, None, _length(exact))
+    coordinates = whole.rows(coordinates_of(exact, trained, embed))
+    check_fits(spec, *coordinates.shape)
+    projection = whole
+    if spec.n_components is not None:
+        mean, (_, axes) = (
+            coordinates.mean(axis=0),
+            principal_axes(coordinates, spec.n_components, seed),
+        )
+        projection = Projection(mean, axes, whole.length)
+        coordinates = projection.reduced(coordinates)
+    codebook = train_codebook(
+        coordinates, spec.n_lists, residual=spec.residual, seed=seed
+    )
+    return ApproximateSearch(
+        exact, spec, Structure(projection, codebook), members, embed
+    )
+
+
+def _length(exact: ExactSearch) -> float | None:
+    return largest_length(exact.fast_rows) if exact.space.is_similarity else None
+
+
+def check_fits(spec: IndexSpec, n_rows: int, width: int) -> None:
+    """Raise an error if rows cannot be indexed by a specification.
+
+    Raises
+    ------
+    ValueError
+    """
+    if spec.n_lists > n_rows:
+        raise ValueError(
+            f"index_spec={str(spec)!r} has {spec.n_lists} lists, but there are "
+            f"{n_rows} rows to train them."
+        )
+    reduced = spec.n_components is not None
+    if spec.n_codes > min(width, n_rows) or (not reduced and spec.n_codes != width):
+        raise ValueError(
+            f"index_spec={str(spec)!r} codes {spec.n_codes} coordinates, but the "
+            f"vectors have {width}."
+        )

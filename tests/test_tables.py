@@ -1,0 +1,594 @@
+"""Columns and tables: exact round trips, and contents that nobody encoded."""
+
+import datetime
+import decimal
+import enum
+import json
+import time
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pandas.testing import assert_extension_array_equal, assert_frame_equal
+
+from latentsk._format import FormatError, read_file, write_file
+from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+
+NUMBERS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
+UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]
+NULLABLE = [f"{s}Int{n}" for s in ("", "U") for n in (8, 16, 32, 64)]
+SURROGATES = ["\ud83d", "\ude00", "\ud83d\ude00", "😀"]
+BERLIN = "Europe/Berlin"
+
+# Hypothesis leaves lone surrogates out unless it is asked for them.
+TEXTS = st.text() | st.text(st.characters(codec=None, categories=["Cs", "L"]))
+PLAIN = TEXTS | st.integers() | st.floats() | st.booleans() | st.none()
+SCALARS = st.sampled_from(NUMBERS).flatmap(
+    lambda dtype: hnp.arrays(dtype, 1).map(lambda array: array[0])
+)
+
+
+def through_json(encoded):
+    document, arrays = encoded
+    assert all(array.dtype.kind in "biuf" for array in arrays.values())
+    return json.loads(json.dumps(document)), arrays
+
+
+def round_trip(values):
+    return decode_column(*through_json(encode_column(values)))
+
+
+def objects(*values):
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def assert_same_objects(found, expected):
+    """Compare types, and bits of floats."""
+    assert found.dtype == object
+    assert list(map(type, found)) == list(map(type, expected))
+    for x, y in zip(found, expected, strict=True):
+        assert x == y or (x != x and y != y)
+        assert not isinstance(x, float) or np.signbit(x) == np.signbit(y) or x != x
+
+
+def assert_same_column(found, expected):
+    assert found.dtype == expected.dtype
+    assert type(found) is type(expected)
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert_extension_array_equal(found, expected, check_exact=True)
+
+
+# Round trips
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(NUMBERS).flatmap(lambda dtype: hnp.arrays(dtype, st.integers(0, 9)))
+)
+def test_numbers(column):
+    assert_same_column(round_trip(column), column)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays("i8", st.integers(0, 9)),
+    st.sampled_from(["datetime64", "timedelta64"]),
+    st.sampled_from(UNITS),
+)
+def test_times(column, kind, unit):
+    column = column.view(f"{kind}[{unit}]")
+    assert_same_column(round_trip(column), column)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXTS, max_size=9))
+def test_texts(texts):
+    assert_same_objects(round_trip(objects(*texts)), objects(*texts))
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(hnp.unicode_string_dtypes(max_len=9), st.integers(0, 9)))
+def test_texts_of_fixed_width(column):
+    native = column.astype(column.dtype.newbyteorder("="))
+    assert_same_column(round_trip(column), native)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PLAIN | SCALARS | TEXTS.map(np.str_), max_size=9))
+def test_objects(values):
+    assert_same_objects(round_trip(objects(*values)), objects(*values))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.none(), max_size=9),
+    st.sampled_from(["python", "pyarrow"]),
+    st.sampled_from([pd.NA, np.nan]),
+)
+def test_pandas_strings(texts, storage, missing):
+    column = pd.array(texts, dtype=pd.StringDtype(storage, na_value=missing))
+    found = round_trip(column)
+    assert_same_column(found, column)
+    assert found.dtype.storage == storage
+    assert found.dtype.na_value is missing
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from([*NULLABLE, "Float32", "Float64", "boolean"]))
+def test_nullable(data, dtype):
+    numbers = pd.array([], dtype=dtype).dtype.numpy_dtype
+    values = data.draw(hnp.arrays(numbers, st.integers(0, 9)))
+    column = pd.array(np.nan_to_num(values), dtype=dtype)
+    column[data.draw(hnp.arrays(bool, len(column)))] = pd.NA
+    assert_same_column(round_trip(column), column)
+
+
+def test_a_missing_float_is_not_nan():
+    column = pd.arrays.FloatingArray(np.array([np.nan, 1.0]), np.array([False, True]))
+    found = round_trip(column)
+    assert found.isna().tolist() == column.isna().tolist()
+    assert np.isnan(found[0])
+
+
+HOURS = pd.date_range("2020-10-24 23:30", periods=9, freq="h")
+COLUMNS = {
+    "big-endian numbers": np.array([1, 2], dtype=">i4"),
+    "big-endian times": np.array([1, 2], dtype=">M8[s]"),
+    "every other": np.arange(6.0)[::2],
+    "texts reversed": np.array(["a", "bcd", "é"])[::-1],
+    "big-endian texts": np.array(["a", "é😀"], dtype=">U3"),
+    "surrogates": objects(*SURROGATES),
+    "mixed surrogates": objects(*SURROGATES, None),
+    "wide": np.array(["a", "b"], dtype="<U9"),
+    "empty objects": objects(),
+    "large integers": objects(10**400, -(2**64), True, 1, 1.0),
+    "floats": objects(0.0, -0.0, np.inf, -np.inf, 5e-324, None),
+    "UTC": HOURS.tz_localize("UTC").array,
+    "summer to winter": HOURS.tz_localize("UTC").tz_convert(BERLIN).as_unit("s").array,
+    "fixed offset": HOURS.tz_localize("UTC-03:30").array,
+    "NaT": pd.array([pd.NaT, HOURS[0]], dtype=pd.DatetimeTZDtype("us", BERLIN)),
+    "categories": pd.Categorical(["b", None, "a"], categories=["b", "a", "unused"]),
+    "ordered": pd.Categorical([3, 1, 3], categories=[3, 2, 1], ordered=True),
+    "of objects": pd.Categorical.from_codes([1, 0], objects("x", 2)),
+    "of a range": pd.Categorical.from_codes([1, 0], pd.RangeIndex(2)),
+    "of times": pd.Categorical(HOURS.tz_localize(BERLIN, ambiguous=False)),
+    "of nothing": pd.Categorical([None, None]),
+    "of many": pd.Categorical(np.arange(300)),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_columns(name):
+    column = COLUMNS[name]
+    found = round_trip(column)
+    if column.dtype == object:
+        assert_same_objects(found, column)
+    elif isinstance(column, np.ndarray):
+        assert_same_column(found, column.astype(column.dtype.newbyteorder("=")))
+    else:
+        assert_same_column(found, column)
+    series = pd.Series(column, dtype=column.dtype)
+    assert_same_column(round_trip(series), round_trip(series.array))
+
+
+def test_long_columns_are_fast():
+    texts = [f"name {i} é" for i in range(100_000)]
+    start = time.perf_counter()
+    for column in (objects(*texts), pd.array(texts), objects(*texts, None)):
+        assert len(round_trip(column)) == len(column)
+    assert time.perf_counter() - start < 10  # a second; quadratic work takes minutes
+
+
+FRAME = pd.DataFrame(
+    {
+        "number": [1.5, np.nan, -0.0],
+        "half": np.array([1, 2, 3], dtype=np.float16),
+        "flag": [True, False, True],
+        "text": ["x", None, "é"],
+        "object": objects("x", None, 3),
+        7: pd.array([1, None, 3], dtype="UInt8"),
+        "when": HOURS[:3],
+        "where": HOURS[:3].tz_localize(BERLIN, ambiguous=False),
+        "kind": pd.Categorical(["a", "b", "a"], ordered=True),
+        "texts": pd.array(["x", "y", None], dtype="string"),
+    }
+)
+INDEXES = {
+    "default": pd.RangeIndex(3),
+    "range": pd.RangeIndex(10, 4, -2, name="row"),
+    "named range": pd.RangeIndex(3, name=5),
+    "numbers": pd.Index([3, 3, 1], name="id"),
+    "floats": pd.Index([0.5, np.nan, -1]),
+    "flags": pd.Index([True, False, True]),
+    "texts": pd.Index(["a", "b", "a"]),
+    "objects": pd.Index(objects("a", 2, None), dtype=object),
+    "object texts": pd.Index(objects("a", "b", "c"), dtype=object),
+    "dates": pd.DatetimeIndex(HOURS[:3], freq=None),
+    "zoned": pd.DatetimeIndex(
+        HOURS[:3].tz_localize(BERLIN, ambiguous=False), freq=None
+    ),
+    "durations": pd.to_timedelta([3, 1, 2], unit="s"),
+    "categories": pd.CategoricalIndex(["a", "b", "a"], name="k"),
+    "nullable": pd.Index(pd.array([1, None, 3], dtype="Int64")),
+}
+
+
+def frame_round_trip(frame):
+    return decode_frame(*through_json(encode_frame(frame)))
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_frames(name):
+    frame = FRAME.set_axis(INDEXES[name])
+    found = frame_round_trip(frame)
+    assert_frame_equal(
+        found,
+        frame,
+        check_exact=True,
+        check_index_type="exact",
+        check_column_type="exact",
+    )
+    assert type(found.index) is type(frame.index)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(),
+        pd.DataFrame(index=["a", "b"]),
+        pd.DataFrame(index=range(3)),
+        pd.DataFrame(columns=["a", "b"]),
+        FRAME[:0],
+        pd.DataFrame(np.arange(12.0).reshape(3, 4)),
+        pd.DataFrame(np.arange(12.0).reshape(3, 4)).T[::2],
+        pd.DataFrame([[1, "x", 2.0]], columns=["same", "same", "other"]),
+        pd.DataFrame([[1, 2]], columns=pd.Index(["a", "b"], name="feature")),
+        pd.DataFrame([[1, 2]], columns=pd.Index(["a", "b"], dtype=object)),
+        pd.DataFrame([[1, 2]], columns=pd.RangeIndex(1, 5, 2)),
+        pd.DataFrame([[1, 2]], columns=pd.Index(SURROGATES[:2], dtype=object)),
+        pd.DataFrame([[1, 2]], columns=pd.CategoricalIndex(["a", "b"])),
+    ],
+)
+def test_frames_of_other_shapes(frame):
+    assert_frame_equal(
+        frame_round_trip(frame),
+        frame,
+        check_index_type="exact",
+        check_column_type="exact",
+    )
+
+
+def test_a_range_takes_no_array():
+    document, arrays = encode_frame(pd.DataFrame({"a": [1.0]}, index=range(5, 6)))
+    assert list(arrays) == [
+        "0.values",
+        "columns.bytes",
+        "columns.offsets",
+        "columns.mask",
+    ]
+    assert document["index"]["start"] == 5
+    assert encode_frame(pd.DataFrame({"a": [1.0]}))[0]["index"] is None
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_frames_go_through_files(tmp_path, mmap):
+    frame = FRAME.set_axis(INDEXES["texts"])
+    write_file(tmp_path / "frame", *encode_frame(frame))
+    found = decode_frame(*read_file(tmp_path / "frame", mmap=mmap))
+    assert_frame_equal(found, frame)
+    found.iloc[0, 0] = 3.0
+    assert found.iloc[0, 0] == 3.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(NUMBERS).flatmap(lambda dtype: hnp.arrays(dtype, 4))
+        | st.lists(PLAIN, min_size=4, max_size=4).map(lambda values: objects(*values)),
+        max_size=5,
+    ),
+    st.lists(st.text() | st.integers(), min_size=5, max_size=5),
+)
+def test_any_frame(columns, names):
+    frame = pd.DataFrame(
+        {i: pd.Series(c, dtype=c.dtype) for i, c in enumerate(columns)}
+    )
+    frame.columns = pd.Index(names[: len(columns)], dtype=object)
+    found = frame_round_trip(frame)
+    assert_frame_equal(found, frame, check_exact=True)
+    for i, column in enumerate(columns):
+        if column.dtype == object:
+            assert_same_objects(found.iloc[:, i].to_numpy(), column)
+
+
+# What is refused
+
+
+class Color(enum.IntEnum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        objects("x", (1, 2)),
+        objects([1]),
+        objects({"a": 1}),
+        objects(pd.Timestamp("2020")),
+        objects(pd.NA),
+        objects(pd.NaT),
+        objects(datetime.date(2020, 1, 1)),
+        objects(decimal.Decimal(1)),
+        objects(b"bytes"),
+        objects(Color.RED),
+        objects(1j),
+        objects(np.datetime64("2020")),
+        objects(np.longdouble(1)),
+        np.array([1j]),
+        np.array([b"bytes"]),
+        np.zeros(2, dtype="i4,f4"),
+        np.zeros(2, dtype=np.longdouble),
+        np.zeros(2, dtype="M8"),
+        np.zeros(2, dtype="M8[25s]"),
+        np.ma.masked_array([1, 2], [True, False]),
+        pd.array(pd.period_range("2020", periods=2)),
+        pd.array(pd.interval_range(0, 2)),
+        pd.arrays.SparseArray([0, 1]),
+        pd.Categorical(pd.interval_range(0, 2)),
+        pd.Series([1], dtype="int64[pyarrow]"),
+        pd.MultiIndex.from_tuples([(1, 2)]),
+        pd.date_range("2020", periods=2, tz="dateutil/Europe/Berlin"),
+        pd.date_range(
+            "2020", periods=2, tz=datetime.timezone(datetime.timedelta(0, 61))
+        ),
+        [1, 2],
+    ],
+    ids=lambda column: str(getattr(column, "dtype", type(column)))[:30],
+)
+def test_what_cannot_be_stored_exactly_is_refused(column):
+    with pytest.raises(TypeError, match=r"cannot be stored|must be an array"):
+        encode_column(column)
+
+
+def test_a_column_has_one_dimension():
+    with pytest.raises(ValueError, match="one dimension, got 2"):
+        encode_column(np.zeros((2, 2)))
+
+
+def test_errors_name_the_column_and_what_is_wrong():
+    with pytest.raises(
+        TypeError, match=r"Column 'where'.*dtype object.*\(1, 2\), a tuple"
+    ):
+        encode_frame(pd.DataFrame({"a": [1], "where": objects((1, 2))}))
+    with pytest.raises(
+        TypeError, match=r"Column 3.*complex128.*can be stored: booleans"
+    ):
+        encode_frame(pd.DataFrame({3: [1j]}))
+    with pytest.raises(TypeError, match=r"The index: A MultiIndex"):
+        encode_frame(
+            pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(1, 2)]))
+        )
+    with pytest.raises(TypeError, match=r"The index: The name \('a', 1\)"):
+        encode_frame(pd.DataFrame({"a": [1]}).rename_axis(index=[("a", 1)]))
+
+
+@pytest.mark.parametrize(
+    "labels", [[("a", 1)], [1.5], [True], [None], pd.to_datetime(["2020"])]
+)
+def test_names_of_columns_are_texts_or_integers(labels):
+    with pytest.raises(TypeError, match="named by str or int"):
+        encode_frame(pd.DataFrame([[1]], columns=labels))
+
+
+# What nobody encoded
+
+
+def texts(**changes):
+    content = {"bytes": np.frombuffer(b"abc", "u1"), "offsets": np.array([0, 1, 3])}
+    return {"kind": "texts"}, content | changes
+
+
+def strings(document={}, **changes):  # noqa: B006
+    known = {"kind": "strings", "storage": "python", "missing": "nan"}
+    return known | document, texts()[1] | {"mask": np.array([False, True])} | changes
+
+
+def nullable(dtype, values, mask):
+    arrays = {"values": np.asarray(values), "mask": np.asarray(mask)}
+    return {"kind": "nullable", "dtype": dtype}, arrays
+
+
+def categories(codes=(0, 1), of=None, ordered=False, **arrays):
+    document, values = of or texts()
+    parts = {f"categories.{name}": array for name, array in values.items()}
+    document = {"kind": "categories", "categories": document, "ordered": ordered}
+    return document, {"codes": np.asarray(codes)} | parts | arrays
+
+
+def times(dtype, **more):
+    return {"kind": "times", "dtype": dtype, **more}, {"values": np.arange(2)}
+
+
+def zoned(zone, dtype="datetime64[ns]"):
+    document, arrays = times(dtype, zone=zone)
+    return document | {"kind": "zoned times"}, arrays
+
+
+def in_json(text):
+    return {"kind": "objects"}, {"json": np.frombuffer(text.encode(), "u1")}
+
+
+def characters(width, *points, dtype="u4"):
+    return {"kind": "characters", "width": width}, {
+        "characters": np.array(points, dtype=dtype)
+    }
+
+
+HOSTILE = {
+    "no document": (None, {}),
+    "a list": ([], {}),
+    "no kind": ({}, {}),
+    "unknown kind": ({"kind": "pickle"}, {}),
+    "kind is a list": ({"kind": ["texts"]}, {}),
+    "no array": ({"kind": "numbers"}, {}),
+    "two dimensions": ({"kind": "numbers"}, {"values": np.zeros((2, 2))}),
+    "a scalar": ({"kind": "numbers"}, {"values": np.array(1.0)}),
+    "objects": ({"kind": "numbers"}, {"values": objects("x")}),
+    "complex": ({"kind": "numbers"}, {"values": np.array([1j])}),
+    "no offsets": texts(offsets=np.array([], dtype=np.int64)),
+    "first offset": texts(offsets=np.array([1, 3])),
+    "last offset": texts(offsets=np.array([0, 2])),
+    "beyond the bytes": texts(offsets=np.array([0, 4])),
+    "offsets fall": texts(offsets=np.array([0, 3, 1, 3])),
+    "negative offsets": texts(offsets=np.array([0, -3, 3])),
+    "offsets overflow": texts(offsets=np.array([0, 2**63 - 1, -(2**63), 3])),
+    "offsets are floats": texts(offsets=np.array([0.0, 3.0])),
+    "offsets are 32 bits": texts(offsets=np.array([0, 3], dtype=np.int32)),
+    "no UTF-8": texts(bytes=np.frombuffer(b"a\xffc", "u1")),
+    "a character cut": texts(bytes=np.frombuffer("éx".encode(), "u1")),
+    "bytes are integers": texts(bytes=np.arange(3)),
+    "short mask": strings(mask=np.array([True])),
+    "mask of integers": strings(mask=np.array([0, 1])),
+    "unknown storage": strings({"storage": "pickle"}),
+    "unknown missing value": strings({"missing": "None"}),
+    "missing is no text": strings({"missing": None}),
+    "surrogates in Arrow": strings(
+        {"storage": "pyarrow"},
+        bytes=np.frombuffer("\ud800".encode("utf-8", "surrogatepass"), "u1"),
+        mask=np.array([False, False]),
+    ),
+    "width zero": characters(0),
+    "negative width": characters(-1, 97),
+    "enormous width": characters(2**40, 97),
+    "ragged": characters(2, 97, 98, 99),
+    "no character": characters(1, 0x110000),
+    "signed characters": characters(1, 97, dtype="i4"),
+    "width is true": characters(True, 97),
+    "unknown nullable": nullable("Int128", [1], [False]),
+    "other width": nullable("Int8", [1], [False]),
+    "other type": nullable("Float64", [1], [False]),
+    "mask too long": nullable("Int64", [1], [False, True]),
+    "nullable object": nullable("object", [1], [False]),
+    "code too large": categories([0, 2]),
+    "code too small": categories([-2, 0]),
+    "unsigned codes": categories(np.array([0, 1], dtype="u1")),
+    "codes are floats": categories([0.0, 1.0]),
+    "categories twice": categories(of=texts(bytes=np.frombuffer(b"aa", "u1"),
+                                            offsets=np.arange(3))),
+    "categories missing": categories(of=in_json('["a", null]')),
+    "halves as categories": categories(
+        of=({"kind": "numbers"}, {"values": np.arange(2, dtype="f2")})
+    ),
+    "nested categories": categories(of=categories()),
+    "ordered is no flag": categories(ordered=1),
+    "categories are wrong": categories(**{"categories.offsets": np.array([0, 9])}),
+    "unknown unit": times("datetime64[parsec]"),
+    "many units": times("datetime64[9999s]"),
+    "time is an object": times("object"),
+    "times of floats": ({"kind": "times", "dtype": "datetime64[s]"},
+                        {"values": np.zeros(2)}),
+    "unknown zone": zoned("Atlantis/Capital"),
+    "folder as zone": zoned("Europe"),
+    "path as zone": zoned("/etc/passwd"),
+    "path upwards": zoned("../../etc/passwd"),
+    "zone from a file": zoned("dateutil//etc/passwd"),
+    "no zone": zoned(""),
+    "zone is no text": zoned(3),
+    "offset of days": zoned("UTC+99:99"),
+    "zoned duration": zoned(BERLIN, "timedelta64[ns]"),
+    "no JSON": in_json("["),
+    "no list": in_json('{"a": 1}'),
+    "nested list": in_json("[[1]]"),
+    "deep": in_json("[" * 100_000),
+    "digits": in_json("[" + "9" * 10_000 + "]"),
+    "unknown tag": in_json('[{"object": 1}]'),
+    "empty tag": in_json("[{}]"),
+    "integer too large": in_json('[{"int8": 300}]'),
+    "integer of a text": in_json('[{"int64": "5"}]'),
+    "flag of an integer": in_json('[{"bool": 1}]'),
+    "text of an integer": in_json('[{"str": 1}]'),
+    "JSON is no UTF-8": ({"kind": "objects"},
+                         {"json": np.frombuffer(b"[\xff]", "u1")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_columns(name):
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError):
+            decode_column(*HOSTILE[name])
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_hostile_columns_are_near_to_sound_ones():
+    sound = [texts(), strings(), categories(), times("datetime64[s]"), zoned(BERLIN)]
+    sound += [nullable("Int64", [1], [True]), in_json('["x"]'), characters(1, 97)]
+    for document, arrays in sound:
+        assert len(decode_column(document, arrays)) > 0
+
+
+FRAME_DAMAGE = {
+    "negative length": {"length": -1},
+    "another length": {"length": 3},
+    "length is a float": {"length": 2.0},
+    "enormous length": {"length": 2**70},
+    "a column less": {"values": [{"kind": "numbers"}]},
+    "a column more": {"values": [{"kind": "numbers"}] * 3},
+    "columns are an object": {"values": {}},
+    "a column is null": {"values": [None, None]},
+    "index is a list": {"index": []},
+    "index is unknown": {"index": {"kind": "pickle"}},
+    "short range": {"index": {"kind": "range", "start": 0, "stop": 1, "step": 1}},
+    "no step": {"index": {"kind": "range", "start": 0, "stop": 2, "step": 0}},
+    "range of floats": {"index": {"kind": "range", "start": 0.0, "stop": 2, "step": 1}},
+    "range too long": {
+        "index": {"kind": "range", "start": 0, "stop": 2**80, "step": 1}
+    },
+    "range too far": {
+        "index": {"kind": "range", "start": 2**80, "stop": 2**80 + 2, "step": 1}
+    },
+    "name is a list": {
+        "index": {"kind": "range", "start": 0, "stop": 2, "step": 1, "name": []}
+    },
+    "names are null": {"columns": {"kind": "objects"}},
+}
+
+
+@pytest.mark.parametrize("name", FRAME_DAMAGE)
+def test_hostile_frames(name):
+    document, arrays = encode_frame(pd.DataFrame({"a": [1, 2], "b": [True, False]}))
+    arrays["columns.json"] = np.frombuffer(b"[null, null]", "u1")
+    assert len(decode_frame(document, arrays)) == 2
+    with pytest.raises(FormatError):
+        decode_frame(document | FRAME_DAMAGE[name], arrays)
+
+
+@pytest.mark.parametrize(
+    "name", ["0.values", "1.values", "index.values", "columns.bytes"]
+)
+def test_frames_with_arrays_of_another_length(name):
+    document, arrays = encode_frame(
+        pd.DataFrame({"a": [1, 2], "b": [True, False]}, index=[3, 1])
+    )
+    for damaged in (
+        arrays | {name: arrays[name][:1]},
+        arrays | {name: arrays[name][None]},
+    ):
+        with pytest.raises(FormatError):
+            decode_frame(document, damaged)
+    arrays.pop(name)
+    with pytest.raises(FormatError):
+        decode_frame(document, arrays)
+    with pytest.raises(FormatError):
+        decode_frame([document], arrays)
