@@ -75,6 +75,7 @@ LAYERS = [
     "latentsk.index.tuning",
     "latentsk.index.duplicates",
     "latentsk.index._embedding",
+    "latentsk.index._files",
     "latentsk.index._filters",
     "latentsk.index._lock",
     "latentsk.index._threads",

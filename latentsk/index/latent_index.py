@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from numbers import Integral, Real
@@ -12,20 +13,34 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import _align_api_if_sparse, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+)
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from latentsk._device import on_host
+from latentsk._format import FormatError, read_file, write_file
 from latentsk._state import StateMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
-from latentsk.index._embedding import embed, fitted_embedder, row_ids
+from latentsk.index._embedding import (
+    embed,
+    fitted_embedder,
+    is_fitted_embedder,
+    row_ids,
+)
 from latentsk.index._faiss import load_faiss
+from latentsk.index._files import from_file, to_file
 from latentsk.index._filters import eligible_positions
 from latentsk.index._lock import lock_of
 from latentsk.index._spec import IndexSpec
 from latentsk.index._threads import thread_limit
 from latentsk.index.approximate import ApproximateSearch, Structure
+from latentsk.index.duplicates import duplicate_groups
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
 from latentsk.index.tuning import (
@@ -470,18 +485,12 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         self._require_distance("radius_neighbors")
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
-        radius = self.radius if radius is None else radius
-        if not isinstance(radius, Real):
-            raise TypeError(f"radius must be a number, got {radius!r}.")
-        if not float(radius) >= 0:
-            raise ValueError(f"radius must not be negative, got {radius}.")
+        reach = _checked_distance(self.radius if radius is None else radius, "radius")
         queries = self._queries(X)
         with self._reading(), thread_limit(self.n_jobs):
             queries, own = self._with_own(queries)
             among = eligible_positions(self._row_store(), filter)
-            distances, positions = self._exact().within(
-                queries, float(radius), own, among
-            )
+            distances, positions = self._exact().within(queries, reach, own, among)
         if sort_results:
             orders = [np.argsort(d, kind="stable") for d in distances]
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
@@ -623,6 +632,171 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
                 "similarity" if similarity else "distance": values.ravel(),
             }
         )
+
+    def duplicates(self, threshold: float) -> pd.DataFrame:
+        """Return groups of rows that lie closer together than a distance.
+
+        Two rows are in one group if a chain of rows leads from one to the other whose
+        steps are not longer than the threshold (single linkage). Exact, whatever the
+        index; quick as long as few rows are within the threshold of others.
+
+        Parameters
+        ----------
+        threshold : float
+            Longest step, itself included; 0 finds equal rows.
+
+        Returns
+        -------
+        table : DataFrame
+            Columns "group" (0, 1, ...), "position" and "id", sorted by group and
+            position. Rows without a duplicate are left out.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        ValueError
+            If `threshold` is negative, or the metric is "inner_product".
+
+        TypeError
+            If `threshold` is not a number.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0.0], [5.0], [0.1], [9.0], [5.2]])
+        >>> index.duplicates(0.2)
+           group  position  id
+        0      0         0   0
+        1      0         2   2
+        2      1         1   1
+        3      1         4   4
+        """
+        self._require_distance("duplicates")
+        reach = _checked_distance(threshold, "threshold")
+        with self._reading(), thread_limit(self.n_jobs):
+            alive = None if self._alive.all() else self._alive
+            groups = duplicate_groups(self._exact().space, reach, alive)
+            positions = np.flatnonzero(groups >= 0)
+            positions = positions[np.argsort(groups[positions], kind="stable")]
+            ids = self.ids_[positions]
+        return pd.DataFrame(
+            {"group": groups[positions], "position": positions, "id": ids}
+        )
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file, without its embedder.
+
+        The file takes its name in one step: a crash at any moment leaves an older file
+        as it was. It holds arrays and JSON with a checksum, and no code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        TypeError
+            If ids or metadata are of a type that a file cannot hold.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from latentsk import LatentIndex
+        >>> path = os.path.join(tempfile.mkdtemp(), "rows.latentsk")
+        >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).save(path)
+        >>> LatentIndex.load(path).search([[3, 3]], n_neighbors=1)["id"].item()
+        'b'
+        """
+        check_is_fitted(self)
+        with self._reading():
+            write_file(path, *to_file(self))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        embedder: Any = None,
+        mmap: bool = False,
+    ) -> Self:
+        """Read an index from a file, which runs no code of the file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save` wrote.
+
+        embedder : transformer or None, default=None
+            The fitted embedder, if the index has one: the one that it was fitted with,
+            or vectors do not fit together.
+
+        mmap : bool, default=False
+            Whether to leave the vectors in the file, which must then not be changed,
+            and read them when they are needed. Processes that read the same file share
+            its memory.
+
+        Returns
+        -------
+        index : LatentIndex
+            The fitted index; it gives the answers of the one that was saved.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+
+        FormatError
+            If the file is foreign, truncated, altered, or of a newer format version.
+
+        ValueError
+            If the index has an embedder and none is given, or the other way round.
+
+        NotFittedError
+            If the embedder is not fitted.
+
+        ImportError
+            If the index needs FAISS, and that is not installed.
+        """
+        document, arrays = read_file(path, mmap=mmap)
+        try:
+            parameters, state = from_file(document, arrays)
+            index = cls(**parameters)
+            index._validate_params()
+        except (FormatError, TypeError, InvalidParameterError) as error:
+            raise FormatError(f"{path}: {error}") from error
+        index._take_embedder(embedder, document.get("embedder"))
+        index.__dict__.update(state)
+        if index._structure:
+            load_faiss()
+        try:
+            index._searcher()
+        except (AssertionError, ValueError) as error:
+            raise FormatError(
+                f"{path} is altered, or its embedder is another one: {error}"
+            ) from error
+        return index
+
+    def _take_embedder(self, embedder: Any, name: str | None) -> None:
+        if name is None and embedder is not None:
+            raise ValueError("The index in the file was fitted without an embedder.")
+        if name is None:
+            return
+        if embedder is None:
+            raise ValueError(
+                f"The index in the file was fitted with an embedder ({name}), which "
+                "the file does not hold: give it as embedder=."
+            )
+        if not is_fitted_embedder(embedder):
+            raise NotFittedError(f"The embedder given ({embedder}) is not fitted.")
+        self.embedder = self.embedder_ = embedder
 
     # Embedding
 
@@ -914,6 +1088,14 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
 def _recall_frame(recalls: NDArray[np.float64]) -> pd.DataFrame:
     index = pd.Index(recalls[:, 0].astype(int), name="n_neighbors")
     return pd.DataFrame(recalls[:, 1:], index, columns=["recall", "lower", "upper"])
+
+
+def _checked_distance(value: Any, name: str) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not float(value) >= 0:
+        raise ValueError(f"{name} must not be negative, got {value}.")
+    return float(value)
 
 
 def _check_mode(mode: str) -> None:

@@ -1,0 +1,243 @@
+"""An index as one file, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latentsk._format import FormatError
+from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk.index._inverted_file import CODE_VALUES
+from latentsk.index._spec import IndexSpec
+
+KIND = "LatentIndex"
+
+Arrays = dict[str, NDArray[Any]]
+
+# Attributes that are plain values.
+_VALUES = (
+    "n_samples_fit_",
+    "effective_metric_",
+    "index_spec_",
+    "n_features_in_",
+    "_n_tuned",
+)
+# Attributes that are arrays.
+_ARRAYS = ("vectors_", "_alive", "_recalls")
+# Parts of a structure that are arrays; the others are plain values.
+_STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values")
+
+
+def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
+    """Return an index as a JSON-able document and arrays, without its embedder.
+
+    Parameters
+    ----------
+    index : LatentIndex
+        Fitted.
+
+    Returns
+    -------
+    document : dict
+    arrays : dict of str to ndarray
+
+    Raises
+    ------
+    TypeError
+        If ids or metadata are of a type that cannot be stored.
+    """
+    state = vars(index)
+    embedder = state.get("embedder_")
+    document: dict[str, Any] = {
+        "kind": KIND,
+        "embedder": None if embedder is None else type(embedder).__name__,
+        "parameters": {
+            name: _plain(value)
+            for name, value in index.get_params(deep=False).items()
+            if name != "embedder"
+        },
+        "values": {name: _plain(state[name]) for name in _VALUES if name in state},
+        "tables": {},
+    }
+    arrays = {name: state[name] for name in _ARRAYS if name in state}
+    _put_structure(document, arrays, state["_structure"])
+    _put_table(document, arrays, "ids", encode_column(index.ids_))
+    if "feature_names_in_" in state:
+        names = encode_column(state["feature_names_in_"])
+        _put_table(document, arrays, "feature_names", names)
+    if "metadata_" in state:
+        _put_table(document, arrays, "metadata", encode_frame(index.metadata_))
+    return document, arrays
+
+
+def from_file(
+    document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters and the fitted state that a file holds, checked.
+
+    Parameters
+    ----------
+    document : dict
+    arrays : dict of str to ndarray
+        Of `to_file`.
+
+    Returns
+    -------
+    parameters : dict
+        Of the constructor, but for the embedder.
+
+    state : dict
+        Attributes by name.
+
+    Raises
+    ------
+    FormatError
+        If the file holds something else, or parts that contradict each other.
+    """
+    if document.get("kind") != KIND:
+        raise FormatError("The file holds no LatentIndex.")
+    parameters, values = document.get("parameters"), document.get("values")
+    tables, parts = document.get("tables"), document.get("structure")
+    if not (
+        isinstance(parameters, dict)
+        and isinstance(values, dict)
+        and isinstance(tables, dict)
+        and isinstance(parts, dict)
+    ):
+        raise FormatError("The file is altered: a part of the index is missing.")
+    state: dict[str, Any] = {name: values[name] for name in _VALUES if name in values}
+    state.update({name: arrays[name] for name in _ARRAYS if name in arrays})
+    state["ids_"] = np.asarray(decode_column(*_table(tables, arrays, "ids")))
+    if "feature_names" in tables:
+        names = decode_column(*_table(tables, arrays, "feature_names"))
+        state["feature_names_in_"] = np.asarray(names, dtype=object)
+    if "metadata" in tables:
+        state["metadata_"] = decode_frame(*_table(tables, arrays, "metadata"))
+    state["_structure"] = _structure(parts, arrays)
+    _check_rows(state)
+    _check_structure(state)
+    return parameters, state
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _put_table(document: dict[str, Any], arrays: Arrays, name: str, table: Any) -> None:
+    document["tables"][name] = table[0]
+    arrays.update({f"{name}/{part}": array for part, array in table[1].items()})
+
+
+def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> tuple[Any, Arrays]:
+    parts = {
+        key.removeprefix(f"{name}/"): array
+        for key, array in arrays.items()
+        if key.startswith(f"{name}/")
+    }
+    table = tables.get(name)
+    _require(isinstance(table, dict), f"{name} are missing")
+    return table, parts
+
+
+def _put_structure(
+    document: dict[str, Any], arrays: Arrays, structure: Mapping[str, Any]
+) -> None:
+    document["structure"] = {}
+    for name, value in structure.items():
+        if name in _STRUCTURE_ARRAYS and value is not None:
+            arrays[f"structure/{name}"] = value
+        else:
+            document["structure"][name] = _plain(value)
+
+
+def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a structure; none for an exact search."""
+    _, found = _table({"structure": parts}, arrays, "structure")
+    if not found:
+        return {}
+    plain = {"length": parts.get("length"), "residual": parts.get("residual")}
+    return {**dict.fromkeys(_STRUCTURE_ARRAYS), **found, **plain}
+
+
+def _check_rows(state: Mapping[str, Any]) -> None:
+    vectors, alive, ids = (state.get(n) for n in ("vectors_", "_alive", "ids_"))
+    _require(
+        isinstance(vectors, np.ndarray)
+        and vectors.ndim == 2
+        and vectors.dtype in (np.float32, np.float64)
+        and vectors.size > 0,
+        "the vectors are no matrix",
+    )
+    assert vectors is not None
+    n_rows = len(vectors)
+    _require(
+        isinstance(alive, np.ndarray)
+        and alive.dtype == bool
+        and alive.shape == (n_rows,)
+        and ids is not None
+        and ids.shape == (n_rows,)
+        and state.get("n_samples_fit_") == n_rows,
+        "ids and vectors are not as many",
+    )
+    assert alive is not None
+    assert ids is not None
+    _require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
+    if "metadata_" in state:
+        _require(len(state["metadata_"]) == n_rows, "metadata has other rows")
+    for start in range(0, n_rows, 2**16):
+        part = vectors[start : start + 2**16]
+        _require(bool(np.isfinite(part).all()), "the vectors are not finite")
+    metrics = ("euclidean", "cosine", "inner_product")
+    _require(state.get("effective_metric_") in metrics, "the metric is unknown")
+    _require(_is_count(state.get("_n_tuned")), "a count is none")
+    recalls = state.get("_recalls", np.empty((0, 4)))
+    _require(recalls.ndim == 2 and recalls.shape[1] == 4, "recalls are no table")
+
+
+def _check_structure(state: Mapping[str, Any]) -> None:
+    spec, structure = state.get("index_spec_"), state["_structure"]
+    if not structure:
+        _require(spec == "Flat", "the structure is missing")
+        return
+    try:
+        parsed = IndexSpec.parse(str(spec))
+    except ValueError as error:
+        raise FormatError(f"The file is altered: {error}") from error
+    mean, axes, length = (structure[name] for name in ("mean", "axes", "length"))
+    shapes: dict[str, tuple[int, ...]] = {
+        "centers": (parsed.n_lists, parsed.n_codes),
+        "values": (parsed.n_codes, CODE_VALUES),
+    }
+    if parsed.n_components is not None:
+        _require(isinstance(mean, np.ndarray), "the structure is incomplete")
+        shapes |= {"mean": mean.shape[:1], "axes": (*mean.shape[:1], parsed.n_codes)}
+    else:
+        _require(mean is None and axes is None, "the structure has parts too many")
+    for name, shape in shapes.items():
+        array = structure[name]
+        _require(
+            isinstance(array, np.ndarray)
+            and array.dtype == np.float32
+            and array.shape == shape
+            and bool(np.isfinite(array).all()),
+            f"the structure's {name} have another shape",
+        )
+    _require(structure["residual"] is parsed.residual, "codes are of another kind")
+    similarity = state["effective_metric_"] == "inner_product"
+    _require(
+        isinstance(length, float) if similarity else length is None,
+        "the structure is of another metric",
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _require(condition: bool, fault: str) -> None:
+    if not condition:
+        raise FormatError(f"The file is altered: {fault}.")
