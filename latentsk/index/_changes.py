@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk.index._buffers import GrowingArray
+from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import row_ids
+from latentsk.index._memory import (
+    exact_bytes,
+    format_bytes,
+    lists_bytes,
+    parse_bytes,
+)
+from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.index._threads import thread_limit
 from latentsk.index.approximate import ApproximateSearch
 from latentsk.index.rows import RowStore
@@ -64,7 +72,8 @@ class ChangesMixin:
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid, or ids or metadata do not fit it. Nothing is added.
+            If `X` is not valid, ids or metadata do not fit it, or the rows exceed the
+            `memory_budget`. Nothing is added.
 
         Examples
         --------
@@ -82,6 +91,7 @@ class ChangesMixin:
             frame = self._new_metadata(metadata, required=True)
             grown = rows.append(names)
             check_lengths(len(vectors), len(grown.ids) - len(rows.ids), frame)
+            self._require_room(len(grown.ids))
             positions = np.arange(len(rows.ids), len(grown.ids))
             with self._committing():
                 self._keep(grown)
@@ -152,7 +162,9 @@ class ChangesMixin:
         Parameters
         ----------
         ids : array-like of shape (n_samples,)
-            Ids of the rows to remove. They may be used again for other rows.
+            Ids of the rows to remove. They may be used again for other rows. The
+            memory of the vectors is kept, as their positions are: fit anew when most
+            rows are gone.
 
         Returns
         -------
@@ -182,7 +194,7 @@ class ChangesMixin:
             rows = self._row_store()
             positions = rows.unique_positions_of(ids)
             with self._committing():
-                self._keep(rows.remove(ids))
+                self._keep(rows.remove(rows.ids[positions]))
                 if isinstance(self._search, ApproximateSearch):
                     self._search.remove(positions)
                 self._rebuild_if_needed()
@@ -191,9 +203,9 @@ class ChangesMixin:
     @contextmanager
     def _committing(self: Any) -> Iterator[None]:
         """Change everything in the block, or nothing."""
-        self._searcher()  # over the rows as they are now
         try:
-            with self._all_or_nothing():
+            with thread_limit(self.n_jobs), self._all_or_nothing():
+                self._searcher()  # over the rows as they are now
                 yield
         except BaseException:
             # They may be changed in part, and are made anew from the vectors.
@@ -204,13 +216,28 @@ class ChangesMixin:
     def _new_vectors(self: Any, X: Any) -> NDArray[Any]:
         """Return the vectors of rows in the index's own precision."""
         given = self._vectors_of(X)
-        vectors = given.astype(self.vectors_.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            vectors = given.astype(self._vectors.dtype, copy=False)
         if not np.isfinite(vectors).all():
             raise ValueError(
                 f"X has values beyond the range of {vectors.dtype}, which the index "
                 "holds."
             )
         return vectors
+
+    def _require_room(self: Any, n_rows: int) -> None:
+        if self.memory_budget is None:
+            return
+        width, rows = self._vectors.shape[1], self._vectors
+        itemsize = _codes(rows).dtype.itemsize
+        needed = exact_bytes(n_rows, width, itemsize, copied=self._exact().keeps_copy)
+        if self.index_spec_ != FLAT:
+            needed += lists_bytes(n_rows, IndexSpec.parse(self.index_spec_).n_codes)
+        if needed > parse_bytes(self.memory_budget):
+            raise ValueError(
+                f"With these rows the index would take {format_bytes(needed)}, more "
+                f"than memory_budget={self.memory_budget!r}."
+            )
 
     def _new_metadata(
         self: Any, metadata: pd.DataFrame | None, *, required: bool
@@ -222,6 +249,7 @@ class ChangesMixin:
             return None
         if not known:
             raise ValueError("The index was fitted without metadata.")
+        check_metadata(metadata)
         missing = self.metadata_.columns.difference(metadata.columns)
         if len(missing) or len(metadata.columns) != len(self.metadata_.columns):
             raise ValueError(
@@ -238,16 +266,20 @@ class ChangesMixin:
     ) -> None:
         """Set vectors by position, of which some are in the index already."""
         search = self._search
+        if isinstance(self._vectors, CompactRows):
+            if not self._vectors.holds(vectors):
+                return self._put_anew(positions, vectors)
+            vectors = self._vectors.coded(vectors)
         if not hasattr(self, "_store"):
-            self._store = GrowingArray(self.vectors_)
-        before = self.vectors_[present]
+            self._store = GrowingArray(_codes(self._vectors))
+        before = _codes(self._vectors)[present]
         self._store.assign(positions, vectors)
-        self.vectors_ = self._store.rows
+        self._vectors = _like(self._vectors, self._store.rows)
         try:
             with thread_limit(self.n_jobs):
                 if isinstance(search, ApproximateSearch):
                     search.remove(present)
-                if not self._exact().revise(self.vectors_, positions):
+                if not self._exact().revise(self._vectors, positions):
                     del self._search
                 elif isinstance(search, ApproximateSearch):
                     search.add(positions)
@@ -256,12 +288,39 @@ class ChangesMixin:
             self._store.assign(present, before)
             raise
 
+    def _put_anew(
+        self: Any, positions: NDArray[np.intp], vectors: NDArray[Any]
+    ) -> None:
+        """Set vectors that the codes of the others do not reach: code all again."""
+        store = GrowingArray(self._vectors[:])
+        store.assign(positions, vectors)
+        self._vectors = CompactRows.encode(store.rows, self._vectors.kind)
+        for name in ("_search", "_store"):
+            self.__dict__.pop(name, None)
+        self._searcher()
+        self._rebuild_if_needed()
+
     def _rebuild_if_needed(self: Any) -> None:
         n_members = len(self._row_store().living)
         if self.target_recall is None and self.index_spec is None:
             return
+        centers = self._structure.get("centers", np.empty((0, 0)))
+        if self.index_spec is not None and n_members < max(centers.shape):
+            return  # too few to train what is pinned, which serves on as it is
         if not n_members / REBUILD_FACTOR < self._n_tuned < n_members * REBUILD_FACTOR:
             self._build_search()
+
+
+def _codes(vectors: NDArray[Any] | CompactRows) -> NDArray[Any]:
+    return vectors.codes if isinstance(vectors, CompactRows) else vectors
+
+
+def _like(
+    vectors: NDArray[Any] | CompactRows, codes: NDArray[Any]
+) -> NDArray[Any] | CompactRows:
+    if isinstance(vectors, CompactRows):
+        return CompactRows(codes, vectors.middle, vectors.scale)
+    return codes
 
 
 def check_lengths(n_rows: int, n_ids: int, metadata: pd.DataFrame | None) -> None:
@@ -273,9 +332,32 @@ def check_lengths(n_rows: int, n_ids: int, metadata: pd.DataFrame | None) -> Non
     """
     if n_ids != n_rows:
         raise ValueError(f"Got {n_ids} ids for {n_rows} rows of X.")
+    check_metadata(metadata)
     if metadata is not None and len(metadata) != n_rows:
         raise ValueError(
             f"Got metadata of {len(metadata)} rows for {n_rows} rows of X."
+        )
+
+
+def check_metadata(metadata: Any) -> None:
+    """Raise an error unless there is none, or a table whose columns have names.
+
+    Raises
+    ------
+    TypeError
+        If it is no DataFrame.
+
+    ValueError
+        If two columns have the same name.
+    """
+    if metadata is None:
+        return
+    if not isinstance(metadata, pd.DataFrame):
+        raise TypeError(f"metadata must be a DataFrame, got {type(metadata).__name__}.")
+    if not metadata.columns.is_unique:
+        raise ValueError(
+            f"metadata must have columns of different names, got "
+            f"{list(metadata.columns)}."
         )
 
 

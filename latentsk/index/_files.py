@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentsk._format import FormatError
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk.index._compact import CODE_TYPES, CompactRows
 from latentsk.index._inverted_file import CODE_VALUES
 from latentsk.index._spec import IndexSpec
 
@@ -27,7 +28,7 @@ _VALUES = (
     "_n_tuned",
 )
 # Attributes that are arrays.
-_ARRAYS = ("vectors_", "_alive", "_recalls")
+_ARRAYS = ("_vectors", "_alive", "_recalls")
 # Parts of a structure that are arrays; the others are plain values.
 _STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values")
 
@@ -64,6 +65,9 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
         "tables": {},
     }
     arrays = {name: state[name] for name in _ARRAYS if name in state}
+    if isinstance(index._vectors, CompactRows):
+        arrays["_vectors"] = index._vectors.codes
+        arrays["middle"], arrays["scale"] = index._vectors.middle, index._vectors.scale
     _put_structure(document, arrays, state["_structure"])
     _put_table(document, arrays, "ids", encode_column(index.ids_))
     if "feature_names_in_" in state:
@@ -111,6 +115,7 @@ def from_file(
         raise FormatError("The file is altered: a part of the index is missing.")
     state: dict[str, Any] = {name: values[name] for name in _VALUES if name in values}
     state.update({name: arrays[name] for name in _ARRAYS if name in arrays})
+    state["_vectors"] = _vectors(arrays)
     state["ids_"] = np.asarray(decode_column(*_table(tables, arrays, "ids")))
     if "feature_names" in tables:
         names = decode_column(*_table(tables, arrays, "feature_names"))
@@ -121,6 +126,22 @@ def from_file(
     _check_rows(state)
     _check_structure(state)
     return parameters, state
+
+
+def _vectors(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | CompactRows:
+    vectors = arrays.get("_vectors", np.empty(0))
+    _require(vectors.ndim == 2 and vectors.size > 0, "the vectors are no matrix")
+    if "middle" not in arrays and "scale" not in arrays:
+        _require(
+            vectors.dtype in (np.float32, np.float64), "the vectors are no numbers"
+        )
+        return vectors
+    for name in ("middle", "scale"):
+        array = arrays.get(name, np.empty(0))
+        fits = array.shape == vectors.shape[1:] and array.dtype == np.float32
+        _require(fits, f"the {name} of the vectors is missing")
+    _require(vectors.dtype in CODE_TYPES.values(), "the codes are of an unknown kind")
+    return CompactRows(vectors, arrays["middle"], arrays["scale"])
 
 
 def _plain(value: Any) -> Any:
@@ -164,15 +185,7 @@ def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_rows(state: Mapping[str, Any]) -> None:
-    vectors, alive, ids = (state.get(n) for n in ("vectors_", "_alive", "ids_"))
-    _require(
-        isinstance(vectors, np.ndarray)
-        and vectors.ndim == 2
-        and vectors.dtype in (np.float32, np.float64)
-        and vectors.size > 0,
-        "the vectors are no matrix",
-    )
-    assert vectors is not None
+    vectors, alive, ids = state["_vectors"], state.get("_alive"), state.get("ids_")
     n_rows = len(vectors)
     _require(
         isinstance(alive, np.ndarray)

@@ -13,6 +13,8 @@ from latentsk.index._faiss import load_faiss
 Float32 = NDArray[np.float32]
 Positions = NDArray[np.intp]
 
+# FAISS sums the codes of a row in 16 bits, and more would lose precision.
+MAX_CODES = 256
 # Values that a code of four bits tells apart.
 CODE_VALUES = 16
 KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 20
@@ -101,10 +103,9 @@ def scalar_codes(sample: Float32) -> Float32:
     array([ 0.,  7., 15.], dtype=float32)
     """
     values = np.empty((sample.shape[1], CODE_VALUES), dtype=np.float32)
-    starts = (np.arange(CODE_VALUES) + 0.5) / CODE_VALUES
     for number, column in enumerate(np.sort(sample, axis=0).T.astype(np.float64)):
         sums = np.concatenate([[0.0], np.cumsum(column)])
-        centers = np.quantile(column, starts)
+        centers = _first_values(column)
         for _ in range(LLOYD_ITERATIONS):
             middles = 0.5 * (centers[1:] + centers[:-1])
             edges = [0, *np.searchsorted(column, middles), len(column)]
@@ -113,6 +114,24 @@ def scalar_codes(sample: Float32) -> Float32:
             centers = np.where(counts > 0, means, centers)
         values[number] = centers
     return values
+
+
+def _first_values(column: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 16 quantiles; where some coincide, other values that occur instead."""
+    distinct = np.unique(column)
+    if len(distinct) <= CODE_VALUES:
+        return np.pad(distinct, (0, CODE_VALUES - len(distinct)), mode="edge")
+    quantiles = np.unique(np.quantile(column, _middles(CODE_VALUES)))
+    missing = CODE_VALUES - len(quantiles)
+    if missing:
+        others = np.setdiff1d(distinct, quantiles)
+        quantiles = np.append(quantiles, np.quantile(others, _middles(missing)))
+    return np.sort(quantiles)
+
+
+def _middles(number: int) -> NDArray[np.float64]:
+    """Return the middles of as many equal parts of the unit interval."""
+    return (np.arange(number) + 0.5) / number
 
 
 def _empty(centers: Float32, n_lists: int, residual: bool) -> Any:
@@ -152,11 +171,13 @@ class InvertedFile:
         self._index = _empty(codebook.centers, self.n_lists, codebook.residual)
         faiss.copy_array_to_vector(codebook.values.ravel(), self._index.pq.centroids)
         self._index.is_trained = True
+        # FAISS has no list for a row that is infinite.
+        self._n_rows = 0
 
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(self._index.ntotal)
+        return self._n_rows
 
     def add(self, positions: Positions, rows: Float32) -> None:
         """Add rows.
@@ -171,6 +192,7 @@ class InvertedFile:
         self._index.add_with_ids(
             np.ascontiguousarray(rows), positions.astype(np.int64, copy=False)
         )
+        self._n_rows += len(positions)
 
     def remove(self, positions: Positions) -> Positions:
         """Remove rows by position, and all that share a list with them.
@@ -199,7 +221,9 @@ class InvertedFile:
                 others.append(held[~among].astype(np.intp))
                 self._index.invlists.resize(number, 0)
                 self._index.ntotal -= len(among)
-        return np.concatenate(others)
+        found = np.concatenate(others)
+        self._n_rows -= len(positions) + len(found)
+        return found
 
     def candidates(
         self, queries: Float32, n_candidates: int, n_probe: int

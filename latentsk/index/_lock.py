@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -11,6 +12,17 @@ from typing import Any
 # Locks by owner. Not attributes, which copies would share and pickles not take.
 _locks: weakref.WeakKeyDictionary[Any, ReadWriteLock] = weakref.WeakKeyDictionary()
 _access = threading.Lock()
+
+
+def _forget() -> None:
+    """Start anew in a forked process: who holds a lock in its parent is not there."""
+    global _access
+    _access = threading.Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def lock_of(owner: Any) -> ReadWriteLock:

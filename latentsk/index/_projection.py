@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+
+from latentsk.index._space import row_slices
 
 Float32 = NDArray[np.float32]
 
@@ -59,10 +62,13 @@ class Projection(NamedTuple):
         return vectors @ self.axes - self.mean @ self.axes
 
 
-def largest_length(rows: Float32) -> float:
+def largest_length(rows: Any) -> float:
     """Return the length of the longest row."""
-    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
-    return float(np.sqrt(squares.max(initial=0.0)))
+    longest = 0.0
+    for part in row_slices(rows.shape):
+        squares = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
+        longest = max(longest, float(squares.max()))
+    return math.sqrt(longest)
 
 
 def principal_axes(sample: Float32, most: int, seed: int) -> tuple[Float32, Float32]:
@@ -88,9 +94,12 @@ def principal_axes(sample: Float32, most: int, seed: int) -> tuple[Float32, Floa
     width = sample.shape[1]
     solver = "covariance_eigh" if width <= MAX_FULL_COLUMNS else "randomized"
     pca = PCA(min(most, *sample.shape), svd_solver=solver, random_state=seed)
-    pca.fit(sample)
+    # Near one, so that no square overflows; constant data have no shares.
+    largest = float(np.abs(sample).max())
+    with np.errstate(invalid="ignore"):
+        pca.fit(np.ldexp(sample, -np.frexp(largest)[1]))
     axes = np.ascontiguousarray(pca.components_.T, dtype=np.float32)
-    return pca.explained_variance_ratio_, axes
+    return np.nan_to_num(pca.explained_variance_ratio_), axes
 
 
 def _with_column(vectors: Float32, column: NDArray[np.float64]) -> Float32:

@@ -46,8 +46,8 @@ class MetricSpace:
 
     Parameters
     ----------
-    vectors : ndarray of shape (n_rows, n_features), float64 or float32
-        The rows. Kept as they are, not copied.
+    vectors : ndarray or CompactRows of shape (n_rows, n_features)
+        The rows, float64 or float32. Kept as they are, not copied.
 
     metric : {"euclidean", "cosine", "inner_product"}
         What is compared.
@@ -58,7 +58,7 @@ class MetricSpace:
         Width of the vectors in the space.
     """
 
-    def __init__(self, vectors: NDArray[Any], metric: str) -> None:
+    def __init__(self, vectors: Any, metric: str) -> None:
         self.vectors = vectors
         self.metric = metric
         self._lengths = lengths(vectors) if metric == "cosine" else None
@@ -132,6 +132,15 @@ class MetricSpace:
         """Whether the vectors themselves are what moving them to `dtype` gives."""
         return self._as_they_are and self.vectors.dtype == dtype
 
+    def moved_when_needed(self) -> Any:
+        """Return all rows, moved to float32 as they are asked for.
+
+        A matrix that knows its shape and dtype, and returns rows by slice or positions.
+        """
+        if self.serves_as_moved(np.float32):
+            return self.vectors
+        return _MovedRows(self)
+
     def moved_rows(self, dtype: Any) -> NDArray[Any]:
         """Return all rows, moved; the vectors themselves where they serve.
 
@@ -174,7 +183,7 @@ class MetricSpace:
             return queries
         return self.moved(self.queries(queries), np.float32)
 
-    def revise(self, vectors: NDArray[Any], changed: NDArray[np.intp]) -> bool:
+    def revise(self, vectors: Any, changed: NDArray[np.intp]) -> bool:
         """Take over vectors of which some rows are new or changed, if possible.
 
         Where they are moved to stays as it is, so a space made anew may be quicker.
@@ -226,6 +235,25 @@ class MetricSpace:
         spread = np.mean(np.sum(np.square((sample - mean) * self.scale), axis=1))
         squared_mean = np.sum(np.square(mean * self.scale))
         return mean if squared_mean > CENTRING_RATIO * spread else None
+
+
+class _MovedRows:
+    """Rows of a space, moved to float32 whenever they are asked for."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, space: MetricSpace) -> None:
+        self.space = space
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.space.vectors), self.space.n_features
+
+    def __len__(self) -> int:
+        return len(self.space.vectors)
+
+    def __getitem__(self, which: Any) -> NDArray[np.float32]:
+        return self.space.moved(self.space.rows(which), np.float32)
 
 
 def lengths(rows: NDArray[Any]) -> Lengths:

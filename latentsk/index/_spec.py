@@ -6,6 +6,10 @@ import math
 import re
 from dataclasses import dataclass, fields
 
+from numpy import format_float_positional
+
+# What an index that compares every row is called.
+FLAT = "Flat"
 # Neighbours from which the number of candidates grows with the number asked for.
 FEW_NEIGHBORS = 10
 
@@ -15,6 +19,7 @@ _PATTERN = re.compile(
     r"PQ(?P<n_codes>\d+)x4fs(?P<residual>r?),"
     r"nprobe=(?P<n_probe>\d+),"
     r"rerank=(?P<rerank>\d+(?:\.\d+)?)"
+    r"(?:,rows=(?P<rows>float32|float16|int8))?"
 )
 _EXAMPLE = "PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3"
 
@@ -49,6 +54,10 @@ class IndexSpec:
         Whether codes are of the difference to the list's centre: for rows in clusters
         much smaller than the whole.
 
+    rows : {"float32", "float16", "int8"} or None, default=None
+        In what form the rows are kept, and decoded when they are measured; None: as
+        they were given.
+
     Examples
     --------
     >>> spec = IndexSpec.parse("PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3")
@@ -64,12 +73,19 @@ class IndexSpec:
     rerank: float
     n_components: int | None = None
     residual: bool = False
+    rows: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and field.name != "residual" and not value > 0:
+            counted = field.name not in ("residual", "rows")
+            if value is not None and counted and not value > 0:
                 raise ValueError(f"index_spec: {field.name} must be positive.")
+        if not 1 <= self.rerank < math.inf:
+            raise ValueError(
+                "index_spec: rerank must be at least 1, as many candidates as "
+                f"neighbours, got {self.rerank:g}."
+            )
         if self.n_probe > self.n_lists:
             raise ValueError(
                 f"index_spec: nprobe={self.n_probe} is more than there are lists "
@@ -105,14 +121,17 @@ class IndexSpec:
             rerank=float(found["rerank"]),
             n_components=None if components is None else int(components),
             residual=bool(found["residual"]),
+            rows=found["rows"],
         )
 
     def __str__(self) -> str:
         reduced = f"PCA{self.n_components}," if self.n_components else ""
+        # Neither an exponent nor fewer digits than parse the same number.
+        rerank = format_float_positional(self.rerank, trim="-")
         return (
             f"{reduced}IVF{self.n_lists},PQ{self.n_codes}x4fs"
             f"{'r' if self.residual else ''},nprobe={self.n_probe},"
-            f"rerank={self.rerank:g}"
+            f"rerank={rerank}{f',rows={self.rows}' if self.rows else ''}"
         )
 
     def n_candidates(self, n_neighbors: int) -> int:

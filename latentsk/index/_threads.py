@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,9 @@ _home = os.getpid()
 def thread_limit(n_jobs: int | None) -> Iterator[None]:
     """Limit the threads of FAISS, torch and the BLAS for a while.
 
-    Counts belong to the calling thread, but for those of some BLAS libraries. In a
-    forked process there is one thread, whatever is asked for.
+    Counts of FAISS and torch belong to the calling thread; the BLAS has one for all, of
+    which the latest limit holds, until the last one ends. In a forked process there is
+    one thread, whatever is asked for.
 
     Parameters
     ----------
@@ -39,27 +41,79 @@ def thread_limit(n_jobs: int | None) -> Iterator[None]:
     1
     """
     if os.getpid() != _home:
-        n_jobs = 1
-    if n_jobs is None:
-        yield
-        return
-    number = effective_n_jobs(n_jobs)
-    torch_before = torch.get_num_threads()
-    faiss = load_faiss() if faiss_available() else None
-    faiss_before = faiss.omp_get_max_threads() if faiss else 1
-    try:
-        torch.set_num_threads(number)
-        if faiss:
-            faiss.omp_set_num_threads(number)
-        with _pools().limit(limits=number):
+        with _numbers(1), _torch_alone():
             yield
+    elif n_jobs is None:
+        yield
+    else:
+        with _numbers(effective_n_jobs(n_jobs)):
+            yield
+
+
+@contextmanager
+def _numbers(number: int) -> Iterator[None]:
+    # Not torch.set_num_threads: it sets, besides, what threads to come begin with, and
+    # a thread that begins during a search would keep the limit for ever. This call
+    # makes torch give the calling thread its number before that is changed.
+    torch.get_num_threads()
+    # The BLAS within, because one that is built on OpenMP changes that number too.
+    with _pools("openmp").limit(limits=number), _blas.limit(number):
+        yield
+
+
+@contextmanager
+def _torch_alone() -> Iterator[None]:
+    """Keep the libraries within torch, which have numbers of their own, to a thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
-        torch.set_num_threads(torch_before)
-        if faiss:
-            faiss.omp_set_num_threads(faiss_before)
+        torch.set_num_threads(before)
+
+
+class _SharedLimit:
+    """A limit on what all threads share: put back by the last of them, not by each."""
+
+    def __init__(self) -> None:
+        self._access = threading.Lock()
+        self._numbers: list[list[int]] = []
+        self._first: Any = None
+
+    @contextmanager
+    def limit(self, number: int) -> Iterator[None]:
+        mine = [number]  # an object of its own, told from equal numbers
+        with self._access:
+            limiter = _pools("blas").limit(limits=number)
+            self._first = limiter if not self._numbers else self._first
+            self._numbers.append(mine)
+        try:
+            yield
+        finally:
+            with self._access:
+                self._numbers = [other for other in self._numbers if other is not mine]
+                if self._numbers:
+                    _pools("blas").limit(limits=self._numbers[-1][0])
+                else:
+                    self._first.restore_original_limits()
+
+
+_blas = _SharedLimit()
+
+
+def _forget() -> None:
+    """Start anew in a forked process, where no other thread is."""
+    global _blas
+    _blas = _SharedLimit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @functools.cache
-def _pools() -> Any:
+def _pools(user_api: str) -> Any:
     # Looking for the libraries takes milliseconds, so it is done once.
-    return ThreadpoolController().select(user_api="blas")
+    if faiss_available():
+        load_faiss()
+    return ThreadpoolController().select(user_api=user_api)

@@ -24,6 +24,8 @@ Embedding = Callable[[NDArray[Any]], NDArray[Any]]
 SPARE_NEIGHBORS = 4
 # Elements of queries, or candidates, looked at at a time.
 BATCH_ELEMENTS = 2**23
+# Elements of candidates decoded at a time (a MB: they stay in the cache).
+DECODED_ELEMENTS = 2**18
 # How much dearer an exact search may be where it takes the place of a filtered one.
 EXACT_PATIENCE = 3.0
 # Scores above it may have overflowed on the way.
@@ -278,7 +280,7 @@ def coordinates_of(
 
 def rerank(
     queries: NDArray[np.float32],
-    rows: NDArray[np.float32],
+    rows: Any,
     candidates: NDArray[np.int64],
     k: int,
     is_similarity: bool,
@@ -289,7 +291,8 @@ def rerank(
     ----------
     queries : ndarray of shape (n_queries, n_features), float32
 
-    rows : ndarray of shape (n_rows, n_features), float32
+    rows : matrix of shape (n_rows, n_features), float32
+        An array, or rows that are decoded when they are asked for.
 
     candidates : ndarray of shape (n_queries, n_candidates), int64
         Row numbers; -1 for none.
@@ -314,6 +317,9 @@ def rerank(
     >>> rerank(rows[:1], rows, np.array([[1, -1, 2]]), 2, False)
     (array([[1., 9.]], dtype=float32), array([[2, 1]]))
     """
+    if not isinstance(rows, np.ndarray):
+        scores = decoded_scores(queries, rows, candidates, is_similarity)
+        return _best(scores, candidates, k)
     faiss = load_faiss()
     pointer = faiss.swig_ptr
     queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows)
@@ -344,6 +350,40 @@ def rerank(
     return -scores if is_similarity else scores, positions
 
 
+def _best(
+    scores: NDArray[np.float32], candidates: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    order = np.argsort(scores, axis=1, kind="stable")[:, :k]
+    return (
+        np.take_along_axis(scores, order, axis=1),
+        np.take_along_axis(candidates, order, axis=1),
+    )
+
+
+def decoded_scores(
+    queries: NDArray[np.float32],
+    rows: Any,
+    candidates: NDArray[np.int64],
+    is_similarity: bool,
+) -> NDArray[np.float32]:
+    """Return the scores of each query's candidates among rows that are decoded first.
+
+    Parameters and result are those of `rerank`; the score is infinity for none.
+    """
+    scores = np.empty(candidates.shape, dtype=np.float32)
+    step = max(1, DECODED_ELEMENTS // (candidates.shape[1] * rows.shape[1]))
+    for start in range(0, len(candidates), step):
+        part = slice(start, start + step)
+        near = rows[np.maximum(candidates[part], 0)]
+        if is_similarity:
+            scores[part] = -np.einsum("qcd,qd->qc", near, queries[part])
+        else:
+            near -= queries[part, None, :]
+            scores[part] = np.einsum("qcd,qcd->qc", near, near)
+    scores[candidates < 0] = np.inf
+    return scores
+
+
 def candidate_scores(
     exact: ExactSearch,
     queries: NDArray[np.float32],
@@ -367,11 +407,13 @@ def candidate_scores(
     scores : ndarray of shape (n_queries, n_candidates), float32
         Squared distances, or inner products with their sign turned; infinity for none.
     """
-    faiss = load_faiss()
-    pointer = faiss.swig_ptr
     is_similarity = exact.space.is_similarity
     candidates = np.ascontiguousarray(candidates, dtype=np.int64)
     queries, rows = np.ascontiguousarray(queries), exact.fast_rows
+    if not isinstance(rows, np.ndarray):
+        return decoded_scores(queries, rows, candidates, is_similarity)
+    faiss = load_faiss()
+    pointer = faiss.swig_ptr
     scores = np.empty(candidates.shape, dtype=np.float32)
     measure = (
         faiss.fvec_inner_products_by_idx if is_similarity else faiss.fvec_L2sqr_by_idx

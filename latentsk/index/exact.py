@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from latentsk.index._buffers import GrowingArray
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
+from latentsk.index._compact import CompactRows
 from latentsk.index._rounding import may_overflow, product_error, score_bound
 from latentsk.index._space import Float64, MetricSpace, lengths, row_slices
 
@@ -51,8 +52,9 @@ class ExactSearch:
 
     Parameters
     ----------
-    vectors : ndarray of shape (n_rows, n_features), float64 or float32
-        The rows. Kept, not copied; a float32 copy is made unless they serve as one.
+    vectors : ndarray or CompactRows of shape (n_rows, n_features)
+        The rows. Kept, not copied; a float32 copy is made unless they serve as one, or
+        are compact.
 
     metric : {"euclidean", "cosine", "inner_product"}
         What to compare.
@@ -71,10 +73,13 @@ class ExactSearch:
     array([[0, 1]])
     """
 
-    def __init__(self, vectors: NDArray[Any], metric: str) -> None:
+    def __init__(self, vectors: NDArray[Any] | CompactRows, metric: str) -> None:
         with _quiet():
             self.space = MetricSpace(vectors, metric)
-            self._rows = GrowingArray(self.space.moved_rows(np.float32))
+            # Rows that are not a plain array are kept in few bytes, and stay in them.
+            self._rows = None
+            if isinstance(vectors, np.ndarray):
+                self._rows = GrowingArray(self.space.moved_rows(np.float32))
             norms = self._squared_norms(self.fast_rows)
             self._norms = None if norms is None else GrowingArray(norms)
             self._largest_norm = self._bound_norms(row_slices(self.fast_rows.shape))
@@ -85,9 +90,18 @@ class ExactSearch:
         return len(self.space.vectors)
 
     @property
-    def fast_rows(self) -> NDArray[np.float32]:
-        """The rows, moved and rounded to float32."""
+    def fast_rows(self) -> Any:
+        """The rows, moved and rounded to float32; an array if the vectors are one."""
+        if self._rows is None:
+            return self.space.moved_when_needed()
         return self._rows.rows
+
+    @property
+    def keeps_copy(self) -> bool:
+        """Whether the moved rows are a copy of the vectors."""
+        if self._rows is None:
+            return False
+        return not np.shares_memory(self._rows.rows, self.space.vectors)
 
     @property
     def _fast_norms(self) -> NDArray[Any] | None:
@@ -228,7 +242,9 @@ class ExactSearch:
             values, positions = self._nearest_of(some, candidates, k)
         return self.space.to_metric(values), positions
 
-    def revise(self, vectors: NDArray[Any], changed: NDArray[np.intp]) -> bool:
+    def revise(
+        self, vectors: NDArray[Any] | CompactRows, changed: NDArray[np.intp]
+    ) -> bool:
         """Take over vectors of which some rows are new or changed, where possible.
 
         Parameters
@@ -247,9 +263,11 @@ class ExactSearch:
         with _quiet():
             if not self.space.revise(vectors, changed):
                 return False
-            if self.space.serves_as_moved(np.float32):
+            if isinstance(vectors, np.ndarray) and self.space.serves_as_moved(
+                np.float32
+            ):
                 self._rows = GrowingArray(vectors)
-            else:
+            elif self._rows is not None:
                 moved = self.space.moved(self.space.rows(changed), np.float32)
                 self._rows.assign(changed, moved)
             norms = self._squared_norms(self.fast_rows[changed])
@@ -306,6 +324,8 @@ class ExactSearch:
         wanted = min(self._n_eligible(among), wanted + (queries.own is not None))
         fast = self.space.moved(queries.rows, np.float32)
         rows, norms = self.fast_rows, self._fast_norms
+        if self._rows is None and among is None:
+            among = np.arange(self.n_rows)
         return smallest_scores(fast, rows, norms, wanted, backend, among)
 
     def _nearest_of(

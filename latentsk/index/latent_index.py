@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from latentsk._device import on_host
 from latentsk._format import FormatError, read_file, write_file
 from latentsk._state import StateMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
+from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import (
     embed,
     fitted_embedder,
@@ -37,13 +39,15 @@ from latentsk.index._faiss import load_faiss
 from latentsk.index._files import from_file, to_file
 from latentsk.index._filters import eligible_positions
 from latentsk.index._lock import lock_of
-from latentsk.index._spec import IndexSpec
+from latentsk.index._memory import better_kinds, kind_within, parse_bytes
+from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.index._threads import thread_limit
 from latentsk.index.approximate import ApproximateSearch, Structure
 from latentsk.index.duplicates import duplicate_groups
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
 from latentsk.index.tuning import (
+    MIN_ROWS,
     HeldOut,
     build,
     fresh_queries,
@@ -52,8 +56,6 @@ from latentsk.index.tuning import (
     tune,
 )
 
-# What an index that compares every row is called.
-FLAT = "Flat"
 Search = ExactSearch | ApproximateSearch
 
 
@@ -103,6 +105,12 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
 
     index_spec : str or None, default=None
         Builds this index, `index_spec_` of another fit, instead of looking for one.
+
+    memory_budget : str, int or None, default=None
+        Bytes that the fitted index may hold, like "2GB" or "500 MiB": vectors, lists
+        and ids, but no embedder and no metadata. With a `target_recall`, vectors are
+        kept in 32, 16 or 8 bits a coordinate, the most precise form that fits; an error
+        says what would be possible if none does, or if the recall is not reached.
 
     rerank : {"latent", "original"}, default="latent"
         Where the candidates that an approximate search finds are measured and ordered:
@@ -194,6 +202,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         "radius": [Interval(Real, 0, None, closed="left")],
         "exactness": [StrOptions({"certified", "float32"})],
         "backend": [StrOptions({"auto", "faiss", "torch"})],
+        "memory_budget": [str, Interval(Integral, 1, None, closed="left"), None],
         "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
         "index_spec": [str, None],
         "rerank": [StrOptions({"latent", "original"})],
@@ -202,7 +211,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         "verbose": ["boolean"],
     }
 
-    _private_state = ("_alive", "_recalls", "_structure", "_n_tuned")
+    _private_state = ("_vectors", "_alive", "_recalls", "_structure", "_n_tuned")
     _derived_state = ("_search", "_rows", "_store")
 
     def __init__(
@@ -216,6 +225,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         backend: str = "auto",
         target_recall: float | None = None,
         index_spec: str | None = None,
+        memory_budget: str | int | None = None,
         rerank: str = "latent",
         n_jobs: int | None = None,
         random_state: int = 0,
@@ -229,6 +239,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         self.backend = backend
         self.target_recall = target_recall
         self.index_spec = index_spec
+        self.memory_budget = memory_budget
         self.rerank = rerank
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -293,7 +304,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
             rows = RowStore.of(np.arange(len(vectors)) if names is None else names)
             check_lengths(len(vectors), len(rows.ids), metadata)
             self._forget_rows()
-            self.vectors_ = vectors
+            self._vectors = vectors
             self._keep(rows)
             if metadata is not None:
                 self.metadata_ = metadata.copy()
@@ -666,7 +677,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         --------
         >>> from latentsk import LatentIndex
         >>> index = LatentIndex().fit([[0.0], [5.0], [0.1], [9.0], [5.2]])
-        >>> index.duplicates(0.2)
+        >>> index.duplicates(0.25)
            group  position  id
         0      0         0   0
         1      0         2   2
@@ -808,6 +819,8 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
             raise ValueError("An approximate index needs FAISS, but backend='torch'.")
         if self.index_spec not in (None, FLAT):
             IndexSpec.parse(self.index_spec)
+        if self.memory_budget is not None:
+            parse_bytes(self.memory_budget)
         if self.rerank == "original":
             if self.embedder is None:
                 raise ValueError("rerank='original' needs an embedder.")
@@ -841,7 +854,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         check_is_fitted(self)
         if not hasattr(self, "embedder_") or self.rerank == "original":
             return self._checked(X)
-        vectors, width = embed(self.embedder_, X), self.vectors_.shape[1]
+        vectors, width = embed(self.embedder_, X), self._vectors.shape[1]
         if vectors.shape[1] != width:
             raise ValueError(
                 f"The embedder returned {vectors.shape[1]} columns for X, but the "
@@ -862,7 +875,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         rows = self._row_store()
         if rows.alive.all():
             return self.vectors_, rows.living
-        return self.vectors_[rows.living], rows.living
+        return self._vectors[rows.living], rows.living
 
     # Building
 
@@ -884,14 +897,15 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _build_search(self) -> None:
         """Build the index that is pinned, or look for one, over the present rows."""
         with thread_limit(self.n_jobs):
-            exact = ExactSearch(self.vectors_, self.effective_metric_)
             members = self._row_store().living
+            exact = ExactSearch(self._vectors, self.effective_metric_)
+            held_out = self._held_out(exact, members)
+            exact = self._in_few_bytes(exact)
             options: dict[str, Any] = {
                 "members": members,
                 "seed": self.random_state,
                 "embed": self._original_embedding(),
             }
-            held_out = None
             search: Search = exact
             if self.index_spec not in (None, FLAT):
                 spec = IndexSpec.parse(str(self.index_spec))
@@ -899,14 +913,68 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
                 search = build(exact, spec, **options)
             elif self.index_spec is None and self.target_recall is not None:
                 target, k = self.target_recall, self.n_neighbors
-                search, held_out = tune(exact, target, k, self._report, **options)
+                options["held_out"] = held_out
+                search = tune(exact, target, k, self._report, **options)
             self._take(search, len(members))
             if self.target_recall is not None:
-                self._recalls = self._measured_recalls(held_out)
+                self._recalls = recall_table(
+                    search, held_out, members, self.n_neighbors
+                )
+                self._check_recall()
+
+    def _held_out(self, exact: ExactSearch, members: Any) -> HeldOut | None:
+        """Return what recall is measured on; None where the search will be exact."""
+        flat = self.index_spec == FLAT and self.memory_budget is None
+        if self.target_recall is None or flat or len(members) < MIN_ROWS:
+            return None
+        self._report("finding the true neighbours of held-out rows")
+        k = min(self.n_neighbors, len(members) - 1)
+        rng = np.random.default_rng(self.random_state)
+        return held_out_queries(exact, members, k, rng)
+
+    def _in_few_bytes(self, exact: ExactSearch) -> ExactSearch:
+        """Keep the rows in the form that the budget, or the specification, asks for."""
+        kind = self._row_kind(exact)
+        if kind is None or not isinstance(self._vectors, np.ndarray):
+            return exact
+        self._report(f"keeping rows as {kind}")
+        self._vectors = CompactRows.encode(self._vectors, kind)
+        self.__dict__.pop("_store", None)
+        return ExactSearch(self._vectors, self.effective_metric_)
+
+    def _row_kind(self, exact: ExactSearch) -> str | None:
+        if self.index_spec not in (None, FLAT):
+            kind = IndexSpec.parse(str(self.index_spec)).rows
+            if kind is not None or self.memory_budget is None:
+                return kind
+        if self.memory_budget is None:
+            return None
+        return kind_within(
+            self.memory_budget,
+            self._vectors.shape,
+            self._vectors.dtype.itemsize,
+            copied=exact.keeps_copy,
+            approximate=self._is_approximate(),
+        )
+
+    def _check_recall(self) -> None:
+        """Refuse a budget that costs more recall than was asked for."""
+        _, recall, lower, _ = self._recalls[self._recalls[:, 0] == self.n_neighbors][0]
+        if isinstance(self._vectors, CompactRows) and lower < self.target_recall:
+            raise ValueError(
+                f"With memory_budget={self.memory_budget!r} the recall is {recall:.3f} "
+                f"(at least {lower:.3f}), and target_recall={self.target_recall} is "
+                f"not reached. {better_kinds(self._vectors)}"
+            )
+
+    def _is_approximate(self) -> bool:
+        return self.target_recall is not None or self.index_spec not in (None, FLAT)
 
     def _take(self, search: Search, n_members: int) -> None:
         self.index_spec_, self._structure = FLAT, {}
         if isinstance(search, ApproximateSearch):
+            if isinstance(self._vectors, CompactRows):
+                search.spec = replace(search.spec, rows=self._vectors.kind)
             self.index_spec_ = str(search.spec)
             self._structure = search.structure.arrays()
         self._n_tuned = n_members
@@ -932,7 +1000,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _searcher(self) -> Search:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
-            exact = ExactSearch(self.vectors_, self.effective_metric_)
+            exact = ExactSearch(self._vectors, self.effective_metric_)
             search: Search = exact
             if self._structure:
                 search = ApproximateSearch(
@@ -948,6 +1016,13 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _exact(self) -> ExactSearch:
         search = self._searcher()
         return search.exact if isinstance(search, ApproximateSearch) else search
+
+    @property
+    def vectors_(self) -> NDArray[Any]:
+        """The vectors that are searched; decoded where they are kept in few bytes."""
+        check_is_fitted(self)
+        vectors = self._vectors
+        return vectors if isinstance(vectors, np.ndarray) else vectors[:]
 
     # Recall
 
@@ -1076,7 +1151,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
             return super().__getstate__()
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "vectors_")
+        return hasattr(self, "_vectors")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -92,8 +92,9 @@ class RowStore:
         ValueError
             If an id occurs twice.
         """
-        _refuse_duplicates(_as_ids(ids))
-        return self.positions_of(ids)
+        wanted = _as_ids(ids)  # once: an iterator is empty the second time
+        _refuse_duplicates(wanted)
+        return self.positions_of(wanted)
 
     def append(self, ids: ArrayLike) -> RowStore:
         """Return a store with further rows behind the present ones.
@@ -142,15 +143,26 @@ def _as_ids(ids: ArrayLike) -> NDArray[Any]:
         raise ValueError(
             f"ids must be a list or array with one id a row, got {ids!r}."
         ) from error
-    if index.to_frame().isna().to_numpy().any():
+    if _is_missing(index).any():
         raise ValueError("ids must not be missing (None or NaN).")
     return np.asarray(index)
 
 
+def _is_missing(index: pd.Index) -> NDArray[np.bool_]:
+    if isinstance(index, pd.MultiIndex):
+        return np.any([codes < 0 for codes in index.codes], axis=0)
+    return np.asarray(index.isna())
+
+
 def _joined(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     """Join ids without changing any: int64 and uint64, say, would become floats."""
-    if first.dtype != second.dtype:
-        first, second = first.astype(object), second.astype(object)
+    if first.dtype.kind != second.dtype.kind:
+        # Not by numpy, which turns dates into whole numbers.
+        objects = [np.asarray(pd.Index(ids).astype(object)) for ids in (first, second)]
+        return np.concatenate(objects)
+    if first.dtype.kind in "mM":
+        # An error where dates are beyond the finer of two units.
+        return np.asarray(pd.Index(first).append(pd.Index(second)))
     return np.concatenate([first, second])
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from latentsk.index._cost import exact_cost, search_cost
-from latentsk.index._inverted_file import train_codebook
+from latentsk.index._inverted_file import MAX_CODES, train_codebook
 from latentsk.index._projection import Projection, largest_length, principal_axes
 from latentsk.index._spec import IndexSpec
 from latentsk.index.approximate import (
@@ -37,8 +37,6 @@ MIN_HELD_OUT, MAX_HELD_OUT = 500, 2_000
 ROWS_PER_LIST, MIN_TRAINING_ROWS = 64, 20_000
 # Shares of the variance that the coded components explain, tried in this order.
 VARIANCE_SHARES = (0.9, 0.97)
-# FAISS sums the codes of a row in 16 bits, and more would lose precision.
-MAX_CODES = 256
 # Candidates per neighbour that are tried.
 RERANKS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
 CONFIDENCE = 0.95
@@ -61,12 +59,25 @@ class HeldOut(NamedTuple):
         turned.
 
     neighbors : ndarray of shape (n_queries, k)
+
+    truth : ExactSearch
+        Who says so: a search over the rows in full precision.
     """
 
     positions: Positions | None
     queries: NDArray[Any]
     values: Float64
     neighbors: Positions
+    truth: ExactSearch
+
+    def recalls(
+        self, search: ExactSearch | ApproximateSearch, members: Positions, k: int
+    ) -> Float64:
+        """Return the recall of each query, measured as the truth is."""
+        own = self.positions
+        _, found = search.neighbors(self.queries, k, own, members)
+        values, _ = self.truth.measured(self.queries, found, k, own)
+        return found_share(_minimized(self.truth, values), self.values[:, :k])
 
 
 def recall_bounds(
@@ -175,7 +186,7 @@ def _with_truth(
     most = max(n_neighbors, *REPORTED_NEIGHBORS)
     most = min(most, n_eligible - (positions is not None))
     values, neighbors = exact.neighbors(queries, most, positions, among)
-    return HeldOut(positions, queries, _minimized(exact, values), neighbors)
+    return HeldOut(positions, queries, _minimized(exact, values), neighbors, exact)
 
 
 def _minimized(exact: ExactSearch, values: Float64) -> Float64:
@@ -195,7 +206,7 @@ def recall_table(
     search : ExactSearch or ApproximateSearch
 
     held_out : HeldOut or None
-        None serves where the search is exact.
+        None where the search is exact.
 
     members : ndarray of shape (n_members,)
         Positions of the rows that are searched, ascending.
@@ -209,18 +220,13 @@ def recall_table(
         Number of neighbours, recall, lower bound, upper bound.
     """
     numbers = sorted({n_neighbors, *REPORTED_NEIGHBORS})
-    if held_out is None or not isinstance(search, ApproximateSearch):
+    if held_out is None:
         rows = [(k, 1.0, 1.0, 1.0) for k in numbers if k < max(2, len(members))]
         return np.array(rows).reshape(-1, 4)
     rows = []
     for k in numbers:
         if k <= held_out.values.shape[1]:
-            values, _ = search.neighbors(
-                held_out.queries, k, held_out.positions, members
-            )
-            shares = found_share(
-                _minimized(search.exact, values), held_out.values[:, :k]
-            )
+            shares = held_out.recalls(search, members, k)
             rows.append((k, *recall_bounds(shares)))
     return np.array(rows).reshape(-1, 4)
 
@@ -373,7 +379,8 @@ def recalls_by_candidates(
     Returns
     -------
     recalls : ndarray of shape (n_queries, n_candidates)
-        In column ``i``, the recall with ``i + 1`` candidates.
+        In column ``i``, the recall with ``i + 1`` candidates; where the search keeps
+        rows in few bytes, only for numbers that are tried.
     """
     wanted = search.spec.n_candidates(k)
     own = held_out.positions
@@ -381,11 +388,22 @@ def recalls_by_candidates(
     candidates = search.candidates(held_out.queries, wanted + 1)
     behind = np.argsort(candidates == own[:, None], axis=1, kind="stable")[:, :wanted]
     candidates = np.take_along_axis(candidates, behind, axis=1)
+    truth = held_out.truth
+    queries = truth.space.fast_queries(held_out.queries)
+    scores = candidate_scores(truth, queries, candidates)
+    last = candidate_scores(truth, queries, held_out.neighbors[:, k - 1 : k])
+    hits = scores <= last
+    if search.exact is truth:
+        return np.minimum(np.cumsum(hits, axis=1), k) / k
+    # Rows in few bytes: the best of the candidates are chosen by what is kept of them.
     queries = search.exact.space.fast_queries(held_out.queries)
-    scores = candidate_scores(search.exact, queries, candidates)
-    last = candidate_scores(search.exact, queries, held_out.neighbors[:, k - 1 : k])
-    hits = np.cumsum(scores <= last, axis=1)
-    return np.minimum(hits, k) / k
+    kept = candidate_scores(search.exact, queries, candidates)
+    recalls = np.zeros(hits.shape)
+    for number in {search.structure.spec(1, r).n_candidates(k) for r in RERANKS}:
+        best = np.argsort(kept[:, :number], axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(hits, best, axis=1).sum(axis=1)
+        recalls[:, number - 1] = np.minimum(found, k) / k
+    return recalls
 
 
 def tune(
@@ -394,10 +412,11 @@ def tune(
     n_neighbors: int,
     report: Report,
     *,
+    held_out: HeldOut | None,
     members: Positions,
     seed: int,
     embed: Embedding | None,
-) -> tuple[ApproximateSearch | ExactSearch, HeldOut | None]:
+) -> ApproximateSearch | ExactSearch:
     """Return the cheapest search whose recall meets a target.
 
     Parameters
@@ -414,6 +433,9 @@ def tune(
     report : callable
         Told what is being done.
 
+    held_out : HeldOut or None
+        What recall is measured on; None for an exact search.
+
     members : ndarray of shape (n_members,)
         Positions of the rows that are searched, ascending.
 
@@ -427,16 +449,11 @@ def tune(
     -------
     search : ApproximateSearch or ExactSearch
         The latter where nothing else is quicker, or meets the target.
-
-    held_out : HeldOut or None
-        What it was measured on.
     """
-    if len(members) < MIN_ROWS or n_neighbors >= len(members):
-        return exact, None
-    rng = np.random.default_rng(seed)
-    report("finding the true neighbours of held-out rows")
-    held_out = held_out_queries(exact, members, n_neighbors, rng)
+    if held_out is None or len(members) < MIN_ROWS:
+        return exact
     assert held_out.positions is not None
+    rng = np.random.default_rng(seed)
     n_lists = n_lists_for(len(members))
     trained = training_rows(members, n_lists, held_out.positions, rng)
     sample = coordinates_of(exact, trained, embed)
@@ -450,9 +467,9 @@ def tune(
             cost = search_cost(spec, width, len(members), n_neighbors)
             if cost < exact_cost(len(members), width):
                 search.spec = spec
-                return search, held_out
+                return search
             break
-    return exact, held_out
+    return exact
 
 
 def build(

@@ -1,0 +1,126 @@
+"""Rows kept in fewer bytes, and decoded when they are needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsk.index._space import row_slices
+
+# Kinds by bytes for a coordinate, the most precise first.
+CODE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.uint8}
+# Steps that int8 divides a column's range into.
+STEPS = 255
+
+
+class CompactRows:
+    """A matrix that decodes the rows that are asked for.
+
+    "float16" and "int8" hold each column relative to its middle and range: a coordinate
+    is wrong by 1/4096, or 1/510, of the range at most.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows, n_columns)
+        Of dtype float32, float16 or uint8.
+
+    middle, scale : ndarrays of shape (n_columns,), float32
+        A coordinate is ``middle + scale * code``, with codes of uint8 counted from the
+        middle of their range.
+
+    Examples
+    --------
+    >>> rows = CompactRows.encode(np.array([[0.0], [1.0], [255.0]]), "int8")
+    >>> rows[[2, 1]]
+    array([[255.],
+           [  1.]], dtype=float32)
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __init__(
+        self,
+        codes: NDArray[Any],
+        middle: NDArray[np.float32],
+        scale: NDArray[np.float32],
+    ) -> None:
+        self.codes = codes
+        self.middle = middle
+        self.scale = scale
+
+    @classmethod
+    def encode(cls, rows: NDArray[Any], kind: str) -> CompactRows:
+        """Encode rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_columns), float64 or float32
+
+        kind : {"float32", "float16", "int8"}
+        """
+        width = rows.shape[1]
+        middle, scale = np.zeros(width), np.ones(width)
+        if kind != "float32":
+            low, high = np.full(width, np.inf), np.full(width, -np.inf)
+            for part in row_slices(rows.shape):
+                low = np.minimum(low, rows[part].min(axis=0))
+                high = np.maximum(high, rows[part].max(axis=0))
+            middle, half = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
+            scale = half if kind == "float16" else 2.0 * half / STEPS
+            scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0)
+        empty = cls(
+            np.empty((0, width), CODE_TYPES[kind]),
+            middle.astype(np.float32),
+            scale.astype(np.float32),
+        )
+        codes = np.empty(rows.shape, CODE_TYPES[kind])
+        for part in row_slices(rows.shape):
+            codes[part] = empty.coded(rows[part])
+        return cls(codes, empty.middle, empty.scale)
+
+    @property
+    def kind(self) -> str:
+        """What the codes are: "float32", "float16" or "int8"."""
+        return {t: kind for kind, t in CODE_TYPES.items()}[self.codes.dtype.type]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and columns."""
+        return self.codes.shape[0], self.codes.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes."""
+        return self.codes.nbytes
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, which: Any) -> NDArray[np.float32]:
+        codes = self.codes[which]
+        if codes.dtype == np.float32:
+            return codes
+        steps = codes.astype(np.float32)
+        if codes.dtype == np.uint8:
+            steps -= STEPS / 2
+        return self.middle + self.scale * steps
+
+    def coded(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the codes of further rows; a value out of range becomes its end."""
+        if self.codes.dtype == np.float32:
+            return rows.astype(np.float32)
+        steps = (rows - self.middle.astype(np.float64)) / self.scale
+        if self.codes.dtype == np.float16:
+            return steps.astype(np.float16)
+        return np.clip(np.rint(steps + STEPS / 2), 0, STEPS).astype(np.uint8)
+
+    def holds(self, rows: NDArray[Any]) -> bool:
+        """Whether further rows lie within the range of the codes, or nearly."""
+        if self.codes.dtype == np.float32:
+            return True
+        reach = 1.0 if self.codes.dtype == np.float16 else STEPS / 2
+        steps = np.abs((rows - self.middle.astype(np.float64)) / self.scale)
+        return bool((steps <= 1.01 * reach).all())

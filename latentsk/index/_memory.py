@@ -1,0 +1,176 @@
+"""How many bytes an index holds, and in what form its rows fit a budget."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from latentsk.index._compact import CODE_TYPES, CompactRows
+from latentsk.index._inverted_file import MAX_CODES
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", re.IGNORECASE)
+
+# For each row: whether it is there, its norm, and an id.
+BYTES_PER_ROW = 1 + 4 + 8
+# FAISS's lists hold a position for each row; they grow by doubling.
+BYTES_PER_ENTRY, LIST_GROWTH = 8, 1.6
+
+
+def parse_bytes(budget: str | int) -> int:
+    """Return a number of bytes, from a text such as "2GB" or "512 MiB".
+
+    Raises
+    ------
+    ValueError
+        If it is none, or not positive.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5GB"), parse_bytes("2 KiB"), parse_bytes(4096)
+    (1500000000, 2048, 4096)
+    """
+    if isinstance(budget, str):
+        match = _PATTERN.fullmatch(budget)
+        if match is None:
+            raise ValueError(
+                f"memory_budget must be like '2GB' or '500 MiB', got {budget!r}."
+            )
+        budget = int(float(match[1]) * _UNITS[match[2].upper()])
+    if budget <= 0:
+        raise ValueError("memory_budget must be positive.")
+    return budget
+
+
+def format_bytes(number: float) -> str:
+    """Return a number of bytes in words.
+
+    Examples
+    --------
+    >>> format_bytes(1_500_000_000), format_bytes(900)
+    ('1.5GB', '900B')
+    """
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000 * _UNITS[unit]:
+            return f"{number / _UNITS[unit]:.3g}{unit}"
+    return f"{number / _UNITS['TB']:.3g}TB"
+
+
+def exact_bytes(n_rows: int, width: int, itemsize: int, *, copied: bool) -> int:
+    """Return the bytes of an index that compares every row.
+
+    Parameters
+    ----------
+    n_rows, width : int
+        Shape of the vectors.
+
+    itemsize : int
+        Bytes of a coordinate.
+
+    copied : bool
+        Whether a float32 copy is kept besides.
+
+    Examples
+    --------
+    >>> exact_bytes(1_000_000, 32, 4, copied=False)
+    141000000
+    """
+    return n_rows * (width * (itemsize + 4 * copied) + BYTES_PER_ROW)
+
+
+def lists_bytes(n_rows: int, n_codes: int) -> int:
+    """Return the bytes of the lists of an approximate index.
+
+    Examples
+    --------
+    >>> lists_bytes(1_000_000, 32)
+    38400000
+    """
+    return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + (n_codes + 1) // 2))
+
+
+def kind_within(
+    memory_budget: str | int,
+    shape: tuple[int, ...],
+    itemsize: int,
+    *,
+    copied: bool,
+    approximate: bool,
+) -> str | None:
+    """Return the most precise form of the rows that fits a budget.
+
+    Parameters
+    ----------
+    memory_budget : str or int
+        For the whole index.
+
+    shape : tuple
+        Of the vectors.
+
+    itemsize : int
+        Bytes of a coordinate, as given.
+
+    copied : bool
+        Whether an index over the rows as given keeps a float32 copy besides.
+
+    approximate : bool
+        Whether the index has lists, and may round its rows.
+
+    Returns
+    -------
+    kind : {"float32", "float16", "int8"} or None
+        None for the rows as they were given.
+
+    Raises
+    ------
+    ValueError
+        If nothing fits, with what would.
+
+    Examples
+    --------
+    >>> shape = (1_000_000, 32)
+    >>> kind_within("1GB", shape, 4, copied=False, approximate=True)
+    >>> kind_within("130MB", shape, 4, copied=False, approximate=True)
+    'float16'
+    """
+    n_rows, width = shape
+    budget = parse_bytes(memory_budget)
+    lists = lists_bytes(n_rows, min(width, MAX_CODES)) if approximate else 0
+    as_given = exact_bytes(n_rows, width, itemsize, copied=copied) + lists
+    if as_given <= budget:
+        return None
+    sizes = {kind: size + lists for kind, size in _kind_bytes(n_rows, width).items()}
+    fitting = [kind for kind, size in sizes.items() if size <= budget and approximate]
+    if fitting:
+        return fitting[0]
+    possible = (
+        f"in 8 bits a coordinate they need {format_bytes(sizes['int8'])}."
+        if approximate
+        else f"an exact index of them needs {format_bytes(as_given)}; with a "
+        "target_recall, less may be enough."
+    )
+    raise ValueError(
+        f"memory_budget={memory_budget!r} is too little for {n_rows:,} x {width} "
+        f"vectors: {possible}"
+    )
+
+
+def better_kinds(rows: CompactRows) -> str:
+    """Return in words what more precise forms of rows would take."""
+    n_rows, width = rows.shape
+    lists = lists_bytes(n_rows, min(width, MAX_CODES))
+    kinds = _kind_bytes(n_rows, width)
+    better = list(kinds)[: list(kinds).index(rows.kind)]
+    sizes = [f"{format_bytes(kinds[kind] + lists)} as {kind}" for kind in better]
+    if not sizes:
+        return "The rows are in full precision already: lower the target."
+    return f"The index would take {', or '.join(sizes)}."
+
+
+def _kind_bytes(n_rows: int, width: int) -> dict[str, int]:
+    return {
+        kind: exact_bytes(n_rows, width, np.dtype(dtype).itemsize, copied=False)
+        for kind, dtype in CODE_TYPES.items()
+    }
