@@ -67,6 +67,7 @@ LAYERS = [
     "latentsk.index._compact",
     "latentsk.index._faiss",
     "latentsk.index._candidates",
+    "latentsk.index._device_search",
     "latentsk.index.exact",
     "latentsk.index._spec",
     "latentsk.index._cost",

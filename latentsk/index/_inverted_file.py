@@ -221,9 +221,8 @@ class InvertedFile:
                 others.append(held[~among].astype(np.intp))
                 self._index.invlists.resize(number, 0)
                 self._index.ntotal -= len(among)
-        found = np.concatenate(others)
-        self._n_rows -= len(positions) + len(found)
-        return found
+                self._n_rows -= len(among)
+        return np.concatenate(others)
 
     def candidates(
         self, queries: Float32, n_candidates: int, n_probe: int
@@ -244,8 +243,21 @@ class InvertedFile:
         positions : ndarray of shape (n_queries, n_candidates), int64
             -1 where the lists hold fewer rows.
         """
-        parameters = load_faiss().SearchParametersIVF(nprobe=n_probe)
-        return self._index.search(queries, n_candidates, params=parameters)[1]
+        # The method of the C++ class: faiss.contrib.torch_utils replaces the other one
+        # by a method that takes no parameters.
+        faiss = load_faiss()
+        pointer = faiss.swig_ptr
+        values = np.empty((len(queries), n_candidates), dtype=np.float32)
+        found = np.empty((len(queries), n_candidates), dtype=np.int64)
+        self._index.search_c(
+            len(queries),
+            pointer(queries),
+            n_candidates,
+            pointer(values),
+            pointer(found),
+            faiss.SearchParametersIVF(nprobe=n_probe),
+        )
+        return found
 
     def candidates_among(
         self, queries: Float32, n_candidates: int, n_probe: int, among: Positions

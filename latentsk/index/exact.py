@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentsk.index._buffers import GrowingArray
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
 from latentsk.index._compact import CompactRows
+from latentsk.index._device_search import fits_device, smallest_on_device
 from latentsk.index._rounding import may_overflow, product_error, score_bound
 from latentsk.index._space import Float64, MetricSpace, lengths, row_slices
 
@@ -22,6 +23,8 @@ SPARE_CANDIDATES = 8
 QUERY_ELEMENTS = 2**22
 # Elements of candidates compared at a time in float64 (16 MB).
 PAIR_ELEMENTS = 2**21
+
+CPU = torch.device("cpu")
 
 Neighbors = tuple[Float64, NDArray[np.intp]]
 Positions = NDArray[np.intp] | None
@@ -59,6 +62,9 @@ class ExactSearch:
     metric : {"euclidean", "cosine", "inner_product"}
         What to compare.
 
+    device : torch.device, default=cpu
+        Who finds the candidates. On a GPU the rows stay there, if they find room.
+
     Notes
     -----
     A certified answer is that of float64 arithmetic. Every query's candidates are found
@@ -73,7 +79,14 @@ class ExactSearch:
     array([[0, 1]])
     """
 
-    def __init__(self, vectors: NDArray[Any] | CompactRows, metric: str) -> None:
+    def __init__(
+        self,
+        vectors: NDArray[Any] | CompactRows,
+        metric: str,
+        device: torch.device = CPU,
+    ) -> None:
+        self.device = device
+        self._resident: tuple[torch.Tensor, torch.Tensor | None] | None = None
         with _quiet():
             self.space = MetricSpace(vectors, metric)
             # Rows that are not a plain array are kept in few bytes, and stay in them.
@@ -147,6 +160,8 @@ class ExactSearch:
         positions : ndarray of shape (n_queries, k)
             Equal distances come in the order of the positions.
         """
+        if torch.is_tensor(queries):
+            return self._of_tensor(queries, k, among, backend)
         values = np.empty((len(queries), k), dtype=np.float64)
         positions = np.empty((len(queries), k), dtype=np.intp)
         step = max(1, QUERY_ELEMENTS // self.space.n_features)
@@ -263,6 +278,7 @@ class ExactSearch:
         with _quiet():
             if not self.space.revise(vectors, changed):
                 return False
+            self._resident = None  # brought there again when it is needed
             if isinstance(vectors, np.ndarray) and self.space.serves_as_moved(
                 np.float32
             ):
@@ -323,6 +339,10 @@ class ExactSearch:
     ) -> Neighbors:
         wanted = min(self._n_eligible(among), wanted + (queries.own is not None))
         fast = self.space.moved(queries.rows, np.float32)
+        if self.searches_on_device():
+            moved = torch.from_numpy(np.ascontiguousarray(fast)).to(self.device)
+            scores, positions = self._on_device(moved, wanted, among)
+            return scores.astype(np.float64), positions
         rows, norms = self.fast_rows, self._fast_norms
         if self._rows is None and among is None:
             among = np.arange(self.n_rows)
@@ -349,6 +369,52 @@ class ExactSearch:
             np.take_along_axis(values, order, axis=1),
             np.take_along_axis(candidates, order, axis=1),
         )
+
+    def searches_on_device(self) -> bool:
+        """Whether the candidates are found on a GPU."""
+        if self.device.type == "cpu":
+            return False
+        n_bytes = 4 * self.n_rows * self.space.n_features
+        return self._resident is not None or fits_device(n_bytes, self.device)
+
+    def takes_tensors(self) -> bool:
+        """Whether queries may be tensors, which stay where they are."""
+        return self.space.metric != "cosine" and self.searches_on_device()
+
+    def _resident_rows(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if self._resident is None:
+            rows = torch.tensor(self.fast_rows[:], device=self.device)
+            norms = self._fast_norms
+            self._resident = (
+                rows,
+                None if norms is None else torch.tensor(norms, device=self.device),
+            )
+        return self._resident
+
+    def _on_device(
+        self, queries: torch.Tensor, k: int, among: Positions, use_faiss: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        rows, norms = self._resident_rows()
+        if among is not None:
+            which = torch.from_numpy(among).to(self.device)
+            rows, norms = rows[which], None if norms is None else norms[which]
+        scores, positions = smallest_on_device(
+            queries, rows, norms, k, use_faiss=use_faiss
+        )
+        found = positions.cpu().numpy()
+        return scores.cpu().numpy(), _positions(found, among)
+
+    def _of_tensor(
+        self, queries: torch.Tensor, k: int, among: Positions, backend: str
+    ) -> Neighbors:
+        """Answer in float32 for queries that are on the device already."""
+        moved = queries.to(self.device, torch.float32)
+        if self.space.shift is not None:
+            moved = moved - torch.tensor(self.space.shift, device=self.device).float()
+        moved = (moved * self.space.scale).contiguous()
+        scores, positions = self._on_device(moved, k, among, backend != "torch")
+        values = self.space.from_score(scores.astype(np.float64))
+        return self.space.to_metric(values), positions
 
     def _in_float64(self, queries: _Queries, k: int, among: Positions) -> Neighbors:
         """Answer queries by measuring every row within the error bound of float64."""

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator, _fit_context
@@ -24,7 +25,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from latentsk._device import on_host
+from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._format import FormatError, read_file, write_file
 from latentsk._state import StateMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
@@ -47,10 +48,10 @@ from latentsk.index.duplicates import duplicate_groups
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
 from latentsk.index.tuning import (
-    MIN_ROWS,
     HeldOut,
     build,
     fresh_queries,
+    has_enough_rows,
     held_out_queries,
     recall_table,
     tune,
@@ -118,6 +119,13 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         "original" recall is that of the nearest original rows, `vectors_` are these
         rows, and distances are in their unit; it needs an embedder, and a
         `target_recall` or an `index_spec`.
+
+    device : str or torch.device, default="auto"
+        Where rows are compared: "cpu", "cuda", or "auto", a GPU if there is one and the
+        rows find room there. On a GPU every row is compared, so that any
+        `target_recall` is met, and queries that are tensors there are searched without
+        a copy to the host if `exactness` is "float32" (and the metric not "cosine").
+        Lists (`index_spec`) are searched on the CPU.
 
     n_jobs : int or None, default=None
         Threads of a search; -1 is all cores, None what FAISS, torch and the BLAS are
@@ -206,6 +214,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
         "index_spec": [str, None],
         "rerank": [StrOptions({"latent", "original"})],
+        "device": [str, torch.device],
         "n_jobs": [Integral, None],
         "random_state": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["boolean"],
@@ -227,6 +236,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         index_spec: str | None = None,
         memory_budget: str | int | None = None,
         rerank: str = "latent",
+        device: str | torch.device = "auto",
         n_jobs: int | None = None,
         random_state: int = 0,
         verbose: bool = False,
@@ -241,6 +251,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         self.index_spec = index_spec
         self.memory_budget = memory_budget
         self.rerank = rerank
+        self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -497,7 +508,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
         reach = _checked_distance(self.radius if radius is None else radius, "radius")
-        queries = self._queries(X)
+        queries = None if X is None else self._vectors_of(X)
         with self._reading(), thread_limit(self.n_jobs):
             queries, own = self._with_own(queries)
             among = eligible_positions(self._row_store(), filter)
@@ -625,7 +636,6 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         0      0     1  a       0.0
         1      0     2  c       1.0
         """
-        check_is_fitted(self)
         queries, names = self._queries(X), row_ids(X)
         with self._reading():
             values, positions = self._neighbors(queries, n_neighbors, filter)
@@ -812,7 +822,8 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     # Embedding
 
     def _check_parameters(self) -> None:
-        approximate = self.target_recall is not None or self.index_spec is not None
+        resolve_device(self.device)
+        approximate = self._is_approximate()
         if self.backend == "faiss" or approximate:
             load_faiss()
         if approximate and self.backend == "torch":
@@ -862,13 +873,28 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
             )
         return vectors
 
-    def _queries(self, X: Any) -> NDArray[Any] | None:
+    def _queries(self, X: Any) -> Any:
+        """Return queries as vectors: None for the rows of the index, or a tensor."""
         check_is_fitted(self)
-        return None if X is None else self._vectors_of(X)
+        if X is None or self._stays_on_device(X):
+            return X
+        return self._vectors_of(X)
 
-    def _with_own(
-        self, queries: NDArray[Any] | None
-    ) -> tuple[NDArray[Any], NDArray[np.intp] | None]:
+    def _stays_on_device(self, X: Any) -> bool:
+        """Whether queries are tensors on the GPU, valid ones, and searched there."""
+        return (
+            torch.is_tensor(X)
+            and X.device.type != "cpu"
+            and self.exactness == "float32"
+            and not hasattr(self, "embedder_")
+            and isinstance(self._searcher(), ExactSearch)
+            and self._exact().takes_tensors()
+            and X.dtype in (torch.float32, torch.float64)
+            and X.shape[1:] == (self._vectors.shape[1],)
+            and bool(torch.isfinite(X).all())
+        )
+
+    def _with_own(self, queries: Any) -> tuple[Any, NDArray[np.intp] | None]:
         """Return queries, and which row of the index each of them is."""
         if queries is not None:
             return queries, None
@@ -898,7 +924,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         """Build the index that is pinned, or look for one, over the present rows."""
         with thread_limit(self.n_jobs):
             members = self._row_store().living
-            exact = ExactSearch(self._vectors, self.effective_metric_)
+            exact = self._new_exact()
             held_out = self._held_out(exact, members)
             exact = self._in_few_bytes(exact)
             options: dict[str, Any] = {
@@ -911,7 +937,8 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
                 spec = IndexSpec.parse(str(self.index_spec))
                 self._report(f"building {spec}")
                 search = build(exact, spec, **options)
-            elif self.index_spec is None and self.target_recall is not None:
+            elif held_out is not None and self.index_spec is None:
+                assert self.target_recall is not None
                 target, k = self.target_recall, self.n_neighbors
                 options["held_out"] = held_out
                 search = tune(exact, target, k, self._report, **options)
@@ -924,8 +951,12 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
 
     def _held_out(self, exact: ExactSearch, members: Any) -> HeldOut | None:
         """Return what recall is measured on; None where the search will be exact."""
-        flat = self.index_spec == FLAT and self.memory_budget is None
-        if self.target_recall is None or flat or len(members) < MIN_ROWS:
+        # A GPU compares every row sooner than a CPU scans lists.
+        flat = self.index_spec == FLAT or exact.searches_on_device()
+        exactly = not has_enough_rows(len(members)) or (
+            flat and self.memory_budget is None
+        )
+        if self.target_recall is None or exactly:
             return None
         self._report("finding the true neighbours of held-out rows")
         k = min(self.n_neighbors, len(members) - 1)
@@ -940,7 +971,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         self._report(f"keeping rows as {kind}")
         self._vectors = CompactRows.encode(self._vectors, kind)
         self.__dict__.pop("_store", None)
-        return ExactSearch(self._vectors, self.effective_metric_)
+        return self._new_exact()
 
     def _row_kind(self, exact: ExactSearch) -> str | None:
         if self.index_spec not in (None, FLAT):
@@ -1000,7 +1031,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _searcher(self) -> Search:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
-            exact = ExactSearch(self._vectors, self.effective_metric_)
+            exact = self._new_exact()
             search: Search = exact
             if self._structure:
                 search = ApproximateSearch(
@@ -1012,6 +1043,10 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
                 )
             self._search = search
         return self._search
+
+    def _new_exact(self) -> ExactSearch:
+        device = device_or_cpu(self.device)
+        return ExactSearch(self._vectors, self.effective_metric_, device)
 
     def _exact(self) -> ExactSearch:
         search = self._searcher()
@@ -1073,7 +1108,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         >>> LatentIndex().fit(X).measure_recall(n_neighbors=5)["recall"].to_dict()
         {1: 1.0, 5: 1.0, 10: 1.0, 100: 1.0}
         """
-        queries = self._queries(X)
+        queries = None if X is None else self._vectors_of(X)
         with self._reading(), thread_limit(self.n_jobs):
             among = eligible_positions(self._row_store(), None)
             k = self._checked_neighbors(n_neighbors, None, among)
@@ -1103,7 +1138,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     # Searching
 
     def _neighbors(
-        self, queries: NDArray[Any] | None, n_neighbors: Any, filter: Any
+        self, queries: Any, n_neighbors: Any, filter: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         self._validate_params()  # they may have been set since the fit
         queries, own = self._with_own(queries)

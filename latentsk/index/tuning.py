@@ -231,6 +231,17 @@ def recall_table(
     return np.array(rows).reshape(-1, 4)
 
 
+def has_enough_rows(n_rows: int) -> bool:
+    """Tell whether anything may be quicker than comparing with every row.
+
+    Examples
+    --------
+    >>> has_enough_rows(1_000), has_enough_rows(100_000)
+    (False, True)
+    """
+    return n_rows >= MIN_ROWS
+
+
 def n_lists_for(n_rows: int) -> int:
     """Return the power of two nearest to the square root of the number of rows.
 
@@ -412,7 +423,7 @@ def tune(
     n_neighbors: int,
     report: Report,
     *,
-    held_out: HeldOut | None,
+    held_out: HeldOut,
     members: Positions,
     seed: int,
     embed: Embedding | None,
@@ -433,8 +444,8 @@ def tune(
     report : callable
         Told what is being done.
 
-    held_out : HeldOut or None
-        What recall is measured on; None for an exact search.
+    held_out : HeldOut
+        What recall is measured on.
 
     members : ndarray of shape (n_members,)
         Positions of the rows that are searched, ascending.
@@ -450,8 +461,6 @@ def tune(
     search : ApproximateSearch or ExactSearch
         The latter where nothing else is quicker, or meets the target.
     """
-    if held_out is None or len(members) < MIN_ROWS:
-        return exact
     assert held_out.positions is not None
     rng = np.random.default_rng(seed)
     n_lists = n_lists_for(len(members))

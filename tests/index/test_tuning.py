@@ -1,0 +1,648 @@
+"""From a recall that is asked for to an index that has it.
+
+Bounds against simulations, choices against a walk over everything that could have been
+chosen, and the whole against data that leave nothing to find.
+"""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from latentsk import LatentIndex
+from latentsk.index import tuning
+from latentsk.index._cost import exact_cost, search_cost
+from latentsk.index._inverted_file import train_codebook
+from latentsk.index._projection import Projection
+from latentsk.index._spec import IndexSpec
+from latentsk.index.approximate import ApproximateSearch, Structure
+from latentsk.index.exact import ExactSearch
+from latentsk.index.tuning import (
+    RERANKS,
+    build,
+    cheapest_spec,
+    check_fits,
+    components_to_try,
+    found_share,
+    fresh_queries,
+    held_out_queries,
+    n_lists_for,
+    probes,
+    recall_bounds,
+    recall_table,
+    recalls_by_candidates,
+    structures,
+    training_rows,
+    tune,
+)
+
+pytest.importorskip("faiss")
+
+K = 10
+
+
+# Confidence
+
+
+def _graded(rng, mean, shape):
+    """Recalls in tenths, as those of ten neighbours are."""
+    return rng.binomial(10, mean, shape) / 10
+
+
+def _uneven(rng, mean, shape):
+    """Recalls of queries some of which find much less than others."""
+    share = rng.beta(8 * mean, 8 * (1 - mean), shape)
+    return rng.binomial(10, share) / 10
+
+
+def _all_or_nothing(rng, mean, shape):
+    return (rng.random(shape) < mean).astype(float)
+
+
+@pytest.mark.parametrize("draw", [_graded, _uneven, _all_or_nothing])
+@pytest.mark.parametrize("mean", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n_queries", [500, 2_000])
+def test_bounds_hold_as_often_as_they_say(draw, mean, n_queries):
+    rng = np.random.default_rng(0)
+    bounds = np.array(
+        [recall_bounds(recalls) for recalls in draw(rng, mean, (1_500, n_queries))]
+    )
+    _, lower, upper = bounds.T
+    # 5 %, and three standard errors of 1,500 repetitions would be 1.7 % more.
+    assert np.mean(lower > mean) <= 0.06
+    assert np.mean(upper < mean) <= 0.065
+    # But not by being wide: half of the bounds lie in the inner 1.3 standard errors.
+    error = draw(rng, mean, 100_000).std() / math.sqrt(n_queries)
+    assert np.median(mean - lower) <= 2.6 * error + 1 / n_queries
+
+
+@pytest.mark.parametrize("n_queries", [20, 500, 2_000])
+def test_perfect_samples_do_not_prove_perfect_recall(n_queries):
+    mean, lower, upper = recall_bounds(np.ones(n_queries))
+    assert mean == upper == 1.0
+    # A share p of queries that find nothing stays unseen with probability (1 - p)^n.
+    unseen = 1 - 0.05 ** (1 / n_queries)
+    assert lower == pytest.approx(1 - unseen, abs=0.3 / n_queries)
+
+
+def test_no_recall_at_all_is_bounded_likewise():
+    mean, lower, upper = recall_bounds(np.zeros(999))
+    assert mean == lower == 0.0
+    assert upper == pytest.approx(1 - recall_bounds(np.ones(999))[1])
+
+
+def test_bounds_are_those_of_the_normal_distribution():
+    recalls = np.random.default_rng(0).random(10_000)
+    error = recalls.std() / 100
+    mean, lower, upper = recall_bounds(recalls, 0.99)
+    assert mean == recalls.mean()
+    assert lower == pytest.approx(mean - norm.ppf(0.99) * error, abs=2e-4)
+    assert upper == pytest.approx(mean + norm.ppf(0.99) * error, abs=2e-4)
+
+
+@pytest.mark.parametrize("recalls", [[1.0], [0.0], [0.5, 1.0], [0.0, 0.0, 1.0]])
+def test_bounds_of_few_queries_are_in_order(recalls):
+    mean, lower, upper = recall_bounds(np.array(recalls))
+    assert 0.0 <= lower <= mean <= upper <= 1.0
+
+
+# What counts as found
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3], 1.0),
+        ([1, 3, 4], [1, 2, 3], 2 / 3),
+        # Another row as far as the last one is as good.
+        ([1, 2, 2], [1, 2, 2], 1.0),
+        ([2, 2, 2], [1, 2, 2], 1.0),
+        ([0, 0, 5], [0, 0, 0], 2 / 3),
+        ([7, 8, 9], [1, 2, 3], 0.0),
+    ],
+)
+def test_what_is_as_near_counts_as_found(found, true, expected):
+    values = np.array([found, true], dtype=float)
+    truth = np.array([true, true], dtype=float)
+    assert found_share(values, truth).tolist() == [expected, 1.0]
+
+
+# Numbers to try
+
+
+@pytest.mark.parametrize("n_rows", [10_000, 12_345, 60_000, 10**6, 10**7])
+def test_lists_are_about_as_many_as_rows_in_each(n_rows):
+    n_lists = n_lists_for(n_rows)
+    assert n_lists & (n_lists - 1) == 0
+    assert 2**-0.5 <= n_lists / math.sqrt(n_rows) <= 2**0.5
+
+
+@pytest.mark.parametrize("n_lists", [1, 2, 3, 10, 128, 1_000, 1_024])
+def test_probes_go_from_one_to_all_in_steps(n_lists):
+    numbers = probes(n_lists)
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
+    assert numbers[-1] == n_lists
+    assert all(b <= 1.5 * a or b == a + 1 for a, b in itertools.pairwise(numbers))
+
+
+@pytest.mark.parametrize(
+    ("shares", "width", "expected"),
+    [
+        # 90 % in 7 columns, 97 % in 10: by eights.
+        ([0.13] * 7 + [0.03] * 3, 100, [8, 16, 100]),
+        # Everything in one column.
+        ([1.0], 64, [8, 64]),
+        # Where nearly all are needed, all are taken.
+        ([0.1] * 10, 10, [10]),
+        ([1 / 300] * 256, 300, [256]),
+        ([0.0] * 50, 50, [50]),
+        ([1.0], 1, [1]),
+        ([1.0, 0.0], 2, [2]),
+        ([1 / 1000] * 256, 1_000, [256]),
+    ],
+)
+def test_components_are_those_that_explain_enough(shares, width, expected):
+    assert components_to_try(np.array(shares), width) == expected
+
+
+def test_training_rows_are_apart_from_the_held_out_ones():
+    rng = np.random.default_rng(0)
+    members = np.arange(0, 60_000, 2)
+    apart = np.sort(rng.choice(members, 500, replace=False))
+    trained = training_rows(members, 16, apart, rng)
+    assert len(trained) == tuning.MIN_TRAINING_ROWS
+    assert len(np.unique(trained)) == len(trained)
+    assert not np.isin(trained, apart).any()
+    assert np.isin(trained, members).all()
+    # Drawn over everything, not the first that come.
+    assert trained.max() > 59_900
+    few = training_rows(members[:600], 16, members[:100], rng)
+    np.testing.assert_array_equal(few, members[100:600])
+    many = training_rows(members, 400, apart, rng)
+    assert len(many) == 400 * tuning.ROWS_PER_LIST
+
+
+# Held-out rows and their recall
+
+
+N_ROWS = 4_000
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Columns that depend on each other a little."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(N_ROWS, 8)) @ rng.normal(size=(8, 8))
+
+
+def _built(rows, spec, metric="euclidean", members=None):
+    exact = ExactSearch(rows, metric)
+    members = np.arange(len(rows)) if members is None else members
+    return build(exact, IndexSpec.parse(spec), members=members, seed=0, embed=None)
+
+
+SPECS = {
+    "plain": "IVF32,PQ8x4fs,nprobe=4,rerank=2",
+    "residual": "IVF32,PQ8x4fsr,nprobe=4,rerank=2",
+    "reduced": "PCA5,IVF32,PQ5x4fs,nprobe=4,rerank=2",
+}
+
+
+def _held_out(search_or_exact, members=None, k=K):
+    exact = getattr(search_or_exact, "exact", search_or_exact)
+    members = np.arange(exact.n_rows) if members is None else members
+    return held_out_queries(exact, members, k, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
+def test_held_out_rows_know_their_true_neighbours(rows, brute_force, metric):
+    exact = ExactSearch(rows[:1_000], metric)
+    members = np.arange(0, 1_000, 2)
+    found = held_out_queries(exact, members, K, np.random.default_rng(0))
+    assert np.isin(found.positions, members).all()
+    assert len(np.unique(found.positions)) == len(found.positions) == 250
+    np.testing.assert_array_equal(found.queries, rows[found.positions])
+    truth = brute_force(rows[members], found.queries, metric)
+    truth[np.arange(250), found.positions // 2] = np.inf
+    expected = np.sort(truth, axis=1)[:, : found.values.shape[1]]
+    np.testing.assert_allclose(found.values, expected, rtol=1e-9, atol=1e-12)
+    assert found.values.shape[1] >= K
+    assert not (found.neighbors == found.positions[:, None]).any()
+
+
+def test_as_many_rows_are_held_out_as_are_affordable(rows, monkeypatch):
+    exact = ExactSearch(rows, "euclidean")
+    assert len(_held_out(exact).positions) == 2_000
+    monkeypatch.setattr(tuning, "HELD_OUT_WORK", 2.0 * N_ROWS * 8 * 700)
+    assert len(_held_out(exact).positions) == 700
+    monkeypatch.setattr(tuning, "HELD_OUT_WORK", 1.0)
+    assert len(_held_out(exact).positions) == 500
+    assert len(_held_out(exact, np.arange(300)).positions) == 150
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("kind", SPECS)
+def test_recalls_are_those_of_searches_with_as_many_candidates(rows, kind, metric):
+    spec = SPECS[kind]
+    if metric == "inner_product":
+        spec = spec.replace("PQ8", "PQ9")
+    search = _built(rows, spec, metric)
+    held_out = _held_out(search)
+    search.spec = replace(search.spec, rerank=RERANKS[-1])
+    found = recalls_by_candidates(search, held_out, K)
+    assert found.shape == (len(held_out.positions), 200)
+    assert (np.diff(found, axis=1) >= 0).all()
+    for rerank in (1.0, 1.5, 4.0, 20.0):
+        search.spec = replace(search.spec, rerank=rerank)
+        values, _ = search.neighbors(held_out.queries, K, held_out.positions)
+        values = -values if metric == "inner_product" else values
+        expected = found_share(values, held_out.values[:, :K])
+        # Candidates of equal scores are cut off in no particular order.
+        column = found[:, search.spec.n_candidates(K) - 1]
+        assert np.mean(column == expected) > 0.9
+        assert column.mean() == pytest.approx(expected.mean(), abs=3e-3)
+
+
+def test_the_row_itself_takes_no_candidate_s_place(rows):
+    """All rows scanned and all measured: every neighbour is found."""
+    search = _built(rows[:900], "IVF4,PQ8x4fs,nprobe=4,rerank=100")
+    found = recalls_by_candidates(search, _held_out(search), K)
+    np.testing.assert_array_equal(found[:, 898:], 1.0)
+    assert found[:, 30].mean() < 1.0
+    assert found[:, 0].max() == 1 / K
+
+
+def _cheapest_of_all(search, held_out, target, k):
+    """Measure everything that could be chosen."""
+    width, n_rows = search.exact.space.n_features, search.lists.n_rows
+    good = []
+    for n_probe in probes(search.lists.n_lists):
+        search.spec = search.structure.spec(n_probe, RERANKS[-1])
+        recalls = recalls_by_candidates(search, held_out, k)
+        for rerank in RERANKS:
+            spec = search.structure.spec(n_probe, rerank)
+            _, lower, _ = recall_bounds(recalls[:, spec.n_candidates(k) - 1])
+            if lower >= target:
+                good.append((search_cost(spec, width, n_rows, k), spec))
+    return min(good, key=lambda pair: pair[0])[1] if good else None
+
+
+@pytest.mark.parametrize("kind", SPECS)
+@pytest.mark.parametrize(("target", "k"), [(0.5, 5), (0.9, 10), (0.98, 1), (0.95, 40)])
+def test_the_cheapest_is_the_cheapest_of_all(rows, kind, target, k):
+    search = _built(rows, SPECS[kind])
+    held_out = _held_out(search, k=k)
+    found = cheapest_spec(search, held_out, target, k)
+    assert found == _cheapest_of_all(search, held_out, target, k)
+
+
+def test_there_is_none_where_no_code_can_tell(rows):
+    noise = np.random.default_rng(0).normal(size=(2_000, 60))
+    search = _built(noise, "PCA2,IVF16,PQ2x4fs,nprobe=4,rerank=2")
+    assert cheapest_spec(search, _held_out(search), 0.99, K) is None
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "inner_product"])
+def test_the_table_says_what_brute_force_says(rows, metric):
+    spec = SPECS["plain"].replace("PQ8", "PQ9" if metric == "inner_product" else "PQ8")
+    search = _built(rows, spec, metric)
+    members = np.arange(N_ROWS)
+    held_out = _held_out(search)
+    table = recall_table(search, held_out, members, 25)
+    np.testing.assert_array_equal(table[:, 0], [1, 10, 25, 100])
+    for k, recall, lower, upper in table:
+        _, found = search.neighbors(held_out.queries, int(k), held_out.positions)
+        hits = [
+            len(set(a) & set(b))
+            for a, b in zip(
+                found.tolist(), held_out.neighbors[:, : int(k)].tolist(), strict=True
+            )
+        ]
+        assert recall == pytest.approx(np.mean(hits) / k, abs=1e-12)
+        assert lower < recall <= upper
+
+
+def test_the_table_of_an_exact_search_is_perfect(rows):
+    exact = ExactSearch(rows[:60], "euclidean")
+    table = recall_table(exact, None, np.arange(60), 7)
+    np.testing.assert_array_equal(table, [[1, 1, 1, 1], [7, 1, 1, 1], [10, 1, 1, 1]])
+
+
+def test_recall_of_new_queries(rows):
+    search = _built(rows[:-500], SPECS["plain"])
+    held_out = fresh_queries(search.exact, rows[-500:], K, None)
+    assert held_out.positions is None
+    table = recall_table(search, held_out, np.arange(N_ROWS - 500), K)
+    found = search.neighbors(rows[-500:], K)[1]
+    true = search.exact.neighbors(rows[-500:], K)[1]
+    shares = [
+        len(set(a) & set(b)) for a, b in zip(found.tolist(), true.tolist(), strict=True)
+    ]
+    assert table[1, 1] == pytest.approx(np.mean(shares) / K, abs=1e-12)
+
+
+# Structures
+
+
+def test_structures_come_the_cheapest_first():
+    rng = np.random.default_rng(0)
+    sample = rng.normal(size=(2_000, 64)) * 0.9 ** np.arange(64)
+    found = list(structures(sample.astype(np.float32), 8, None, 0))
+    codes = [structure.codebook.values.shape[0] for structure in found]
+    assert codes == sorted(codes)
+    assert codes[-2:] == [64, 64]
+    assert [s.codebook.residual for s in found] == [False] * (len(found) - 1) + [True]
+    assert [s.projection.axes is None for s in found] == [c == 64 for c in codes]
+    costs = [search_cost(s.spec(4, 2.0), 64, 20_000, K) for s in found]
+    assert costs == sorted(costs)
+
+
+def test_structures_survive_as_arrays(rows):
+    for spec in SPECS.values():
+        structure = _built(rows, spec).structure
+        again = Structure.from_arrays(structure.arrays())
+        assert again.spec(4, 2.0) == structure.spec(4, 2.0) == IndexSpec.parse(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("IVF128,PQ8x4fs,nprobe=4,rerank=2", "128 lists, but there are 100 rows"),
+        ("IVF16,PQ7x4fs,nprobe=4,rerank=2", "codes 7 coordinates.* have 8"),
+        ("IVF16,PQ9x4fs,nprobe=4,rerank=2", "codes 9 coordinates.* have 8"),
+        ("PCA9,IVF16,PQ9x4fs,nprobe=4,rerank=2", "codes 9 coordinates.* have 8"),
+    ],
+)
+def test_what_does_not_fit_is_named(rows, spec, match):
+    with pytest.raises(ValueError, match=match):
+        check_fits(IndexSpec.parse(spec), 100, 8)
+    with pytest.raises(ValueError, match=match):
+        _built(rows[:100], spec)
+
+
+def test_as_many_components_as_columns_fit(rows):
+    assert _built(rows, "PCA8,IVF16,PQ8x4fs,nprobe=4,rerank=2").lists.n_rows == N_ROWS
+
+
+# Everything together
+
+
+def _tuned(rows, target=0.95, k=K, metric="euclidean", seed=0, members=None):
+    exact = ExactSearch(rows, metric)
+    members = np.arange(len(rows)) if members is None else members
+    held_out = None
+    if k < len(members):
+        held_out = held_out_queries(exact, members, k, np.random.default_rng(seed))
+    reports = []
+    search = tune(
+        exact,
+        target,
+        k,
+        reports.append,
+        held_out=held_out,
+        members=members,
+        seed=seed,
+        embed=None,
+    )
+    return search, held_out, reports
+
+
+@pytest.fixture(scope="module")
+def many_rows():
+    rng = np.random.default_rng(2)
+    return rng.normal(size=(20_000, 8)) @ rng.normal(size=(8, 8))
+
+
+def test_tuning_repeats(many_rows):
+    (first, *_), (second, *_), (other, *_) = (
+        _tuned(many_rows, seed=seed) for seed in (3, 3, 4)
+    )
+    assert first.spec == second.spec
+    a, b = (search.structure.arrays() for search in (first, second))
+    for name, value in a.items():
+        np.testing.assert_array_equal(value, b[name])
+    assert not np.array_equal(
+        first.structure.codebook.centers, other.structure.codebook.centers
+    )
+
+
+def test_tuning_meets_its_target_at_less_work(many_rows):
+    search, held_out, reports = _tuned(many_rows)
+    assert isinstance(search, ApproximateSearch)
+    assert search_cost(search.spec, 8, 20_000, K) < exact_cost(20_000, 8)
+    table = recall_table(search, held_out, np.arange(20_000), K)
+    assert table[table[:, 0] == K][0, 2] >= 0.95
+    assert any("trying" in report for report in reports)
+
+
+def test_a_higher_target_costs_more(many_rows):
+    costs = [
+        search_cost(_tuned(many_rows, target)[0].spec, 8, 20_000, K)
+        for target in (0.5, 0.8, 0.95)
+    ]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[-1]
+
+
+def test_few_rows_are_searched_exactly(many_rows):
+    n_rows = tuning.MIN_ROWS - 1
+    search, *_ = _tuned(many_rows[:n_rows])
+    assert isinstance(search, ExactSearch)
+    members = np.arange(len(many_rows))[:n_rows]
+    assert isinstance(_tuned(many_rows, members=members)[0], ExactSearch)
+
+
+def test_removed_rows_take_no_part(many_rows):
+    members = np.arange(0, 20_000, 3)[: tuning.MIN_ROWS]
+    members = np.union1d(members, np.arange(10_000, 16_000))
+    assert len(members) >= tuning.MIN_ROWS
+    search, held_out, _ = _tuned(many_rows, members=members)
+    assert search.lists.n_rows == len(members)
+    assert np.isin(held_out.positions, members).all()
+    assert np.isin(held_out.neighbors, members).all()
+    _, found = search.neighbors(many_rows[:300], K, None, members)
+    assert np.isin(found, members).all()
+
+
+def test_no_structure_is_better_than_one_that_misses(monkeypatch):
+    """White noise in 300 dimensions: all rows are about as far away."""
+    noise = np.random.default_rng(0).normal(size=(10_000, 300)).astype(np.float32)
+    monkeypatch.setattr(tuning, "HELD_OUT_WORK", 0.0)
+    monkeypatch.setattr(tuning, "probes", lambda n_lists: [1, n_lists // 2])
+    search, *_ = _tuned(noise, 0.99)
+    assert isinstance(search, ExactSearch)
+
+
+# Data with traps
+
+
+def _mixed(rng, n, d):
+    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
+
+
+def _copies(rng, n):
+    return np.resize(_mixed(rng, n // 30, 6), (n, 6))
+
+
+def _tight(rng, n):
+    labels = rng.integers(0, 300, n)
+    return rng.normal(size=(300, 8))[labels] + 0.01 * rng.normal(size=(n, 8))
+
+
+def _groups_far_apart(rng, n):
+    return 1e6 * rng.integers(0, 2, (n, 1)) + 1e-3 * rng.normal(size=(n, 5))
+
+
+def _one_far_away(rng, n, distance):
+    data = _mixed(rng, n, 5)
+    data[7] = distance
+    return data
+
+
+DATA = {
+    "ordinary": lambda rng, n: _mixed(rng, n, 6),
+    "copies": _copies,
+    "tight": _tight,
+    "constant_columns": lambda rng, n: np.hstack(
+        [_mixed(rng, n, 5), np.full((n, 3), 7.5)]
+    ),
+    "constant": lambda _, n: np.full((n, 4), 0.3),
+    "zeros": lambda _, n: np.zeros((n, 3)),
+    "one_column": lambda rng, n: rng.normal(size=(n, 1)),
+    "two_columns": lambda rng, n: rng.normal(size=(n, 2)),
+    "off_centre": lambda rng, n: 1e6 + _mixed(rng, n, 6),
+    "tiny": lambda rng, n: 1e-200 * _mixed(rng, n, 6),
+    "huge": lambda rng, n: 1e200 * _mixed(rng, n, 6),
+    "groups_far_apart": _groups_far_apart,
+    "one_far_away": lambda rng, n: _one_far_away(rng, n, 1e4),
+    "one_very_far_away": lambda rng, n: _one_far_away(rng, n, 1e30),
+    "lattice": lambda rng, n: rng.integers(0, 4, (n, 4)).astype(float),
+    "rectified": lambda rng, n: np.maximum(_mixed(rng, n, 8), 0),
+    "sparse": lambda rng, n: _mixed(rng, n, 8) * (rng.random((n, 8)) < 0.1),
+    "heavy_tails": lambda rng, n: rng.standard_cauchy(size=(n, 5)),
+    "some_zero_rows": lambda rng, n: _mixed(rng, n, 6) * (rng.random((n, 1)) < 0.9),
+    "columns_1e-6_to_1e6": lambda rng, n: (
+        rng.normal(size=(n, 6)) * 10.0 ** np.linspace(-6, 6, 6)
+    ),
+}
+# Under other metrics, what they are sensitive to.
+CASES = [
+    *(("euclidean", name) for name in DATA),
+    *(
+        ("cosine", name)
+        for name in ("ordinary", "copies", "zeros", "tiny", "huge", "some_zero_rows")
+    ),
+    *(
+        ("inner_product", name)
+        for name in ("ordinary", "copies", "zeros", "constant", "some_zero_rows")
+    ),
+]
+# Searched for in full, these take long.
+SLOW = [
+    ("inner_product", "tiny"),
+    ("inner_product", "huge"),
+    ("inner_product", "off_centre"),
+    ("inner_product", "one_far_away"),
+    ("inner_product", "heavy_tails"),
+    ("inner_product", "lattice"),
+    ("cosine", "constant"),
+    ("cosine", "off_centre"),
+    ("cosine", "lattice"),
+    ("cosine", "sparse"),
+    ("cosine", "one_column"),
+]
+
+
+def _fraction_found(found, true, similarity):
+    sign = -1 if similarity else 1
+    return found_share(sign * found, sign * true)
+
+
+def _check_case(metric, name, dtype, target=0.9, n_rows=12_000, k=K):
+    rng = np.random.default_rng(7)
+    data = DATA[name](rng, n_rows + 500).astype(dtype)
+    rng.shuffle(data)
+    rows, queries = data[:n_rows], data[n_rows:]
+    index = LatentIndex(metric=metric, target_recall=target, n_neighbors=k).fit(rows)
+    table = index.search(queries)
+    values = table.iloc[:, 3].to_numpy().reshape(-1, k)
+    positions = table["id"].to_numpy().reshape(-1, k)
+    similarity = metric == "inner_product"
+    assert positions.min() >= 0
+    assert positions.max() < n_rows
+    assert (np.diff(np.sort(positions, axis=1), axis=1) > 0).all()
+    assert (
+        (np.diff(values, axis=1) <= 0) if similarity else (np.diff(values) >= 0)
+    ).all()
+    space = ExactSearch(rows, metric).space
+    with np.errstate(all="ignore"):
+        inside = space.queries(queries)[:, None, :]
+        measured = space.to_metric(space.measured(inside, space.rows(positions)))
+    np.testing.assert_array_equal(values, measured)
+    if index.index_spec_ != "Flat":
+        recall = index.recall_.loc[k]
+        assert recall["lower"] >= target
+        true = LatentIndex(metric=metric, n_neighbors=k).fit(rows).search(queries)
+        true = true.iloc[:, 3].to_numpy().reshape(-1, k)
+        shares = _fraction_found(values, true, similarity)
+        error = max(shares.std(), 0.02) / math.sqrt(len(shares))
+        assert shares.mean() >= target - 3 * error
+    return index
+
+
+@pytest.mark.parametrize(("metric", "name"), CASES)
+def test_answers_are_valid_and_targets_met(metric, name):
+    _check_case(metric, name, np.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("metric", "name"), SLOW)
+def test_answers_are_valid_and_targets_met_elsewhere(metric, name):
+    _check_case(metric, name, np.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [0.5, 0.99])
+@pytest.mark.parametrize(("metric", "name"), CASES)
+def test_answers_are_valid_at_other_targets(metric, name, target):
+    if name in ("tiny", "huge"):
+        pytest.skip("float32 does not hold them")
+    _check_case(metric, name, np.float32, target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ordinary", "tight", "copies", "lattice"])
+@pytest.mark.parametrize("k", [1, 30])
+def test_more_rows_and_other_numbers_of_neighbours(name, k):
+    _check_case("euclidean", name, np.float64, n_rows=40_000, k=k)
+
+
+def test_clusters_far_apart_are_coded_by_difference():
+    """Codes of the whole space cannot tell rows of the same small cluster apart."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 100, 20_000)
+    rows = rng.normal(size=(100, 8))[labels] + 0.01 * rng.normal(size=(20_000, 8))
+    recalls = []
+    for kind in ("", "r"):
+        search = _built(rows, f"IVF128,PQ8x4fs{kind},nprobe=1,rerank=3")
+        held_out = _held_out(search)
+        recalls.append(recall_table(search, held_out, np.arange(20_000), K)[1, 1])
+    assert recalls[1] > recalls[0] + 0.2
+
+
+def test_projections_and_codebooks_need_no_index(many_rows):
+    """What is found is plain arrays: a structure made by hand serves as well."""
+    sample = many_rows.astype(np.float32)
+    codebook = train_codebook(sample, 16, residual=False, seed=0)
+    structure = Structure(Projection(None, None, None), codebook)
+    exact = ExactSearch(many_rows, "euclidean")
+    search = ApproximateSearch(
+        exact, structure.spec(16, 20.0), structure, np.arange(20_000)
+    )
+    found = search.neighbors(many_rows[:50], K)
+    true = exact.neighbors(many_rows[:50], K)
+    assert found_share(found[0], true[0]).mean() > 0.99
