@@ -33,6 +33,9 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/exact_search.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/approximate_search.py
+	$(BIN)/python benchmarks/approximate_search.py --overhead
+	$(BIN)/python benchmarks/approximate_search.py --memory
 	$(BIN)/python benchmarks/auto_components.py
 	$(BIN)/python benchmarks/adbench.py --quick
 	$(BIN)/python benchmarks/adbench_variants.py --seeds 0

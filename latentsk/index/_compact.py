@@ -13,13 +13,18 @@ from latentsk.index._space import row_slices
 CODE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.uint8}
 # Steps that int8 divides a column's range into.
 STEPS = 255
+# How far from the middle codes are within their error, in steps.
+REACH = {"float16": 1.01, "int8": (STEPS + 1) / 2}
+# What float32 holds.
+LARGEST, SMALLEST = float(np.finfo(np.float32).max), 2.0**-149
 
 
 class CompactRows:
     """A matrix that decodes the rows that are asked for.
 
     "float16" and "int8" hold each column relative to its middle and range: a coordinate
-    is wrong by 1/4096, or 1/510, of the range at most.
+    is wrong by 1/4096, or 1/510, of the range at most, besides the rounding of float32,
+    in which rows are decoded.
 
     Parameters
     ----------
@@ -60,17 +65,28 @@ class CompactRows:
         rows : ndarray of shape (n_rows, n_columns), float64 or float32
 
         kind : {"float32", "float16", "int8"}
+
+        Raises
+        ------
+        ValueError
+            If a value is beyond the range of float32.
         """
         width = rows.shape[1]
+        low, high = _limits(rows)
+        if max(-low.min(), high.max()) > LARGEST:
+            raise ValueError(
+                "Vectors with values beyond the range of float32 cannot be kept in "
+                "fewer bytes. Scale them."
+            )
         middle, scale = np.zeros(width), np.ones(width)
         if kind != "float32":
-            low, high = np.full(width, np.inf), np.full(width, -np.inf)
-            for part in row_slices(rows.shape):
-                low = np.minimum(low, rows[part].min(axis=0))
-                high = np.maximum(high, rows[part].max(axis=0))
             middle, half = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
+            # The middle is rounded, too: a column that is constant, or nearly, would
+            # lie many steps from it.
+            rounding = np.maximum(2.0**-23 * np.abs(middle), SMALLEST)
+            half = np.where(half < 128.0 * rounding, half + rounding, half)
             scale = half if kind == "float16" else 2.0 * half / STEPS
-            scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0)
+            scale = np.clip(scale, SMALLEST, LARGEST)
         empty = cls(
             np.empty((0, width), CODE_TYPES[kind]),
             middle.astype(np.float32),
@@ -112,15 +128,29 @@ class CompactRows:
         """Return the codes of further rows; a value out of range becomes its end."""
         if self.codes.dtype == np.float32:
             return rows.astype(np.float32)
-        steps = (rows - self.middle.astype(np.float64)) / self.scale
+        steps = self._steps(rows)
         if self.codes.dtype == np.float16:
-            return steps.astype(np.float16)
+            reach = REACH[self.kind]
+            with np.errstate(under="ignore"):
+                return np.clip(steps, -reach, reach).astype(np.float16)
         return np.clip(np.rint(steps + STEPS / 2), 0, STEPS).astype(np.uint8)
 
     def holds(self, rows: NDArray[Any]) -> bool:
-        """Whether further rows lie within the range of the codes, or nearly."""
+        """Whether codes of further rows are as near to them as those of the first."""
         if self.codes.dtype == np.float32:
             return True
-        reach = 1.0 if self.codes.dtype == np.float16 else STEPS / 2
-        steps = np.abs((rows - self.middle.astype(np.float64)) / self.scale)
-        return bool((steps <= 1.01 * reach).all())
+        return bool((np.abs(self._steps(rows)) <= REACH[self.kind]).all())
+
+    def _steps(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return how far from the middle rows lie."""
+        with np.errstate(over="ignore", under="ignore"):
+            return (rows - self.middle.astype(np.float64)) / self.scale
+
+
+def _limits(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and the largest value of each column."""
+    low, high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
+    for part in row_slices(rows.shape):
+        low = np.minimum(low, rows[part].min(axis=0))
+        high = np.maximum(high, rows[part].max(axis=0))
+    return low, high

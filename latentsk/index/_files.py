@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from latentsk._format import FormatError
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
 from latentsk.index._compact import CODE_TYPES, CompactRows
 from latentsk.index._inverted_file import CODE_VALUES
-from latentsk.index._spec import IndexSpec
+from latentsk.index._memory import parse_bytes
+from latentsk.index._spec import FLAT, IndexSpec
 
 KIND = "LatentIndex"
 
@@ -31,6 +33,8 @@ _VALUES = (
 _ARRAYS = ("_vectors", "_alive", "_recalls")
 # Parts of a structure that are arrays; the others are plain values.
 _STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values")
+# No row of float32 is longer.
+LONGEST = 1e45
 
 
 def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
@@ -57,7 +61,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
         "kind": KIND,
         "embedder": None if embedder is None else type(embedder).__name__,
         "parameters": {
-            name: _plain(value)
+            name: str(value) if name == "device" else _plain(value)
             for name, value in index.get_params(deep=False).items()
             if name != "embedder"
         },
@@ -106,8 +110,10 @@ def from_file(
         raise FormatError("The file holds no LatentIndex.")
     parameters, values = document.get("parameters"), document.get("values")
     tables, parts = document.get("tables"), document.get("structure")
+    embedder = document.get("embedder")
     if not (
-        isinstance(parameters, dict)
+        isinstance(embedder, str | None)
+        and isinstance(parameters, dict)
         and isinstance(values, dict)
         and isinstance(tables, dict)
         and isinstance(parts, dict)
@@ -123,8 +129,13 @@ def from_file(
     if "metadata" in tables:
         state["metadata_"] = decode_frame(*_table(tables, arrays, "metadata"))
     state["_structure"] = _structure(parts, arrays)
+    # Whether rows are compared as they are given, and not embedded before.
+    original = parameters.get("rerank") == "original"
+    _require(embedder is not None or not original, "it has no embedder")
+    _check_parameters(parameters)
     _check_rows(state)
-    _check_structure(state)
+    _check_features(state, as_given=original or embedder is None)
+    _check_structure(state, embedded=original)
     return parameters, state
 
 
@@ -140,6 +151,8 @@ def _vectors(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | CompactRows:
         array = arrays.get(name, np.empty(0))
         fits = array.shape == vectors.shape[1:] and array.dtype == np.float32
         _require(fits, f"the {name} of the vectors is missing")
+        _require(bool(np.isfinite(array).all()), f"the {name} is not finite")
+    _require(bool((arrays["scale"] > 0).all()), "the scale is not positive")
     _require(vectors.dtype in CODE_TYPES.values(), "the codes are of an unknown kind")
     return CompactRows(vectors, arrays["middle"], arrays["scale"])
 
@@ -181,7 +194,22 @@ def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     if not found:
         return {}
     plain = {"length": parts.get("length"), "residual": parts.get("residual")}
-    return {**dict.fromkeys(_STRUCTURE_ARRAYS), **found, **plain}
+    return {**{name: found.get(name) for name in _STRUCTURE_ARRAYS}, **plain}
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Check what validation leaves for a fit."""
+    budget, spec = parameters.get("memory_budget"), parameters.get("index_spec")
+    device = parameters.get("device", "auto")
+    try:
+        if isinstance(budget, str):
+            parse_bytes(budget)
+        if isinstance(spec, str) and spec != FLAT:
+            IndexSpec.parse(spec)
+        if isinstance(device, str) and device != "auto":
+            _require(torch.device(device).type in ("cpu", "cuda"), "the device is none")
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"The file is altered: {error}") from error
 
 
 def _check_rows(state: Mapping[str, Any]) -> None:
@@ -193,28 +221,51 @@ def _check_rows(state: Mapping[str, Any]) -> None:
         and alive.shape == (n_rows,)
         and ids is not None
         and ids.shape == (n_rows,)
-        and state.get("n_samples_fit_") == n_rows,
+        and _is_count(state.get("n_samples_fit_"))
+        and state["n_samples_fit_"] == n_rows,
         "ids and vectors are not as many",
     )
     assert alive is not None
     assert ids is not None
     _require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
+    _require(not pd.isna(ids).any(), "an id is missing")
     if "metadata_" in state:
         _require(len(state["metadata_"]) == n_rows, "metadata has other rows")
     for start in range(0, n_rows, 2**16):
-        part = vectors[start : start + 2**16]
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = vectors[start : start + 2**16]
         _require(bool(np.isfinite(part).all()), "the vectors are not finite")
     metrics = ("euclidean", "cosine", "inner_product")
     _require(state.get("effective_metric_") in metrics, "the metric is unknown")
     _require(_is_count(state.get("_n_tuned")), "a count is none")
     recalls = state.get("_recalls", np.empty((0, 4)))
-    _require(recalls.ndim == 2 and recalls.shape[1] == 4, "recalls are no table")
+    _require(
+        recalls.ndim == 2
+        and recalls.shape[1] == 4
+        and recalls.dtype == np.float64
+        and bool((recalls >= 0).all())
+        and bool((recalls[:, 1:] <= 1).all()),
+        "recalls are no table",
+    )
 
 
-def _check_structure(state: Mapping[str, Any]) -> None:
+def _check_features(state: Mapping[str, Any], *, as_given: bool) -> None:
+    """Check how wide rows are said to be, and the names of their features."""
+    n_features, names = state.get("n_features_in_"), state.get("feature_names_in_")
+    known = n_features is not None
+    _require(not known or _is_count(n_features), "a count is none")
+    width = state["_vectors"].shape[1]
+    _require(not as_given or n_features == width, "the rows are of another width")
+    if names is not None:
+        texts = all(isinstance(name, str) for name in names)
+        _require(texts, "the names of features are no texts")
+        _require(not known or len(names) == n_features, "features lack a name")
+
+
+def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
     spec, structure = state.get("index_spec_"), state["_structure"]
     if not structure:
-        _require(spec == "Flat", "the structure is missing")
+        _require(spec == FLAT, "the structure is missing")
         return
     try:
         parsed = IndexSpec.parse(str(spec))
@@ -242,9 +293,15 @@ def _check_structure(state: Mapping[str, Any]) -> None:
     _require(structure["residual"] is parsed.residual, "codes are of another kind")
     similarity = state["effective_metric_"] == "inner_product"
     _require(
-        isinstance(length, float) if similarity else length is None,
+        isinstance(length, float) and 0.0 <= length <= LONGEST
+        if similarity
+        else length is None,
         "the structure is of another metric",
     )
+    if not embedded:
+        width = parsed.n_codes if mean is None else len(mean)
+        fits = width == state["_vectors"].shape[1] + similarity
+        _require(fits, "the structure is of another width")
 
 
 def _is_count(value: Any) -> bool:

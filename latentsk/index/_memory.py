@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -11,10 +12,12 @@ from latentsk.index._inverted_file import MAX_CODES
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?B)\s*", re.IGNORECASE)
+_PATTERN = re.compile(
+    r"\s*(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B)\s*", re.IGNORECASE | re.ASCII
+)
 
-# For each row: whether it is there, its norm, and an id.
-BYTES_PER_ROW = 1 + 4 + 8
+# For each row: whether it is there, its norm, an id, and its number among the living.
+BYTES_PER_ROW = 1 + 4 + 8 + 8
 # FAISS's lists hold a position for each row; they grow by doubling.
 BYTES_PER_ENTRY, LIST_GROWTH = 8, 1.6
 
@@ -38,24 +41,30 @@ def parse_bytes(budget: str | int) -> int:
             raise ValueError(
                 f"memory_budget must be like '2GB' or '500 MiB', got {budget!r}."
             )
-        budget = int(float(match[1]) * _UNITS[match[2].upper()])
+        number = float(match[1]) * _UNITS[match[2].upper()]
+        if number == math.inf:
+            raise ValueError(f"memory_budget is too large: {budget[:40]!r}.")
+        budget = int(number)
     if budget <= 0:
         raise ValueError("memory_budget must be positive.")
     return budget
 
 
 def format_bytes(number: float) -> str:
-    """Return a number of bytes in words.
+    """Return a number of bytes in words, of three digits, rounded up.
+
+    So a budget that is taken from an error is enough.
 
     Examples
     --------
-    >>> format_bytes(1_500_000_000), format_bytes(900)
-    ('1.5GB', '900B')
+    >>> format_bytes(1_500_000_000), format_bytes(900), format_bytes(1_234_567)
+    ('1.5GB', '900B', '1.24MB')
     """
-    for unit in ("B", "KB", "MB", "GB"):
-        if number < 1000 * _UNITS[unit]:
-            return f"{number / _UNITS[unit]:.3g}{unit}"
-    return f"{number / _UNITS['TB']:.3g}TB"
+    whole = math.ceil(number)
+    units = ("B", "KB", "MB", "GB", "TB")
+    unit = next((u for u in units if whole <= 999 * _UNITS[u]), "TB")
+    step = max(1, 10 ** (len(str(whole)) - 3), _UNITS[unit] // 100)
+    return f"{-(-whole // step) * step / _UNITS[unit]:.15g}{unit}"
 
 
 def exact_bytes(n_rows: int, width: int, itemsize: int, *, copied: bool) -> int:
@@ -75,7 +84,7 @@ def exact_bytes(n_rows: int, width: int, itemsize: int, *, copied: bool) -> int:
     Examples
     --------
     >>> exact_bytes(1_000_000, 32, 4, copied=False)
-    141000000
+    149000000
     """
     return n_rows * (width * (itemsize + 4 * copied) + BYTES_PER_ROW)
 

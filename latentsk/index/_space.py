@@ -174,6 +174,10 @@ class MetricSpace:
             return np.minimum(0.5 * scores, 2.0)
         return np.sqrt(scores) / self.scale
 
+    def unpadded(self, moved: NDArray[Any]) -> NDArray[Any]:
+        """Return moved vectors without the coordinate that tells rows of zeros."""
+        return moved[..., :-1] if self._padded else moved
+
     def fast_queries(self, queries: NDArray[Any]) -> NDArray[np.float32]:
         """Return queries in the space, moved and rounded to float32.
 

@@ -24,9 +24,9 @@ _home = os.getpid()
 def thread_limit(n_jobs: int | None) -> Iterator[None]:
     """Limit the threads of FAISS, torch and the BLAS for a while.
 
-    Counts of FAISS and torch belong to the calling thread; the BLAS has one for all, of
-    which the latest limit holds, until the last one ends. In a forked process there is
-    one thread, whatever is asked for.
+    Counts of FAISS and torch belong to the calling thread. Some BLAS libraries have one
+    for all threads: while one limits it, others leave it as it is. In a forked process
+    there is one thread, whatever is asked for.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _numbers(number: int) -> Iterator[None]:
     # makes torch give the calling thread its number before that is changed.
     torch.get_num_threads()
     # The BLAS within, because one that is built on OpenMP changes that number too.
-    with _pools("openmp").limit(limits=number), _blas.limit(number):
+    with _pools("openmp").limit(limits=number), _blas_limit(number):
         yield
 
 
@@ -72,39 +72,28 @@ def _torch_alone() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _SharedLimit:
-    """A limit on what all threads share: put back by the last of them, not by each."""
-
-    def __init__(self) -> None:
-        self._access = threading.Lock()
-        self._numbers: list[list[int]] = []
-        self._first: Any = None
-
-    @contextmanager
-    def limit(self, number: int) -> Iterator[None]:
-        mine = [number]  # an object of its own, told from equal numbers
-        with self._access:
-            limiter = _pools("blas").limit(limits=number)
-            self._first = limiter if not self._numbers else self._first
-            self._numbers.append(mine)
-        try:
+@contextmanager
+def _blas_limit(number: int) -> Iterator[None]:
+    turn = _blas
+    if not turn.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _pools("blas").limit(limits=number):
             yield
-        finally:
-            with self._access:
-                self._numbers = [other for other in self._numbers if other is not mine]
-                if self._numbers:
-                    _pools("blas").limit(limits=self._numbers[-1][0])
-                else:
-                    self._first.restore_original_limits()
+    finally:
+        turn.release()
 
 
-_blas = _SharedLimit()
+# Who limits the BLAS. If two threads did, the second would take the first one's limit
+# for what there was before, and leave it behind.
+_blas = threading.RLock()
 
 
 def _forget() -> None:
     """Start anew in a forked process, where no other thread is."""
     global _blas
-    _blas = _SharedLimit()
+    _blas = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

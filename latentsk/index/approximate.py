@@ -12,7 +12,6 @@ from latentsk.index._cost import exact_cost, search_cost
 from latentsk.index._faiss import load_faiss
 from latentsk.index._inverted_file import Codebook, InvertedFile
 from latentsk.index._projection import Projection
-from latentsk.index._space import row_slices
 from latentsk.index._spec import IndexSpec
 from latentsk.index.exact import ExactSearch, Neighbors
 
@@ -24,6 +23,8 @@ Embedding = Callable[[NDArray[Any]], NDArray[Any]]
 SPARE_NEIGHBORS = 4
 # Elements of queries, or candidates, looked at at a time.
 BATCH_ELEMENTS = 2**23
+# Elements of rows coded at a time: fewer would leave threads idle.
+ADDED_ELEMENTS = 2**22
 # Elements of candidates decoded at a time (a MB: they stay in the cache).
 DECODED_ELEMENTS = 2**18
 # How much dearer an exact search may be where it takes the place of a filtered one.
@@ -110,9 +111,11 @@ class ApproximateSearch:
 
     def add(self, positions: Positions) -> None:
         """Make rows of the exact search findable."""
-        for part in row_slices((len(positions), self.exact.space.n_features)):
-            rows = coordinates_of(self.exact, positions[part], self.embed)
-            self.lists.add(positions[part], self.structure.projection.rows(rows))
+        step = max(1, ADDED_ELEMENTS // self.exact.space.n_features)
+        for start in range(0, len(positions), step):
+            part = positions[start : start + step]
+            rows = coordinates_of(self.exact, part, self.embed)
+            self.lists.add(part, self.structure.projection.rows(rows))
 
     def remove(self, positions: Positions) -> None:
         """Make rows unfindable, before they change in the exact search."""
@@ -216,7 +219,8 @@ class ApproximateSearch:
             -1 where the lists that were scanned hold fewer.
         """
         if self.embed is None:
-            coordinates = self.exact.space.fast_queries(queries)
+            space = self.exact.space
+            coordinates = space.unpadded(space.fast_queries(queries))
         else:
             coordinates = self.embed(queries).astype(np.float32)
         projected = np.ascontiguousarray(self.structure.projection.queries(coordinates))
@@ -274,7 +278,8 @@ def coordinates_of(
 ) -> NDArray[np.float32]:
     """Return what is projected and coded of some rows."""
     if embed is None:
-        return exact.fast_rows[positions]
+        # The first row of zeros under cosine may come later: it changes no codes.
+        return exact.space.unpadded(exact.fast_rows[positions])
     return embed(exact.space.vectors[positions]).astype(np.float32)
 
 

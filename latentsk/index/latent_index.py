@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._format import FormatError, read_file, write_file
 from latentsk._state import StateMixin
+from latentsk._warnings import warn
 from latentsk.index._changes import ChangesMixin, check_lengths
 from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import (
@@ -36,7 +37,7 @@ from latentsk.index._embedding import (
     is_fitted_embedder,
     row_ids,
 )
-from latentsk.index._faiss import load_faiss
+from latentsk.index._faiss import faiss_available, load_faiss
 from latentsk.index._files import from_file, to_file
 from latentsk.index._filters import eligible_positions
 from latentsk.index._lock import lock_of
@@ -659,7 +660,8 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
 
         Two rows are in one group if a chain of rows leads from one to the other whose
         steps are not longer than the threshold (single linkage). Exact, whatever the
-        index; quick as long as few rows are within the threshold of others.
+        index; quick as long as few rows are within the threshold of others. Cosine
+        distances of parallel rows are rounded, to some 1e-16 instead of 0.
 
         Parameters
         ----------
@@ -762,7 +764,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         mmap : bool, default=False
             Whether to leave the vectors in the file, which must then not be changed,
             and read them when they are needed. Processes that read the same file share
-            its memory.
+            its memory. Searches want float32: of other vectors a copy is made.
 
         Returns
         -------
@@ -824,8 +826,13 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         resolve_device(self.device)
         approximate = self._is_approximate()
-        if self.backend == "faiss" or approximate:
+        if self.backend == "faiss":
             load_faiss()
+        if approximate and not faiss_available():
+            raise ImportError(
+                "target_recall and index_spec need FAISS: pip install "
+                "'latentsk[cpu]', or 'latentsk[gpu]' for NVIDIA GPUs."
+            )
         if approximate and self.backend == "torch":
             raise ValueError("An approximate index needs FAISS, but backend='torch'.")
         if self.index_spec not in (None, FLAT):
@@ -837,8 +844,9 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
                 raise ValueError("rerank='original' needs an embedder.")
             if not approximate:
                 raise ValueError(
-                    "rerank='original' needs a target_recall: how many of the nearest "
-                    "original rows the latent vectors are to find."
+                    "rerank='original' needs a target_recall (how many of the nearest "
+                    "original rows the latent vectors are to find) or an index_spec "
+                    "with lists."
                 )
 
     def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
@@ -924,54 +932,63 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         """Build the index that is pinned, or look for one, over the present rows."""
         with thread_limit(self.n_jobs):
             members = self._row_store().living
-            exact = self._new_exact()
-            held_out = self._held_out(exact, members)
-            exact = self._in_few_bytes(exact)
-            options: dict[str, Any] = {
-                "members": members,
-                "seed": self.random_state,
-                "embed": self._original_embedding(),
-            }
+            exact = ExactSearch(self._vectors, self.effective_metric_, self._device())
+            kind, flat = self._row_kind(exact), self._stays_flat(exact, len(members))
+            held_out = None
+            if self.target_recall is not None and not (flat and kind is None):
+                held_out = self._held_out(exact, members)
+            if kind is not None:
+                exact = self._in_few_bytes(kind)
             search: Search = exact
-            if self.index_spec not in (None, FLAT):
-                spec = IndexSpec.parse(str(self.index_spec))
-                self._report(f"building {spec}")
-                search = build(exact, spec, **options)
-            elif held_out is not None and self.index_spec is None:
-                assert self.target_recall is not None
-                target, k = self.target_recall, self.n_neighbors
-                options["held_out"] = held_out
-                search = tune(exact, target, k, self._report, **options)
+            if not flat:
+                search = self._lists_over(exact, members, held_out)
             self._take(search, len(members))
             if self.target_recall is not None:
-                self._recalls = recall_table(
-                    search, held_out, members, self.n_neighbors
-                )
+                k = self.n_neighbors
+                self._recalls = recall_table(search, held_out, members, k)
                 self._check_recall()
 
-    def _held_out(self, exact: ExactSearch, members: Any) -> HeldOut | None:
-        """Return what recall is measured on; None where the search will be exact."""
+    def _stays_flat(self, exact: ExactSearch, n_members: int) -> bool:
+        """Tell whether every row will be compared."""
+        if self.index_spec is not None or self.target_recall is None:
+            return self.index_spec in (None, FLAT)
         # A GPU compares every row sooner than a CPU scans lists.
-        flat = self.index_spec == FLAT or exact.searches_on_device()
-        exactly = not has_enough_rows(len(members)) or (
-            flat and self.memory_budget is None
-        )
-        if self.target_recall is None or exactly:
-            return None
+        on_device = exact.searches_on_device()
+        return on_device or not has_enough_rows(n_members, exact.space.n_features)
+
+    def _lists_over(
+        self, exact: ExactSearch, members: NDArray[np.intp], held_out: HeldOut | None
+    ) -> Search:
+        options: dict[str, Any] = {
+            "members": members,
+            "seed": self.random_state,
+            "embed": self._original_embedding(),
+        }
+        if self.index_spec is not None:
+            spec = IndexSpec.parse(self.index_spec)
+            self._report(f"building {spec}")
+            apart = None if held_out is None else held_out.positions
+            return build(exact, spec, apart=apart, **options)
+        assert self.target_recall is not None
+        assert held_out is not None
+        options["held_out"] = held_out
+        target, k = self.target_recall, self.n_neighbors
+        return tune(exact, target, k, self._report, **options)
+
+    def _held_out(self, exact: ExactSearch, members: NDArray[np.intp]) -> HeldOut:
+        """Return what recall is measured on."""
         self._report("finding the true neighbours of held-out rows")
         k = min(self.n_neighbors, len(members) - 1)
         rng = np.random.default_rng(self.random_state)
         return held_out_queries(exact, members, k, rng)
 
-    def _in_few_bytes(self, exact: ExactSearch) -> ExactSearch:
+    def _in_few_bytes(self, kind: str) -> ExactSearch:
         """Keep the rows in the form that the budget, or the specification, asks for."""
-        kind = self._row_kind(exact)
-        if kind is None or not isinstance(self._vectors, np.ndarray):
-            return exact
-        self._report(f"keeping rows as {kind}")
-        self._vectors = CompactRows.encode(self._vectors, kind)
-        self.__dict__.pop("_store", None)
-        return self._new_exact()
+        if isinstance(self._vectors, np.ndarray):
+            self._report(f"keeping rows as {kind}")
+            self._vectors = CompactRows.encode(self._vectors, kind)
+            self.__dict__.pop("_store", None)
+        return ExactSearch(self._vectors, self.effective_metric_, self._device())
 
     def _row_kind(self, exact: ExactSearch) -> str | None:
         if self.index_spec not in (None, FLAT):
@@ -990,12 +1007,20 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
 
     def _check_recall(self) -> None:
         """Refuse a budget that costs more recall than was asked for."""
-        _, recall, lower, _ = self._recalls[self._recalls[:, 0] == self.n_neighbors][0]
-        if isinstance(self._vectors, CompactRows) and lower < self.target_recall:
-            raise ValueError(
-                f"With memory_budget={self.memory_budget!r} the recall is {recall:.3f} "
-                f"(at least {lower:.3f}), and target_recall={self.target_recall} is "
-                f"not reached. {better_kinds(self._vectors)}"
+        rows = self._vectors
+        for k, recall, lower, _ in self._recalls:
+            if k != self.n_neighbors or lower >= self.target_recall:
+                continue
+            if self.memory_budget is not None and isinstance(rows, CompactRows):
+                raise ValueError(
+                    f"With memory_budget={self.memory_budget!r} the recall is "
+                    f"{recall:.3f} (at least {lower:.3f}), and target_recall="
+                    f"{self.target_recall} is not reached. "
+                    f"{better_kinds(rows)}"
+                )
+            warn(
+                f"The recall of {self.index_spec_} is {recall:.3f} (at least "
+                f"{lower:.3f}), less than target_recall={self.target_recall}."
             )
 
     def _is_approximate(self) -> bool:
@@ -1031,7 +1056,7 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
     def _searcher(self) -> Search:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
-            exact = self._new_exact()
+            exact = ExactSearch(self._vectors, self.effective_metric_, self._device())
             search: Search = exact
             if self._structure:
                 search = ApproximateSearch(
@@ -1044,9 +1069,8 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
             self._search = search
         return self._search
 
-    def _new_exact(self) -> ExactSearch:
-        device = device_or_cpu(self.device)
-        return ExactSearch(self._vectors, self.effective_metric_, device)
+    def _device(self) -> torch.device:
+        return device_or_cpu(self.device)
 
     def _exact(self) -> ExactSearch:
         search = self._searcher()
@@ -1075,6 +1099,9 @@ class LatentIndex(ChangesMixin, StateMixin, BaseEstimator):
         self, X: ArrayLike | None = None, n_neighbors: int | None = None
     ) -> pd.DataFrame:
         """Compare with an exact search, and count what is found.
+
+        The truth is that of the rows as the index keeps them; where a `memory_budget`
+        rounds them, `recall_` compared with the rows as they were given.
 
         Parameters
         ----------

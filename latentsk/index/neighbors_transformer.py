@@ -59,7 +59,7 @@ class LatentNeighborsTransformer(
     metric : {"euclidean", "cosine"}, default="euclidean"
         The distance. "cosine" is ``1 - cos(x, y)``, in [0, 2].
 
-    target_recall : float in (0, 1] or None, default=None
+    target_recall : float in (0, 1) or None, default=None
         As in :class:`LatentIndex`; None takes the default there.
 
     exactness : {"certified", "float32"}, default="certified"
@@ -127,7 +127,7 @@ class LatentNeighborsTransformer(
         },
         "mode": [StrOptions({"distance", "connectivity"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
-        "target_recall": [Interval(Real, 0, 1, closed="right"), None],
+        "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
         "n_jobs": [Integral, None],
     }
 
@@ -184,7 +184,8 @@ class LatentNeighborsTransformer(
             If `embedder` is a FrozenEstimator that is not fitted.
 
         ImportError
-            If ``backend="faiss"`` and FAISS is not installed.
+            If ``backend="faiss"`` or a `target_recall` is asked for, and FAISS is not
+            installed.
 
         Examples
         --------

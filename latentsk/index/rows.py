@@ -139,6 +139,8 @@ def _as_ids(ids: ArrayLike) -> NDArray[Any]:
     # Not through numpy: it would turn a list of mixed types into strings.
     try:
         index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore
+        if index.dtype == object and not isinstance(index, pd.MultiIndex):
+            frozenset(index)  # an error where they have no hash: lists, say
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"ids must be a list or array with one id a row, got {ids!r}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.stats import norm
 from latentsk.index._cost import exact_cost, search_cost
 from latentsk.index._inverted_file import MAX_CODES, train_codebook
 from latentsk.index._projection import Projection, largest_length, principal_axes
-from latentsk.index._spec import IndexSpec
+from latentsk.index._spec import FEW_NEIGHBORS, IndexSpec
 from latentsk.index.approximate import (
     ApproximateSearch,
     Embedding,
@@ -28,17 +27,23 @@ Positions = NDArray[np.intp]
 Float64 = NDArray[np.float64]
 Report = Callable[[str], None]
 
-# Rows below which nothing is quicker than comparing with all of them.
-MIN_ROWS = 10_000
+# Rows, and cost of comparing with all of them, below which nothing is quicker.
+MIN_ROWS, MIN_COST = 1_000, 5_000.0
 # Held-out queries: as many as a second or two of exact search answer.
 HELD_OUT_WORK = 1e11
 MIN_HELD_OUT, MAX_HELD_OUT = 500, 2_000
+DEEP_QUERIES = 100
 # Rows that train: some for each list, and enough for the codes.
 ROWS_PER_LIST, MIN_TRAINING_ROWS = 64, 20_000
 # Shares of the variance that the coded components explain, tried in this order.
 VARIANCE_SHARES = (0.9, 0.97)
+# Beyond it, sums of squares overflow in float32.
+LARGEST_COORDINATE = 1e15
 # Candidates per neighbour that are tried.
 RERANKS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
+# How often more is asked for where a recall turns out to be less than expected, and by
+# which share, at least, of what may be missed.
+ATTEMPTS, MARGIN = 4, 0.05
 CONFIDENCE = 0.95
 # Neighbours at which recall is reported.
 REPORTED_NEIGHBORS = (1, 10, 100)
@@ -62,6 +67,9 @@ class HeldOut(NamedTuple):
 
     truth : ExactSearch
         Who says so: a search over the rows in full precision.
+
+    deep : HeldOut or None
+        A few of the queries, with more true neighbours; None where these are enough.
     """
 
     positions: Positions | None
@@ -69,6 +77,13 @@ class HeldOut(NamedTuple):
     values: Float64
     neighbors: Positions
     truth: ExactSearch
+    deep: HeldOut | None = None
+
+    def with_neighbors(self, k: int) -> HeldOut | None:
+        """Return queries with at least k true neighbours, if there are any."""
+        if k <= self.values.shape[1]:
+            return self
+        return None if self.deep is None else self.deep.with_neighbors(k)
 
     def recalls(
         self, search: ExactSearch | ApproximateSearch, members: Positions, k: int
@@ -183,9 +198,26 @@ def _with_truth(
     if among is not None and len(among) == exact.n_rows:
         among = None
     n_eligible = exact.n_rows if among is None else len(among)
-    most = max(n_neighbors, *REPORTED_NEIGHBORS)
-    most = min(most, n_eligible - (positions is not None))
-    values, neighbors = exact.neighbors(queries, most, positions, among)
+    available = n_eligible - (positions is not None)
+    shallow = min(max(n_neighbors, FEW_NEIGHBORS), available)
+    deep = None
+    most = min(max(n_neighbors, *REPORTED_NEIGHBORS), available)
+    if most > shallow:
+        # Many neighbours take long to certify, and are only reported.
+        some = slice(None, None, math.ceil(len(queries) / DEEP_QUERIES))
+        few = None if positions is None else positions[some]
+        deep = _truth(exact, queries[some], most, few, among)
+    return _truth(exact, queries, shallow, positions, among)._replace(deep=deep)
+
+
+def _truth(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    k: int,
+    positions: Positions | None,
+    among: Positions | None,
+) -> HeldOut:
+    values, neighbors = exact.neighbors(queries, k, positions, among)
     return HeldOut(positions, queries, _minimized(exact, values), neighbors, exact)
 
 
@@ -225,21 +257,22 @@ def recall_table(
         return np.array(rows).reshape(-1, 4)
     rows = []
     for k in numbers:
-        if k <= held_out.values.shape[1]:
-            shares = held_out.recalls(search, members, k)
+        queries = held_out.with_neighbors(k)
+        if queries is not None:
+            shares = queries.recalls(search, members, k)
             rows.append((k, *recall_bounds(shares)))
     return np.array(rows).reshape(-1, 4)
 
 
-def has_enough_rows(n_rows: int) -> bool:
+def has_enough_rows(n_rows: int, width: int) -> bool:
     """Tell whether anything may be quicker than comparing with every row.
 
     Examples
     --------
-    >>> has_enough_rows(1_000), has_enough_rows(100_000)
+    >>> has_enough_rows(2_000, 8), has_enough_rows(2_000, 784)
     (False, True)
     """
-    return n_rows >= MIN_ROWS
+    return n_rows >= MIN_ROWS and exact_cost(n_rows, width) >= MIN_COST
 
 
 def n_lists_for(n_rows: int) -> int:
@@ -348,7 +381,9 @@ def cheapest_spec(
     target: float,
     k: int,
 ) -> IndexSpec | None:
-    """Return the cheapest search parameters whose recall meets a target, if any do.
+    """Return the cheapest search parameters whose recall meets a target.
+
+    None where there are none, or none cheaper than an exact search.
 
     Parameters
     ----------
@@ -364,22 +399,51 @@ def cheapest_spec(
         Number of neighbours.
     """
     width, n_rows = search.exact.space.n_features, search.lists.n_rows
-    best, best_cost = None, math.inf
+    best, best_cost = None, exact_cost(n_rows, width)
     for n_probe in probes(search.lists.n_lists):
-        search.spec = search.structure.spec(n_probe, RERANKS[-1])
-        least = search_cost(replace(search.spec, rerank=RERANKS[0]), width, n_rows, k)
-        if least >= best_cost:
+        specs = [search.structure.spec(n_probe, rerank) for rerank in RERANKS]
+        costs = {spec: search_cost(spec, width, n_rows, k) for spec in specs}
+        cheaper = [spec for spec in specs if costs[spec] < best_cost]
+        if not cheaper:
             break
+        search.spec = cheaper[-1]
         recalls = recalls_by_candidates(search, held_out, k)
-        for rerank in RERANKS:
-            spec = replace(search.spec, rerank=rerank)
+        for spec in cheaper:
             _, lower, _ = recall_bounds(recalls[:, spec.n_candidates(k) - 1])
             if lower >= target:
-                cost = search_cost(spec, width, n_rows, k)
-                if cost < best_cost:
-                    best, best_cost = spec, cost
+                best, best_cost = spec, costs[spec]
                 break
     return best
+
+
+def meets_target(
+    search: ApproximateSearch,
+    held_out: HeldOut,
+    target: float,
+    k: int,
+    members: Positions,
+) -> bool:
+    """Set the cheapest search parameters whose recall, as it is found, meets a target.
+
+    What `cheapest_spec` goes by is counted in float32, which may take for ties what it
+    cannot tell apart; and candidates of equal scores are cut off in no certain order.
+
+    Returns
+    -------
+    possible : bool
+        Whether there are some, cheaper than an exact search.
+    """
+    wanted = target
+    for _ in range(ATTEMPTS):
+        spec = cheapest_spec(search, held_out, wanted, k)
+        if spec is None:
+            return False
+        search.spec = spec
+        _, lower, _ = recall_bounds(held_out.recalls(search, members, k))
+        if lower >= target:
+            return True
+        wanted += max(target - lower, MARGIN * (1.0 - target))
+    return False
 
 
 def recalls_by_candidates(
@@ -410,7 +474,8 @@ def recalls_by_candidates(
     queries = search.exact.space.fast_queries(held_out.queries)
     kept = candidate_scores(search.exact, queries, candidates)
     recalls = np.zeros(hits.shape)
-    for number in {search.structure.spec(1, r).n_candidates(k) for r in RERANKS}:
+    numbers = {search.structure.spec(1, r).n_candidates(k) for r in RERANKS}
+    for number in (number for number in numbers if number <= wanted):
         best = np.argsort(kept[:, :number], axis=1, kind="stable")[:, :k]
         found = np.take_along_axis(hits, best, axis=1).sum(axis=1)
         recalls[:, number - 1] = np.minimum(found, k) / k
@@ -466,18 +531,14 @@ def tune(
     n_lists = n_lists_for(len(members))
     trained = training_rows(members, n_lists, held_out.positions, rng)
     sample = coordinates_of(exact, trained, embed)
-    width = exact.space.n_features
+    if not np.abs(sample).max() < LARGEST_COORDINATE:
+        return exact
     for structure in structures(sample, n_lists, _length(exact), seed):
         untuned = structure.spec(n_lists, RERANKS[-1])
         report(f"trying {untuned}")
         search = ApproximateSearch(exact, untuned, structure, members, embed)
-        spec = cheapest_spec(search, held_out, target, n_neighbors)
-        if spec is not None:
-            cost = search_cost(spec, width, len(members), n_neighbors)
-            if cost < exact_cost(len(members), width):
-                search.spec = spec
-                return search
-            break
+        if meets_target(search, held_out, target, n_neighbors, members):
+            return search
     return exact
 
 
@@ -488,8 +549,12 @@ def build(
     members: Positions,
     seed: int,
     embed: Embedding | None,
+    apart: Positions | None = None,
 ) -> ApproximateSearch:
     """Return the index that a specification pins.
+
+    Parameters are those of `tune`, and `apart`: positions that take no part in
+    training, or None.
 
     Raises
     ------
@@ -497,8 +562,8 @@ def build(
         If the rows have not as many coordinates, or are too few, for it.
     """
     rng = np.random.default_rng(seed)
-    none = np.empty(0, dtype=np.intp)
-    trained = training_rows(members, spec.n_lists, none, rng)
+    apart = np.empty(0, dtype=np.intp) if apart is None else apart
+    trained = training_rows(members, spec.n_lists, apart, rng)
     whole = Projection(None, None, _length(exact))
     coordinates = whole.rows(coordinates_of(exact, trained, embed))
     check_fits(spec, *coordinates.shape)
@@ -535,8 +600,13 @@ def check_fits(spec: IndexSpec, n_rows: int, width: int) -> None:
             f"{n_rows} rows to train them."
         )
     reduced = spec.n_components is not None
-    if spec.n_codes > min(width, n_rows) or (not reduced and spec.n_codes != width):
+    if spec.n_codes > width or (not reduced and spec.n_codes != width):
         raise ValueError(
             f"index_spec={str(spec)!r} codes {spec.n_codes} coordinates, but the "
             f"vectors have {width}."
+        )
+    if reduced and spec.n_codes > n_rows:
+        raise ValueError(
+            f"index_spec={str(spec)!r} has {spec.n_codes} principal components, "
+            f"but there are {n_rows} rows to find them."
         )

@@ -460,7 +460,7 @@ def test_a_codebook_alone_makes_the_same_lists(lists, codebook, rows):
 
 
 def test_wide_rows_are_scanned_in_order():
-    """256 coordinates: sums of codes stay within the 16 bits that FAISS adds them in."""
+    """FAISS adds the codes of 256 coordinates in 16 bits."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 256)).astype(np.float32)
     lists = InvertedFile(train_codebook(rows, 4, residual=False, seed=0))

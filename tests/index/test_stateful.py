@@ -521,6 +521,8 @@ def always_approximate(monkeypatch):
     """Few rows are enough, and an exact search is never quicker."""
     pytest.importorskip("faiss")
     monkeypatch.setattr(tuning, "MIN_ROWS", 500)
+    monkeypatch.setattr(tuning, "MIN_COST", 0.0, raising=False)
+    monkeypatch.setattr(tuning, "MIN_COST", 0.0)
     monkeypatch.setattr(approximate, "EXACT_PATIENCE", 0.0)
     monkeypatch.setattr(_cost, "CANDIDATE", 1.0)
     monkeypatch.setattr(_cost, "LIST", 1.0)
