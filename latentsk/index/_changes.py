@@ -37,6 +37,8 @@ class ChangesMixin:
     come behind the last.
     """
 
+    _vectors: Any
+
     def add(
         self: Any,
         X: ArrayLike,

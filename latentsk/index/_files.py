@@ -231,6 +231,8 @@ def _check_rows(state: Mapping[str, Any]) -> None:
     _require(not pd.isna(ids).any(), "an id is missing")
     if "metadata_" in state:
         _require(len(state["metadata_"]) == n_rows, "metadata has other rows")
+        unique = state["metadata_"].columns.is_unique
+        _require(unique, "two columns of metadata have the same name")
     for start in range(0, n_rows, 2**16):
         with np.errstate(over="ignore", invalid="ignore"):
             part = vectors[start : start + 2**16]
@@ -259,6 +261,7 @@ def _check_features(state: Mapping[str, Any], *, as_given: bool) -> None:
     if names is not None:
         texts = all(isinstance(name, str) for name in names)
         _require(texts, "the names of features are no texts")
+        _require(len(set(names)) == len(names), "two features have the same name")
         _require(not known or len(names) == n_features, "features lack a name")
 
 

@@ -17,7 +17,7 @@ Positions = NDArray[np.intp]
 MAX_CODES = 256
 # Values that a code of four bits tells apart.
 CODE_VALUES = 16
-KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 20
+KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 40
 # Elements of the table of lists, per query, looked at at a time.
 RANKING_ELEMENTS = 2**22
 
@@ -85,7 +85,7 @@ def train_codebook(
 
 
 def scalar_codes(sample: Float32) -> Float32:
-    """Return the 16 values that stand best for each column (Lloyd's algorithm).
+    """Return 16 values that stand well for each column (Lloyd's algorithm).
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def scalar_codes(sample: Float32) -> Float32:
     Returns
     -------
     values : ndarray of shape (n_columns, 16), float32
-        Ascending; each is the mean of what is nearest to it.
+        Ascending; each is near the mean of what is nearest to it.
 
     Examples
     --------

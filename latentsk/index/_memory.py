@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 
@@ -15,6 +16,7 @@ _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _PATTERN = re.compile(
     r"\s*(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B)\s*", re.IGNORECASE | re.ASCII
 )
+_MOST_DIGITS = 40
 
 # For each row: whether it is there, its norm, an id, and its number among the living.
 BYTES_PER_ROW = 1 + 4 + 8 + 8
@@ -41,10 +43,10 @@ def parse_bytes(budget: str | int) -> int:
             raise ValueError(
                 f"memory_budget must be like '2GB' or '500 MiB', got {budget!r}."
             )
-        number = float(match[1]) * _UNITS[match[2].upper()]
-        if number == math.inf:
+        if len(match[1]) > _MOST_DIGITS:
             raise ValueError(f"memory_budget is too large: {budget[:40]!r}.")
-        budget = int(number)
+        # Exactly: 2.03KB are 2030 bytes, and not 2029.
+        budget = int(Fraction(match[1]) * _UNITS[match[2].upper()])
     if budget <= 0:
         raise ValueError("memory_budget must be positive.")
     return budget

@@ -29,6 +29,9 @@ ADDED_ELEMENTS = 2**22
 DECODED_ELEMENTS = 2**18
 # How much dearer an exact search may be where it takes the place of a filtered one.
 EXACT_PATIENCE = 3.0
+# Distance to the nearest row, in lengths of the longest one (from near the middle of
+# the rows), beyond which a query is answered exactly.
+FAR_AWAY = 5.0
 # Scores above it may have overflowed on the way.
 LARGEST_SCORE = 1e37
 
@@ -254,12 +257,17 @@ class ApproximateSearch:
             fast = space.fast_queries(queries)
             candidates = self.candidates(queries, self._wanted(k, own), among)
             if own is not None:
-                candidates[candidates == own[:, None]] = -1
+                is_own = candidates == own[:, None]
+                order = np.argsort(is_own, axis=1, kind="stable")[:, :-1]
+                candidates = np.take_along_axis(candidates, order, axis=1)
             wanted = min(candidates.shape[1], k + SPARE_NEIGHBORS if certified else k)
             scores, nearest = rerank(
                 fast, self.exact.fast_rows, candidates, wanted, space.is_similarity
             )
             reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
+            if not space.is_similarity:
+                # From far away all rows look alike, to codes and to float32.
+                reliable &= scores[:, 0] <= (FAR_AWAY * self.exact.largest_norm) ** 2
             reliable &= (nearest >= 0).all(axis=1) & ~space.without_direction(queries)
             if certified:
                 values = np.empty((len(queries), k))

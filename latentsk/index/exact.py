@@ -95,7 +95,7 @@ class ExactSearch:
                 self._rows = GrowingArray(self.space.moved_rows(np.float32))
             norms = self._squared_norms(self.fast_rows)
             self._norms = None if norms is None else GrowingArray(norms)
-            self._largest_norm = self._bound_norms(row_slices(self.fast_rows.shape))
+            self.largest_norm = self._bound_norms(row_slices(self.fast_rows.shape))
 
     @property
     def n_rows(self) -> int:
@@ -289,7 +289,7 @@ class ExactSearch:
             norms = self._squared_norms(self.fast_rows[changed])
             if self._norms is not None and norms is not None:
                 self._norms.assign(changed, norms)
-            self._largest_norm = max(self._largest_norm, self._bound_norms([changed]))
+            self.largest_norm = max(self.largest_norm, self._bound_norms([changed]))
         return True
 
     def _queries(
@@ -480,14 +480,14 @@ class ExactSearch:
         norms = self._query_norms(queries)
         scores, width = self.space.to_score(values), self.space.n_features
         if self.space.is_similarity:
-            error = product_error(norms, self._largest_norm, width, dtype)
+            error = product_error(norms, self.largest_norm, width, dtype)
             bound = scores + error
         else:
             bound = score_bound(scores, norms, width, dtype)
         return np.where(self._overflows(queries, dtype), np.inf, bound)
 
     def _overflows(self, queries: Float64, dtype: Any) -> NDArray[np.bool_]:
-        return may_overflow(self._query_norms(queries), self._largest_norm, dtype)
+        return may_overflow(self._query_norms(queries), self.largest_norm, dtype)
 
     def _query_norms(self, queries: Float64) -> Float64:
         largest, norm = lengths(self.space.moved(queries, np.float64))

@@ -160,6 +160,8 @@ def test_probes_go_from_one_to_all_in_steps(n_lists):
         ([0.1] * 10, 10, [10]),
         ([1 / 300] * 256, 300, [256]),
         ([0.0] * 50, 50, [50]),
+        # 96 of 100 would save too little.
+        ([0.01] * 100, 100, [100]),
         ([1.0], 1, [1]),
         ([1.0, 0.0], 2, [2]),
         ([1 / 1000] * 256, 1_000, [256]),
@@ -314,6 +316,26 @@ def test_there_is_none_where_no_code_can_tell(rows):
     noise = np.random.default_rng(0).normal(size=(2_000, 60))
     search = _built(noise, "PCA2,IVF16,PQ2x4fs,nprobe=4,rerank=2")
     assert cheapest_spec(search, _held_out(search), 0.99, K) is None
+
+
+def test_more_is_asked_for_where_less_is_found_than_expected(rows, monkeypatch):
+    search = _built(rows, SPECS["plain"])
+    held_out = _held_out(search)
+    asked = []
+
+    def too_hopeful(search, held_out, target, k):
+        asked.append(target)
+        return IndexSpec.parse("IVF32,PQ8x4fs,nprobe=1,rerank=1")
+
+    monkeypatch.setattr(tuning, "cheapest_spec", too_hopeful)
+    assert not tuning.meets_target(search, held_out, 0.95, K, np.arange(N_ROWS))
+    assert asked == sorted(set(asked))
+    assert len(asked) == tuning.ATTEMPTS
+    assert asked[0] == 0.95
+    # What is found decides, not what was expected.
+    asked.clear()
+    assert tuning.meets_target(search, held_out, 0.1, K, np.arange(N_ROWS))
+    assert asked == [0.1]
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "inner_product"])
@@ -568,7 +590,7 @@ SLOW = [
     *(("euclidean", name) for name in ("one_column", "two_columns", "zeros")),
     *(("cosine", name) for name in ("constant", "off_centre", "lattice", "sparse")),
     *(("cosine", name) for name in ("zeros", "one_column", "heavy_tails")),
-    *(("inner_product", name) for name in ("zeros", "constant", "tiny", "huge")),
+    *(("inner_product", name) for name in ("zeros", "constant", "tiny")),
     *(("inner_product", name) for name in ("off_centre", "one_far_away", "lattice")),
     *(("inner_product", name) for name in ("heavy_tails", "columns_1e-6_to_1e6")),
 ]
@@ -640,14 +662,14 @@ def test_more_rows_and_other_numbers_of_neighbours(name, k):
     _check_case("euclidean", name, np.float64, n_rows=40_000, k=k, width=1)
 
 
-def test_small_clusters_are_found_in_too(target=0.9):
+def test_small_clusters_are_found_in_too():
     """Codes of the whole space cannot tell rows of the same small cluster apart."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 32, MANY)
     rows = rng.normal(size=(32, 8))[labels] + 0.01 * rng.normal(size=(MANY, 8))
-    search, held_out, _ = _tuned(rows, target)
+    search, held_out, _ = _tuned(rows, 0.9)
     shares = held_out.recalls(search, np.arange(MANY), K)
-    assert recall_bounds(shares)[1] >= target
+    assert recall_bounds(shares)[1] >= 0.9
 
 
 def test_projections_and_codebooks_need_no_index(many_rows):

@@ -1,0 +1,130 @@
+"""An index in a file: `save` and `load`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import check_is_fitted
+
+from latentsk._format import FormatError, read_file, write_file
+from latentsk.index._embedding import is_fitted_embedder
+from latentsk.index._faiss import load_faiss
+from latentsk.index._files import from_file, to_file
+
+
+class StorageMixin:
+    """`save` and `load` of an index."""
+
+    def save(self: Any, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file, without its embedder.
+
+        The file takes its name in one step: a crash at any moment leaves an older file
+        as it was. It holds arrays and JSON with a checksum, and no code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        TypeError
+            If ids or metadata are of a type that a file cannot hold.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from latentsk import LatentIndex
+        >>> path = os.path.join(tempfile.mkdtemp(), "rows.latentsk")
+        >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).save(path)
+        >>> LatentIndex.load(path).search([[3, 3]], n_neighbors=1)["id"].item()
+        'b'
+        """
+        check_is_fitted(self)
+        with self._reading():
+            write_file(path, *to_file(self))
+
+    @classmethod
+    def load(
+        cls: Any,
+        path: str | os.PathLike[str],
+        *,
+        embedder: Any = None,
+        mmap: bool = False,
+    ) -> Any:
+        """Read an index from a file, which runs no code of the file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save` wrote.
+
+        embedder : transformer or None, default=None
+            The fitted embedder, if the index has one: the one that it was fitted with,
+            or vectors do not fit together.
+
+        mmap : bool, default=False
+            Whether to leave the vectors in the file, which must then not be changed,
+            and read them when they are needed. Processes that read the same file share
+            its memory. Searches want float32: of other vectors a copy is made.
+
+        Returns
+        -------
+        index : LatentIndex
+            The fitted index; it gives the answers of the one that was saved.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+
+        FormatError
+            If the file is foreign, truncated, altered, or of a newer format version.
+
+        ValueError
+            If the index has an embedder and none is given, or the other way round.
+
+        NotFittedError
+            If the embedder is not fitted.
+
+        ImportError
+            If the index needs FAISS, and that is not installed.
+        """
+        document, arrays = read_file(path, mmap=mmap)
+        try:
+            parameters, state = from_file(document, arrays)
+            index = cls(**parameters)
+            index._validate_params()
+        except (FormatError, TypeError, InvalidParameterError) as error:
+            raise FormatError(f"{path}: {error}") from error
+        index._take_embedder(embedder, document.get("embedder"))
+        index.__dict__.update(state)
+        if index._structure:
+            load_faiss()
+        try:
+            index._searcher()
+        except (AssertionError, ValueError) as error:
+            raise FormatError(
+                f"{path} is altered, or its embedder is another one: {error}"
+            ) from error
+        return index
+
+    def _take_embedder(self: Any, embedder: Any, name: str | None) -> None:
+        if name is None and embedder is not None:
+            raise ValueError("The index in the file was fitted without an embedder.")
+        if name is None:
+            return
+        if embedder is None:
+            raise ValueError(
+                f"The index in the file was fitted with an embedder ({name}), which "
+                "the file does not hold: give it as embedder=."
+            )
+        if not is_fitted_embedder(embedder):
+            raise NotFittedError(f"The embedder given ({embedder}) is not fitted.")
+        self.embedder = self.embedder_ = embedder
