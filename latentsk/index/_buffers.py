@@ -21,6 +21,9 @@ class GrowingArray:
     rows : ndarray of shape (n_rows, ...)
         The first rows.
 
+    spare_share : float, default=0.25
+        Room for further rows whenever the array grows, as a share.
+
     Examples
     --------
     >>> given = np.array([1.0, 2.0])
@@ -32,7 +35,8 @@ class GrowingArray:
     array([1., 2.])
     """
 
-    def __init__(self, rows: NDArray[Any]) -> None:
+    def __init__(self, rows: NDArray[Any], spare_share: float = SPARE_SHARE) -> None:
+        self._spare_share = spare_share
         self._store = rows
         self._owned = False
         self._length = len(rows)
@@ -60,8 +64,12 @@ class GrowingArray:
         self._length = length
         self._store[positions] = values
 
+    def share(self) -> None:
+        """Leave the present rows as they are for ever: the next assignment copies."""
+        self._owned = False
+
     def _reserve(self, length: int) -> None:
-        spare = int(SPARE_SHARE * length) if length > self._length else 0
+        spare = int(self._spare_share * length) if length > self._length else 0
         store = np.empty((length + spare, *self._store.shape[1:]), self._store.dtype)
         store[: self._length] = self.rows
         self._store, self._owned = store, True

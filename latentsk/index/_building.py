@@ -18,6 +18,7 @@ from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import embed
 from latentsk.index._filters import eligible_positions
 from latentsk.index._memory import better_kinds, kind_within
+from latentsk.index._space import Placement
 from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.index._threads import thread_limit
 from latentsk.index.approximate import ApproximateSearch, Structure
@@ -136,6 +137,7 @@ class BuildingMixin:
             self._vectors.dtype.itemsize,
             copied=exact.keeps_copy,
             approximate=self._is_approximate(),
+            cosine=self.effective_metric_ == "cosine",
         )
 
     def _check_recall(self: Any) -> None:
@@ -165,7 +167,9 @@ class BuildingMixin:
             if isinstance(self._vectors, CompactRows):
                 search.spec = replace(search.spec, rows=self._vectors.kind)
             self.index_spec_ = str(search.spec)
-            self._structure = search.structure.arrays()
+            # Codes are of moved rows, and rows that come later must not move them.
+            placement = search.exact.space.placement
+            self._structure = {**search.structure.arrays(), **placement._asdict()}
         self._n_tuned = n_members
         self._search = search
         self._report(f"built {self.index_spec_}")
@@ -189,7 +193,13 @@ class BuildingMixin:
     def _searcher(self: Any) -> Search:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
-            exact = ExactSearch(self._vectors, self.effective_metric_, self._device())
+            placement = None
+            if self._structure:
+                shift, scale = self._structure["shift"], self._structure["scale"]
+                placement = Placement(shift, scale)
+            exact = ExactSearch(
+                self._vectors, self.effective_metric_, self._device(), placement
+            )
             search: Search = exact
             if self._structure:
                 search = ApproximateSearch(

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk.index._buffers import GrowingArray
+from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import row_ids
 from latentsk.index._memory import (
+    BYTES_PER_LENGTH,
     exact_bytes,
     format_bytes,
     lists_bytes,
@@ -233,6 +234,7 @@ class ChangesMixin:
         width, rows = self._vectors.shape[1], self._vectors
         itemsize = _codes(rows).dtype.itemsize
         needed = exact_bytes(n_rows, width, itemsize, copied=self._exact().keeps_copy)
+        needed += n_rows * BYTES_PER_LENGTH * (self.effective_metric_ == "cosine")
         if self.index_spec_ != FLAT:
             needed += lists_bytes(n_rows, IndexSpec.parse(self.index_spec_).n_codes)
         if needed > parse_bytes(self.memory_budget):
@@ -273,7 +275,9 @@ class ChangesMixin:
                 return self._put_anew(positions, vectors)
             vectors = self._vectors.coded(vectors)
         if not hasattr(self, "_store"):
-            self._store = GrowingArray(_codes(self._vectors))
+            # Where memory is scarce every addition copies the rows, and none is spare.
+            spare = SPARE_SHARE if self.memory_budget is None else 0.0
+            self._store = GrowingArray(_codes(self._vectors), spare)
         before = _codes(self._vectors)[present]
         self._store.assign(positions, vectors)
         self._vectors = _like(self._vectors, self._store.rows)

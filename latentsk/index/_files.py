@@ -32,7 +32,8 @@ _VALUES = (
 # Attributes that are arrays.
 _ARRAYS = ("_vectors", "_alive", "_recalls")
 # Parts of a structure that are arrays; the others are plain values.
-_STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values")
+_STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values", "shift")
+_STRUCTURE_VALUES = ("length", "residual", "scale")
 # No row of float32 is longer.
 LONGEST = 1e45
 
@@ -193,8 +194,10 @@ def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     _, found = _table({"structure": parts}, arrays, "structure")
     if not found:
         return {}
-    plain = {"length": parts.get("length"), "residual": parts.get("residual")}
-    return {**{name: found.get(name) for name in _STRUCTURE_ARRAYS}, **plain}
+    return {
+        **{name: found.get(name) for name in _STRUCTURE_ARRAYS},
+        **{name: parts.get(name) for name in _STRUCTURE_VALUES},
+    }
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
@@ -301,10 +304,28 @@ def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
         else length is None,
         "the structure is of another metric",
     )
+    _check_placement(structure, state["_vectors"].shape[1])
     if not embedded:
         width = parsed.n_codes if mean is None else len(mean)
         fits = width == state["_vectors"].shape[1] + similarity
         _require(fits, "the structure is of another width")
+
+
+def _check_placement(structure: Mapping[str, Any], width: int) -> None:
+    shift, scale = structure["shift"], structure["scale"]
+    _require(
+        isinstance(scale, float) and 0.0 < scale < np.inf,
+        "vectors are moved by no number",
+    )
+    _require(
+        shift is None
+        or (
+            shift.dtype == np.float64
+            and shift.shape in ((width,), (width + 1,))
+            and bool(np.isfinite(shift).all())
+        ),
+        "vectors are moved to another width",
+    )
 
 
 def _is_count(value: Any) -> bool:

@@ -20,6 +20,8 @@ _MOST_DIGITS = 40
 
 # For each row: whether it is there, its norm, an id, and its number among the living.
 BYTES_PER_ROW = 1 + 4 + 8 + 8
+# The length of a row in two factors, where the metric is cosine.
+BYTES_PER_LENGTH = 16
 # FAISS's lists hold a position for each row; they grow by doubling.
 BYTES_PER_ENTRY, LIST_GROWTH = 8, 1.6
 
@@ -109,6 +111,7 @@ def kind_within(
     *,
     copied: bool,
     approximate: bool,
+    cosine: bool = False,
 ) -> str | None:
     """Return the most precise form of the rows that fits a budget.
 
@@ -128,6 +131,9 @@ def kind_within(
 
     approximate : bool
         Whether the index has lists, and may round its rows.
+
+    cosine : bool, default=False
+        Whether it keeps the lengths of the rows.
 
     Returns
     -------
@@ -149,6 +155,7 @@ def kind_within(
     n_rows, width = shape
     budget = parse_bytes(memory_budget)
     lists = lists_bytes(n_rows, min(width, MAX_CODES)) if approximate else 0
+    lists += n_rows * BYTES_PER_LENGTH * cosine
     as_given = exact_bytes(n_rows, width, itemsize, copied=copied) + lists
     if as_given <= budget:
         return None

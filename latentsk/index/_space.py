@@ -33,6 +33,22 @@ class Lengths(NamedTuple):
     norm: Float64
 
 
+class Placement(NamedTuple):
+    """Where vectors are moved to.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (n_features,), float64, or None
+        Subtracted first.
+
+    scale : float
+        Multiplied then.
+    """
+
+    shift: Float64 | None
+    scale: float
+
+
 class MetricSpace:
     """Measures vectors exactly, and moves them to where fast products are safe.
 
@@ -52,13 +68,18 @@ class MetricSpace:
     metric : {"euclidean", "cosine", "inner_product"}
         What is compared.
 
+    placement : Placement or None, default=None
+        Where vectors are moved to; None: chosen for these.
+
     Attributes
     ----------
     n_features : int
         Width of the vectors in the space.
     """
 
-    def __init__(self, vectors: Any, metric: str) -> None:
+    def __init__(
+        self, vectors: Any, metric: str, placement: Placement | None = None
+    ) -> None:
         self.vectors = vectors
         self.metric = metric
         self._lengths = lengths(vectors) if metric == "cosine" else None
@@ -66,14 +87,25 @@ class MetricSpace:
             (self._lengths.largest == 0.0).any()
         )
         self.n_features = vectors.shape[1] + self._padded
-        self.scale = _safe_scale(vectors) if metric == "euclidean" else 1.0
-        self.shift = None if self.is_similarity else self._choose_shift()
+        if placement is not None:
+            self.shift, self.scale = placement
+            if self.shift is not None:
+                # Rows of zeros may have come, or gone, since it was chosen.
+                self.shift = np.append(self.shift, 0.0)[: self.n_features]
+        else:
+            self.scale = _safe_scale(vectors) if metric == "euclidean" else 1.0
+            self.shift = None if self.is_similarity else self._choose_shift()
         self._growing: tuple[GrowingArray, GrowingArray] | None = None
 
     @property
     def _as_they_are(self) -> bool:
         """Whether the space neither normalizes nor moves vectors."""
         return self._lengths is None and self.shift is None and self.scale == 1.0
+
+    @property
+    def placement(self) -> Placement:
+        """Where vectors are moved to."""
+        return Placement(self.shift, self.scale)
 
     @property
     def is_similarity(self) -> bool:

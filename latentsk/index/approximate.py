@@ -267,7 +267,8 @@ class ApproximateSearch:
             reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
             if not space.is_similarity:
                 # From far away all rows look alike, to codes and to float32.
-                reliable &= scores[:, 0] <= (FAR_AWAY * self.exact.largest_norm) ** 2
+                reach = FAR_AWAY * self.exact.largest_norm
+                reliable &= np.sqrt(scores[:, 0]) <= reach
             reliable &= (nearest >= 0).all(axis=1) & ~space.without_direction(queries)
             if certified:
                 values = np.empty((len(queries), k))

@@ -14,7 +14,7 @@ from latentsk.index._candidates import query_chunks, score_blocks, smallest_scor
 from latentsk.index._compact import CompactRows
 from latentsk.index._device_search import fits_device, smallest_on_device
 from latentsk.index._rounding import may_overflow, product_error, score_bound
-from latentsk.index._space import Float64, MetricSpace, lengths, row_slices
+from latentsk.index._space import Float64, MetricSpace, Placement, lengths, row_slices
 
 # Candidates beyond the neighbours asked for: their gap to the last neighbour is what
 # certifies it.
@@ -65,6 +65,9 @@ class ExactSearch:
     device : torch.device, default=cpu
         Who finds the candidates. On a GPU the rows stay there, if they find room.
 
+    placement : Placement or None, default=None
+        Where vectors are moved to; None: chosen for these.
+
     Notes
     -----
     A certified answer is that of float64 arithmetic. Every query's candidates are found
@@ -84,11 +87,12 @@ class ExactSearch:
         vectors: NDArray[Any] | CompactRows,
         metric: str,
         device: torch.device = CPU,
+        placement: Placement | None = None,
     ) -> None:
         self.device = device
         self._resident: tuple[torch.Tensor, torch.Tensor | None] | None = None
         with _quiet():
-            self.space = MetricSpace(vectors, metric)
+            self.space = MetricSpace(vectors, metric, placement)
             # Rows that are not a plain array are kept in few bytes, and stay in them.
             self._rows = None
             if isinstance(vectors, np.ndarray):

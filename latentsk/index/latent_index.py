@@ -834,6 +834,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
 
     def __getstate__(self) -> dict[str, Any]:
         with self._reading():
+            if hasattr(self, "_store"):
+                self._store.share()  # the state refers to these very vectors
             return super().__getstate__()
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -711,9 +711,6 @@ def test_answers_that_were_given_stay(index, new):
     assert_frame_equal(table, kept[3])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an update writes into the vectors that a state refers to"
-)
 @pytest.mark.parametrize("way", ["exact", "approximate"], indirect=True)
 def test_a_state_that_was_taken_stays(index, new, way):
     """Pickles are written from it, and other threads go on meanwhile."""
@@ -831,9 +828,6 @@ def test_a_pinned_index_of_few_rows_serves_on(tuned_in, rows):
     _assert_finds(index, rows[:20], recall=0.95)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a copy moves its rows to other coordinates than were coded"
-)
 def test_copies_find_as_much_as_the_index(tuned_in):
     """Rows elsewhere come: a copy must not look for them with other coordinates."""
     rng = np.random.default_rng(2)
@@ -846,9 +840,6 @@ def test_copies_find_as_much_as_the_index(tuned_in):
     assert same.mean() > 0.95
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a copy moves its rows to other coordinates than were coded"
-)
 def test_copies_of_an_index_off_the_origin(tuned_in):
     rng = np.random.default_rng(2)
     first, more = 100 + rng.normal(size=(1_500, 8)), 300 + rng.normal(size=(1_400, 8))
