@@ -75,6 +75,7 @@ LAYERS = [
     "latentsk.index._memory",
     "latentsk.index._projection",
     "latentsk.index.approximate",
+    "latentsk.index.recall",
     "latentsk.index.tuning",
     "latentsk.index.duplicates",
     "latentsk.index._embedding",

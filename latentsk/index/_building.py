@@ -23,16 +23,14 @@ from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.index._threads import thread_limit
 from latentsk.index.approximate import ApproximateSearch, Structure
 from latentsk.index.exact import ExactSearch
-from latentsk.index.rows import RowStore
-from latentsk.index.tuning import (
+from latentsk.index.recall import (
     HeldOut,
-    build,
     fresh_queries,
-    has_enough_rows,
     held_out_queries,
     recall_table,
-    tune,
 )
+from latentsk.index.rows import RowStore
+from latentsk.index.tuning import build, has_enough_rows, tune
 
 Search = ExactSearch | ApproximateSearch
 

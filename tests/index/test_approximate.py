@@ -15,7 +15,8 @@ from latentsk.index import approximate
 from latentsk.index._spec import IndexSpec
 from latentsk.index.approximate import candidate_scores, rerank
 from latentsk.index.exact import ExactSearch
-from latentsk.index.tuning import build, found_share
+from latentsk.index.recall import found_share
+from latentsk.index.tuning import build
 
 pytest.importorskip("faiss")
 

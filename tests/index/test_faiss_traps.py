@@ -13,10 +13,10 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from latentsk import LatentIndex, LatentNeighborsTransformer
-from latentsk.index import tuning
+from latentsk.index import recall
 from latentsk.index._inverted_file import InvertedFile, train_codebook
 from latentsk.index.approximate import rerank
-from latentsk.index.tuning import found_share
+from latentsk.index.recall import found_share
 
 faiss = pytest.importorskip("faiss")
 
@@ -30,7 +30,7 @@ IDS = ["exact", "approximate"]
 @pytest.fixture(scope="module", autouse=True)
 def _few_held_out():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "MAX_HELD_OUT", 500)
+        patch.setattr(recall, "MAX_HELD_OUT", 500)
         yield
 
 

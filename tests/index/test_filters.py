@@ -8,8 +8,8 @@ import pytest
 from latentsk import LatentIndex
 from latentsk.index import approximate
 from latentsk.index._filters import eligible_positions
+from latentsk.index.recall import recall_bounds
 from latentsk.index.rows import RowStore
-from latentsk.index.tuning import recall_bounds
 
 N_ROWS, WIDTH, N_QUERIES, K = 6_000, 12, 150, 10
 SPECS = {
@@ -366,3 +366,18 @@ def test_own_rows_and_a_filter(fitted, clustered, patience):
     assert mask[positions].all()
     assert (positions != np.arange(N_ROWS)[:, None]).all()
     assert (distances > 0).all()
+
+
+def test_lists_that_hold_too_few_leave_it_to_an_exact_search(clustered):
+    """Each row is left out of its own neighbours there too."""
+    pytest.importorskip("faiss")
+    rows = clustered[0][:2_000]
+    index = LatentIndex(index_spec="IVF64,PQ12x4fs,nprobe=1,rerank=1").fit(rows)
+    distances, positions = index.kneighbors(None, 150)
+    # One list of 64 holds fewer, except for some clusters.
+    sizes = [len(held) for _, held in index._search.lists._held()]
+    assert np.median(sizes) < 150
+    assert (positions != np.arange(2_000)[:, None]).all()
+    exactly = LatentIndex().fit(rows).kneighbors(None, 150)
+    assert np.mean((positions == exactly[1]).all(axis=1)) > 0.5
+    assert (distances >= exactly[0] - 1e-12).all()

@@ -52,9 +52,12 @@ def _wait(event):
 def _wait_for_writers(lock, number):
     """Wait until as many threads want to write, by the lock's own condition."""
     with lock._condition:
-        while lock._writers_waiting < number:
+        for _ in range(int(PATIENCE / 0.001)):
+            if lock._writers_waiting >= number:
+                return
             # The only sign of a thread that waits; it is there at once.
             lock._condition.wait(0.001)
+    raise AssertionError("no writer waits")
 
 
 @pytest.fixture

@@ -13,26 +13,28 @@ import pytest
 from scipy.stats import norm
 
 from latentsk import LatentIndex
-from latentsk.index import tuning
+from latentsk.index import recall, tuning
 from latentsk.index._cost import exact_cost, search_cost
 from latentsk.index._inverted_file import train_codebook
 from latentsk.index._projection import Projection
 from latentsk.index._spec import IndexSpec
 from latentsk.index.approximate import ApproximateSearch, Structure
 from latentsk.index.exact import ExactSearch
+from latentsk.index.recall import (
+    found_share,
+    fresh_queries,
+    held_out_queries,
+    recall_bounds,
+    recall_table,
+)
 from latentsk.index.tuning import (
     RERANKS,
     build,
     cheapest_spec,
     check_fits,
     components_to_try,
-    found_share,
-    fresh_queries,
-    held_out_queries,
     n_lists_for,
     probes,
-    recall_bounds,
-    recall_table,
     recalls_by_candidates,
     structures,
     training_rows,
@@ -197,7 +199,7 @@ N_ROWS, MANY = 4_000, 12_000
 @pytest.fixture(scope="module", autouse=True)
 def _few_held_out():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "MAX_HELD_OUT", 600)
+        patch.setattr(recall, "MAX_HELD_OUT", 600)
         yield
 
 
@@ -245,11 +247,11 @@ def test_held_out_rows_know_their_true_neighbours(rows, brute_force, metric):
 
 def test_as_many_rows_are_held_out_as_are_affordable(rows, monkeypatch):
     exact = ExactSearch(rows, "euclidean")
-    monkeypatch.setattr(tuning, "MAX_HELD_OUT", 2_000)
+    monkeypatch.setattr(recall, "MAX_HELD_OUT", 2_000)
     assert len(_held_out(exact).positions) == 2_000
-    monkeypatch.setattr(tuning, "HELD_OUT_WORK", 2.0 * N_ROWS * 8 * 700)
+    monkeypatch.setattr(recall, "HELD_OUT_WORK", 2.0 * N_ROWS * 8 * 700)
     assert len(_held_out(exact).positions) == 700
-    monkeypatch.setattr(tuning, "HELD_OUT_WORK", 1.0)
+    monkeypatch.setattr(recall, "HELD_OUT_WORK", 1.0)
     assert len(_held_out(exact).positions) == 500
     assert len(_held_out(exact, np.arange(300)).positions) == 150
 
@@ -346,7 +348,7 @@ def test_the_table_says_what_brute_force_says(rows, metric):
     held_out = _held_out(search)
     table = recall_table(search, held_out, members, 25)
     np.testing.assert_array_equal(table[:, 0], [1, 10, 25, 100])
-    for k, recall, lower, upper in table:
+    for k, share, lower, upper in table:
         asked = held_out.with_neighbors(int(k))
         _, found = search.neighbors(asked.queries, int(k), asked.positions)
         hits = [
@@ -355,8 +357,8 @@ def test_the_table_says_what_brute_force_says(rows, metric):
                 found.tolist(), asked.neighbors[:, : int(k)].tolist(), strict=True
             )
         ]
-        assert recall == pytest.approx(np.mean(hits) / k, abs=1e-12)
-        assert lower < recall <= upper
+        assert share == pytest.approx(np.mean(hits) / k, abs=1e-12)
+        assert lower < share <= upper
 
 
 def test_the_table_of_an_exact_search_is_perfect(rows):
@@ -625,8 +627,7 @@ def _check_case(metric, name, dtype, target=0.9, n_rows=3_000, k=K, width=72):
         measured = space.to_metric(space.measured(inside, space.rows(positions)))
     np.testing.assert_array_equal(values, measured)
     if index.index_spec_ != "Flat":
-        recall = index.recall_.loc[k]
-        assert recall["lower"] >= target
+        assert index.recall_.loc[k, "lower"] >= target
         true = LatentIndex(metric=metric, n_neighbors=k).fit(rows).search(queries)
         true = true.iloc[:, 3].to_numpy().reshape(-1, k)
         shares = _fraction_found(values, true, similarity)

@@ -1,0 +1,240 @@
+"""Recall: queries whose true neighbours are known, and how many of them are found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from latentsk.index._spec import FEW_NEIGHBORS
+from latentsk.index.approximate import ApproximateSearch
+from latentsk.index.exact import ExactSearch
+
+Positions = NDArray[np.intp]
+Float64 = NDArray[np.float64]
+
+# Held-out queries: as many as a second or two of exact search answer.
+HELD_OUT_WORK = 1e11
+MIN_HELD_OUT, MAX_HELD_OUT = 500, 2_000
+DEEP_QUERIES = 100
+CONFIDENCE = 0.95
+# Neighbours at which recall is reported.
+REPORTED_NEIGHBORS = (1, 10, 100)
+
+
+class HeldOut(NamedTuple):
+    """Queries that took no part in training, and the truth about them.
+
+    Attributes
+    ----------
+    positions : ndarray of shape (n_queries,) or None
+        Where they are rows of the index, which are left out of their own neighbours.
+
+    queries : ndarray of shape (n_queries, n_features)
+
+    values : ndarray of shape (n_queries, k), float64
+        Distances of the true neighbours, ascending; inner products with their sign
+        turned.
+
+    neighbors : ndarray of shape (n_queries, k)
+
+    truth : ExactSearch
+        Who says so: a search over the rows in full precision.
+
+    deep : HeldOut or None
+        A few of the queries, with more true neighbours; None where these are enough.
+    """
+
+    positions: Positions | None
+    queries: NDArray[Any]
+    values: Float64
+    neighbors: Positions
+    truth: ExactSearch
+    deep: HeldOut | None = None
+
+    def with_neighbors(self, k: int) -> HeldOut | None:
+        """Return queries with at least k true neighbours, if there are any."""
+        if k <= self.values.shape[1]:
+            return self
+        return None if self.deep is None else self.deep.with_neighbors(k)
+
+    def recalls(
+        self, search: ExactSearch | ApproximateSearch, members: Positions, k: int
+    ) -> Float64:
+        """Return the recall of each query, measured as the truth is."""
+        own = self.positions
+        _, found = search.neighbors(self.queries, k, own, members)
+        values, _ = self.truth.measured(self.queries, found, k, own)
+        return found_share(_minimized(self.truth, values), self.values[:, :k])
+
+
+def recall_bounds(
+    recalls: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """Return the mean recall with one-sided confidence bounds below and above.
+
+    The bounds are those of the normal approximation, after one query that found nothing
+    (for the upper one: everything) has joined: a perfect sample does not prove perfect
+    recall.
+
+    Parameters
+    ----------
+    recalls : ndarray of shape (n_queries,)
+        Share of the true neighbours that each query found.
+
+    confidence : float, default=0.95
+        Of each bound.
+
+    Examples
+    --------
+    >>> mean, lower, upper = recall_bounds(np.ones(999))
+    >>> mean, round(lower, 4), upper
+    (1.0, 0.9974, 1.0)
+    """
+    quantile = norm.ppf(confidence)
+
+    def bound(other: float) -> float:
+        joined = np.append(recalls, other)
+        error = joined.std(ddof=1) / math.sqrt(len(joined))
+        return float(joined.mean() + (1 if other else -1) * quantile * error)
+
+    return float(recalls.mean()), max(0.0, bound(0.0)), min(1.0, bound(1.0))
+
+
+def found_share(values: Float64, true_values: Float64) -> Float64:
+    """Return the share of found rows that are as near as the true neighbours.
+
+    By distance, so that a row as far as the last neighbour counts like it.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_queries, k)
+        Distances of what was found.
+
+    true_values : ndarray of shape (n_queries, k), ascending
+
+    Returns
+    -------
+    recalls : ndarray of shape (n_queries,)
+
+    Examples
+    --------
+    >>> found_share(np.array([[1.0, 3.0]]), np.array([[1.0, 2.0]]))
+    array([0.5])
+    """
+    return np.mean(values <= true_values[:, -1:], axis=1)
+
+
+def held_out_queries(
+    exact: ExactSearch, members: Positions, n_neighbors: int, rng: np.random.Generator
+) -> HeldOut:
+    """Draw queries among the members and find their true neighbours.
+
+    Parameters
+    ----------
+    exact : ExactSearch
+        Over all rows.
+
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    n_neighbors : int
+        Neighbours needed for each query, at least.
+
+    rng : Generator
+        Draws the queries.
+    """
+    affordable = int(HELD_OUT_WORK / (2.0 * len(members) * exact.space.n_features))
+    n_queries = min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, len(members) // 2)
+    positions = np.sort(rng.choice(members, n_queries, replace=False))
+    queries = exact.space.vectors[positions]
+    return _with_truth(exact, queries, n_neighbors, positions, members)
+
+
+def fresh_queries(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    n_neighbors: int,
+    among: Positions | None,
+) -> HeldOut:
+    """Find the true neighbours of queries that are not rows of the index."""
+    return _with_truth(exact, queries, n_neighbors, None, among)
+
+
+def _with_truth(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    n_neighbors: int,
+    positions: Positions | None,
+    among: Positions | None,
+) -> HeldOut:
+    if among is not None and len(among) == exact.n_rows:
+        among = None
+    n_eligible = exact.n_rows if among is None else len(among)
+    available = n_eligible - (positions is not None)
+    shallow = min(max(n_neighbors, FEW_NEIGHBORS), available)
+    deep = None
+    most = min(max(n_neighbors, *REPORTED_NEIGHBORS), available)
+    if most > shallow:
+        # Many neighbours take long to certify, and are only reported.
+        some = slice(None, None, math.ceil(len(queries) / DEEP_QUERIES))
+        few = None if positions is None else positions[some]
+        deep = _truth(exact, queries[some], most, few, among)
+    return _truth(exact, queries, shallow, positions, among)._replace(deep=deep)
+
+
+def _truth(
+    exact: ExactSearch,
+    queries: NDArray[Any],
+    k: int,
+    positions: Positions | None,
+    among: Positions | None,
+) -> HeldOut:
+    values, neighbors = exact.neighbors(queries, k, positions, among)
+    return HeldOut(positions, queries, _minimized(exact, values), neighbors, exact)
+
+
+def _minimized(exact: ExactSearch, values: Float64) -> Float64:
+    return -values if exact.space.is_similarity else values
+
+
+def recall_table(
+    search: ExactSearch | ApproximateSearch,
+    held_out: HeldOut | None,
+    members: Positions,
+    n_neighbors: int,
+) -> Float64:
+    """Return recall and its bounds, by number of neighbours.
+
+    Parameters
+    ----------
+    search : ExactSearch or ApproximateSearch
+
+    held_out : HeldOut or None
+        None where the search is exact.
+
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    n_neighbors : int
+        Reported besides 1, 10 and 100.
+
+    Returns
+    -------
+    table : ndarray of shape (n_numbers, 4)
+        Number of neighbours, recall, lower bound, upper bound.
+    """
+    numbers = sorted({n_neighbors, *REPORTED_NEIGHBORS})
+    if held_out is None:
+        rows = [(k, 1.0, 1.0, 1.0) for k in numbers if k < max(2, len(members))]
+        return np.array(rows).reshape(-1, 4)
+    rows = []
+    for k in numbers:
+        queries = held_out.with_neighbors(k)
+        if queries is not None:
+            shares = queries.recalls(search, members, k)
+            rows.append((k, *recall_bounds(shares)))
+    return np.array(rows).reshape(-1, 4)
