@@ -168,7 +168,7 @@ class BuildingMixin:
             # Codes are of moved rows, and rows that come later must not move them.
             placement = search.exact.space.placement
             self._structure = {**search.structure.arrays(), **placement._asdict()}
-        self._n_tuned = n_members
+        self._n_tuned, self._n_strange = n_members, 0
         self._search = search
         self._report(f"built {self.index_spec_}")
 

@@ -29,6 +29,8 @@ from latentsk.index.rows import RowStore
 # An index is built anew when its rows are this many times more, or fewer, than those
 # that it was built for.
 REBUILD_FACTOR = 2.0
+# The same, once such a share of the rows lies where none did then.
+STRANGE_SHARE = 0.02
 
 
 class ChangesMixin:
@@ -49,7 +51,7 @@ class ChangesMixin:
         """Add rows behind the present ones.
 
         An approximate index is built anew once it has twice the rows that it was built
-        for.
+        for, or once two in a hundred lie where none lay then.
 
         Parameters
         ----------
@@ -288,7 +290,7 @@ class ChangesMixin:
                 if not self._exact().revise(self._vectors, positions):
                     del self._search
                 elif isinstance(search, ApproximateSearch):
-                    search.add(positions)
+                    self._n_strange += search.add(positions)
             self._rebuild_if_needed()
         except BaseException:
             self._store.assign(present, before)
@@ -313,7 +315,11 @@ class ChangesMixin:
         centers = self._structure.get("centers", np.empty((0, 0)))
         if self.index_spec is not None and n_members < max(centers.shape):
             return  # too few to train what is pinned, which serves on as it is
-        if not n_members / REBUILD_FACTOR < self._n_tuned < n_members * REBUILD_FACTOR:
+        other = self._n_strange > STRANGE_SHARE * n_members
+        as_many = (
+            n_members / REBUILD_FACTOR < self._n_tuned < n_members * REBUILD_FACTOR
+        )
+        if other or not as_many:
             self._build_search()
 
 

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_array, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk.index._threads import thread_limit
 
 
 def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
@@ -32,8 +33,10 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     ValueError
         If the embedder's output is not a finite matrix with a row for each of X.
     """
+    with thread_limit(None):  # a forked process has one thread, here too
+        embedded = embedder.transform(X)
     vectors = check_array(
-        on_host(embedder.transform(X)),
+        on_host(embedded),
         dtype=[np.float64, np.float32],
         order="C",
         input_name="the embedder's output",

@@ -28,6 +28,7 @@ _VALUES = (
     "index_spec_",
     "n_features_in_",
     "_n_tuned",
+    "_n_strange",
 )
 # Attributes that are arrays.
 _ARRAYS = ("_vectors", "_alive", "_recalls")
@@ -242,7 +243,8 @@ def _check_rows(state: Mapping[str, Any]) -> None:
         _require(bool(np.isfinite(part).all()), "the vectors are not finite")
     metrics = ("euclidean", "cosine", "inner_product")
     _require(state.get("effective_metric_") in metrics, "the metric is unknown")
-    _require(_is_count(state.get("_n_tuned")), "a count is none")
+    for count in ("_n_tuned", "_n_strange"):
+        _require(_is_count(state.get(count)), "a count is none")
     recalls = state.get("_recalls", np.empty((0, 4)))
     _require(
         recalls.ndim == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ Positions = NDArray[np.intp]
 MAX_CODES = 256
 # Values that a code of four bits tells apart.
 CODE_VALUES = 16
+# Rows, evenly over the sample, that tell what codes stand for.
+MAX_CODED_ROWS = 8_192
 KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 40
 # Elements of the table of lists, per query, looked at at a time.
 RANKING_ELEMENTS = 2**22
@@ -81,7 +84,8 @@ def train_codebook(
     if residual:
         _, lists = kmeans.index.search(sample, 1)
         sample = sample - centers[lists[:, 0]]
-    return Codebook(centers, scalar_codes(sample), residual)
+    coded = sample[:: math.ceil(len(sample) / MAX_CODED_ROWS)]
+    return Codebook(centers, scalar_codes(coded), residual)
 
 
 def scalar_codes(sample: Float32) -> Float32:

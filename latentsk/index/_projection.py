@@ -6,15 +6,19 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from latentsk._device import to_tensor
 from latentsk.index._space import row_slices
 
 Float32 = NDArray[np.float32]
+CPU = torch.device("cpu")
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500
+MAX_PCA_ROWS = 8_192
 
 
 class Projection(NamedTuple):
@@ -58,8 +62,12 @@ class Projection(NamedTuple):
         """Project vectors that all have the same length already, if they need it."""
         if self.mean is None or self.axes is None:
             return vectors
-        # The mean after the product: one pass less over the vectors.
-        return vectors @ self.axes - self.mean @ self.axes
+        # Not by numpy: threads of its BLAS go on spinning for a while, and FAISS, which
+        # comes next, would wait for them.
+        offset = to_tensor(-(self.mean @ self.axes), CPU)
+        return torch.addmm(
+            offset, to_tensor(vectors, CPU), to_tensor(self.axes, CPU)
+        ).numpy()
 
 
 def largest_length(rows: Any) -> float:
@@ -91,6 +99,8 @@ def principal_axes(sample: Float32, most: int, seed: int) -> tuple[Float32, Floa
 
     axes : ndarray of shape (width, n_components), float32
     """
+    # Evenly over the sample: axes need fewer rows than lists do.
+    sample = sample[:: math.ceil(len(sample) / MAX_PCA_ROWS)]
     width = sample.shape[1]
     solver = "covariance_eigh" if width <= MAX_FULL_COLUMNS else "randomized"
     pca = PCA(min(most, *sample.shape), svd_solver=solver, random_state=seed)

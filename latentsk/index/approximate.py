@@ -28,10 +28,12 @@ ADDED_ELEMENTS = 2**22
 # Elements of candidates decoded at a time (a MB: they stay in the cache).
 DECODED_ELEMENTS = 2**18
 # How much dearer an exact search may be where it takes the place of a filtered one.
-EXACT_PATIENCE = 3.0
+EXACT_PATIENCE = 10.0
 # Distance to the nearest row, in lengths of the longest one (from near the middle of
 # the rows), beyond which a query is answered exactly.
 FAR_AWAY = 5.0
+# How far outside the range of its codes, in ranges, a row is strange.
+STRANGE_MARGIN = 1.0
 # Scores above it may have overflowed on the way.
 LARGEST_SCORE = 1e37
 
@@ -61,6 +63,20 @@ class Structure(NamedTuple):
             n_components=n_codes if reduced else None,
             residual=self.codebook.residual,
         )
+
+    def n_strange(self, rows: NDArray[np.float32]) -> int:
+        """Count rows that are far outside of what the codes stand for."""
+        projection, codebook = self.projection, self.codebook
+        known = codebook.centers.T if codebook.residual else codebook.values
+        low, high = known.min(axis=1), known.max(axis=1)
+        margin = STRANGE_MARGIN * (high - low)
+        coded = projection.rows(rows)
+        strange = ((coded < low - margin) | (coded > high + margin)).any(axis=1)
+        if projection.length is not None:
+            strange |= np.sum(np.square(rows, dtype=np.float64), axis=1) > (
+                1.01 * projection.length**2
+            )
+        return int(np.count_nonzero(strange))
 
     def arrays(self) -> dict[str, Any]:
         """Return it as arrays and plain values."""
@@ -112,13 +128,23 @@ class ApproximateSearch:
         self.lists = InvertedFile(structure.codebook)
         self.add(members)
 
-    def add(self, positions: Positions) -> None:
-        """Make rows of the exact search findable."""
+    def add(self, positions: Positions) -> int:
+        """Make rows of the exact search findable.
+
+        Returns
+        -------
+        n_strange : int
+            How many lie where no row that trained the codes did; they are found less
+            reliably.
+        """
+        n_strange = 0
         step = max(1, ADDED_ELEMENTS // self.exact.space.n_features)
         for start in range(0, len(positions), step):
             part = positions[start : start + step]
             rows = coordinates_of(self.exact, part, self.embed)
+            n_strange += self.structure.n_strange(rows)
             self.lists.add(part, self.structure.projection.rows(rows))
+        return n_strange
 
     def remove(self, positions: Positions) -> None:
         """Make rows unfindable, before they change in the exact search."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,8 +22,10 @@ from latentsk.index._space import Float64, MetricSpace, Placement, lengths, row_
 SPARE_CANDIDATES = 8
 # Queries answered at a time, which bounds their float64 copies and candidates.
 QUERY_ELEMENTS = 2**22
-# Elements of candidates compared at a time in float64 (16 MB).
-PAIR_ELEMENTS = 2**21
+# Between it and its inverse, squares of float32 rows tell their lengths.
+SAFE_SQUARE = 1e-30
+# Elements of candidates compared at a time in float64: 2 MB stay in the cache.
+PAIR_ELEMENTS = 2**18
 
 CPU = torch.device("cpu")
 
@@ -99,7 +102,7 @@ class ExactSearch:
                 self._rows = GrowingArray(self.space.moved_rows(np.float32))
             norms = self._squared_norms(self.fast_rows)
             self._norms = None if norms is None else GrowingArray(norms)
-            self.largest_norm = self._bound_norms(row_slices(self.fast_rows.shape))
+            self.largest_norm = self._largest_norm()
 
     @property
     def n_rows(self) -> int:
@@ -504,6 +507,15 @@ class ExactSearch:
         for part in row_slices(rows.shape):
             norms[part] = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
         return norms
+
+    def _largest_norm(self) -> float:
+        """Return a bound on the lengths of all moved rows."""
+        norms = self._fast_norms
+        largest = math.nan if norms is None else float(norms.max())
+        # Squares in the middle of float32's range are as good as the rows themselves.
+        if SAFE_SQUARE < largest < 1.0 / SAFE_SQUARE:
+            return 1.001 * math.sqrt(largest)
+        return self._bound_norms(row_slices(self.fast_rows.shape))
 
     def _bound_norms(self, parts: list[Any]) -> float:
         """Return a bound on the lengths of moved rows, with a margin for rounding."""

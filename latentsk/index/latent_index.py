@@ -201,7 +201,14 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         "verbose": ["boolean"],
     }
 
-    _private_state = ("_vectors", "_alive", "_recalls", "_structure", "_n_tuned")
+    _private_state = (
+        "_vectors",
+        "_alive",
+        "_recalls",
+        "_structure",
+        "_n_tuned",
+        "_n_strange",
+    )
     _derived_state = ("_search", "_rows", "_store")
 
     def __init__(
@@ -328,7 +335,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
 
         filter : array-like or None, default=None
             Which rows may be returned: a mask with a boolean for each position, such as
-            ``index.metadata_["year"] > 2020``, or ids. The recall is not less for it.
+            ``index.metadata_["year"] > 2020``, or ids. An approximate index looks at as
+            many of these rows as it does of all rows otherwise, or compares them all.
 
         Returns
         -------

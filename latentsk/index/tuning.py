@@ -36,7 +36,10 @@ VARIANCE_SHARES = (0.9, 0.97)
 # Beyond it, sums of squares overflow in float32.
 LARGEST_COORDINATE = 1e15
 # Candidates per neighbour that are tried.
-RERANKS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
+RERANKS = (
+    *(1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0),
+    *(5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0),
+)
 # How often more is asked for where a recall turns out to be less than expected, and by
 # which share, at least, of what may be missed.
 ATTEMPTS, MARGIN = 4, 0.05
@@ -141,16 +144,18 @@ def components_to_try(shares: NDArray[Any], width: int) -> list[int]:
 
 
 def probes(n_lists: int) -> list[int]:
-    """Return numbers of lists to scan, each some 1.5 times the one before.
+    """Return numbers of lists to scan, each a quarter more than the one before, or one.
 
     Examples
     --------
-    >>> probes(10)
-    [1, 2, 3, 4, 6, 8, 10]
+    >>> probes(20)
+    [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20]
     """
-    powers = [2**i for i in range(n_lists.bit_length())]
-    between = [3 * power // 2 for power in powers[1:]]
-    return sorted({n for n in [*powers, *between, n_lists] if n <= n_lists})
+    numbers = [1]
+    while numbers[-1] < n_lists:
+        step = 2 ** max(0, numbers[-1].bit_length() - 3)
+        numbers.append(min(numbers[-1] + step, n_lists))
+    return numbers
 
 
 def cheapest_spec(

@@ -760,6 +760,21 @@ def _assert_finds_scaled(index, queries, k):
     assert np.mean(claimed <= last * (1 + 1e-9)) >= 0.95
 
 
+@pytest.mark.parametrize("change", ["add", "update"])
+def test_longer_rows_are_told_apart_all_the_same(rows, new, change):
+    """By inner products of which float32, for rows of this length, says nothing."""
+    rng = np.random.default_rng(3)
+    longer = 1e6 * new[:1] * (1.0 + 1e-9 * rng.normal(size=(300, 8)))
+    index = LatentIndex(metric="inner_product").fit(rows[:600])
+    if change == "add":
+        index.add(longer)
+    else:
+        index.update(longer, range(300))
+    truth = np.sort(new @ index.vectors_.T, axis=1)[:, ::-1]
+    found = index.search(new, 5)["similarity"].to_numpy().reshape(40, 5)
+    np.testing.assert_allclose(found, truth[:, :5], rtol=1e-12)
+
+
 def test_the_first_row_of_zeros_under_cosine(rows, new):
     index = LatentIndex(metric="cosine").fit(rows[:50])
     index.add(np.zeros((2, 8))).update(np.zeros((1, 8)), [7])
