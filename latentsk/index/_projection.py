@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from latentsk._device import to_tensor
+from latentsk.index._faiss import load_faiss
 from latentsk.index._space import row_slices
 
 Float32 = NDArray[np.float32]
-CPU = torch.device("cpu")
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500
 MAX_PCA_ROWS = 8_192
 
 
-class Projection(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Projection:
     """Principal components, of vectors in which inner products became distances.
 
     The largest inner product with a query is the smallest Euclidean distance to it
@@ -62,12 +63,21 @@ class Projection(NamedTuple):
         """Project vectors that all have the same length already, if they need it."""
         if self.mean is None or self.axes is None:
             return vectors
-        # Not by numpy: threads of its BLAS go on spinning for a while, and FAISS, which
-        # comes next, would wait for them.
-        offset = to_tensor(-(self.mean @ self.axes), CPU)
-        return torch.addmm(
-            offset, to_tensor(vectors, CPU), to_tensor(self.axes, CPU)
-        ).numpy()
+        return self._transform.apply(np.ascontiguousarray(vectors))
+
+    @cached_property
+    def _transform(self) -> Any:
+        # FAISS's own, because threads of numpy's BLAS, or of torch, would go on
+        # spinning for a while, and FAISS, which comes next, would wait for them.
+        assert self.mean is not None
+        assert self.axes is not None
+        faiss = load_faiss()
+        transform = faiss.LinearTransform(*self.axes.shape, True)
+        faiss.copy_array_to_vector(self.axes.T.ravel(), transform.A)
+        offset = -(self.mean.astype(np.float64) @ self.axes)
+        faiss.copy_array_to_vector(offset.astype(np.float32), transform.b)
+        transform.is_trained = True
+        return transform
 
 
 def largest_length(rows: Any) -> float:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from joblib import effective_n_jobs
+from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
 from latentsk.index._faiss import faiss_available, load_faiss
@@ -46,8 +46,15 @@ def thread_limit(n_jobs: int | None) -> Iterator[None]:
     elif n_jobs is None:
         yield
     else:
-        with _numbers(effective_n_jobs(n_jobs)):
+        with _numbers(_n_threads(n_jobs)):
             yield
+
+
+def _n_threads(n_jobs: int) -> int:
+    # Not joblib.effective_n_jobs: it speaks of processes, and says 1 within a worker.
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0.")
+    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,9 @@ FAR_AWAY = 5.0
 STRANGE_MARGIN = 1.0
 # Scores above it may have overflowed on the way.
 LARGEST_SCORE = 1e37
+
+
+_PROJECTION = tuple(field.name for field in fields(Projection))
 
 
 class Structure(NamedTuple):
@@ -80,13 +84,14 @@ class Structure(NamedTuple):
 
     def arrays(self) -> dict[str, Any]:
         """Return it as arrays and plain values."""
-        return {**self.projection._asdict(), **self.codebook._asdict()}
+        projection = {name: getattr(self.projection, name) for name in _PROJECTION}
+        return {**projection, **self.codebook._asdict()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> Structure:
         """Return what `arrays` was made of."""
         return cls(
-            Projection(*(arrays[name] for name in Projection._fields)),
+            Projection(*(arrays[name] for name in _PROJECTION)),
             Codebook(*(arrays[name] for name in Codebook._fields)),
         )
 

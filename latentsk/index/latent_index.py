@@ -40,6 +40,9 @@ from latentsk.index.duplicates import duplicate_groups
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
 
+EXACTNESS = {"certified", "float32"}
+BACKENDS = {"auto", "faiss", "torch"}
+
 
 class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
@@ -189,8 +192,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions({"euclidean", "cosine", "inner_product"})],
         "radius": [Interval(Real, 0, None, closed="left")],
-        "exactness": [StrOptions({"certified", "float32"})],
-        "backend": [StrOptions({"auto", "faiss", "torch"})],
+        "exactness": [StrOptions(EXACTNESS)],
+        "backend": [StrOptions(BACKENDS)],
         "memory_budget": [str, Interval(Integral, 1, None, closed="left"), None],
         "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
         "index_spec": [str, None],
@@ -799,7 +802,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
     def _neighbors(
         self, queries: Any, n_neighbors: Any, filter: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        self._validate_params()  # they may have been set since the fit
+        if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
+            self._validate_params()  # they may have been set since the fit
         queries, own = self._with_own(queries)
         among = eligible_positions(self._row_store(), filter)
         k = self._checked_neighbors(n_neighbors, own, among)

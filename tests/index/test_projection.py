@@ -1,5 +1,7 @@
 """Projections: what they preserve, and inner products turned into distances."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -126,7 +128,8 @@ def test_the_order_of_products_is_that_of_distances(rows, queries, n_components)
     projection = Projection(None, None, length)
     if n_components is not None:
         whole = projection.rows(rows)
-        projection = _reduction(whole, n_components)._replace(length=length)
+        reduction = _reduction(whole, n_components)
+        projection = dataclasses.replace(reduction, length=length)
     projected = projection.rows(rows), projection.queries(queries)
     squares = cdist(projected[1], projected[0], "sqeuclidean")
     products = queries.astype(float) @ rows.T.astype(float)
