@@ -575,7 +575,10 @@ def fit_memory(path: Path, budget: str | None, n_threads: int) -> Record:
         X = np.load(path)
         size = X.nbytes / 1e6
         with PeakMemory() as peak:
-            index = latent_index(**wanted).fit(X)
+            try:
+                index = latent_index(**wanted).fit(X)
+            except ValueError as error:
+                return {"budget": budget, "data": size, "error": str(error)}
         del X
         gc.collect()
         held = (anonymous_megabytes() - before) * MEBIBYTE
@@ -593,7 +596,10 @@ def fit_memory(path: Path, budget: str | None, n_threads: int) -> Record:
 
 
 def memory_row(record: Record) -> list[object]:
-    budget, data, held = record["budget"], record["data"], record["held"]
+    budget, data = record["budget"], record["data"]
+    if "error" in record:
+        return [budget, record["error"], *[""] * 6]
+    held, trimmed = record["held"], record["trimmed"]
     return [
         budget or "none",
         record["spec"] or "exact",
@@ -601,8 +607,8 @@ def memory_row(record: Record) -> list[object]:
         f"{record['peak']:.0f}",
         f"{record['peak'] / data:.2f}",
         f"{held:.0f}",
-        f"{record['trimmed']:.0f}",
-        f"{held / float(budget.removesuffix('MB')):.2f}" if budget else "",
+        f"{trimmed:.0f}",
+        f"{trimmed / float(budget.removesuffix('MB')):.2f}" if budget else "",
     ]
 
 
@@ -618,7 +624,7 @@ def index_memory(options: argparse.Namespace) -> None:
                 records.append(pool.apply(fit_memory, parameters))
     header = ["memory_budget", "what was found", "recall promised"]
     header += ["peak above the data (MB)", "peak / data"]
-    header += ["held (MB)", "held, trimmed (MB)", "held / budget"]
+    header += ["held (MB)", "held, trimmed (MB)", "held, trimmed / budget"]
     title = f"Data of {records[0]['data']:.0f} MB, {options.threads} threads"
     printed = f"{title}\n\n{table(header, [memory_row(record) for record in records])}"
     publish("index_memory", printed, {"cases": records}, options.write)

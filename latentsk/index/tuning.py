@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ RERANKS = (
     *(1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0),
     *(5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0),
 )
+# Share of the best cost that a structure has to undercut, at its very best.
+WORTHWHILE_SHARE = 0.7
 # How often more is asked for where a recall turns out to be less than expected, and by
 # which share, at least, of what may be missed.
 ATTEMPTS, MARGIN = 4, 0.05
@@ -79,7 +82,11 @@ def training_rows(
 
 
 def structures(
-    sample: NDArray[np.float32], n_lists: int, length: float | None, seed: int
+    sample: NDArray[np.float32],
+    n_lists: int,
+    length: float | None,
+    seed: int,
+    worthwhile: Callable[[IndexSpec], bool] = lambda spec: True,
 ) -> Iterator[Structure]:
     """Yield structures to try, the cheapest to search first.
 
@@ -96,23 +103,27 @@ def structures(
 
     seed : int
         Of k-means.
+
+    worthwhile : callable
+        Asked before a structure is trained, with its specification (and the least of
+        search parameters), whether to yield it.
     """
     whole = Projection(None, None, length)
     coordinates = whole.rows(sample)
-    mean = coordinates.mean(axis=0)
+    width, mean = coordinates.shape[1], coordinates.mean(axis=0)
     shares, axes = principal_axes(coordinates, MAX_CODES, seed)
-    for n_components in components_to_try(shares, coordinates.shape[1]):
-        projection = whole
-        if n_components < coordinates.shape[1]:
-            kept = np.ascontiguousarray(axes[:, :n_components])
-            projection = Projection(mean, kept, length)
-        coded = projection.reduced(coordinates)
-        yield Structure(
-            projection, train_codebook(coded, n_lists, residual=False, seed=seed)
-        )
-    yield Structure(
-        projection, train_codebook(coded, n_lists, residual=True, seed=seed)
-    )
+    numbers = components_to_try(shares, width)
+    for number, residual in [*((number, False) for number in numbers), (-1, True)]:
+        n_codes = numbers[number] if residual else number
+        reduced = n_codes if n_codes < width else None
+        if worthwhile(IndexSpec(n_lists, n_codes, 1, RERANKS[0], reduced, residual)):
+            projection = whole
+            if reduced is not None:
+                kept = np.ascontiguousarray(axes[:, :n_codes])
+                projection = Projection(mean, kept, length)
+            coded = projection.reduced(coordinates)
+            codebook = train_codebook(coded, n_lists, residual=residual, seed=seed)
+            yield Structure(projection, codebook)
 
 
 def components_to_try(shares: NDArray[Any], width: int) -> list[int]:
@@ -316,13 +327,27 @@ def tune(
     sample = coordinates_of(exact, trained, embed)
     if not np.abs(sample).max() < LARGEST_COORDINATE:
         return exact
-    for structure in structures(sample, n_lists, _length(exact), seed):
+    best: ApproximateSearch | None = None
+
+    def cost(spec: IndexSpec) -> float:
+        return search_cost(spec, exact.space.n_features, len(members), n_neighbors)
+
+    def worthwhile(spec: IndexSpec) -> bool:
+        if best is None:
+            return True
+        # More codes have to save much of the measuring to be worth their time.
+        least = replace(spec, n_probe=best.spec.n_probe)
+        return not spec.residual and cost(least) < WORTHWHILE_SHARE * cost(best.spec)
+
+    for structure in structures(sample, n_lists, _length(exact), seed, worthwhile):
         untuned = structure.spec(n_lists, RERANKS[-1])
         report(f"trying {untuned}")
         search = ApproximateSearch(exact, untuned, structure, members, embed)
-        if meets_target(search, held_out, target, n_neighbors, members):
-            return search
-    return exact
+        if meets_target(search, held_out, target, n_neighbors, members) and (
+            best is None or cost(search.spec) < cost(best.spec)
+        ):
+            best = search
+    return exact if best is None else best
 
 
 def build(
