@@ -53,6 +53,7 @@ TARGETS = (0.90, 0.95, 0.99)
 N_QUERIES = 10_000
 QUICK = 20  # times smaller
 OURS = ("float32", "certified")
+GENERATED = Path(__file__).parents[1] / "docs/_generated/approximate_search.inc"
 BUDGETS = (None, "200MB", "128MB", "96MB")
 # In MB of 10^6 bytes, as budgets are.
 MEBIBYTE = 2**20 / 1e6
@@ -515,6 +516,32 @@ def set_key(name: str, options: argparse.Namespace) -> str:
 # The three parts.
 
 
+def guide_table(records: dict[str, Record]) -> str:
+    """Return what the user guide shows: one line for each data set and target."""
+    lines = [
+        ".. Written by benchmarks/approximate_search.py.",
+        "",
+        ".. csv-table::",
+        "   :header-rows: 1",
+        "",
+        '   "data", "target", "recall", "queries/s", "fit (s)", "exact (queries/s)"',
+    ]
+    for record in records.values():
+        for target, entry in record["targets"].items():
+            ours, seconds = entry["ours"], medians(entry["seconds"])
+            n_queries = record["n_queries"]
+            cells = [
+                record["title"],
+                target,
+                f"{ours['recall_float32']:.3f}",
+                f"{n_queries / seconds['float32']:,.0f}",
+                f"{ours['fit']:.1f}",
+                f"{n_queries / seconds['scikit-learn']:,.0f}",
+            ]
+            lines.append("   " + ", ".join(f'"{cell}"' for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
 def compare(options: argparse.Namespace) -> None:
     records, tables = read_finished(options.resume), {}
     for name in options.sets:
@@ -528,6 +555,8 @@ def compare(options: argparse.Namespace) -> None:
     wanted = {name: records[set_key(name, options)] for name in options.sets}
     printed = "\n\n".join(tables.values())
     publish("approximate_search", printed, {"sets": wanted}, options.write)
+    if options.write:
+        GENERATED.write_text(guide_table(wanted), encoding="utf-8")
 
 
 def overhead(options: argparse.Namespace) -> None:

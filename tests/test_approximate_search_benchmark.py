@@ -153,3 +153,10 @@ def test_the_whole_comparison_runs(bench, monkeypatch, capsys):
     bench.main()
     printed = capsys.readouterr().out
     assert all(name in printed for name in bench.PEERS)
+
+
+def test_the_guide_shows_the_results_that_are_kept(bench):
+    """Nobody edits the table by hand."""
+    results = BENCHMARKS / "results" / "approximate_search.json"
+    sets = json.loads(results.read_text(encoding="utf-8"))["sets"]
+    assert bench.GENERATED.read_text(encoding="utf-8") == bench.guide_table(sets)
