@@ -692,3 +692,30 @@ def test_projections_and_codebooks_need_no_index(many_rows):
     found = search.neighbors(many_rows[:50], K)
     true = exact.neighbors(many_rows[:50], K)
     assert found_share(found[0], true[0]).mean() > 0.99
+
+
+def test_no_structure_would_have_been_much_cheaper():
+    """Few components need many candidates; more of them are tried where that pays."""
+    rng = np.random.default_rng(3)
+    data = rng.normal(size=(12_000, 48)) + 3.0 * rng.normal(size=(12_000, 6)) @ (
+        rng.normal(size=(6, 48))
+    )
+    data = data.astype(np.float32)
+    search, held_out, _ = _tuned(data, 0.9)
+    exact = search.exact
+    members = np.arange(len(data))
+    n_lists = n_lists_for(len(data))
+    trained = training_rows(
+        members, n_lists, held_out.positions, np.random.default_rng(0)
+    )
+    costs = []
+    for structure in structures(data[trained], n_lists, None, 0):
+        if not structure.codebook.residual:
+            other = ApproximateSearch(
+                exact, structure.spec(n_lists, 20.0), structure, members
+            )
+            if tuning.meets_target(other, held_out, 0.9, K, members):
+                costs.append(search_cost(other.spec, 48, len(data), K))
+    assert len(costs) > 1
+    found = search_cost(search.spec, 48, len(data), K)
+    assert found <= min(costs) / tuning.WORTHWHILE_SHARE
