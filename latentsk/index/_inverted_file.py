@@ -198,6 +198,29 @@ class InvertedFile:
         )
         self._n_rows += len(positions)
 
+    def take_unordered(self) -> Positions:
+        """Empty the lists whose rows are not in the order of their positions.
+
+        Which of several rows with the same code is returned depends on their order; in
+        this one it is that of an index filled anew with the same rows.
+
+        Returns
+        -------
+        positions : ndarray of shape (n_rows,)
+            What was in them, ascending, to be added again.
+        """
+        taken = [np.empty(0, dtype=np.intp)]
+        for number, held in self._held():
+            if (held[1:] < held[:-1]).any():
+                taken.append(held.astype(np.intp))
+                self._empty_list(number, len(held))
+        return np.sort(np.concatenate(taken))
+
+    def _empty_list(self, number: int, size: int) -> None:
+        self._index.invlists.resize(number, 0)
+        self._index.ntotal -= size
+        self._n_rows -= size
+
     def remove(self, positions: Positions) -> Positions:
         """Remove rows by position, and all that share a list with them.
 
@@ -211,7 +234,7 @@ class InvertedFile:
         Returns
         -------
         others : ndarray of shape (n_others,)
-            Positions of the others, to be added again.
+            Positions of the others, ascending, to be added again.
         """
         if len(positions) == 0:
             return positions
@@ -223,10 +246,8 @@ class InvertedFile:
             among[among] = gone[held[among]]
             if among.any():
                 others.append(held[~among].astype(np.intp))
-                self._index.invlists.resize(number, 0)
-                self._index.ntotal -= len(among)
-                self._n_rows -= len(among)
-        return np.concatenate(others)
+                self._empty_list(number, len(among))
+        return np.sort(np.concatenate(others))
 
     def candidates(
         self, queries: Float32, n_candidates: int, n_probe: int

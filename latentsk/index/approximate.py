@@ -131,6 +131,7 @@ class ApproximateSearch:
         self.structure = structure
         self.embed = embed
         self.lists = InvertedFile(structure.codebook)
+        self._end = 0
         self.add(members)
 
     def add(self, positions: Positions) -> int:
@@ -142,6 +143,14 @@ class ApproximateSearch:
             How many lie where no row that trained the codes did; they are found less
             reliably.
         """
+        n_strange = self._code(positions)
+        if len(positions):
+            if positions.min() < self._end:
+                self._code(self.lists.take_unordered())
+            self._end = max(self._end, int(positions.max()) + 1)
+        return n_strange
+
+    def _code(self, positions: Positions) -> int:
         n_strange = 0
         step = max(1, ADDED_ELEMENTS // self.exact.space.n_features)
         for start in range(0, len(positions), step):

@@ -467,3 +467,28 @@ def test_wide_rows_are_scanned_in_order():
     lists.add(np.arange(600), rows)
     found = lists.candidates(rows[:50], 5, 4)
     np.testing.assert_array_equal(found[:, 0], np.arange(50))
+
+
+def test_rows_that_come_back_are_put_in_their_place():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(900, 4)).astype(np.float32)
+    codebook = train_codebook(rows, 8, residual=False, seed=0)
+    lists = InvertedFile(codebook)
+    lists.add(np.arange(900), rows)
+    assert len(lists.take_unordered()) == 0
+    back = np.array([5, 300, 301])
+    others = lists.remove(back)
+    assert (np.diff(others) > 0).all()
+    lists.add(others, rows[others])
+    lists.add(back, rows[back])
+    taken = lists.take_unordered()
+    assert np.isin(back, taken).all()
+    assert (np.diff(taken) > 0).all()
+    assert lists.n_rows == 900 - len(taken)
+    lists.add(taken, rows[taken])
+    anew = InvertedFile(codebook)
+    anew.add(np.arange(900), rows)
+    # Few codes for many rows: which are cut off shows in what order they lie.
+    np.testing.assert_array_equal(
+        lists.candidates(rows[:50], 20, 8), anew.candidates(rows[:50], 20, 8)
+    )
