@@ -140,7 +140,7 @@ class BuildingMixin:
 
     def _check_recall(self: Any) -> None:
         """Refuse a budget that costs more recall than was asked for."""
-        rows = self._vectors
+        rows, cosine = self._vectors, self.effective_metric_ == "cosine"
         for k, recall, lower, _ in self._recalls:
             if k != self.n_neighbors or lower >= self.target_recall:
                 continue
@@ -149,7 +149,7 @@ class BuildingMixin:
                     f"With memory_budget={self.memory_budget!r} the recall is "
                     f"{recall:.3f} (at least {lower:.3f}), and target_recall="
                     f"{self.target_recall} is not reached. "
-                    f"{better_kinds(rows)}"
+                    f"{better_kinds(rows, cosine=cosine)}"
                 )
             warn(
                 f"The recall of {self.index_spec_} is {recall:.3f} (at least "

@@ -15,7 +15,6 @@ from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import row_ids
 from latentsk.index._memory import (
-    BYTES_PER_LENGTH,
     exact_bytes,
     format_bytes,
     lists_bytes,
@@ -235,8 +234,13 @@ class ChangesMixin:
             return
         width, rows = self._vectors.shape[1], self._vectors
         itemsize = _codes(rows).dtype.itemsize
-        needed = exact_bytes(n_rows, width, itemsize, copied=self._exact().keeps_copy)
-        needed += n_rows * BYTES_PER_LENGTH * (self.effective_metric_ == "cosine")
+        needed = exact_bytes(
+            n_rows,
+            width,
+            itemsize,
+            copied=self._exact().keeps_copy,
+            cosine=self.effective_metric_ == "cosine",
+        )
         if self.index_spec_ != FLAT:
             needed += lists_bytes(n_rows, IndexSpec.parse(self.index_spec_).n_codes)
         if needed > parse_bytes(self.memory_budget):
@@ -284,13 +288,12 @@ class ChangesMixin:
         self._store.assign(positions, vectors)
         self._vectors = _like(self._vectors, self._store.rows)
         try:
-            with thread_limit(self.n_jobs):
-                if isinstance(search, ApproximateSearch):
-                    search.remove(present)
-                if not self._exact().revise(self._vectors, positions):
-                    del self._search
-                elif isinstance(search, ApproximateSearch):
-                    self._n_strange += search.add(positions)
+            if isinstance(search, ApproximateSearch):
+                search.remove(present)
+            if not self._exact().revise(self._vectors, positions):
+                del self._search
+            elif isinstance(search, ApproximateSearch):
+                self._n_strange += search.add(positions)
             self._rebuild_if_needed()
         except BaseException:
             self._store.assign(present, before)

@@ -71,7 +71,9 @@ def format_bytes(number: float) -> str:
     return f"{-(-whole // step) * step / _UNITS[unit]:.15g}{unit}"
 
 
-def exact_bytes(n_rows: int, width: int, itemsize: int, *, copied: bool) -> int:
+def exact_bytes(
+    n_rows: int, width: int, itemsize: int, *, copied: bool, cosine: bool = False
+) -> int:
     """Return the bytes of an index that compares every row.
 
     Parameters
@@ -85,12 +87,16 @@ def exact_bytes(n_rows: int, width: int, itemsize: int, *, copied: bool) -> int:
     copied : bool
         Whether a float32 copy is kept besides.
 
+    cosine : bool, default=False
+        Whether the lengths of the rows are kept.
+
     Examples
     --------
     >>> exact_bytes(1_000_000, 32, 4, copied=False)
     149000000
     """
-    return n_rows * (width * (itemsize + 4 * copied) + BYTES_PER_ROW)
+    of_vector = width * (itemsize + 4 * copied) + BYTES_PER_LENGTH * cosine
+    return n_rows * (of_vector + BYTES_PER_ROW)
 
 
 def lists_bytes(n_rows: int, n_codes: int) -> int:
@@ -155,11 +161,12 @@ def kind_within(
     n_rows, width = shape
     budget = parse_bytes(memory_budget)
     lists = lists_bytes(n_rows, min(width, MAX_CODES)) if approximate else 0
-    lists += n_rows * BYTES_PER_LENGTH * cosine
-    as_given = exact_bytes(n_rows, width, itemsize, copied=copied) + lists
+    as_given = lists + exact_bytes(
+        n_rows, width, itemsize, copied=copied, cosine=cosine
+    )
     if as_given <= budget:
         return None
-    sizes = {kind: size + lists for kind, size in _kind_bytes(n_rows, width).items()}
+    sizes = _kind_bytes(n_rows, width, cosine)
     fitting = [kind for kind, size in sizes.items() if size <= budget and approximate]
     if fitting:
         return fitting[0]
@@ -175,20 +182,21 @@ def kind_within(
     )
 
 
-def better_kinds(rows: CompactRows) -> str:
-    """Return in words what more precise forms of rows would take."""
-    n_rows, width = rows.shape
-    lists = lists_bytes(n_rows, min(width, MAX_CODES))
-    kinds = _kind_bytes(n_rows, width)
+def better_kinds(rows: CompactRows, *, cosine: bool = False) -> str:
+    """Return in words what an index of more precise forms of rows would take."""
+    kinds = _kind_bytes(*rows.shape, cosine)
     better = list(kinds)[: list(kinds).index(rows.kind)]
-    sizes = [f"{format_bytes(kinds[kind] + lists)} as {kind}" for kind in better]
+    sizes = [f"{format_bytes(kinds[kind])} as {kind}" for kind in better]
     if not sizes:
         return "The rows are in full precision already: lower the target."
     return f"The index would take {', or '.join(sizes)}."
 
 
-def _kind_bytes(n_rows: int, width: int) -> dict[str, int]:
+def _kind_bytes(n_rows: int, width: int, cosine: bool) -> dict[str, int]:
+    """Return the bytes of an approximate index, by form of its rows."""
+    lists = lists_bytes(n_rows, min(width, MAX_CODES))
+    sizes = {kind: np.dtype(dtype).itemsize for kind, dtype in CODE_TYPES.items()}
     return {
-        kind: exact_bytes(n_rows, width, np.dtype(dtype).itemsize, copied=False)
-        for kind, dtype in CODE_TYPES.items()
+        kind: lists + exact_bytes(n_rows, width, size, copied=False, cosine=cosine)
+        for kind, size in sizes.items()
     }

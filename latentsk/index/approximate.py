@@ -228,16 +228,6 @@ class ApproximateSearch:
             values[part], positions[part] = found
         return values, positions
 
-    def within(
-        self,
-        queries: NDArray[Any],
-        radius: float,
-        own: Positions | None = None,
-        among: Positions | None = None,
-    ) -> Any:
-        """Return all rows within a distance, exactly."""
-        return self.exact.within(queries, radius, own, among)
-
     def candidates(
         self,
         queries: NDArray[Any],

@@ -295,14 +295,6 @@ def test_filters_find_as_large_a_share(searches, queries, metric, monkeypatch):
         assert _recall(found, true, metric) > whole - 0.03
 
 
-def test_radii_are_exact(searches, queries):
-    search = searches["euclidean"]
-    radius = float(np.median(search.exact.neighbors(queries, 20)[0][:, -1]))
-    ours, theirs = (one.within(queries, radius) for one in (search, search.exact))
-    for found, expected in zip(ours[1], theirs[1], strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 # Measuring candidates
 
 
