@@ -36,6 +36,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/approximate_search.py
 	$(BIN)/python benchmarks/approximate_search.py --overhead
 	$(BIN)/python benchmarks/approximate_search.py --memory
+	$(BIN)/python benchmarks/duplicates.py
 	$(BIN)/python benchmarks/auto_components.py
 	$(BIN)/python benchmarks/adbench.py --quick
 	$(BIN)/python benchmarks/adbench_variants.py --seeds 0
