@@ -2,11 +2,11 @@
 
     python benchmarks/duplicates.py [--rows N] [--threads N] [--rounds N] [--write]
 
-Clustered float32 rows of 32 columns; one in a hundred is a copy of another row, moved by
-half of the threshold, which is a hundredth of the median distance to the nearest
+Clustered float32 rows of 32 columns; one in a hundred is a copy of another row, moved
+by half of the threshold, which is a hundredth of the median distance to the nearest
 neighbour. "found" are the copies that are in a group with their original. FAISS's flat
-range search answers for some of the rows, and its seconds are scaled to all of them. Both
-are exact.
+range search answers for some of the rows, and its seconds are scaled to all of them.
+Both are exact.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """latentsk: fit a latent space once, use it for everything."""
 
 from latentsk._progress import LossProgressBar
+from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
-
-__version__ = "0.1.0.dev0"
+from latentsk.persistence import load, save
 
 __all__ = [
     "AutoencoderEmbedder",
@@ -20,4 +20,6 @@ __all__ = [
     "PyODAdapter",
     "VAEEmbedder",
     "__version__",
+    "load",
+    "save",
 ]

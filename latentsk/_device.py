@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils._array_api import move_to
 
+# Where arrays of a fit may have lain.
+DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+
 
 def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Hand an array to torch; on the CPU without a copy, unless it is read-only."""
@@ -86,6 +89,8 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def device_or_cpu(device: str | torch.device) -> torch.device:
     """Return the device that a name means, or the CPU if there is no such device here.
 
+    Of a CUDA device with a number that this machine does not have, it is another one.
+
     Examples
     --------
     >>> device_or_cpu("cpu")
@@ -94,5 +99,15 @@ def device_or_cpu(device: str | torch.device) -> torch.device:
     if device == "auto":
         return resolve_device(device)
     named = torch.device(device)
-    available = torch.cuda.is_available() or named.type != "cuda"
-    return named if available else torch.device("cpu")
+    if named.type == "cpu" or not _is_available(named.type):
+        return torch.device("cpu")
+    if (named.index or 0) >= torch.get_device_module(named).device_count():
+        return torch.device(named.type)
+    return named
+
+
+def _is_available(kind: str) -> bool:
+    try:
+        return torch.get_device_module(kind).is_available()
+    except (RuntimeError, AttributeError):
+        return False

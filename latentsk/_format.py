@@ -16,12 +16,15 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from latentsk._version import __version__
 
 FORMAT_NAME = "latentsk"
 FORMAT_VERSION = 1
@@ -112,7 +115,7 @@ def write_file(
     ({'k': 2}, array([0., 0., 0.]))
     """
     path = Path(path)
-    _check_target(path)
+    check_target(path)
     text = _json(document)
     entries = _layout(arrays)
 
@@ -120,10 +123,22 @@ def write_file(
         return _blocks(arrays[name], entries[name].dtype)
 
     header = _header(text, entries, _checksum(text, entries, blocks))
-    _replace(path, header, (block for name in entries for block in blocks(name)))
+    content = (block for name in entries for block in blocks(name))
+    replace_file(path, chain([header], content))
 
 
-def _check_target(path: Path) -> None:
+def check_target(path: Path) -> None:
+    """Refuse a path that no file can be written to.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If the folder does not exist, or the path is a folder.
+
+    Examples
+    --------
+    >>> check_target(Path("model.latentsk"))
+    """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"The folder {path.parent} does not exist.")
     if path.is_dir():
@@ -206,6 +221,7 @@ def _header(text: str, entries: Mapping[str, _Entry], checksum: str) -> bytes:
     metadata = {
         "format": FORMAT_NAME,
         "version": str(FORMAT_VERSION),
+        "latentsk": __version__,
         "document": text,
         "sha256": checksum,
     }
@@ -227,13 +243,29 @@ def _header(text: str, entries: Mapping[str, _Entry], checksum: str) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
-def _replace(path: Path, header: bytes, blocks: Iterable[NDArray[Any]]) -> None:
+def replace_file(path: Path, parts: Iterable[bytes | NDArray[Any]]) -> None:
+    """Write bytes as one file in a single step, or leave the old file.
+
+    Parameters
+    ----------
+    path : Path
+
+    parts : iterable of bytes or contiguous ndarray
+        One behind the other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "file"
+    >>> replace_file(path, [b"one, ", b"two"])
+    >>> path.read_bytes()
+    b'one, two'
+    """
     temporary = path.with_name(f".{secrets.token_hex(8)}.latentsk.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(header)
-            for block in blocks:
-                file.write(block)  # type: ignore
+            for part in parts:
+                file.write(part)  # type: ignore
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -319,7 +351,7 @@ def _read(file: BinaryIO, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray
     arrays, checksum = read(file, start, metadata["document"], entries)
     if checksum != metadata["sha256"]:
         raise FormatError("was altered: its checksum does not match.")
-    return _parse(metadata["document"], "document"), arrays
+    return parse_json(metadata["document"], "document"), arrays
 
 
 def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
@@ -332,14 +364,14 @@ def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
             f"of {size} bytes (at most {MAX_HEADER} are read)."
         )
     try:
-        return _parse(file.read(length).decode(), "header")
+        return parse_json(file.read(length).decode(), "header")
     except UnicodeDecodeError as error:
         raise FormatError(
             f"is altered or foreign: its header is no UTF-8 ({error})."
         ) from error
 
 
-def _parse(text: str, what: str) -> dict[str, Any]:
+def parse_json(text: str, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
@@ -362,10 +394,12 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME:
         raise FormatError("was not written by latentsk.")
     version = metadata.get("version")
-    if version != str(FORMAT_VERSION):
+    if version not in {str(known) for known in range(1, FORMAT_VERSION + 1)}:
+        writer = str(metadata.get("latentsk", "a newer release"))[:20]
         raise FormatError(
-            f"has format version {str(version)[:20]}; this latentsk reads version "
-            f"{FORMAT_VERSION}. Install a newer release to read it."
+            f"has format version {str(version)[:20]}; this latentsk {__version__} "
+            f"reads versions up to {FORMAT_VERSION}. It was written by latentsk {writer}: "
+            "install that, or a newer release."
         )
     for name in ("document", "sha256"):
         if not isinstance(metadata.get(name), str):

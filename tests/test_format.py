@@ -449,7 +449,7 @@ def test_a_newer_version_says_so(small):
     header["__metadata__"]["version"] = "2"
     header["x"]["dtype"] = "dtype of the future"
     join(small, header, data)
-    assert_refused(small, r"version 2.*newer release")
+    assert_refused(small, r"version 2.*up to 1.*newer release")
 
 
 def test_altered_data_say_so(small):

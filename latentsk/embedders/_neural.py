@@ -6,7 +6,7 @@ import copy
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
@@ -37,6 +37,7 @@ from latentsk.embedders._network import (
     build_network,
     describe_network,
 )
+from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
 from latentsk.embedders._rows import infer, is_memory_mapped, training_rows
 from latentsk.embedders._standardize import Standardizer, network_dtype
 from latentsk.modules.autoencoder import Autoencoder
@@ -121,7 +122,11 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     - ``_make_task(module, precision)``: the objective;
     - ``_loop_settings()``: settings of the loop that only this class has;
     - ``_examine(X)``, which may warn of what training came to, from a few of its rows;
-    - ``_encode(network, rows)``: latent coordinates.
+    - ``_encode(network, rows)``: latent coordinates;
+    - ``_decode(network, latents)``: standardized rows;
+    - ``_scorer(n_parts)``, the function of the network and of standardized rows that
+      scores them; with `n_parts` in the same steps for any number of rows, which draw
+      random numbers in at most so many parts.
     """
 
     _private_state = (
@@ -151,6 +156,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
 
     @abstractmethod
     def _encode(self, network: Any, rows: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _decode(self, network: Any, latents: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _scorer(
+        self, n_parts: int | None = None
+    ) -> Callable[[Any, Tensor], Tensor]: ...
 
     @property
     @abstractmethod
@@ -393,6 +406,17 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             result[lost] = np.clip(found, limits.min, limits.max)
         return result
 
+    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> NetworkGraph:
+        return NetworkGraph(
+            self.module_,
+            self._encode,
+            self._decode,
+            self._scorer(MAX_PARTS),
+            self.mean_,
+            self.scale_,
+            methods,
+        )
+
     @property
     def _n_features_out(self) -> int:
         return int(self.n_components_)
@@ -403,8 +427,11 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     # State
 
     def _rebuild_network(self) -> nn.Module:
-        own = getattr(self, "_own_pair", None)
-        network = self._build() if own is None else copy.deepcopy(own)
+        own = self._architecture["network"] == "own"
+        if own and not hasattr(self, "_own_pair"):
+            # Read from a file, which holds no modules: the caller has given them.
+            self._own_pair = self._build()
+        network = copy.deepcopy(self._own_pair) if own else self._build()
         return network.eval().to(device_or_cpu(self.device))
 
     # Validation

@@ -134,6 +134,7 @@ def from_file(
     # Whether rows are compared as they are given, and not embedded before.
     original = parameters.get("rerank") == "original"
     _require(embedder is not None or not original, "it has no embedder")
+    _require("embedder" not in parameters, "its embedder is a parameter")
     _check_parameters(parameters)
     _check_rows(state)
     _check_features(state, as_given=original or embedder is None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
+from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
@@ -97,13 +99,35 @@ class StorageMixin:
             If the index needs FAISS, and that is not installed.
         """
         document, arrays = read_file(path, mmap=mmap)
+        if document.get("kind") == "estimator":
+            raise FormatError(f"{path} is of latentsk.save: use latentsk.load.")
         try:
-            parameters, state = from_file(document, arrays)
-            index = cls(**parameters)
-            index._validate_params()
-        except (FormatError, TypeError, InvalidParameterError) as error:
+            _require_embedder(embedder, document.get("embedder"))
+            return cls._restore(document, arrays, {"embedder": embedder}, embedder)
+        except FormatError as error:
             raise FormatError(f"{path}: {error}") from error
-        index._take_embedder(embedder, document.get("embedder"))
+
+    @classmethod
+    def _restore(
+        cls: Any,
+        document: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        others: Mapping[str, Any],
+        embedder: Any,
+    ) -> Any:
+        """Return the index that a document and arrays hold.
+
+        `others` are parameters besides those of the document, or instead of them;
+        `embedder` is the fitted one.
+        """
+        parameters, state = from_file(document, arrays)
+        try:
+            index = cls(**{**parameters, **others})
+            index._validate_params()
+        except (TypeError, InvalidParameterError) as error:
+            raise FormatError(str(error)) from error
+        if embedder is not None:
+            index.embedder_ = embedder
         index.__dict__.update(state)
         if index._structure:
             load_faiss()
@@ -111,20 +135,18 @@ class StorageMixin:
             index._searcher()
         except (AssertionError, ValueError) as error:
             raise FormatError(
-                f"{path} is altered, or its embedder is another one: {error}"
+                f"The file is altered, or its embedder is another one: {error}"
             ) from error
         return index
 
-    def _take_embedder(self: Any, embedder: Any, name: str | None) -> None:
-        if name is None and embedder is not None:
-            raise ValueError("The index in the file was fitted without an embedder.")
-        if name is None:
-            return
-        if embedder is None:
-            raise ValueError(
-                f"The index in the file was fitted with an embedder ({name}), which "
-                "the file does not hold: give it as embedder=."
-            )
-        if not is_fitted_embedder(embedder):
-            raise NotFittedError(f"The embedder given ({embedder}) is not fitted.")
-        self.embedder = self.embedder_ = embedder
+
+def _require_embedder(embedder: Any, name: Any) -> None:
+    if name is None and embedder is not None:
+        raise ValueError("The index in the file was fitted without an embedder.")
+    if name is not None and embedder is None:
+        raise ValueError(
+            f"The index in the file was fitted with an embedder ({str(name)[:100]}), "
+            "which the file does not hold: give it as embedder=."
+        )
+    if embedder is not None and not is_fitted_embedder(embedder):
+        raise NotFittedError(f"The embedder given ({embedder}) is not fitted.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval
 
 from latentsk._state import StateMixin
 from latentsk.index import LatentIndex
@@ -194,6 +196,9 @@ class Neighborhood(StateMixin, BaseEstimator):
         Positions of the rows of each subsample.
     """
 
+    _parameter_constraints: dict[str, Any] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+    }
     _private_state: tuple[str, ...] = ()
 
     def __init__(self, n_neighbors: int) -> None:

@@ -16,13 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState
+from latentsk._state import StateMixin
 from latentsk.outliers.detector import LatentOutlierDetector
 
 Float64 = NDArray[np.float64]
 Labels = NDArray[np.int_]
 
 
-class PyODAdapter(BaseEstimator):
+class PyODAdapter(StateMixin, BaseEstimator):
     """Give a detector of this package the names and signs of PyOD.
 
     For code that was written for PyOD: scores are higher for outliers, labels are 0 and
@@ -90,6 +91,8 @@ class PyODAdapter(BaseEstimator):
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
         "random_state": ["random_state", np.random.Generator],
     }
+
+    _private_state = ()
 
     def __init__(
         self,
