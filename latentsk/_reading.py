@@ -172,9 +172,11 @@ class Reader:
         if self.device is not None:
             return self.device
         try:
-            if stored == "auto" or torch.device(stored).type in ("cpu", "cuda"):
+            if type(stored) is str and (
+                stored == "auto" or torch.device(stored).type in ("cpu", "cuda")
+            ):
                 return stored
-        except (RuntimeError, TypeError):
+        except RuntimeError:
             pass
         raise FormatError("The file is altered: a device is none.")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentsk._device import device_or_cpu, to_numpy, to_tensor
+from latentsk._device import device_or_cpu, to_numpy
 
 _TENSOR_DEVICE = "tensor_device"
 _NETWORKS = "networks"
@@ -70,7 +70,9 @@ class StateMixin:
             target = device_or_cpu(device)
             for name, value in state.items():
                 if isinstance(value, np.ndarray):
-                    state[name] = to_tensor(value, target)
+                    # In its own order, or sums over it would be rounded otherwise.
+                    own = torch.from_numpy(np.array(value, order="K"))
+                    state[name] = own.to(target)
         vars(self).update(state)
         for name, arrays in weights.items():
             network = self._rebuild_network()

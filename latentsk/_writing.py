@@ -71,7 +71,7 @@ class Writer:
                 for name, value in state.items()
             },
             "parts": {
-                name: self.node(part, f"{path}{name}/") for name, part in parts.items()
+                name: self.node(parts[name], f"{path}{name}/") for name in sorted(parts)
             },
         }
 

@@ -1,0 +1,72 @@
+"""Write the files that every later release must read.
+
+    python tests/golden/make.py
+
+Run once for each format version, by the release that introduces it; files of earlier
+versions stay as they are. Beside each file lie rows, and the answers to them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import latentsk
+from latentsk._format import FORMAT_VERSION
+
+SMALL = {"max_epochs": 3, "hidden_layer_sizes": (5,), "random_state": 0}
+CONV = {**SMALL, "network": "conv", "input_shape": (1, 2, 2), "device": "cpu"}
+
+
+def estimators(X):
+    ids = [f"flower {i}" for i in range(len(X))]
+    metadata = pd.DataFrame(
+        {"day": pd.date_range("2026-01-01", periods=len(X)), "n": range(len(X))}
+    )
+    many = np.tile(X, (8, 1)) + np.random.default_rng(0).normal(size=(8 * len(X), 4))
+    scaled = make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2))
+    spec = "IVF8,PQ4x4fs,nprobe=4,rerank=5"
+    return {
+        "pca": latentsk.PCAEmbedder(2).fit(X),
+        "pca-streamed": latentsk.PCAEmbedder(2).partial_fit(X),
+        "autoencoder": latentsk.AutoencoderEmbedder(2, **SMALL).fit(X),
+        "autoencoder-streamed": latentsk.AutoencoderEmbedder(2, **SMALL).partial_fit(X),
+        "autoencoder-conv": latentsk.AutoencoderEmbedder(2, **CONV).fit(X),
+        "vae": latentsk.VAEEmbedder(2, **SMALL).fit(X),
+        "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
+        "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
+        "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
+        "neighbors": latentsk.LatentNeighborsTransformer(scaled).fit(X),
+        "detector": latentsk.LatentOutlierDetector(random_state=0).fit(X),
+        "adapter": latentsk.PyODAdapter(random_state=0).fit(X),
+    }
+
+
+def answers(estimator, rows):
+    found = {}
+    for name in ("transform", "score_samples", "decision_function", "kneighbors"):
+        has_threshold = hasattr(estimator, "offset_")
+        if not hasattr(estimator, name) or (name[0] == "d" and not has_threshold):
+            continue
+        result = getattr(estimator, name)(rows)
+        first = result[0] if isinstance(result, tuple) else result
+        found[name] = first.toarray() if hasattr(first, "toarray") else first
+    return found
+
+
+def main():
+    folder, X = Path(__file__).parent, load_iris().data
+    rows = X[::15] + 0.1
+    for name, estimator in estimators(X).items():
+        path = folder / f"v{FORMAT_VERSION}-{name}.latentsk"
+        latentsk.save(estimator, path)
+        np.savez_compressed(
+            path.with_suffix(".npz"), rows=rows, **answers(estimator, rows)
+        )
+
+
+if __name__ == "__main__":
+    main()
