@@ -3,9 +3,9 @@
     python benchmarks/kill_saves.py [--kills N] [--seed N] [--write]
 
 A child process saves two models in turn to the same path, and is killed (SIGKILL) at a
-random moment. The file is then loaded: it must be there, pass its checksum, and give the
-answers of one of the two models, bit for bit. "within a save" are the kills that left a
-temporary file behind.
+random moment. The file is then loaded: it must be there, pass its checksum, and give
+the answers of one of the two models, bit for bit. "within a save" are the kills that
+left a temporary file behind.
 """
 
 from __future__ import annotations

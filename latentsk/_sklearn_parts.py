@@ -173,7 +173,10 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
 
 
 def _check_schema(content: bytes, names: set[str]) -> None:
-    schema = parse_json(content.decode(), "schema")
+    try:
+        schema = parse_json(content.decode(), "schema")
+    except FormatError as error:
+        raise FormatError(f"A part of scikit-learn's {error}") from error
     protocol = schema.get("protocol")
     if type(protocol) is not int or protocol < OLDEST_PROTOCOL:
         raise FormatError("A part of scikit-learn's is of an old kind.")

@@ -232,6 +232,8 @@ def _check_rows(state: Mapping[str, Any]) -> None:
     )
     assert alive is not None
     assert ids is not None
+    # Indexes of pandas, which ids are looked up in, are of no such numbers.
+    _require(ids.dtype != np.float16, "ids are of a type that none are")
     _require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
     _require(not pd.isna(ids).any(), "an id is missing")
     if "metadata_" in state:

@@ -65,7 +65,11 @@ class RowStore:
 
     @cached_property
     def _lookup(self) -> pd.Index:
-        return pd.Index(self.ids if self.alive.all() else self.ids[self.living])
+        lookup = pd.Index(self.ids if self.alive.all() else self.ids[self.living])
+        # pandas builds the hash table at the first question; before version 3, others
+        # who ask in the meantime are answered from half of it.
+        lookup.get_indexer(lookup[:1])
+        return lookup
 
     def positions_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         """Return the positions of ids.
@@ -136,6 +140,8 @@ class RowStore:
 
 
 def _as_ids(ids: ArrayLike) -> NDArray[Any]:
+    if getattr(ids, "dtype", None) == np.float16:
+        ids = np.asarray(ids, np.float32)  # pandas has no index of the former
     # Not through numpy: it would turn a list of mixed types into strings.
     try:
         index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore

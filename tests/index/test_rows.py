@@ -167,3 +167,8 @@ def test_bad_ids_are_not_appended(ids, message):
 def test_unknown_ids_are_named(ids):
     with pytest.raises(KeyError, match=f"Unknown ids: {ids[-1]!r}"):
         RowStore.of(["a", "b"]).positions_of(ids)
+
+
+def test_ids_of_a_type_that_pandas_has_no_index_of():
+    store = RowStore.of(np.array([0.5, 2.0], np.float16))
+    assert store.positions_of([2.0]).tolist() == [1]
