@@ -831,6 +831,14 @@ def test_files_of_every_format_version_load(path, monkeypatch):
             )
 
 
+def test_indexes_without_an_embedder_of_every_format_version_load():
+    paths = sorted(GOLDEN.glob("*.index"))
+    assert paths
+    for path in paths:
+        index = LatentIndex.load(path)
+        assert index.search([[5.1, 3.5, 1.4, 0.2]])["id"][0] == "flower 0"
+
+
 def test_every_kind_of_estimator_has_a_golden_file():
     kinds = {type(latentsk.load(p)).__name__ for p in GOLDEN.glob("*.latentsk")}
     public = {n for n in latentsk.__all__ if hasattr(getattr(latentsk, n), "fit")}

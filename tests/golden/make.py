@@ -66,6 +66,8 @@ def main():
         np.savez_compressed(
             path.with_suffix(".npz"), rows=rows, **answers(estimator, rows)
         )
+    alone = latentsk.LatentIndex().fit(X, ids=[f"flower {i}" for i in range(len(X))])
+    alone.save(folder / f"v{FORMAT_VERSION}-alone.index")
 
 
 if __name__ == "__main__":
