@@ -10,7 +10,7 @@ EXTRA_INDEX = $(shell $(PYTHON) -c '$(REACHABLE); print("--extra-index-url $(CPU
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints-cpu.txt $(EXTRA_INDEX)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all lint docs bench clean
+.PHONY: demo test test-all lint docs bench soak clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
@@ -48,6 +48,14 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/vae_training.py
 	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/gpu_training.py
+	$(BIN)/python benchmarks/determinism.py
+
+soak: $(STAMP)-cpu
+	$(BIN)/python benchmarks/soak.py --minutes 60
+
+robustness: $(STAMP)-cpu
+	$(BIN)/python benchmarks/fuzz_files.py
+	$(BIN)/python benchmarks/kill_saves.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache

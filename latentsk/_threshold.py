@@ -56,7 +56,9 @@ def lower_fence(scores: ArrayLike) -> float:
     first_quartile, median = np.interp([0.5 * middle, middle], ranks, ranked)
     if first_quartile == median and ranked[0] < median:
         return lower_fence(ranked[ranked < median])
-    return float(first_quartile - 3.0 * (median - first_quartile))
+    with np.errstate(over="ignore"):
+        fence = float(first_quartile - 3.0 * (median - first_quartile))
+    return max(fence, float(np.finfo(np.float64).min))
 
 
 def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
@@ -96,6 +98,38 @@ class ThresholdMixin(OutlierMixin):
         else:
             self.offset_ = contamination_quantile(scores, self.contamination)
         self._offset_score_method = getattr(self, "score_method", None)
+
+    def fit_predict(self, X: ArrayLike, y: None = None) -> Any:
+        """Fit on rows, and tell inliers from outliers among them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int64
+            ``fit(X).predict(X)``.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`, or if the score has no meaning for the model. The estimator is
+            then left as it was.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1, contamination=0.2).fit_predict(X)
+        array([ 1,  1,  1,  1, -1])
+        """
+        with self._all_or_nothing():
+            return self.fit(X, y).predict(X)
 
     def decision_function(self, X: ArrayLike) -> Any:
         """Return the score of each row above the threshold.

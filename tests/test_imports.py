@@ -11,6 +11,7 @@ ROOT = Path(latentsk.__file__).parent
 LAYERS = [
     "latentsk._version",
     "latentsk._device",
+    "latentsk._input",
     "latentsk._warnings",
     "latentsk._random",
     "latentsk._format",

@@ -406,7 +406,8 @@ default="squared_error"
         template = train_mode(copy.deepcopy(module))
         loss = LOSSES[self.loss]
         device_type = next(module.parameters()).device.type
-        contractive, sparse = self.contractive_penalty, self.sparse_penalty
+        contractive = float(self.contractive_penalty)
+        sparse = float(self.sparse_penalty)
 
         def objective(
             parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
@@ -480,11 +481,16 @@ default="squared_error"
         return self._standardizer.original(rows)
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
+        return self._infer(self._scorer(), X)
+
+    def _scorer(
+        self, n_parts: int | None = None
+    ) -> Callable[[Autoencoder, Tensor], Tensor]:
         def score(network: Autoencoder, rows: Tensor) -> Tensor:
             output = self._decode(network, network.encoder(rows))
             return saturated(-squared_error(output, rows))
 
-        return self._infer(score, X)
+        return score
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         def contributions(network: Autoencoder, rows: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from scipy.sparse.linalg import ArpackError
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.utils._array_api import get_namespace
 
-from latentsk.embedders._moments import off_centre_shift
+from latentsk.embedders._moments import TOO_LARGE, off_centre_shift
 from latentsk.embedders._spectrum import (
     Spectrum,
     automatic_dimension,
@@ -81,8 +82,18 @@ def fit_engine(
     automatic = n_components == "auto"
     engine = PCA(None if automatic else n_components, copy=not overwrite, **parameters)
     # X is known to be finite; constant data have no explained variance ratio.
-    with config_context(assume_finite=True), np.errstate(invalid="ignore"):
-        latents = engine.fit_transform(X) if want_latents else engine.fit(X)
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    try:
+        with config_context(assume_finite=True), quiet:
+            latents = engine.fit_transform(X) if want_latents else engine.fit(X)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(TOO_LARGE) from error
+    except ArpackError as error:
+        raise ValueError(
+            f"The components of X were not found ({error}). Its values may be "
+            "constant, or so small that their squares vanish: scale the features, or "
+            "choose another svd_solver."
+        ) from error
     spectrum = Spectrum(
         engine.components_,
         engine.explained_variance_,

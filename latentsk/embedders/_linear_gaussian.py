@@ -90,13 +90,26 @@ def log_likelihood(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     >>> log_likelihood(np.zeros((1, 2)), model).round(4)
     array([-1.8379])
     """
+    return -0.5 * (log_constant(model, xp) + squared_distance(centred, model, xp))
+
+
+def squared_distance(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
+    """Return the squared Mahalanobis distance under the whole covariance.
+
+    Examples
+    --------
+    >>> axis = np.array([[1.0, 0.0]])
+    >>> model = LinearGaussian(np.zeros(2), axis, np.array([4.0]), 0.5)
+    >>> squared_distance(np.array([[4.0, 1.0]]), model)
+    array([6.])
+    """
     n_outside = model.components.shape[1] - model.components.shape[0]
     scores = coordinates(centred, model)
     distance = _squared_mahalanobis(scores, model, xp)
     if n_outside:
         residual = _squared_residual(centred, scores, model, xp)
         distance = distance + residual / model.noise
-    return -0.5 * (_log_constant(model, xp) + distance)
+    return distance
 
 
 def log_likelihood_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
@@ -113,11 +126,19 @@ def log_likelihood_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> A
     distances, residuals = feature_parts(centred, model, xp)
     if n_components < n_features:
         distances = distances + residuals / model.noise
-    return -0.5 * (_log_constant(model, xp) / n_features + distances)
+    return -0.5 * (log_constant(model, xp) / n_features + distances)
 
 
-def _log_constant(model: LinearGaussian, xp: Any) -> Any:
-    """Return the logarithm of ``(2 pi)^n det(covariance)``."""
+def log_constant(model: LinearGaussian, xp: Any = np) -> Any:
+    """Return the logarithm of ``(2 pi)^n det(covariance)``.
+
+    Examples
+    --------
+    >>> axis = np.array([[1.0, 0.0]])
+    >>> model = LinearGaussian(np.zeros(2), axis, np.array([4.0]), 0.25)
+    >>> bool(np.isclose(log_constant(model), 2.0 * math.log(2.0 * math.pi)))
+    True
+    """
     n_components, n_features = model.components.shape
     log_determinant = xp.sum(xp.log(model.variances))
     if n_components < n_features:

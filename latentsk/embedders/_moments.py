@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,10 @@ from latentsk.embedders._blocks import row_blocks
 
 # Squared mean over total variance from which X.T @ X - n mean mean.T loses digits.
 OFF_CENTRE_RATIO = 100.0
+TOO_LARGE = (
+    "X has values so large that their squares leave the range of its dtype. Scale the "
+    "features, with a StandardScaler or by dividing them."
+)
 
 
 class Moments(NamedTuple):
@@ -42,14 +47,15 @@ def merge(first: Moments, second: Moments) -> Moments:
     Moments(n_rows=2, mean=array([1.]), scatter=array([[2.]]))
     """
     n_rows = first.n_rows + second.n_rows
-    step = second.mean - first.mean
-    # One new matrix, and sums in place: the scatter may be a large part of the memory.
-    scatter = step[:, None] * step[None, :]
-    scatter *= first.n_rows * second.n_rows / n_rows
-    scatter += first.scatter
-    scatter += second.scatter
-    mean = first.mean + step * (second.n_rows / n_rows)
-    return Moments(n_rows, mean, scatter)
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = second.mean - first.mean
+        # One new matrix, and sums in place: the scatter may be much of the memory.
+        scatter = step[:, None] * step[None, :]
+        scatter *= first.n_rows * second.n_rows / n_rows
+        scatter += first.scatter
+        scatter += second.scatter
+        mean = first.mean + step * (second.n_rows / n_rows)
+    return _finite(Moments(n_rows, mean, scatter))
 
 
 def moments_of(X: Any, xp: Any = np) -> Moments:
@@ -64,12 +70,40 @@ def moments_of(X: Any, xp: Any = np) -> Moments:
     for block in row_blocks(X):
         # The mean of a copy around its first row is exact enough at any offset.
         block = xp.astype(block, xp.float64)
-        mean = block[0, :] + xp.mean(block - block[0, :], axis=0)
-        block = block - mean
-        part = Moments(block.shape[0], mean, block.T @ block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = block[0, :] + xp.mean(block - block[0, :], axis=0)
+            block = block - mean
+            part = _finite(Moments(block.shape[0], mean, block.T @ block))
         total = part if total is None else merge(total, part)
     assert total is not None, "moments of no rows"
     return total
+
+
+def _finite(moments: Moments) -> Moments:
+    # The variances are the diagonal, and a covariance is never larger than they are.
+    if not math.isfinite(float(moments.scatter.diagonal().sum())):
+        raise ValueError(TOO_LARGE)
+    return moments
+
+
+def in_range(rows: Any, xp: Any = np) -> Any:
+    """Return what was computed from rows, if it is all finite.
+
+    Raises
+    ------
+    ValueError
+        If it has left the range of its dtype.
+
+    Examples
+    --------
+    >>> in_range(np.array([[1e308, 1.0]]))
+    array([[1.e+308, 1.e+000]])
+    """
+    if not bool(xp.all(xp.isfinite(rows))):
+        raise ValueError(
+            f"X has values so large that results leave the range of {rows.dtype}."
+        )
+    return rows
 
 
 def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
@@ -80,7 +114,17 @@ def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
     >>> is_off_centre(np.array([1e3, 0.0]), 1.0), is_off_centre(np.array([3.0]), 1.0)
     (True, False)
     """
-    return float(xp.sum(mean * mean)) > OFF_CENTRE_RATIO * total_variance
+    with np.errstate(over="ignore", under="ignore"):
+        squared_mean = float(xp.sum(mean * mean))
+    return squared_mean > OFF_CENTRE_RATIO * total_variance
+
+
+def _far_mean(sample: Any, xp: Any) -> Any:
+    mean = sample[0, :] + xp.mean(sample - sample[0, :], axis=0)
+    centred = sample - mean
+    if not math.isfinite(float(xp.sum(centred * centred))):
+        raise ValueError(TOO_LARGE)
+    return mean
 
 
 def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
@@ -99,8 +143,11 @@ def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
     >>> off_centre_shift(np.array([[999.0], [1001.0]])), off_centre_shift(np.eye(2))
     (array([1000.]), None)
     """
-    mean = xp.mean(sample, axis=0)
-    # Cancellation here leaves too small a variance: off-centre, as it should be.
-    mean_square = float(xp.sum(sample * sample)) / sample.shape[0]
-    total_variance = mean_square - float(xp.sum(mean * mean))
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = xp.mean(sample, axis=0)
+        # Cancellation here leaves too small a variance: off-centre, as it should be.
+        mean_square = float(xp.sum(sample * sample)) / sample.shape[0]
+        total_variance = mean_square - float(xp.sum(mean * mean))
+        if not math.isfinite(mean_square):
+            return _far_mean(sample, xp)
     return mean if is_off_centre(mean, total_variance, xp) else None

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import assert_all_finite, check_array, validate_data
+from sklearn.utils.validation import assert_all_finite
 from torch import Tensor, nn
 
 from latentsk._device import (
@@ -25,6 +25,7 @@ from latentsk._device import (
     resolve_device,
     resolve_precision,
 )
+from latentsk._input import checked, validated
 from latentsk._progress import LossProgressBar
 from latentsk._random import numpy_generator
 from latentsk._threshold import ThresholdMixin
@@ -325,7 +326,10 @@ class NeuralMixin(CallbackSupportMixin, ABC):
                 self.learning_rate,
                 **self._loop_settings(),
             ),
-            StepSettings(float(self.weight_decay), self.clip_norm),
+            StepSettings(
+                float(self.weight_decay),
+                None if self.clip_norm is None else float(self.clip_norm),
+            ),
             int(self.n_iter_no_change),
             float(self.tol),
             math.inf if self.max_time is None else float(self.max_time),
@@ -444,15 +448,18 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             )
         X = on_host(X)
         if not is_memory_mapped(X):
-            return validate_data(self, X, reset=reset, dtype=DTYPES)
+            return validated(self, X, reset=reset, dtype=DTYPES)
         # scikit-learn's test for NaN may make an array as large as the file.
-        X = validate_data(self, X, reset=reset, dtype=DTYPES, ensure_all_finite=False)
+        X = validated(self, X, reset=reset, dtype=DTYPES, ensure_all_finite=False)
         for block in row_blocks(X):
-            assert_all_finite(block, estimator_name=type(self).__name__, input_name="X")
+            with np.errstate(over="ignore", invalid="ignore"):  # it adds them up
+                assert_all_finite(
+                    block, estimator_name=type(self).__name__, input_name="X"
+                )
         return X
 
     def _validate_latents(self, Z: Any) -> Any:
-        Z = check_array(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
+        Z = checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
         if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "

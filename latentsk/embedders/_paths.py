@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._input import checked, readable
 
 # Sine of the angle below which directions are taken for parallel.
 _PARALLEL = 1e-6
@@ -197,8 +198,8 @@ class LatentPathsMixin(ABC):
                 f"dimension must be an integer from 0 to {self.n_components_ - 1}, got "
                 f"{dimension!r}."
             )
-        values = check_array(
-            values, ensure_2d=False, dtype=np.float64, input_name="values"
+        values = checked(
+            on_host(values), ensure_2d=False, dtype=np.float64, input_name="values"
         )
         if values.ndim != 1:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
@@ -217,7 +218,7 @@ class LatentPathsMixin(ABC):
         if isinstance(row, pd.Series):
             row = pd.DataFrame([row.to_numpy()], columns=row.index)
         if not isinstance(row, pd.DataFrame):
-            row = np.asarray(on_host(row))
+            row = np.asarray(readable(on_host(row)))
             row = row[None] if row.ndim == 1 else row
         n_features = self.n_features_in_
         if row.shape != (1, n_features):

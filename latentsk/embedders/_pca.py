@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,9 +13,10 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import array_to_numpy
+from latentsk._input import checked, validated
 from latentsk._random import RandomState, sklearn_seed
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
@@ -22,11 +24,14 @@ from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._engine import fit_engine
 from latentsk.embedders._linear_gaussian import LinearGaussian
 from latentsk.embedders._moments import (
+    TOO_LARGE,
     Moments,
+    in_range,
     is_off_centre,
     merge,
     moments_of,
 )
+from latentsk.embedders._onnx import PCAGraph
 from latentsk.embedders._spectrum import (
     Spectrum,
     chosen_dimension,
@@ -310,10 +315,11 @@ default="likelihood"
         spectrum = spectrum_of(moments, xp)
         kept = chosen_dimension(self.n_components, spectrum, moments.n_rows)
         spectrum = truncated(spectrum, kept)
-        spectrum = spectrum._replace(
-            axes=xp.astype(spectrum.axes, dtype),
-            variances=xp.astype(spectrum.variances, dtype),
-        )
+        with np.errstate(over="ignore"):  # refused below
+            spectrum = spectrum._replace(
+                axes=xp.astype(spectrum.axes, dtype),
+                variances=xp.astype(spectrum.variances, dtype),
+            )
         mean = xp.astype(moments.mean, dtype)
         self._adopt(spectrum, mean, "covariance_eigh", moments.n_rows)
 
@@ -322,6 +328,8 @@ default="likelihood"
     ) -> None:
         # Copies, so that the axes left out do not stay in memory behind a view.
         xp, _ = get_namespace(spectrum.axes)
+        if not math.isfinite(spectrum.total_variance):
+            raise ValueError(TOO_LARGE)
         self.mean_ = mean
         self.components_ = xp.asarray(spectrum.axes, copy=True)
         self.explained_variance_ = xp.asarray(spectrum.variances, copy=True)
@@ -383,21 +391,23 @@ default="likelihood"
     def _transform(self, X: Any) -> Any:
         xp, _ = get_namespace(self.components_)
         model = self._model(X, xp)
-        if issparse(X) or not self._is_off_centre(xp):
-            Z = X @ model.components.T
-            Z -= xp.reshape(model.mean, (1, -1)) @ model.components.T
-        else:
-            Z = self._by_rows(X, linear_gaussian.coordinates)
-        return Z / self._component_scale(xp) if self.whiten else Z
+        with np.errstate(over="ignore", invalid="ignore"):
+            if issparse(X) or not self._is_off_centre(xp):
+                Z = X @ model.components.T
+                Z -= xp.reshape(model.mean, (1, -1)) @ model.components.T
+            else:
+                Z = self._by_rows(X, linear_gaussian.coordinates)
+            Z = Z / self._component_scale(xp) if self.whiten else Z
+        return in_range(Z, xp)
 
     def _inverse_transform(self, Z: Any) -> Any:
         xp, _ = get_namespace(self.components_)
         model = self._model(Z, xp)
-        if self.whiten:
-            Z = Z * xp.sqrt(xp.astype(self.explained_variance_, model.mean.dtype))
-        return (
-            xp.astype(Z, model.mean.dtype, copy=False) @ model.components + model.mean
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.whiten:
+                Z = Z * xp.sqrt(xp.astype(self.explained_variance_, model.mean.dtype))
+            Z = xp.astype(Z, model.mean.dtype, copy=False)
+            return in_range(Z @ model.components + model.mean, xp)
 
     def _component_scale(self, xp: Any) -> Any:
         scale = xp.sqrt(self.explained_variance_)
@@ -418,10 +428,36 @@ default="likelihood"
     def _score_samples(self, X: Any) -> Any:
         self._require_meaning()
         if self.score_method == "likelihood":
-            return self._by_rows(X, linear_gaussian.log_likelihood)
-        if self.score_method == "reconstruction":
-            return -self._by_rows(X, linear_gaussian.squared_residual)
-        return -self._by_rows(X, linear_gaussian.squared_mahalanobis)
+            scores = self._by_rows(X, linear_gaussian.log_likelihood)
+        elif self.score_method == "reconstruction":
+            scores = -self._by_rows(X, linear_gaussian.squared_residual)
+        else:
+            scores = -self._by_rows(X, linear_gaussian.squared_mahalanobis)
+        # Out of the range of its dtype, a row is most abnormal.
+        xp, _ = get_namespace(scores)
+        lowest = xp.finfo(scores.dtype).min
+        return xp.where(scores > lowest, scores, lowest)
+
+    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> PCAGraph:
+        if "score_samples" in methods:
+            self._require_meaning()
+        mean, axes, variances = (
+            array_to_numpy(array)
+            for array in (self.mean_, self.components_, self.explained_variance_)
+        )
+        fitted = np.dtype("f4" if "float32" in str(self.components_.dtype) else "f8")
+        noise = float(self.noise_variance_)
+        model = LinearGaussian(mean, axes, np.clip(variances, noise, None), noise)
+        stretch = np.sqrt(variances) if self.whiten else np.ones_like(variances)
+        shrink = np.clip(stretch, np.finfo(fitted).eps, None)
+        return PCAGraph(
+            model,
+            (shrink, stretch),
+            self.score_method,
+            methods,
+            # The precision that data and fit share, as everywhere.
+            np.result_type(fitted, dtype),
+        )
 
     def _score_contributions(self, X: Any) -> Any:
         self._require_meaning()
@@ -430,19 +466,23 @@ default="likelihood"
             "reconstruction": lambda *of: -linear_gaussian.feature_parts(*of)[1],
             "mahalanobis": lambda *of: -linear_gaussian.feature_parts(*of)[0],
         }
-        return self._by_rows(X, parts[self.score_method])
+        xp, _ = get_namespace(self.components_)
+        return in_range(self._by_rows(X, parts[self.score_method]), xp)
 
     def _by_rows(self, X: Any, function: Callable[..., Any]) -> Any:
         """Apply a function of centred rows block by block."""
         xp, _ = get_namespace(self.components_)
         model = self._model(X, xp)
         dtype = model.mean.dtype
-        return xp.concat(
-            [
-                function(xp.astype(block, dtype, copy=False) - model.mean, model, xp)
-                for block in row_blocks(X)
-            ]
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return xp.concat(
+                [
+                    function(
+                        xp.astype(block, dtype, copy=False) - model.mean, model, xp
+                    )
+                    for block in row_blocks(X)
+                ]
+            )
 
     def _model(self, X: Any, xp: Any) -> LinearGaussian:
         """Return the model in the precision that data and fit share."""
@@ -561,7 +601,7 @@ default="likelihood"
             check_same_namespace(X, self, attribute="components_", method=method)
             self._require_dispatch()
         xp, _ = get_namespace(X)
-        return validate_data(
+        return validated(
             self,
             X,
             reset=reset,
@@ -583,7 +623,7 @@ default="likelihood"
         )
         self._require_dispatch()
         xp, _ = get_namespace(Z)
-        Z = check_array(Z, input_name="X", dtype=[xp.float64, xp.float32])
+        Z = checked(Z, input_name="X", dtype=[xp.float64, xp.float32])
         if Z.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {Z.shape[1]} columns, but this PCAEmbedder has "

@@ -87,8 +87,14 @@ class Standardizer(NamedTuple):
             mean, mean_square = _moments(X, origin, unit)
         variance = np.maximum(mean_square - mean**2, 0.0)
         rounding = 10.0 * np.finfo(np.float64).eps * mean_square
-        deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
-        mean = origin + unit * mean
+        with np.errstate(invalid="ignore"):
+            deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
+            mean = origin + unit * mean
+        if not np.isfinite(deviation).all():
+            raise ValueError(
+                "X has values so far apart that their differences leave the range of "
+                "float64. Divide the features before."
+            )
         if n_groups is not None:
             mean, deviation = _pooled(mean, deviation, n_groups)
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
@@ -113,7 +119,8 @@ class Standardizer(NamedTuple):
             with np.errstate(over="ignore"):  # infinite, where float32 ends
                 centred /= self.scale.astype(np.float32)
             return torch.from_numpy(centred).to(dtype)
-        return torch.from_numpy((block - self.mean) / self.scale).to(dtype)
+        with np.errstate(over="ignore"):  # infinite, where float64 ends
+            return torch.from_numpy((block - self.mean) / self.scale).to(dtype)
 
     def tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Return all standardized rows in float32; nothing else is copied whole."""
@@ -129,7 +136,8 @@ class Standardizer(NamedTuple):
 
     def original(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return rows in original units, in their own dtype."""
-        return (rows * self.scale + self.mean).astype(rows.dtype)
+        with np.errstate(over="ignore"):
+            return (rows * self.scale + self.mean).astype(rows.dtype)
 
     def _changes_nothing(self) -> bool:
         return not self.mean.any() and bool((self.scale == 1.0).all())
@@ -151,8 +159,9 @@ def _moments(
 def _largest(X: NDArray[Any], origin: Float64) -> Float64:
     """Return each feature's largest distance from an origin, or one."""
     largest = np.zeros_like(origin)
-    for block in row_blocks(X):
-        np.maximum(largest, np.abs(block - origin).max(axis=0), out=largest)
+    with np.errstate(over="ignore"):
+        for block in row_blocks(X):
+            np.maximum(largest, np.abs(block - origin).max(axis=0), out=largest)
     return np.where(largest > 0, largest, 1.0)
 
 

@@ -41,6 +41,7 @@ from latentsk.training.vae_sampling import (
     independent_noise,
     rows_at_a_time,
     sampled,
+    sampled_in_parts,
 )
 from latentsk.training.vae_task import VAESettings, vae_task
 from latentsk.training.variational import BoundSettings, elbo, iwae, kl_divergence
@@ -482,6 +483,11 @@ default="auto"
             )
 
     def _check_settings(self) -> None:
+        if isinstance(self.likelihood_scale, bool):
+            raise ValueError(
+                "likelihood_scale must be 'shared', 'feature' or a number, got "
+                f"{self.likelihood_scale}."
+            )
         weighted = self.objective == "iwae"
         given = {"free_nats": self.free_nats > 0, "capacity": self.capacity is not None}
         for name, is_given in given.items():
@@ -616,9 +622,11 @@ default="auto"
         rows = infer(self.module_, function, Z, latents, dtype)
         return self._standardizer.original(rows)
 
+    def _decode(self, network: VAE, latents: Tensor) -> Tensor:
+        return self._distribution.mean(network.decode(latents))
+
     def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        mean = self._distribution.mean
-        return self._from_latents(lambda network, z: mean(network.decode(z)), Z)
+        return self._from_latents(self._decode, Z)
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
         latents = generator.standard_normal((n_samples, self.n_components_))
@@ -642,24 +650,29 @@ default="auto"
         return source(n_samples, self.n_components_, generator)
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
+        if self.score_method == "kl":
+            return self._infer(self._scorer(), X)
+        self._require_range(X, self.likelihood_)
+        return self._infer(self._scorer(), X, int(self.n_score_samples))
+
+    def _scorer(self, n_parts: int | None = None) -> Callable[[VAE, Tensor], Tensor]:
         method = self.score_method
         if method == "kl":
-            return self._infer(
-                lambda network, rows: saturated(
-                    -kl_divergence(network.encode(rows)).sum(dim=1)
-                ),
-                X,
+            return lambda network, rows: saturated(
+                -kl_divergence(network.encode(rows)).sum(dim=1)
             )
-        self._require_range(X, self.likelihood_)
         log_density, unit = self._distribution.log_density, self._log_unit
         n_samples = int(self.n_score_samples)
         noise = self._common_noise(n_samples)
 
         def score(network: VAE, rows: Tensor) -> Tensor:
             common = noise.to(rows)
-            found = sampled(
-                network, rows, log_density, lambda i, j: common[i:j], n_samples
-            )
+            if n_parts is None:
+                found = sampled(
+                    network, rows, log_density, lambda i, j: common[i:j], n_samples
+                )
+            else:
+                found = sampled_in_parts(network, rows, log_density, common, n_parts)
             if method == "iwae":
                 bound = iwae(found.log_weights)
             elif method == "elbo":
@@ -669,7 +682,7 @@ default="auto"
                 bound = found.log_densities.mean(dim=0)
             return saturated(bound - unit)
 
-        return self._infer(score, X, n_samples)
+        return score
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         method = self.score_method

@@ -17,6 +17,7 @@ from latentsk._warnings import warn
 from latentsk.index._compact import CompactRows
 from latentsk.index._embedding import embed
 from latentsk.index._filters import eligible_positions
+from latentsk.index._lock import lock_of
 from latentsk.index._memory import better_kinds, kind_within
 from latentsk.index._space import Placement
 from latentsk.index._spec import FLAT, IndexSpec
@@ -191,24 +192,29 @@ class BuildingMixin:
     def _searcher(self: Any) -> Search:
         # Not part of the state: a copy or an unpickled index builds it when needed.
         if not hasattr(self, "_search"):
-            placement = None
-            if self._structure:
-                shift, scale = self._structure["shift"], self._structure["scale"]
-                placement = Placement(shift, scale)
-            exact = ExactSearch(
-                self._vectors, self.effective_metric_, self._device(), placement
-            )
-            search: Search = exact
-            if self._structure:
-                search = ApproximateSearch(
-                    exact,
-                    IndexSpec.parse(self.index_spec_),
-                    Structure.from_arrays(self._structure),
-                    self._row_store().living,
-                    self._original_embedding(),
-                )
-            self._search = search
+            # Once: several readers may be here, and it takes as much as the rows.
+            with lock_of(self).building:
+                if not hasattr(self, "_search"):
+                    self._search = self._restored_search()
         return self._search
+
+    def _restored_search(self: Any) -> Search:
+        placement = None
+        if self._structure:
+            shift, scale = self._structure["shift"], self._structure["scale"]
+            placement = Placement(shift, scale)
+        exact = ExactSearch(
+            self._vectors, self.effective_metric_, self._device(), placement
+        )
+        if not self._structure:
+            return exact
+        return ApproximateSearch(
+            exact,
+            IndexSpec.parse(self.index_spec_),
+            Structure.from_arrays(self._structure),
+            self._row_store().living,
+            self._original_embedding(),
+        )
 
     def _device(self: Any) -> torch.device:
         return device_or_cpu(self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 import torch
@@ -112,6 +113,10 @@ def faiss_has_gpus() -> bool:
     return faiss_available() and hasattr(load_faiss(), "StandardGpuResources")
 
 
+# FAISS's work space on a GPU is not for several threads.
+_one_at_a_time = threading.Lock()
+
+
 @functools.cache
 def _gpu_resources(device: torch.device) -> Any:
     return load_faiss().StandardGpuResources()
@@ -142,8 +147,9 @@ def _with_faiss(
     arguments.device = rows.device.index or 0
     # It works on a stream of its own.
     _wait_for(rows.device)
-    faiss.bfKnn(_gpu_resources(rows.device), arguments)
-    _wait_for(rows.device)
+    with _one_at_a_time:
+        faiss.bfKnn(_gpu_resources(rows.device), arguments)
+        _wait_for(rows.device)
     return -values if similarity else values, positions
 
 

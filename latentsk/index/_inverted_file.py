@@ -74,7 +74,7 @@ def train_codebook(
         sample.shape[1],
         n_lists,
         niter=KMEANS_ITERATIONS,
-        seed=seed,
+        seed=seed % 2**31,  # FAISS takes a C int
         # All rows handed in count, and few are enough: both limits only print warnings.
         max_points_per_centroid=len(sample),
         min_points_per_centroid=1,

@@ -44,6 +44,11 @@ class ReadWriteLock:
     A thread that reads may read again, and one that writes may read and write again. A
     reader must not begin to write.
 
+    Attributes
+    ----------
+    building : RLock
+        For what readers build and keep when one of them needs it first.
+
     Examples
     --------
     >>> lock = ReadWriteLock()
@@ -54,6 +59,7 @@ class ReadWriteLock:
     """
 
     def __init__(self) -> None:
+        self.building = threading.RLock()
         self._condition = threading.Condition()
         self._readers = 0
         self._writers_waiting = 0

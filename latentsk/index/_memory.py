@@ -49,6 +49,8 @@ def parse_bytes(budget: str | int) -> int:
             raise ValueError(f"memory_budget is too large: {budget[:40]!r}.")
         # Exactly: 2.03KB are 2030 bytes, and not 2029.
         budget = int(Fraction(match[1]) * _UNITS[match[2].upper()])
+    if isinstance(budget, bool):
+        raise ValueError(f"memory_budget must be a number of bytes, got {budget}.")
     if budget <= 0:
         raise ValueError("memory_budget must be positive.")
     return budget

@@ -15,6 +15,9 @@ from threadpoolctl import ThreadpoolController
 
 from latentsk.index._faiss import faiss_available, load_faiss
 
+# No search is faster with more, and the libraries fail on what is no C int.
+MOST_THREADS = 256
+
 # The process that loaded the libraries. A fork of it has none of their threads, and
 # OpenMP waits for them for ever.
 _home = os.getpid()
@@ -54,7 +57,8 @@ def _n_threads(n_jobs: int) -> int:
     # Not joblib.effective_n_jobs: it speaks of processes, and says 1 within a worker.
     if n_jobs == 0:
         raise ValueError("n_jobs must not be 0.")
-    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    wanted = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    return min(int(wanted), MOST_THREADS)
 
 
 @contextmanager

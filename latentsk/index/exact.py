@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -94,6 +95,7 @@ class ExactSearch:
     ) -> None:
         self.device = device
         self._resident: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._bringing = threading.Lock()
         with _quiet():
             self.space = MetricSpace(vectors, metric, placement)
             # Rows that are not a plain array are kept in few bytes, and stay in them.
@@ -389,14 +391,15 @@ class ExactSearch:
         return self.space.metric != "cosine" and self.searches_on_device()
 
     def _resident_rows(self) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if self._resident is None:
-            rows = torch.tensor(self.fast_rows[:], device=self.device)
-            norms = self._fast_norms
-            self._resident = (
-                rows,
-                None if norms is None else torch.tensor(norms, device=self.device),
-            )
-        return self._resident
+        with self._bringing:  # once, whoever of several threads is first
+            if self._resident is None:
+                rows = torch.tensor(self.fast_rows[:], device=self.device)
+                norms = self._fast_norms
+                self._resident = (
+                    rows,
+                    None if norms is None else torch.tensor(norms, device=self.device),
+                )
+            return self._resident
 
     def _on_device(
         self, queries: torch.Tensor, k: int, among: Positions, use_faiss: bool = False

@@ -18,9 +18,10 @@ from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host, resolve_device
+from latentsk._input import validated
 from latentsk._state import StateMixin
 from latentsk.index._building import BuildingMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
@@ -742,7 +743,7 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         return embed(self.embedder_, X)
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        return validate_data(
+        return validated(
             self, on_host(X), reset=reset, dtype=[np.float64, np.float32], order="C"
         )
 
@@ -768,17 +769,18 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
 
     def _stays_on_device(self, X: Any) -> bool:
         """Whether queries are tensors on the GPU, valid ones, and searched there."""
-        return (
-            torch.is_tensor(X)
-            and X.device.type != "cpu"
-            and self.exactness == "float32"
-            and not hasattr(self, "embedder_")
-            and isinstance(self._searcher(), ExactSearch)
-            and self._exact().takes_tensors()
-            and X.dtype in (torch.float32, torch.float64)
-            and X.shape[1:] == (self._vectors.shape[1],)
-            and bool(torch.isfinite(X).all())
-        )
+        if not torch.is_tensor(X) or X.device.type == "cpu":
+            return False
+        with self._reading():
+            return (
+                self.exactness == "float32"
+                and not hasattr(self, "embedder_")
+                and isinstance(self._searcher(), ExactSearch)
+                and self._exact().takes_tensors()
+                and X.dtype in (torch.float32, torch.float64)
+                and X.shape[1:] == (self._vectors.shape[1],)
+                and bool(torch.isfinite(X).all())
+            )
 
     def _with_own(self, queries: Any) -> tuple[Any, NDArray[np.intp] | None]:
         """Return queries, and which row of the index each of them is."""

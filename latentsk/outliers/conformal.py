@@ -81,9 +81,10 @@ def conformal_threshold(calibration_scores: ArrayLike, level: float) -> float:
     # are compared as those of the p-values are.
     allowed = np.flatnonzero((np.arange(n + 1) + 1.0) / (n + 1.0) <= level)
     if len(allowed) == 0:
+        needed = np.ceil(1 / float(level)) - 1
         raise ValueError(
             f"The smallest p-value with {n} calibration rows is {1 / (n + 1):.2g}, "
-            f"above {level}: calibrate with {int(np.ceil(1 / level)) - 1} rows or more."
+            f"above {level}: calibrate with {needed:.15g} rows or more."
         )
     return float(calibration[allowed[-1]])
 

@@ -12,15 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing, check_array, gen_batches, get_tags
+from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _num_samples,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._input import checked, validated
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
@@ -65,6 +62,8 @@ NO_RESIDUAL = 1e-10
 PCA_STEPS, OTHER_STEPS = 3, 1
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
+# Squares of far-out rows are infinite, and their scores the lowest there are.
+_QUIET: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 # Values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
 
@@ -267,7 +266,7 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._all_or_nothing():
+        with self._all_or_nothing(), np.errstate(**_QUIET):
             X = self._checked(X, reset=True)
             self._forget()
             self._is_default = self.embedder is None
@@ -358,8 +357,9 @@ default="auto"
         """
         check_is_fitted(self)
         index = X.index if isinstance(X, pd.DataFrame) else None
-        distances = self._blockwise(self._checked(X, reset=False), self._distances)
-        found = self._deviations(distances)
+        checked_rows = self._checked(X, reset=False)
+        with np.errstate(**_QUIET):
+            found = self._deviations(self._blockwise(checked_rows, self._distances))
         shown = [k for k in KINDS if k != "residual" or k in self.parts_]
         return pd.DataFrame({kind: -found[kind] for kind in shown}, index=index)
 
@@ -374,15 +374,15 @@ default="auto"
     def _checked(self, X: Any, *, reset: bool) -> Any:
         X, least = on_host(X), 2 if reset else 1
         if self.embedder is None if reset else self._is_default:
-            return validate_data(
+            return validated(
                 self, X, reset=reset, dtype=np.float64, ensure_min_samples=least
             )
         # What rows may hold (text, missing values) is for the embedder to say.
         if not isinstance(X, pd.DataFrame):
-            X = check_array(
+            X = checked(
                 X, dtype=None, ensure_all_finite=False, ensure_min_samples=least
             )
-        return validate_data(self, X, reset=reset, skip_check_array=True)
+        return validated(self, X, reset=reset, skip_check_array=True)
 
     def _fit_embedder(
         self, X: Any, generator: np.random.Generator
@@ -480,7 +480,9 @@ default="auto"
     # Scoring
 
     def _validated_scores(self, X: Any, method: str) -> Float64:
-        return self._scores(self._ready(X))
+        ready = self._ready(X)
+        with np.errstate(**_QUIET):
+            return self._scores(ready)
 
     def _ready(self, X: Any) -> Any:
         """Check that this detector can score rows, and the rows."""

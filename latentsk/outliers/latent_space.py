@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import check_array
 
 from latentsk._device import on_host
+from latentsk._input import checked
 
 Float64 = NDArray[np.float64]
 FLOATS = [np.float64, np.float32]
@@ -46,7 +46,7 @@ class Coordinates(NamedTuple):
 def numeric(rows: Any) -> NDArray[Any]:
     """Return prepared rows as a dense array of finite floats."""
     try:
-        return check_array(on_host(rows), dtype=FLOATS, input_name="X")
+        return checked(on_host(rows), dtype=FLOATS, input_name="X")
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise
@@ -80,7 +80,7 @@ def coordinates(tail: Any, rows: Any, scale: NDArray[Any]) -> Coordinates:
         of another shape than the rows.
     """
     features = numeric(rows)
-    latents = check_array(
+    latents = checked(
         on_host(tail.transform(rows)),
         dtype=FLOATS,
         input_name="the embedder's output",

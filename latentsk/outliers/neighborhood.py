@@ -89,7 +89,9 @@ def relative_distances(
     array([2., 4., 0.])
     """
     means = np.asarray(means, np.float64)
-    return means * np.sqrt((means + least) / (np.asarray(neighbors_means) + least))
+    with np.errstate(over="ignore"):  # infinite, beside neighbours that all but touch
+        ratios = (means + least) / (np.asarray(neighbors_means) + least)
+        return means * np.sqrt(ratios)
 
 
 def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:

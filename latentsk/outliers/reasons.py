@@ -69,6 +69,8 @@ class ReasonsMixin:
     _embedded: Callable[[Any], tuple[Coordinates, Rows]]
     _leading_kinds: Callable[[Float64], NDArray[np.str_]]
 
+    # Squares of far-out rows are infinite, and their scores the lowest there are.
+    @np.errstate(over="ignore", invalid="ignore")
     def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
         """Split the score of each row among its features.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,16 +15,14 @@ import torch
 MIN_OPERATIONS_TO_SHARE = 2**24
 
 _lock = threading.Lock()
-_users = 0
-_threads_before = 1
 
 
 @contextmanager
 def threads_for(operations_per_step: float) -> Iterator[None]:
     """Leave torch one thread while steps are small.
 
-    torch counts threads for each calling thread, which gets back what the process had
-    before the first of the fits that run at the same time.
+    torch counts threads for each calling thread. Only that of the caller is changed:
+    other threads, and those that begin meanwhile, keep theirs.
 
     Parameters
     ----------
@@ -36,18 +35,33 @@ def threads_for(operations_per_step: float) -> Iterator[None]:
     ...     torch.get_num_threads()
     1
     """
-    global _users, _threads_before
-    if operations_per_step >= MIN_OPERATIONS_TO_SHARE:
+    before = torch.get_num_threads()
+    if operations_per_step >= MIN_OPERATIONS_TO_SHARE or before == 1:
         yield
         return
-    with _lock:
-        if _users == 0:
-            _threads_before = torch.get_num_threads()
-        _users += 1
-        torch.set_num_threads(1)
+    _set_own(1)
     try:
         yield
     finally:
-        with _lock:
-            _users -= 1
-            torch.set_num_threads(_threads_before)
+        _set_own(before)
+
+
+def _set_own(number: int) -> None:
+    """Set the number of the calling thread, but not that of threads to come.
+
+    torch.set_num_threads sets both. A thread that has only begun tells what the second
+    was, and another sets it again. (OpenMP's number alone, as threadpoolctl sets it,
+    would not reach the MKL within torch.)
+    """
+    with _lock:
+        to_come = _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(number)
+        _in_new_thread(lambda: torch.set_num_threads(to_come))
+
+
+def _in_new_thread(function: Callable[[], Any]) -> Any:
+    returned: list[Any] = []
+    thread = threading.Thread(target=lambda: returned.append(function()))
+    thread.start()
+    thread.join()
+    return returned[0]

@@ -139,6 +139,51 @@ def sampled(
     return Sampled(densities, ratios.add_(densities), posterior)
 
 
+def sampled_in_parts(
+    vae: VAE,
+    rows: Tensor,
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    n_parts: int,
+) -> Sampled:
+    """Do what :func:`sampled` does, for any number of rows in the same steps.
+
+    So the steps can be written down as a graph.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    rows : Tensor of shape (n_rows, n_features)
+
+    log_density : callable
+        Of the likelihood.
+
+    noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+
+    n_parts : int
+        Parts of the samples, at most. A part is decoded at once.
+
+    Returns
+    -------
+    found : Sampled
+
+    Examples
+    --------
+    >>> from latentsk.modules.likelihoods import gaussian
+    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
+    >>> sampled_in_parts(vae, rows, gaussian, torch.zeros(7, 1, 2), 3)[1].shape
+    torch.Size([7, 5])
+    """
+    posterior, log_scale = vae.encode(rows), vae.log_scale()
+    parts = [posterior.at(part) for part in noise.chunk(n_parts)]
+    densities = torch.cat(
+        [log_density(rows, vae.decode(latents), log_scale) for latents in parts]
+    )
+    ratios = torch.cat([log_ratios(latents, posterior) for latents in parts])
+    return Sampled(densities, ratios + densities, posterior)
+
+
 def feature_log_densities(
     vae: VAE,
     rows: Tensor,

@@ -47,6 +47,39 @@ def test_every_thread_gets_its_number_back():
     assert torch.get_num_threads() == 2
 
 
+def _number_in_new_thread():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def test_threads_that_begin_meanwhile_keep_theirs():
+    """Those that serve requests while a model is fitted anew, say."""
+    with threads_for(0):
+        assert _number_in_new_thread() == 2
+        assert torch.get_num_threads() == 1
+    assert _number_in_new_thread() == 2
+
+
+def test_the_own_number_comes_back_where_others_have_another():
+    seen = []
+
+    def few():
+        torch.set_num_threads(2)
+        with threads_for(0):
+            pass
+        seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(4)
+    thread = threading.Thread(target=few)
+    thread.start()
+    thread.join()
+    assert seen == [2]
+    assert torch.get_num_threads() == 4
+
+
 def test_an_error_puts_it_back():
     with pytest.raises(RuntimeError, match="broken"), threads_for(0):
         raise RuntimeError("broken")
