@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pytest
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import StandardScaler
 
@@ -36,11 +35,19 @@ LEAST_LETTERS = 12
 
 # Sites that need no row: file, class and message, with the reason.
 EXCEPTIONS = {
-    ("_warnings.py", "UserWarning", GAP): "the helper through which warnings go",
+    ("_warnings.py", "category", GAP): "the helper through which warnings go",
     ("_format.py", "FormatError", f"{GAP} {GAP}"): "the path before another message",
     ("persistence.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("_tables.py", "TypeError", f"{GAP}: {GAP}"): "a column before another message",
+    ("index/_storage.py", "FormatError", GAP): "what scikit-learn says of a parameter",
+    ("_format.py", "ValueError", "a key occurs twice"): "becomes a FormatError",
+    ("_reading.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",
+    (
+        "_reading.py",
+        "TypeError",
+        "a FrozenEstimator holds no estimator.",
+    ): "becomes a FormatError",
 }
 
 
@@ -70,140 +77,123 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def functions(module):
+@cache
+def functions(path):
     """Return the functions and methods of a module by name."""
-    nodes = ast.walk(module)
+    nodes = ast.walk(tree(path))
     return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
-def constants(module):
-    """Return what the names of a module are assigned to, imports included."""
+@cache
+def constants(path):
+    """Return what the names of a module stand for, the imported ones included."""
     found = {}
-    for node in module.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = [node.value]
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("laten"):
-            file = ROOT.parent / (node.module.replace(".", "/") + ".py")
-            there = constants(tree(file)) if file.exists() else {}
-            for alias in node.names:
-                if alias.name in there:
-                    found[alias.asname or alias.name] = there[alias.name]
+    for node in tree(path).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = value
+            case ast.ImportFrom(module=str(module), names=names):
+                file = ROOT.parent / f"{module.replace('.', '/')}.py"
+                there = constants(file) if file.exists() else {}
+                known = [alias for alias in names if alias.name in there]
+                found |= {one.asname or one.name: there[one.name] for one in known}
     return found
 
 
-class Reader:
-    """Reads messages where they are written, with a gap for what is not known there.
+def texts(path, node, names):
+    """Return the texts that an expression can be, with a gap for what is not known.
 
-    A message has several readings where it is one of several texts.
+    `names` are those of the functions around it, with all that they are assigned to.
     """
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.Constant(value=None):
+            return []
+        case ast.JoinedStr(values=parts):
+            return joined(path, parts, names)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return joined(path, [left, right], names)
+        case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
+            return texts(path, value, names)
+        case ast.IfExp(body=body, orelse=other):
+            return texts(path, body, names) + texts(path, other, names)
+        case ast.Name(id=name) if name in names:
+            others = {key: values for key, values in names.items() if key != name}
+            found = [texts(path, value, others) for value in names[name]]
+            return list(itertools.chain(*found)) or [GAP]
+        case ast.Name(id=name) if name in constants(path):
+            return texts(path, constants(path)[name], {})
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name)):
+            results = returned(functions(path)[name]) if name in functions(path) else []
+            found = [texts(path, value, {}) for value in results]
+            return list(itertools.chain(*found)) or [GAP]
+    return [GAP]
 
-    def __init__(self, path):
-        self.path = path
-        self.module = tree(path)
-        self.functions = functions(self.module)
-        self.constants = constants(self.module)
 
-    def texts(self, node, names):
-        """Return the readings of an expression; `names` are those of a function."""
+def joined(path, parts, names):
+    choices = itertools.product(*(texts(path, part, names) for part in parts))
+    return list(dict.fromkeys("".join(choice) for choice in choices))
+
+
+def returned(function):
+    nodes = ast.walk(function)
+    return [node.value for node in nodes if isinstance(node, ast.Return) and node.value]
+
+
+def sites_in(path):
+    for node, names in statements(tree(path), {}):
         match node:
-            case ast.Constant(value=str(text)):
-                return [text]
-            case ast.Constant(value=None):
-                return []
-            case ast.JoinedStr(values=parts):
-                return self.joined(parts, names)
-            case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return self.joined([left, right], names)
-            case ast.FormattedValue(value=value):
-                return self.texts(value, names)
-            case ast.IfExp(body=body, orelse=other):
-                return self.texts(body, names) + self.texts(other, names)
-            case ast.Name(id=name) if name in names:
-                known = {key: value for key, value in names.items() if key != name}
-                readings = [self.texts(value, known) for value in names[name]]
-                return list(itertools.chain(*readings)) or [GAP]
-            case ast.Name(id=name) if name in self.constants:
-                return self.texts(self.constants[name][0], {})
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=name)):
-                return self.returned(name)
-        return [GAP]
+            case ast.Raise(exc=ast.Call() as call):
+                yield from raised(path, call, names, node.lineno)
+            case ast.Raise(exc=ast.expr()):
+                raise AssertionError(f"{path}:{node.lineno} has no message")
+            case ast.Call(func=ast.Name(id="warn") | ast.Attribute(attr="warn")):
+                yield from warned(path, node, names)
 
-    def joined(self, parts, names):
-        readings = [self.texts(part, names) for part in parts]
-        return ["".join(choice) for choice in itertools.product(*readings)]
 
-    def returned(self, name):
-        """Return what a method of the module returns, if that is texts."""
-        if name not in self.functions:
-            return [GAP]
-        values = [value for value in returns(self.functions[name]) if value]
-        found = [text for value in values for text in self.texts(value, {})]
-        return found or [GAP]
+def raised(path, call, names, line):
+    name = name_of(call.func)
+    if name not in functions(path):
+        messages = texts(path, call.args[0], names) if call.args else [""]
+        for message in messages:
+            yield site(path, line, name, message)
+        return
+    # A function builds the error: read it with what it is given here.
+    helper = functions(path)[name]
+    given = [[ast.Constant(t) for t in texts(path, a, names)] for a in call.args]
+    bound = dict(zip(parameters(helper), given, strict=True))
+    for built in returned(helper):
+        yield from raised(path, built, bound, line)
 
-    def sites(self):
-        for node, names in statements(self.module, {}):
-            match node:
-                case ast.Raise(exc=ast.Call() as call):
-                    yield from self.raised(call, names, node.lineno)
-                case ast.Raise(exc=ast.expr()):
-                    raise AssertionError(f"{self.path}:{node.lineno} has no message")
-                case ast.Call(func=ast.Name(id="warn"), args=args):
-                    yield from self.warned(args, names, node.lineno)
-                case ast.Call(func=ast.Attribute(attr="warn"), args=args):
-                    yield from self.warned(args, names, node.lineno)
 
-    def raised(self, call, names, line):
-        name = name_of(call.func)
-        if name in self.functions:
-            # A helper builds the error: read it with what it is given here.
-            helper = self.functions[name]
-            given = [argument.arg for argument in helper.args.args]
-            texts = [[ast.Constant(text) for text in self.texts(argument, names)]
-                     for argument in call.args]
-            bound = dict(zip(given, texts, strict=True))
-            for built in returns(helper):
-                yield from self.raised(built, bound, line)
-        else:
-            messages = self.texts(call.args[0], names) if call.args else [""]
-            for message in messages:
-                yield self.site(line, name, message)
+def warned(path, call, names):
+    category = name_of(call.args[1]) if len(call.args) > 1 else "UserWarning"
+    for message in texts(path, call.args[0], names):
+        yield site(path, call.lineno, category, message)
 
-    def warned(self, args, names, line):
-        category = name_of(args[1]) if len(args) > 1 else "UserWarning"
-        if category == "category":
-            category = "UserWarning"
-        for message in self.texts(args[0], names):
-            yield self.site(line, category, message)
 
-    def site(self, line, category, message):
-        path = self.path.relative_to(ROOT).as_posix()
-        return Site(path, line, category, squeezed(message))
+def site(path, line, category, message):
+    return Site(path.relative_to(ROOT).as_posix(), line, category, squeezed(message))
 
 
 def statements(node, names):
     """Yield every node below one, with what the names around it are assigned to."""
     for child in ast.iter_child_nodes(node):
+        inner = names
         if isinstance(child, ast.FunctionDef):
-            inner = {argument.arg: [] for argument in all_arguments(child)}
+            inner = {**names, **{name: [] for name in parameters(child)}}
             for part in ast.walk(child):
-                if isinstance(part, ast.Assign) and isinstance(
-                    part.targets[0], ast.Name
-                ):
-                    inner.setdefault(part.targets[0].id, []).append(part.value)
-            yield from statements(child, {**names, **inner})
-        else:
-            yield child, names
-            yield from statements(child, names)
+                match part:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                        inner[name] = [*inner.get(name, []), value]
+        yield child, inner
+        yield from statements(child, inner)
 
 
-def all_arguments(function):
+def parameters(function):
     given = function.args
-    return [*given.posonlyargs, *given.args, *given.kwonlyargs]
-
-
-def returns(function):
-    nodes = ast.walk(function)
-    return [node.value for node in nodes if isinstance(node, ast.Return)]
+    return [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
 
 
 def name_of(node):
@@ -215,13 +205,13 @@ def key(site):
 
 
 def squeezed(text):
-    return " ".join(text.split())
+    return re.sub(f"{GAP}+", GAP, " ".join(text.split()))
 
 
 @cache
 def sites():
     paths = sorted(ROOT.rglob("*.py"))
-    return [site for path in paths for site in Reader(path).sites()]
+    return [site for path in paths for site in sites_in(path)]
 
 
 # What the page says
@@ -229,10 +219,12 @@ def sites():
 
 @cache
 def rows():
-    _, *parts = re.split(r"^(.+)\n-{4,}\n", PAGE.read_text(encoding="utf-8"), flags=re.M)
+    _, *parts = re.split(
+        r"^(.+)\n-{4,}\n", PAGE.read_text(encoding="utf-8"), flags=re.M
+    )
     return [
         Row(section, literals(messages), literals(categories), squeezed(remedy))
-        for section, text in itertools.batched(parts, 2)
+        for section, text in zip(parts[::2], parts[1::2], strict=True)
         for messages, categories, remedy in CELLS.findall(text)
         if literals(messages)
     ]
@@ -313,3 +305,50 @@ def test_messages_are_read_from_the_source():
     assert any(category == "PosteriorCollapseWarning" for category, _ in found)
 
 
+# What scikit-learn says
+
+
+def said(call):
+    """Return the class and the message of the error or warning that a call leads to."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            call()
+        except Exception as error:
+            return type(error).__name__, squeezed(str(error))
+    return caught[0].category.__name__, squeezed(str(caught[0].message))
+
+
+def restored_from_the_past():
+    state = StandardScaler().fit([[0.0], [1.0]]).__getstate__()
+    StandardScaler().__setstate__({**state, "_sklearn_version": "0.1"})
+
+
+def test_rows_of_scikit_learn_are_what_it_says():
+    X = np.random.default_rng(0).normal(size=(9, 3))
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    embedder = latentsk.PCAEmbedder(1).fit(X)
+    named = latentsk.PCAEmbedder(1).fit(frame)
+    calls = [
+        lambda: embedder.transform([[np.nan, 0.0, 1.0]]),
+        lambda: embedder.transform([[np.inf, 0.0, 1.0]]),
+        lambda: embedder.transform([["x", 0.0, 1.0]]),
+        lambda: embedder.transform(X[:, :2]),
+        lambda: embedder.transform(X[0]),
+        lambda: embedder.fit(X[:1]),
+        lambda: latentsk.LatentIndex().fit(csr_matrix(X)),
+        lambda: embedder.fit(X * 1j),
+        lambda: named.transform(frame[["c", "b", "a"]]),
+        lambda: named.transform(X),
+        lambda: latentsk.PCAEmbedder().transform(X),
+        lambda: latentsk.save(latentsk.PCAEmbedder, "model.latentsk"),
+        lambda: latentsk.PCAEmbedder(score_method="x").fit(X),
+        lambda: embedder.set_params(components=2),
+        restored_from_the_past,
+    ]
+    foreign = [row for row in rows() if row.section == FOREIGN]
+    found = [Site("", 0, *said(call)) for call in calls]
+    without = [site for site in found if not any(matches(row, site) for row in foreign)]
+    dead = [row for row in foreign if not any(matches(row, site) for site in found)]
+    assert not without
+    assert not dead

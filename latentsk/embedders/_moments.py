@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.utils._array_api import get_namespace
 
 from latentsk.embedders._blocks import row_blocks
 
@@ -81,7 +82,8 @@ def moments_of(X: Any, xp: Any = np) -> Moments:
 
 def _finite(moments: Moments) -> Moments:
     # The variances are the diagonal, and a covariance is never larger than they are.
-    if not math.isfinite(float(moments.scatter.diagonal().sum())):
+    xp, _ = get_namespace(moments.scatter)
+    if not math.isfinite(float(xp.linalg.trace(moments.scatter))):
         raise ValueError(TOO_LARGE)
     return moments
 
