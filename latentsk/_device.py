@@ -61,12 +61,17 @@ def resolve_device(device: str | torch.device) -> torch.device:
         resolved = torch.device(device)
     except RuntimeError as error:
         raise ValueError(
-            f"device must be 'auto', 'cpu' or 'cuda', got {device!r}."
+            f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
         ) from error
     if resolved.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}.")
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
+        )
     if resolved.type == "cuda" and not available:
-        raise ValueError(f"device={device!r}, but torch finds no CUDA device.")
+        raise ValueError(
+            f"device={device!r}, but torch finds no CUDA device. Use device='auto', or "
+            "install a torch with CUDA."
+        )
     return resolved
 
 

@@ -398,8 +398,8 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
         writer = str(metadata.get("latentsk", "a newer release"))[:20]
         raise FormatError(
             f"has format version {str(version)[:20]}; this latentsk {__version__} "
-            f"reads versions up to {FORMAT_VERSION}. It was written by latentsk {writer}: "
-            "install that, or a newer release."
+            f"reads versions up to {FORMAT_VERSION}. It was written by latentsk "
+            f"{writer}: install that, or a newer release."
         )
     for name in ("document", "sha256"):
         if not isinstance(metadata.get(name), str):

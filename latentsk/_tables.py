@@ -502,7 +502,10 @@ def _untagged(value: Any) -> Any:
 def _check_labels(labels: pd.Index) -> None:
     for label in labels:
         if not isinstance(label, str | int) or isinstance(label, bool):
-            raise TypeError(f"Columns must be named by str or int, got {label!r}.")
+            raise TypeError(
+                f"Columns must be named by str or int, got {label!r}: rename them, as "
+                "with columns.astype(str)."
+            )
 
 
 def _naming(what: str, encode: Callable[[Any], Encoded], values: Any) -> Encoded:

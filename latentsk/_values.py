@@ -124,7 +124,10 @@ def encode_value(value: Any, name: str, store: ArrayStore) -> Any:
     if isinstance(value, np.ndarray | ExtensionArray):
         document, arrays = encode_column(value)
         return {"column": [document, store.put_group(name, arrays)]}
-    raise TypeError(f"{name} cannot be stored: it is a {type(value).__name__}.")
+    raise TypeError(
+        f"{name} cannot be stored: it is of type {type(value).__name__}. Set it to "
+        "numbers, text, arrays or None, or use joblib."
+    )
 
 
 def decode_value(document: Any, store: ArrayStore, depth: int = 0) -> Any:

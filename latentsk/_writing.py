@@ -80,8 +80,9 @@ class Writer:
             STORABLE[type(estimator).__name__].check(estimator, state)
         except FormatError as error:
             raise ValueError(
-                f"{type(estimator).__name__} cannot be stored, as no file may hold it: "
-                f"{error}"
+                f"{type(estimator).__name__} cannot be stored, as it is not as a fit "
+                f"leaves it. {str(error).removeprefix('The file is altered: ')} Fit it "
+                "again."
             ) from error
 
     def _index(self, index: LatentIndex, path: str) -> dict[str, Any]:

@@ -131,6 +131,9 @@ def load(
     FormatError
         If the file is foreign, truncated, altered, or of a newer format version.
 
+    TypeError
+        If one of `modules` is none.
+
     ValueError
         If modules are missing, too many, or not the ones whose weights the file holds;
         or there is no such device.
@@ -155,6 +158,12 @@ def load(
     """
     if device is not None:
         device = str(resolve_device(device))
+    for name, module in (modules or {}).items():
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"modules[{name!r}] must be an instance of torch.nn.Module, got "
+                f"{module!r}."
+            )
     document, arrays = read_file(path, mmap=mmap)
     reader = Reader(ArrayStore(arrays), dict(modules or {}), device)
     try:

@@ -40,7 +40,6 @@ EXCEPTIONS = {
     ("persistence.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("_tables.py", "TypeError", f"{GAP}: {GAP}"): "a column before another message",
-    ("index/_storage.py", "FormatError", GAP): "what scikit-learn says of a parameter",
     ("_format.py", "ValueError", "a key occurs twice"): "becomes a FormatError",
     ("_reading.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",
     (

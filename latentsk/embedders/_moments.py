@@ -103,7 +103,8 @@ def in_range(rows: Any, xp: Any = np) -> Any:
     """
     if not bool(xp.all(xp.isfinite(rows))):
         raise ValueError(
-            f"X has values so large that results leave the range of {rows.dtype}."
+            f"X has values so large that results leave the range of {rows.dtype}. "
+            "Scale or correct them, or pass float64."
         )
     return rows
 

@@ -320,7 +320,7 @@ def _build_own(
     if returned % per_latent:
         raise ValueError(
             f"The encoder returns {returned} values per row, but {per_latent} are "
-            "needed for each latent dimension."
+            "needed for each latent dimension: a mean and a log-variance."
         )
     width = returned // per_latent
     if architecture["n_components"] not in (None, width):
@@ -338,7 +338,7 @@ def _build_own(
             f"has {n_features} features."
         )
     if not any(p.requires_grad for m in (first, second) for p in m.parameters()):
-        raise ValueError("encoder and decoder have no weights to train.")
+        raise ValueError("encoder and decoder have no weights that require a gradient.")
     architecture["float64"] = takes_float64(first, row) and takes_float64(second, codes)
     if shape is not None:
         first = nn.Sequential(nn.Unflatten(1, tuple(shape)), first)

@@ -292,12 +292,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             if described.get(name) not in (value, None):
                 raise ValueError(
                     f"{who} goes on with the same network, but {name} is now "
-                    f"{described[name]!r} instead of {value!r}. Call fit anew."
+                    f"{described[name]!r} instead of {value!r}. Set the parameters "
+                    "back, or fit with warm_start=False."
                 )
             if name not in described:
                 raise ValueError(
                     f"{who} goes on with the same network, but the parameters now "
-                    f"mean another one (network={described['network']!r})."
+                    f"mean another one (network={described['network']!r}). Set them "
+                    "back, or fit with warm_start=False."
                 )
 
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:

@@ -87,7 +87,7 @@ def _require_packages() -> None:
                 importlib.import_module(name)
         except ImportError as error:
             raise ImportError(
-                "to_onnx needs onnx and onnxscript: pip install 'latentsk[onnx]'"
+                "to_onnx needs onnx and onnxscript: pip install 'latentsk[onnx]'."
             ) from error
 
 

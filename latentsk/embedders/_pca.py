@@ -62,6 +62,10 @@ NO_NOISE = (
     "the directions that are left out have no variance. Set n_components below the "
     "rank of the data, leave it at 'auto', or score by 'reconstruction'."
 )
+SINGULAR = (
+    "The covariance is singular: there is a direction without variance. Set "
+    "n_components below the rank of the data, or leave it at 'auto'."
+)
 
 
 class PCAEmbedder(BaseEmbedder):
@@ -583,7 +587,7 @@ default="likelihood"
             float(self.explained_variance_[-1]) if complete else self.noise_variance_
         )
         if not smallest > self._rounding_floor():
-            raise ValueError(f"The covariance is singular: {NO_NOISE}")
+            raise ValueError(SINGULAR)
         return linear_gaussian.precision(self._model(self.components_, xp), xp)
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:

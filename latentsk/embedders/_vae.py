@@ -875,7 +875,7 @@ default="auto"
         check_is_fitted(self)
         rows = self._validate(X, reset=False, method="latent_report")
         if len(rows) < 2:
-            raise ValueError("A report needs at least 2 rows, got 1.")
+            raise ValueError("latent_report needs at least 2 rows, got 1.")
         mean, deviation = self._posterior(rows)
         return report(mean.astype(np.float64), deviation.astype(np.float64))
 

@@ -154,7 +154,8 @@ class BuildingMixin:
                 )
             warn(
                 f"The recall of {self.index_spec_} is {recall:.3f} (at least "
-                f"{lower:.3f}), less than target_recall={self.target_recall}."
+                f"{lower:.3f}), less than target_recall={self.target_recall}. Raise "
+                "nprobe or rerank in index_spec, or leave it None to have one found."
             )
 
     def _is_approximate(self: Any) -> bool:

@@ -225,7 +225,7 @@ class ChangesMixin:
         if not np.isfinite(vectors).all():
             raise ValueError(
                 f"X has values beyond the range of {vectors.dtype}, which the index "
-                "holds."
+                "holds. Scale them, or fit the index on float64."
             )
         return vectors
 
@@ -246,7 +246,7 @@ class ChangesMixin:
         if needed > parse_bytes(self.memory_budget):
             raise ValueError(
                 f"With these rows the index would take {format_bytes(needed)}, more "
-                f"than memory_budget={self.memory_budget!r}."
+                f"than memory_budget={self.memory_budget!r}. Raise it by set_params."
             )
 
     def _new_metadata(

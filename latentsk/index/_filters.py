@@ -51,7 +51,7 @@ def eligible_positions(rows: RowStore, wanted: Any) -> NDArray[np.intp] | None:
             if mask.shape != rows.alive.shape:
                 raise ValueError(
                     f"filter must have one boolean for each of the {len(rows.alive)} "
-                    f"positions, got shape {mask.shape}."
+                    f"positions (removed rows count), got shape {mask.shape}."
                 )
             positions = np.flatnonzero(mask & rows.alive)
     if positions is not None and len(positions) == 0:

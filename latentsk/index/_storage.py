@@ -100,7 +100,9 @@ class StorageMixin:
         """
         document, arrays = read_file(path, mmap=mmap)
         if document.get("kind") == "estimator":
-            raise FormatError(f"{path} is of latentsk.save: use latentsk.load.")
+            raise FormatError(
+                f"{path} was written by latentsk.save: read it with latentsk.load."
+            )
         try:
             _require_embedder(embedder, document.get("embedder"))
             return cls._restore(document, arrays, {"embedder": embedder}, embedder)
@@ -125,7 +127,7 @@ class StorageMixin:
             index = cls(**{**parameters, **others})
             index._validate_params()
         except (TypeError, InvalidParameterError) as error:
-            raise FormatError(str(error)) from error
+            raise FormatError(f"The file is altered: {error}") from error
         if embedder is not None:
             index.embedder_ = embedder
         index.__dict__.update(state)

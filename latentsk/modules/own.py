@@ -344,8 +344,8 @@ def _outside(layer: nn.Module, shapes: set[tuple[int, ...]], where: str) -> nn.M
         return nn.Identity().train(layer.training)
     if not shapes:
         raise ValueError(
-            f"{where} is not called in eval mode with a positional argument, so that "
-            "the shape of its input is unknown; call it in both modes, or remove it."
+            f"{where} is never called in eval mode, or not as layer(x), so that the "
+            "shape of its input is unknown; call it so in both modes, or remove it."
         )
     if len(shapes) > 1:
         raise ValueError(

@@ -66,7 +66,7 @@ def fitted_to_some(embedder: Any, rows: Any, n_rows: int) -> Any:
             raise
         raise ValueError(
             f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
-            f"the centre: {error} Ask it for less, or set assume_clean=True."
+            f"the centre ({error}). Lower its n_components, or set assume_clean=True."
         ) from error
 
 

@@ -310,7 +310,7 @@ def test_dropout_in_training_mode_only():
         def forward(self, rows):
             return self.drop(rows) if self.training else rows
 
-    with pytest.raises(ValueError, match=r"encoder\.drop \(Dropout\) is not called"):
+    with pytest.raises(ValueError, match=r"encoder\.drop \(Dropout\) is never called"):
         adopt(Late(), ROW, name="encoder")
 
 
