@@ -323,7 +323,7 @@ def test_dropout_called_by_keyword():
         def forward(self, rows):
             return self.drop(input=rows)
 
-    with pytest.raises(ValueError, match="with a positional argument"):
+    with pytest.raises(ValueError, match="not as layer"):
         adopt(Keyword(), ROW, name="encoder")
 
 
