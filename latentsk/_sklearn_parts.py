@@ -194,7 +194,8 @@ def _check_schema(content: bytes, names: set[str]) -> None:
         if "file" in node:
             file, reader = node["file"], node.get("__id__")
             # A file that many nodes read would be in memory as many times.
-            if file not in names or readers.setdefault(file, reader) != reader:
+            known = type(file) is str and file in names
+            if not known or readers.setdefault(file, reader) != reader:
                 raise FormatError("A part of scikit-learn's lacks an array.")
 
 

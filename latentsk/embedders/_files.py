@@ -16,6 +16,7 @@ from latentsk._schema import (
     Sizes,
     check_state,
     count,
+    either,
     fields,
     flag,
     floats,
@@ -63,7 +64,10 @@ _NETWORKS = {
 }
 _COMMON = ("network", "n_components", "per_latent", "standardize")
 _AUTOENCODER = {"loss": text(*LOSSES)}
-_VAE = {"likelihood": text(*LIKELIHOODS), "scale": Rule(lambda *_: True, "scale")}
+_VAE = {
+    "likelihood": text(*LIKELIHOODS),
+    "scale": either(text("shared", "feature"), number(1e-300, 1e300)),
+}
 
 
 def check_pca(embedder: Any, state: State) -> None:
@@ -116,15 +120,8 @@ def check_vae(embedder: Any, state: State) -> None:
     """
     extra = {"likelihood_": text(*LIKELIHOODS)}
     _check_neural(embedder, state, per_latent=2, target=_VAE, extra=extra)
-    architecture = state["_architecture"]
-    scale = architecture["scale"]
-    known = scale in ("shared", "feature") if type(scale) is str else None
-    _require(
-        known or number(1e-300, 1e300).fits(scale, {}), "the scale of a VAE is none"
-    )
-    _require(
-        architecture["likelihood"] == state["likelihood_"], "two likelihoods are named"
-    )
+    named = state["_architecture"]["likelihood"]
+    _require(named == state["likelihood_"], "two likelihoods are named")
 
 
 def _check_neural(
