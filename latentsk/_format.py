@@ -14,6 +14,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -28,8 +29,8 @@ from latentsk._version import __version__
 
 FORMAT_NAME = "latentsk"
 FORMAT_VERSION = 1
-# The limits of safetensors and of numpy.
-MAX_HEADER = 100_000_000
+# JSON takes up to some thirty times as much memory once it is parsed.
+MAX_HEADER = 2**24
 MAX_DIMENSIONS = 64
 MAX_BYTES = 2**63 - 1
 
@@ -132,8 +133,8 @@ def check_target(path: Path) -> None:
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError
-        If the folder does not exist, or the path is a folder.
+    FileNotFoundError, IsADirectoryError, OSError
+        If the folder does not exist, or the path is a folder or a device.
 
     Examples
     --------
@@ -143,6 +144,8 @@ def check_target(path: Path) -> None:
         raise FileNotFoundError(f"The folder {path.parent} does not exist.")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; a file cannot take its place.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a device or a pipe; a file cannot take its place.")
 
 
 def _json(document: Mapping[str, Any]) -> str:
@@ -261,9 +264,12 @@ def replace_file(path: Path, parts: Iterable[bytes | NDArray[Any]]) -> None:
     >>> path.read_bytes()
     b'one, two'
     """
+    path = Path(os.path.realpath(path))  # a link stays one
     temporary = path.with_name(f".{secrets.token_hex(8)}.latentsk.tmp")
     try:
         with open(temporary, "xb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(path, temporary)  # what was private stays so
             for part in parts:
                 file.write(part)  # type: ignore
             file.flush()

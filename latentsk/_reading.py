@@ -6,22 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._format import FormatError
 from latentsk._sklearn_parts import load_part
-from latentsk._storable import CONTAINERS, KIND, STORABLE
+from latentsk._storable import (
+    CONTAINERS,
+    KIND,
+    LEFT_OUT,
+    STORABLE,
+    check_parameters,
+)
 from latentsk._values import ArrayStore, decode_value
 from latentsk._version import __version__
-from latentsk.embedders._files import check_weights
+from latentsk.embedders._files import check_weights, require_modules
 from latentsk.index import LatentIndex
 
 MAX_DEPTH = 50
+# Of scikit-learn's set_output.
+OUTPUTS = ("default", "pandas", "polars")
 # Under which parameter the modules of a part are named.
 _PREFIXES = {"embedder_": "embedder__", "detector_": "detector__"}
 
@@ -84,7 +89,10 @@ class Reader:
             case {"class": str(name), "number": int(number), **rest}:
                 if number in self.known:
                     raise FormatError("The file is altered: a number occurs twice.")
+                output = rest.pop("output", None)
                 estimator = self._estimator(name, rest, prefix, depth + 1)
+                if output is not None:
+                    _set_output(estimator, output)
                 self.known[number] = estimator
                 return estimator
         raise FormatError("The file is altered: an estimator is not described.")
@@ -131,11 +139,13 @@ class Reader:
             name: self._parameter(value, name, prefix, depth)
             for name, value in parameters.items()
         }
+        if any(values.get(name) is not None for name in LEFT_OUT):
+            raise FormatError("The file is altered: it names a path to write to.")
         if "device" in known:
             values["device"] = self._device(values.get("device", "auto"))
         try:
             estimator = cls(**values)
-            _check_parameters(estimator)
+            check_parameters(estimator)
         except (TypeError, ValueError) as error:
             raise FormatError(f"The file is altered: {error}") from error
         return estimator
@@ -201,8 +211,8 @@ class Reader:
             plain = {k: v for k, v in state.items() if k not in ("module_", "networks")}
             vars(estimator).update(plain)
             if own:
-                _require_modules(estimator)
-            check_weights(estimator, weights, own=own)
+                require_modules(estimator)
+            check_weights(estimator, weights, state.get("_optimizer_state"))
         estimator._set_state(state)
 
     def _index(
@@ -230,19 +240,8 @@ class Reader:
         return LatentIndex._restore(document, found, others, embedder)
 
 
-def _check_parameters(estimator: Any) -> None:
-    """Raise TypeError or ValueError for parameters that a fit would refuse."""
-    if isinstance(estimator, FrozenEstimator):
-        if not isinstance(estimator.estimator, BaseEstimator):
-            raise TypeError("a FrozenEstimator holds no estimator.")
-        return
-    estimator._validate_params()
-    if isinstance(estimator, Pipeline):
-        if not estimator.steps:
-            raise ValueError("a Pipeline has no steps.")
-        estimator._validate_steps()
-
-
-def _require_modules(estimator: Any) -> None:
-    if estimator.encoder is None or estimator.decoder is None:
-        raise FormatError("The file is altered: a network's modules are not named.")
+def _set_output(estimator: Any, kind: Any) -> None:
+    """Have `transform` return what `set_output` of scikit-learn asked for."""
+    if kind not in OUTPUTS or not hasattr(estimator, "set_output"):
+        raise FormatError("The file is altered: an output is of no known kind.")
+    estimator._sklearn_output_config = {"transform": kind}

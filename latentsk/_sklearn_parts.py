@@ -8,23 +8,37 @@ reads is looked through before, as it takes sizes and nesting on trust.
 from __future__ import annotations
 
 import io
+import math
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.preprocessing import OneHotEncoder
 
 from latentsk._format import FormatError, parse_json
 
-# Of skops's building blocks those that transformers are made of: values, containers,
-# arrays, and estimators. Others call functions, or hand numbers to compiled code that
-# does not check them.
+# Transformers whose state is arrays and Python's values, and leads numpy, which checks.
+# Compiled code (of trees, neighbours, clusters) trusts the numbers of its state.
+CLASSES = {
+    "compose": "ColumnTransformer make_column_selector",
+    "decomposition": "FactorAnalysis FastICA IncrementalPCA KernelPCA PCA TruncatedSVD",
+    "feature_selection": "VarianceThreshold",
+    "impute": "KNNImputer MissingIndicator SimpleImputer",
+    "kernel_approximation": "AdditiveChi2Sampler Nystroem RBFSampler",
+    "pipeline": "FeatureUnion Pipeline",
+    "preprocessing": "Binarizer FunctionTransformer KBinsDiscretizer KernelCenterer "
+    "MaxAbsScaler MinMaxScaler Normalizer OneHotEncoder OrdinalEncoder "
+    "PowerTransformer QuantileTransformer RobustScaler StandardScaler TargetEncoder",
+    "random_projection": "GaussianRandomProjection",
+    "utils": "Bunch",
+}
+ALLOWED = frozenset((m, n) for m, names in CLASSES.items() for n in names.split())
+# Of skops's building blocks those that transformers are made of.
 LOADERS = frozenset(
     {
-        "CachedNode",
         "DTypeNode",
         "DefaultDictNode",
         "DictNode",
@@ -123,6 +137,7 @@ def load_part(content: NDArray[np.uint8]) -> Any:
         ) from error
     if not isinstance(estimator, BaseEstimator):
         raise FormatError("A part of scikit-learn's is no estimator.")
+    _settle(estimator)
     return estimator
 
 
@@ -162,13 +177,9 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             shape, _, dtype = npy.read_array_header_2_0(file)
         else:
             raise FormatError("A part of scikit-learn's has arrays of no known kind.")
-        n_items = 1
-        for size in shape:
-            n_items *= int(size)
-        if (
-            dtype.hasobject
-            or n_items * dtype.itemsize != member.file_size - file.tell()
-        ):
+        n_items = math.prod(int(size) for size in shape)
+        sized = dtype.itemsize > 0 and not dtype.hasobject
+        if not sized or n_items * dtype.itemsize != member.file_size - file.tell():
             raise FormatError("A part of scikit-learn's claims another size.")
 
 
@@ -180,35 +191,104 @@ def _check_schema(content: bytes, names: set[str]) -> None:
     protocol = schema.get("protocol")
     if type(protocol) is not int or protocol < OLDEST_PROTOCOL:
         raise FormatError("A part of scikit-learn's is of an old kind.")
-    readers: dict[str, Any] = {}
-    for node in _nodes(schema):
-        loader = node["__loader__"]
-        if not isinstance(loader, str) or loader not in LOADERS:
-            raise FormatError(
-                f"A part of scikit-learn's needs {str(loader)[:50]!r}, which is not "
-                "restored from files."
-            )
-        for name in ("__class__", "__module__"):
-            if not isinstance(node.get(name), str | None):
-                raise FormatError("A part of scikit-learn's has a node without a type.")
-        if "file" in node:
-            file, reader = node["file"], node.get("__id__")
-            # A file that many nodes read would be in memory as many times.
-            known = type(file) is str and file in names
-            if not known or readers.setdefault(file, reader) != reader:
-                raise FormatError("A part of scikit-learn's lacks an array.")
+    _count(schema, names, {}, 0)
 
 
-def _nodes(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every JSON object that skops would take for a node."""
-    pending: list[tuple[Any, int]] = [(schema, 0)]
+def _count(value: Any, names: set[str], seen: dict[Any, Any], depth: int) -> int:
+    """Return the number of values in JSON; refuse nodes that skops must not see.
+
+    skops builds a node once for each `__id__` and takes it for all others of that id,
+    and goes through it as often. So those have to be equally large: then what it goes
+    through is no larger than what is written.
+    """
+    if depth > MAX_DEPTH:
+        raise FormatError("A part of scikit-learn's is nested too deeply.")
+    if not isinstance(value, dict | list):
+        return 1
+    inner = value.values() if isinstance(value, dict) else value
+    size = 1 + sum(_count(item, names, seen, depth + 1) for item in inner)
+    if isinstance(value, dict) and "__loader__" in value:
+        file = _check_node(value, names)
+        number = value["__id__"]
+        if seen.setdefault(number, size) != size:
+            raise FormatError("A part of scikit-learn's has two nodes of one number.")
+        # A file that many nodes read would be in memory as many times.
+        if file is not None and seen.setdefault(file, number) != number:
+            raise FormatError("A part of scikit-learn's has two nodes of one array.")
+    return size
+
+
+def _check_node(node: dict[str, Any], names: set[str]) -> str | None:
+    """Refuse what skops must not see, and return the name of an array's file."""
+    loader, name, module = (node.get(f"__{k}__") for k in ("loader", "class", "module"))
+    if type(loader) is not str or loader not in LOADERS:
+        raise FormatError(
+            f"A part of scikit-learn's needs {str(loader)[:50]!r}, which is not "
+            "restored from files."
+        )
+    if type(name) is not str or type(module) is not str:
+        raise FormatError("A part of scikit-learn's has a node without a type.")
+    if type(node.get("__id__")) is not int:
+        raise FormatError("A part of scikit-learn's has a node without a number.")
+    package, _, inner = module.partition(".")
+    allowed = package == "sklearn" and (inner.partition(".")[0], name) in ALLOWED
+    if loader == "ObjectNode" and not allowed:
+        raise FormatError(
+            f"A part of scikit-learn's is of the class {name[:50]}, which no file may "
+            "hold."
+        )
+    file = node.get("file")
+    if "file" in node and (type(file) is not str or file not in names):
+        raise FormatError("A part of scikit-learn's lacks an array.")
+    return file
+
+
+def _settle(part: Any) -> None:
+    """Take from estimators what belongs to a machine, and check what leads C code."""
+    pending, known = [part], set()
     while pending:
-        value, depth = pending.pop()
-        if depth > MAX_DEPTH:
-            raise FormatError("A part of scikit-learn's is nested too deeply.")
-        if isinstance(value, dict):
-            if "__loader__" in value:
-                yield value
-            pending.extend((item, depth + 1) for item in value.values())
-        elif isinstance(value, list):
-            pending.extend((item, depth + 1) for item in value)
+        value = pending.pop()
+        if id(value) in known:
+            continue
+        known.add(id(value))
+        if isinstance(value, list | tuple):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+        if not isinstance(value, BaseEstimator):
+            continue
+        for name in ("memory", "n_jobs"):
+            if hasattr(value, name):
+                setattr(value, name, None)
+        if isinstance(value, OneHotEncoder) and hasattr(value, "categories_"):
+            _settle_columns(value)
+        pending.extend(vars(value).values())
+
+
+def _settle_columns(encoder: OneHotEncoder) -> None:
+    """Derive which columns an encoder writes to; it writes wherever they say."""
+    try:
+        sizes = [len(categories) for categories in encoder.categories_]
+        dropped = encoder._drop_idx_after_grouping
+        mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
+        for i, size in enumerate(sizes):
+            if dropped is not None and dropped[i] is not None:
+                _require_below(np.asarray(dropped[i]), size)
+            mapping = mappings[i] if mappings else None
+            if mapping is not None:
+                kept = size - len(encoder._infrequent_indices[i]) + 1
+                _require_below(np.asarray(mapping), kept)
+                if mapping.shape != (size,):
+                    raise ValueError("a mapping is of another length")
+        encoder._n_features_outs = encoder._compute_n_features_outs()
+        if min(encoder._n_features_outs, default=0) < 0:
+            raise ValueError("columns are missing")
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"A part of scikit-learn's contradicts itself (OneHotEncoder: {error})."
+        ) from error
+
+
+def _require_below(numbers: NDArray[Any], size: int) -> None:
+    if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < size)).all():
+        raise ValueError("a number is out of range")

@@ -69,14 +69,17 @@ class StateMixin:
         if device is not None:
             target = device_or_cpu(device)
             for name, value in state.items():
-                if isinstance(value, np.ndarray):
+                if isinstance(value, np.ndarray) and value.dtype != object:
                     # In its own order, or sums over it would be rounded otherwise.
                     own = torch.from_numpy(np.array(value, order="K"))
                     state[name] = own.to(target)
         vars(self).update(state)
         for name, arrays in weights.items():
             network = self._rebuild_network()
-            tensors = {key: torch.tensor(array) for key, array in arrays.items()}
+            tensors = {
+                key: torch.tensor(part) if isinstance(part, np.ndarray) else part
+                for key, part in arrays.items()
+            }
             network.load_state_dict(tensors)
             setattr(self, name, network)
 
@@ -120,5 +123,6 @@ def _plain(value: Any) -> Any:
     if torch.is_tensor(value):
         return to_numpy(value)
     if isinstance(value, nn.Module):
-        return {name: to_numpy(part) for name, part in value.state_dict().items()}
+        parts = value.state_dict().items()  # of tensors, and extra state
+        return {k: to_numpy(v) if torch.is_tensor(v) else v for k, v in parts}
     return value.item() if isinstance(value, np.generic) else value

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from latentsk._schema import Rule, check_state
+from latentsk._schema import check_state
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.embedders._files import check_autoencoder, check_pca, check_vae
-from latentsk.index import LatentIndex, LatentNeighborsTransformer
+from latentsk.index import LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.outliers._files import (
     check_adapter,
     check_detector,
     check_neighborhood,
+    fitted_index,
 )
 from latentsk.outliers.neighborhood import Neighborhood
 
@@ -44,8 +46,26 @@ def check_transformer(transformer: Any, state: Mapping[str, Any]) -> None:
     ------
     FormatError
     """
-    index = Rule(lambda value, _: type(value) is LatentIndex, "index")
-    check_state("LatentNeighborsTransformer", state, {"index_": index}, {}, {})
+    rules = {"index_": fitted_index()}
+    check_state("LatentNeighborsTransformer", state, rules, {}, {})
+
+
+def check_parameters(estimator: Any) -> None:
+    """Refuse parameters that a fit would refuse.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if isinstance(estimator, FrozenEstimator):
+        if not isinstance(estimator.estimator, BaseEstimator):
+            raise TypeError("a FrozenEstimator holds no estimator.")
+        return
+    estimator._validate_params()
+    if isinstance(estimator, Pipeline):
+        if not estimator.steps:
+            raise ValueError("a Pipeline has no steps.")
+        estimator._validate_steps()
 
 
 STORABLE = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ class ArrayStore:
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         self.arrays: dict[str, NDArray[Any]] = dict(arrays or {})
+        self._names = sorted(self.arrays)
 
     def put(self, name: str, array: NDArray[Any]) -> str:
         """Keep an array, and return its name."""
@@ -61,8 +64,12 @@ class ArrayStore:
         if not isinstance(prefix, str):
             raise FormatError("The file is altered: arrays are missing.")
         lead = f"{prefix}/"
-        found = [name for name in self.arrays if name.startswith(lead)]
-        return {name.removeprefix(lead): self.arrays.pop(name) for name in found}
+        found = []
+        for name in islice(self._names, bisect_left(self._names, lead), None):
+            if not name.startswith(lead):
+                break
+            found.append(name)
+        return {name.removeprefix(lead): self.take(name) for name in found}
 
     def left(self) -> list[str]:
         """Return the names of what was not taken."""
@@ -98,7 +105,7 @@ def encode_value(value: Any, name: str, store: ArrayStore) -> Any:
     >>> encode_value((1, None), "x", ArrayStore())
     {'tuple': [1, None]}
     >>> encode_value({"mean": np.zeros(2)}, "x", ArrayStore())
-    {'dict': {'mean': {'array': 'x/mean'}}}
+    {'dict': [['mean', {'array': 'x/mean'}]]}
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -110,8 +117,12 @@ def encode_value(value: Any, name: str, store: ArrayStore) -> Any:
         ]
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, dict) and all(type(key) is str for key in value):
+        # As pairs: JSON objects are written in the order of their keys.
         return {
-            "dict": {k: encode_value(v, f"{name}/{k}", store) for k, v in value.items()}
+            "dict": [
+                [key, encode_value(item, f"{name}/{key}", store)]
+                for key, item in value.items()
+            ]
         }
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         if value.flags.f_contiguous and not value.flags.c_contiguous:
@@ -162,8 +173,8 @@ def decode_value(document: Any, store: ArrayStore, depth: int = 0) -> Any:
             return [decode_value(item, store, depth + 1) for item in document]
         case {"tuple": list(items), **rest} if not rest:
             return tuple(decode_value(item, store, depth + 1) for item in items)
-        case {"dict": dict(items), **rest} if not rest:
-            return {k: decode_value(v, store, depth + 1) for k, v in items.items()}
+        case {"dict": list(items), **rest} if not rest:
+            return dict(_pair(item, store, depth + 1) for item in items)
         case {"array": name, **rest} if not rest:
             return store.take(name)
         case {"transposed": name, **rest} if not rest:
@@ -172,4 +183,11 @@ def decode_value(document: Any, store: ArrayStore, depth: int = 0) -> Any:
             return decode_frame(table, store.take_group(prefix))
         case {"column": [dict(column), prefix], **rest} if not rest:
             return decode_column(column, store.take_group(prefix))
+    raise FormatError("The file is altered: a value is of no known kind.")
+
+
+def _pair(item: Any, store: ArrayStore, depth: int) -> tuple[str, Any]:
+    match item:
+        case [str(key), value]:
+            return key, decode_value(value, store, depth)
     raise FormatError("The file is altered: a value is of no known kind.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -12,10 +13,25 @@ from torch import nn
 
 from latentsk._format import FormatError
 from latentsk._sklearn_parts import dump_part
-from latentsk._storable import CONTAINERS, LEFT_OUT, STORABLE
+from latentsk._storable import CONTAINERS, LEFT_OUT, STORABLE, check_parameters
 from latentsk._values import ArrayStore, encode_value
+from latentsk.embedders._files import require_modules
 from latentsk.index import LatentIndex
-from latentsk.index._files import to_file
+from latentsk.index._files import check_loose_parameters, to_file
+
+ALTERED = "The file is altered: "
+
+
+@contextmanager
+def _loadable(estimator: Any) -> Iterator[None]:
+    """Turn what would be wrong with a file into what is wrong with an estimator."""
+    try:
+        yield
+    except FormatError as error:
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be stored, as it could not be loaded. "
+            f"Set it back, or fit it again: {str(error).removeprefix(ALTERED)}"
+        ) from error
 
 
 class Writer:
@@ -45,11 +61,15 @@ class Writer:
         self.known[id(estimator)] = number, estimator
         name = type(estimator).__name__
         node: dict[str, Any] = {"class": name, "number": number}
+        output = getattr(estimator, "_sklearn_output_config", {}).get("transform")
+        if output is not None:
+            node["output"] = output
         if type(estimator) is LatentIndex:
             return node | self._index(estimator, path)
         if name in STORABLE and type(estimator) is STORABLE[name].cls:
             return node | self._ours(estimator, path)
         if name in CONTAINERS and type(estimator) is CONTAINERS[name]:
+            check_parameters(estimator)
             return node | {"parameters": self._parameters(estimator, path)}
         if type(estimator).__module__.partition(".")[0] == "sklearn":
             content = dump_part(estimator)
@@ -60,6 +80,7 @@ class Writer:
         )
 
     def _ours(self, estimator: Any, path: str) -> dict[str, Any]:
+        check_parameters(estimator)
         state, parts = estimator._get_state(), estimator._parts()
         parameters = self._parameters(estimator, path)
         if state or parts:
@@ -76,22 +97,21 @@ class Writer:
         }
 
     def _require_loadable(self, estimator: Any, state: Mapping[str, Any]) -> None:
-        try:
+        with _loadable(estimator):
             STORABLE[type(estimator).__name__].check(estimator, state)
-        except FormatError as error:
-            raise ValueError(
-                f"{type(estimator).__name__} cannot be stored, as it is not as a fit "
-                f"leaves it. {str(error).removeprefix('The file is altered: ')} Fit it "
-                "again."
-            ) from error
+            if state.get("_architecture", {}).get("network") == "own":
+                require_modules(estimator)
 
     def _index(self, index: LatentIndex, path: str) -> dict[str, Any]:
         node: dict[str, Any] = {"embedder": self._parameter(index, "embedder", path)}
         if not hasattr(index, "ids_"):
             parameters = self._parameters(index, path)
             return {"parameters": {**parameters, **node}}
+        check_parameters(index)
         self.reading.enter_context(index._reading())
         document, arrays = to_file(index)
+        with _loadable(index):
+            check_loose_parameters(document["parameters"])
         embedder = getattr(index, "embedder_", None)
         if embedder is not None:
             node["embedder_"] = self.node(embedder, f"{path}embedder_/")
@@ -124,4 +144,4 @@ class Writer:
     def _step(self, name: str, step: Any, path: str) -> list[Any]:
         if step is None or isinstance(step, str):
             return [name, step]
-        return [name, self.node(step, f"{path}{name}/")]
+        return [name, self.node(step, f"{path}{quote(name, safe='')}/")]

@@ -64,8 +64,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     Some parameters belong to a machine or a session, and are None or their default in
     the estimator that is loaded: `checkpoint`, the `memory` of a Pipeline, a generator
-    given as `random_state`. torch modules of your own (`encoder`, `decoder`) are code:
-    their weights are stored, and the modules are given again to :func:`load`.
+    given as `random_state`, `n_jobs` of scikit-learn's parts. torch modules of your own
+    (`encoder`, `decoder`) are code: their weights are stored, and the modules are given
+    again to :func:`load`.
 
     Examples
     --------
@@ -158,6 +159,8 @@ def load(
     """
     if device is not None:
         device = str(resolve_device(device))
+    if not isinstance(modules, Mapping | None):
+        raise TypeError(f"modules must be a dict of torch modules, got {modules!r}.")
     for name, module in (modules or {}).items():
         if not isinstance(module, nn.Module):
             raise TypeError(
@@ -170,6 +173,9 @@ def load(
         return reader.root(document)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as e:
+        # What no rule foresaw.
+        raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
 
 
 def _libraries() -> dict[str, str]:

@@ -41,11 +41,22 @@ EXCEPTIONS = {
     ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("_tables.py", "TypeError", f"{GAP}: {GAP}"): "a column before another message",
     ("_format.py", "ValueError", "a key occurs twice"): "becomes a FormatError",
-    ("_reading.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",
+    ("_storable.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",
     (
-        "_reading.py",
+        "_storable.py",
         "TypeError",
         "a FrozenEstimator holds no estimator.",
+    ): "becomes a FormatError",
+    (
+        "_sklearn_parts.py",
+        "ValueError",
+        "a mapping is of another length",
+    ): "becomes a FormatError",
+    ("_sklearn_parts.py", "ValueError", "columns are missing"): "becomes a FormatError",
+    (
+        "_sklearn_parts.py",
+        "ValueError",
+        "a number is out of range",
     ): "becomes a FormatError",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -34,6 +35,8 @@ State = Mapping[str, Any]
 
 # Layers of a perceptron or a convolutional network, on either side.
 MAX_LAYERS = 1_000
+# Numbers that a score is drawn with, of all samples and latent dimensions.
+MAX_DRAWN = 10_000_000
 
 _FEATURES: dict[str, Rule] = {
     "n_features_in_": count(1, named="n_features"),
@@ -120,6 +123,8 @@ def check_vae(embedder: Any, state: State) -> None:
     """
     extra = {"likelihood_": text(*LIKELIHOODS)}
     _check_neural(embedder, state, per_latent=2, target=_VAE, extra=extra)
+    drawn = embedder.n_score_samples * state["n_components_"]
+    _require(drawn <= MAX_DRAWN, "it scores with too many samples")
     named = state["_architecture"]["likelihood"]
     _require(named == state["likelihood_"], "two likelihoods are named")
 
@@ -184,9 +189,6 @@ def _check_neural(
         "its network is not described",
     )
     _check_extent(state["_architecture"], sizes, state["module_"])
-    if "weights" in sizes:
-        most = sum(array.size for array in state["module_"].values())
-        _require(sizes["weights"] <= most, "the optimizer has other weights")
 
 
 def _check_extent(architecture: State, sizes: Sizes, weights: State) -> None:
@@ -210,12 +212,26 @@ def _check_extent(architecture: State, sizes: Sizes, weights: State) -> None:
         coarse = [-(-size // 2 ** len(channels)) for size in shape[1:]]
         last = channels[-1] * coarse[0] * coarse[1]
         matrices = [*pairwise([shape[0], *channels]), (last, latents)]
+    elif architecture["input_shape"] is not None:
+        pixels = math.prod(architecture["input_shape"])
+        _require(pixels == width, "its network is for other rows")
     available = sum(array.size for array in weights.values())
     _require(len(matrices) <= 2 * MAX_LAYERS, "its network has too many layers")
     _require(sum(a * b for a, b in matrices) <= available, "weights are missing")
 
 
-def check_weights(embedder: Any, weights: State, *, own: bool) -> None:
+def require_modules(embedder: Any) -> None:
+    """Refuse a network of own modules whose modules are not named.
+
+    Raises
+    ------
+    FormatError
+    """
+    named = embedder.encoder is not None and embedder.decoder is not None
+    _require(named, "encoder and decoder of its network are None")
+
+
+def check_weights(embedder: Any, weights: State, optimizer: State | None) -> None:
     """Refuse weights that are not those of an embedder's network.
 
     Parameters
@@ -225,8 +241,8 @@ def check_weights(embedder: Any, weights: State, *, own: bool) -> None:
 
     weights : mapping of str to ndarray
 
-    own : bool
-        Whether the modules were given by the caller.
+    optimizer : mapping of str to ndarray, or None
+        The state to go on training from.
 
     Raises
     ------
@@ -234,23 +250,30 @@ def check_weights(embedder: Any, weights: State, *, own: bool) -> None:
         Where the file is to blame.
 
     ValueError
-        Where the modules are.
+        Where modules are, which the caller has given.
     """
-    network = embedder._rebuild_network().state_dict()
-    faults = sorted(network.keys() ^ weights.keys()) or [
-        name for name, tensor in network.items() if not _holds(tensor, weights[name])
+    network = embedder._rebuild_network()
+    tensors = network.state_dict()
+    faults = sorted(tensors.keys() ^ weights.keys()) or [
+        name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
     ]
-    if not faults:
-        return
-    if own:
+    if faults and embedder._architecture["network"] == "own":
         raise ValueError(
             "The modules given are not the ones whose weights the file holds: they "
             f"differ in {faults[0]!r}."
         )
-    raise FormatError(
-        f"The file is altered: the weights {faults[0][:100]!r} of "
-        f"{type(embedder).__name__} do not fit its network."
-    )
+    if faults:
+        raise FormatError(
+            f"The file is altered: the weights {faults[0][:100]!r} of "
+            f"{type(embedder).__name__} do not fit its network."
+        )
+    parameters = dict(network.named_parameters())
+    for name in parameters.keys() & weights.keys():
+        finite = bool(np.isfinite(weights[name]).all())
+        _require(finite, f"the weights {name[:100]!r} are not finite")
+    if optimizer is not None:
+        trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
+        _require(len(optimizer["mean"]) == trained, "the optimizer has other weights")
 
 
 def _holds(tensor: torch.Tensor, array: Any) -> bool:
@@ -259,10 +282,9 @@ def _holds(tensor: torch.Tensor, array: Any) -> bool:
 
 
 def _are_weights(value: Any, sizes: Sizes) -> bool:
+    # Buffers may be infinite: masks of attention are.
     return type(value) is dict and all(
-        isinstance(array, np.ndarray)
-        and array.dtype.kind in "biuf"
-        and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
+        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
         for array in value.values()
     )
 

@@ -75,7 +75,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
         arrays["_vectors"] = index._vectors.codes
         arrays["middle"], arrays["scale"] = index._vectors.middle, index._vectors.scale
     _put_structure(document, arrays, state["_structure"])
-    _put_table(document, arrays, "ids", encode_column(index.ids_))
+    _put_table(document, arrays, "ids", _encoded_ids(index.ids_))
     if "feature_names_in_" in state:
         names = encode_column(state["feature_names_in_"])
         _put_table(document, arrays, "feature_names", names)
@@ -135,7 +135,7 @@ def from_file(
     original = parameters.get("rerank") == "original"
     _require(embedder is not None or not original, "it has no embedder")
     _require("embedder" not in parameters, "its embedder is a parameter")
-    _check_parameters(parameters)
+    check_loose_parameters(parameters)
     _check_rows(state)
     _check_features(state, as_given=original or embedder is None)
     _check_structure(state, embedded=original)
@@ -162,6 +162,15 @@ def _vectors(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | CompactRows:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _encoded_ids(ids: NDArray[Any]) -> Any:
+    """Encode ids; numpy holds those with a time zone as objects."""
+    if ids.dtype == object:
+        labels = pd.Index(ids).infer_objects()
+        if isinstance(labels.dtype, pd.DatetimeTZDtype):
+            return encode_column(labels)
+    return encode_column(ids)
 
 
 def _put_table(document: dict[str, Any], arrays: Arrays, name: str, table: Any) -> None:
@@ -202,8 +211,13 @@ def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Check what validation leaves for a fit."""
+def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters of an index that only a fit would look into.
+
+    Raises
+    ------
+    FormatError
+    """
     budget, spec = parameters.get("memory_budget"), parameters.get("index_spec")
     device = parameters.get("device", "auto")
     try:
@@ -282,6 +296,8 @@ def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
         parsed = IndexSpec.parse(str(spec))
     except ValueError as error:
         raise FormatError(f"The file is altered: {error}") from error
+    n_rows = len(state["_vectors"])
+    _require(parsed.n_lists <= n_rows, "there are more lists than rows")
     mean, axes, length = (structure[name] for name in ("mean", "axes", "length"))
     shapes: dict[str, tuple[int, ...]] = {
         "centers": (parsed.n_lists, parsed.n_codes),

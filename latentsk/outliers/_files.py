@@ -60,9 +60,14 @@ def check_detector(detector: Any, state: State) -> None:
         "_scales": list_of(list_of(number(), 3), len(KINDS)),
         "_neighborhood": Rule(lambda value, _: type(value) is Neighborhood, "part"),
     }
-    optional = {"feature_names_in_": names("given")}
+    optional = {
+        "feature_names_in_": names("given"),
+        "calibration_scores_": floats("calibrated"),
+    }
     sizes: dict[str, int] = {}
     check_state("LatentOutlierDetector", state, required, optional, sizes)
+    if sizes.get("calibrated") == 0:
+        raise FormatError("The file is altered: there are no calibration scores.")
     index = state["_neighborhood"].index_
     if index._vectors.shape != (sizes["rows"], sizes["latents"]):
         raise FormatError("The file is altered: the neighbours are other rows.")
@@ -75,15 +80,22 @@ def check_neighborhood(neighborhood: Any, state: State) -> None:
     ------
     FormatError
     """
-    index = Rule(lambda value, _: type(value) is LatentIndex, "index")
     sizes: dict[str, int] = {}
-    rules = {"index_": index, "reach_": floats("rows", least=0)}
+    rules = {"index_": fitted_index(), "reach_": floats("rows", least=0)}
     rules["subsamples_"] = integers("subsamples", "size", below="rows")
     check_state("Neighborhood", state, rules, {}, sizes)
     if state["index_"].n_samples_fit_ != sizes["rows"] or sizes["rows"] < 2:
         raise FormatError("The file is altered: the neighbours are other rows.")
     if min(sizes["subsamples"], sizes["size"]) < 1:
         raise FormatError("The file is altered: subsamples are empty.")
+
+
+def fitted_index() -> Rule:
+    """Return the rule of a fitted LatentIndex."""
+    return Rule(
+        lambda value, _: type(value) is LatentIndex and hasattr(value, "ids_"),
+        "fitted index",
+    )
 
 
 def check_adapter(adapter: Any, state: State) -> None:

@@ -48,7 +48,7 @@ def estimators(X):
 def answers(estimator, rows):
     found = {}
     for name in ("transform", "score_samples", "decision_function", "kneighbors"):
-        has_threshold = hasattr(estimator, "offset_")
+        has_threshold = hasattr(estimator, "offset_") or hasattr(estimator, "labels_")
         if not hasattr(estimator, name) or (name[0] == "d" and not has_threshold):
             continue
         result = getattr(estimator, name)(rows)
