@@ -73,6 +73,9 @@ def estimators() -> dict[str, Any]:
         "index, lists": latentsk.LatentIndex(index_spec=spec).fit(rows),
         "neighbors": latentsk.LatentNeighborsTransformer(PCA(2)).fit(X),
         "detector": latentsk.LatentOutlierDetector(random_state=0).fit(frame),
+        "calibrated": latentsk.LatentOutlierDetector(random_state=0)
+        .fit(frame[:80])
+        .calibrate(frame[80:]),
         "adapter": latentsk.PyODAdapter(random_state=0).fit(X),
     }  # fmt: skip
 
@@ -83,7 +86,7 @@ def answers(estimator: Any) -> list[Any]:
     if hasattr(estimator, "feature_names_in_"):
         X = pd.DataFrame(X, columns=list("abcdef"))
     found = []
-    for name in ("transform", "score_samples", "kneighbors", "search"):
+    for name in ("transform", "score_samples", "kneighbors", "search", "p_values"):
         if hasattr(estimator, name):
             result = getattr(estimator, name)(X)
             parts = result if isinstance(result, tuple) else (result,)

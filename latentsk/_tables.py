@@ -459,6 +459,10 @@ def _encode_objects(column: NDArray[Any]) -> Encoded:
     values = column.tolist()
     if not types <= _PLAIN:
         values = [_tagged(value) for value in values]
+    if int in types and any(_is_long(value) for value in values):
+        raise TypeError(
+            f"A whole number of more than 64 bits cannot be stored. {_STORABLE}"
+        )
     # Escaped, two lone surrogates in a row would come back as one character.
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
     return {}, {"json": _as_bytes(text.encode("utf-8", "surrogatepass"))}
@@ -482,9 +486,17 @@ def _decode_objects(document: Any, arrays: Arrays) -> NDArray[Any]:
     values = json.loads(content.decode("utf-8", "surrogatepass"))
     if type(values) is not list:
         raise FormatError("A column of objects is no list.")
-    if not set(map(type, values)) <= _PLAIN:
+    types = set(map(type, values))
+    if int in types and any(_is_long(value) for value in values):
+        # Chosen ones have the same hash, and would make looking up ids endless.
+        raise FormatError("A column of objects holds a number of more than 64 bits.")
+    if not types <= _PLAIN:
         values = [_untagged(value) for value in values]
     return _objects(values)
+
+
+def _is_long(value: Any) -> bool:
+    return type(value) is int and not -(2**63) <= value < 2**64
 
 
 def _untagged(value: Any) -> Any:

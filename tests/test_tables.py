@@ -149,7 +149,7 @@ COLUMNS = {
     "mixed surrogates": objects(*SURROGATES, None),
     "wide": np.array(["a", "b"], dtype="<U9"),
     "empty objects": objects(),
-    "large integers": objects(10**400, -(2**64), True, 1, 1.0),
+    "large integers": objects(2**64 - 1, -(2**63), True, 1, 1.0),
     "floats": objects(0.0, -0.0, np.inf, -np.inf, 5e-324, None),
     "UTC": HOURS.tz_localize("UTC").array,
     "summer to winter": HOURS.tz_localize("UTC").tz_convert(BERLIN).as_unit("s").array,
@@ -592,3 +592,14 @@ def test_frames_with_arrays_of_another_length(name):
         decode_frame(document, arrays)
     with pytest.raises(FormatError):
         decode_frame([document], arrays)
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
+def test_numbers_of_more_than_64_bits(number):
+    with pytest.raises(TypeError, match="more than 64 bits"):
+        encode_column(objects(number, "x"))
+    document, arrays = encode_column(objects(7, None))
+    forged = {"json": np.frombuffer(str([number]).encode(), np.uint8)}
+    assert arrays.keys() == forged.keys()
+    with pytest.raises(FormatError, match="more than 64 bits"):
+        decode_column(document, forged)

@@ -49,7 +49,9 @@ class Projection:
     def rows(self, rows: Float32) -> Float32:
         """Project rows."""
         if self.length is not None:
-            rest = self.length**2 - np.sum(np.square(rows, dtype=np.float64), axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # seen by who builds
+                squares = np.sum(np.square(rows, dtype=np.float64), axis=1)
+                rest = self.length**2 - squares
             rows = _with_column(rows, np.sqrt(np.maximum(rest, 0.0)))
         return self.reduced(rows)
 

@@ -140,8 +140,8 @@ class RowStore:
 
 
 def _as_ids(ids: ArrayLike) -> NDArray[Any]:
-    if getattr(ids, "dtype", None) == np.float16:
-        ids = np.asarray(ids, np.float32)  # pandas has no index of the former
+    if isinstance(ids, np.ndarray):
+        ids = _as_pandas_takes(ids)
     # Not through numpy: it would turn a list of mixed types into strings.
     try:
         index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore
@@ -154,6 +154,15 @@ def _as_ids(ids: ArrayLike) -> NDArray[Any]:
     if _is_missing(index).any():
         raise ValueError("ids must not be missing (None or NaN).")
     return np.asarray(index)
+
+
+def _as_pandas_takes(ids: NDArray[Any]) -> NDArray[Any]:
+    """Change the type where pandas has no index of it; values stay as they are."""
+    if ids.dtype == np.float16:
+        return ids.astype(np.float32)
+    if ids.dtype == np.longdouble:
+        return ids.astype(np.float64)
+    return ids.astype(ids.dtype.newbyteorder("="), copy=False)
 
 
 def _is_missing(index: pd.Index) -> NDArray[np.bool_]:

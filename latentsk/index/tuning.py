@@ -375,6 +375,11 @@ def build(
     whole = Projection(None, None, _length(exact))
     coordinates = whole.rows(coordinates_of(exact, trained, embed))
     check_fits(spec, *coordinates.shape)
+    if not np.isfinite(coordinates).all():
+        raise ValueError(
+            f"Vectors whose squares leave the range of float32 have no index_spec="
+            f"{str(spec)!r}. Scale them, or leave index_spec=None."
+        )
     projection = whole
     if spec.n_components is not None:
         mean, (_, axes) = (

@@ -169,6 +169,8 @@ def test_unknown_ids_are_named(ids):
         RowStore.of(["a", "b"]).positions_of(ids)
 
 
-def test_ids_of_a_type_that_pandas_has_no_index_of():
-    store = RowStore.of(np.array([0.5, 2.0], np.float16))
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, ">i4", ">f8"])
+def test_ids_of_a_type_that_pandas_has_no_index_of(dtype):
+    store = RowStore.of(np.array([1, 2], dtype))
     assert store.positions_of([2.0]).tolist() == [1]
+    assert store.positions_of(np.array([2], dtype)).tolist() == [1]

@@ -719,3 +719,10 @@ def test_no_structure_would_have_been_much_cheaper():
     assert len(costs) > 1
     found = search_cost(search.spec, 48, len(data), K)
     assert found <= min(costs) / tuning.WORTHWHILE_SHARE
+
+
+@pytest.mark.parametrize("spec", ["IVF4,PQ38x4fs,nprobe=2,rerank=3"])
+def test_vectors_beyond_float32_have_no_lists(spec):
+    rows = np.random.default_rng(0).normal(size=(500, 37)) * 1e150
+    with pytest.raises(ValueError, match="range of float32"):
+        LatentIndex(index_spec=spec, metric="inner_product").fit(rows)
