@@ -153,6 +153,8 @@ def number(
             return False
         if isinstance(value, float) and not math.isfinite(value):
             return not finite
+        if isinstance(value, int) and abs(value) >= 2**63:
+            return False  # it may be no float
         return least <= value <= most
 
     return Rule(fits, f"number from {least} to {most}")

@@ -42,6 +42,7 @@ NAN, INF = float("nan"), float("inf")
             [np.array([3]), np.array([-1]), np.array([0.0]), np.array([True])],
         ),
         (booleans("n"), [np.array([True])], [np.array([1]), np.array(True)]),
+        (number(), [-1, 1e300], [10**400, 2**63]),
         (number(0, 1), [0, 1, 0.5], [-1, 1.5, NAN, INF, True, "0", None]),
         (number(finite=False), [NAN, INF, -INF, 0], [True, "nan"]),
         (count(1), [1, 2**63 - 1], [0, 2**63, 1.0, True, None]),

@@ -26,7 +26,9 @@ BERLIN = "Europe/Berlin"
 
 # Hypothesis leaves lone surrogates out unless it is asked for them.
 TEXTS = st.text() | st.text(st.characters(codec=None, categories=["Cs", "L"]))
-PLAIN = TEXTS | st.integers() | st.floats() | st.booleans() | st.none()
+PLAIN = (
+    TEXTS | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.booleans() | st.none()
+)
 SCALARS = st.sampled_from(NUMBERS).flatmap(
     lambda dtype: hnp.arrays(dtype, 1).map(lambda array: array[0])
 )
@@ -295,7 +297,7 @@ def test_frames_go_through_files(tmp_path, mmap):
         | st.lists(PLAIN, min_size=4, max_size=4).map(lambda values: objects(*values)),
         max_size=5,
     ),
-    st.lists(st.text() | st.integers(), min_size=5, max_size=5),
+    st.lists(st.text() | st.integers(-(2**63), 2**64 - 1), min_size=5, max_size=5),
 )
 def test_any_frame(columns, names):
     frame = pd.DataFrame(
