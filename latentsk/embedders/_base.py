@@ -387,8 +387,8 @@ default=all of them
 
         Notes
         -----
-        The file's metadata are the "class", the "score_method" and the "offset_" of the
-        embedder and the "latentsk_version"; a row is an outlier where its score lies
+        The file's metadata are ``class``, ``score_method`` and ``offset_`` of the
+        embedder, and ``latentsk_version``; a row is an outlier where its score lies
         below `offset_`. The offset is left out where `predict` would not work: after
         `partial_fit`, or a change of `score_method`, call `calibrate` first.
 
