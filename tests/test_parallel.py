@@ -10,6 +10,7 @@ import functools
 import pickle
 import sys
 import threading
+from contextlib import contextmanager
 
 import joblib
 import numpy as np
@@ -170,6 +171,12 @@ def _offers(estimator, method):
 @pytest.fixture(autouse=True)
 def one_thread_each():
     """Give torch and the BLAS one thread, in the main thread and in those to come."""
+    with _one_thread():
+        yield
+
+
+@contextmanager
+def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(1):
@@ -371,7 +378,7 @@ def one_after_the_other(rows):
     """Two fits of each estimator, with different seeds."""
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
-    with threadpool_limits(1):
+    with _one_thread():  # before the fixture for every test
         return {n: [_seeded(n, seed).fit(rows) for seed in SEEDS] for n in ESTIMATORS}
 
 

@@ -47,6 +47,9 @@ def in_batches(
     >>> in_batches(lambda rows: rows.sum(dim=1), torch.ones(5, 3), 2)
     tensor([3., 3., 3., 3., 3.])
     """
+    # A thread that is new to torch has OpenMP's number of threads until torch is asked:
+    # sums would be rounded otherwise than in the thread that set another number.
+    torch.get_num_threads()
     results, start, wanted = [], 0, batch_size
     while start < len(rows):
         try:
