@@ -90,7 +90,7 @@ class CompactRows:
         empty = cls(
             np.empty((0, width), CODE_TYPES[kind]),
             middle.astype(np.float32),
-            scale.astype(np.float32),
+            _rounded_up(scale),
         )
         codes = np.empty(rows.shape, CODE_TYPES[kind])
         for part in row_slices(rows.shape):
@@ -145,6 +145,14 @@ class CompactRows:
         """Return how far from the middle rows lie."""
         with np.errstate(over="ignore", under="ignore"):
             return (rows - self.middle.astype(np.float64)) / self.scale
+
+
+def _rounded_up(scale: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to float32; a smaller scale would not reach the ends of a column."""
+    nearest = scale.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        above = np.nextafter(nearest, np.float32(np.inf))
+    return np.where(nearest < scale, above, nearest)
 
 
 def _limits(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

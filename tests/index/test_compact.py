@@ -85,6 +85,14 @@ def test_any_rows_are_within_the_bounds(rows, kind):
     np.testing.assert_array_equal(compact.coded(rows), compact.codes)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_which_float32_keeps_few_digits(kind):
+    rows = np.array([[2.22871664e-41], [0.0]])
+    compact = CompactRows.encode(rows, kind)
+    assert_close(compact[:], rows, kind)
+    assert compact.holds(rows)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     middle=st.floats(-1e6, 1e6),
