@@ -82,6 +82,21 @@ array of shape (n,).
             )
 
 
+def require(condition: bool | None, fault: str) -> None:
+    """Refuse what breaks a condition that is no rule of a single value.
+
+    Raises
+    ------
+    FormatError
+
+    Examples
+    --------
+    >>> require(2 < 3, "two is too much")
+    """
+    if not condition:
+        raise FormatError(f"The file is altered: {fault}.")
+
+
 def floats(
     *shape: int | str,
     least: float = -math.inf,
@@ -225,8 +240,8 @@ def list_of(rule: Rule, length: int | str | None = None) -> Rule:
     return Rule(fits, f"list, each a {rule.meaning}")
 
 
-def fields(required: Mapping[str, Rule], optional: Mapping[str, Rule] = {}) -> Rule:
-    """Return the rule of a dict with certain keys.
+def fields(rules: Mapping[str, Rule]) -> Rule:
+    """Return the rule of a dict with certain keys, and no others.
 
     Examples
     --------
@@ -235,14 +250,11 @@ def fields(required: Mapping[str, Rule], optional: Mapping[str, Rule] = {}) -> R
     """
 
     def fits(value: Any, sizes: Sizes) -> bool:
-        if type(value) is not dict or not required.keys() <= value.keys():
+        if type(value) is not dict or value.keys() != rules.keys():
             return False
-        rules = {**required, **optional}
-        return value.keys() <= rules.keys() and all(
-            rules[key].fits(item, sizes) for key, item in value.items()
-        )
+        return all(rules[key].fits(item, sizes) for key, item in value.items())
 
-    return Rule(fits, f"record of {', '.join(required)}")
+    return Rule(fits, f"record of {', '.join(rules)}")
 
 
 def names(length: int | str) -> Rule:

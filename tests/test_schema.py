@@ -53,9 +53,15 @@ NAN, INF = float("nan"), float("inf")
         (list_of(count()), [[], [1, 2]], [(1,), [1, "x"], None]),
         (list_of(count(), 2), [[1, 2]], [[1], [1, 2, 3]]),
         (
-            fields({"a": count()}, {"b": text()}),
-            [{"a": 1}, {"a": 1, "b": "x"}],
-            [{}, {"b": "x"}, {"a": 1, "c": 1}, {"a": "x"}, [("a", 1)]],
+            fields({"a": count(), "b": text()}),
+            [{"a": 1, "b": "x"}],
+            [
+                {},
+                {"a": 1},
+                {"a": 1, "b": "x", "c": 1},
+                {"a": "x", "b": "x"},
+                [("a", 1)],
+            ],
         ),
         (
             names("n"),
@@ -66,7 +72,7 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_rules(rule, good, bad):
     for value in good:
-        assert rule.fits(value, {}) is True or rule.fits(value, {}) == np.True_
+        assert rule.fits(value, {})
     for value in bad:
         assert not rule.fits(value, {})
     assert rule.meaning

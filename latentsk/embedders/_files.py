@@ -25,6 +25,7 @@ from latentsk._schema import (
     maybe,
     names,
     number,
+    require,
     text,
 )
 from latentsk.modules.likelihoods import LIKELIHOODS
@@ -124,9 +125,9 @@ def check_vae(embedder: Any, state: State) -> None:
     extra = {"likelihood_": text(*LIKELIHOODS)}
     _check_neural(embedder, state, per_latent=2, target=_VAE, extra=extra)
     drawn = embedder.n_score_samples * state["n_components_"]
-    _require(drawn <= MAX_DRAWN, "it scores with too many samples")
+    require(drawn <= MAX_DRAWN, "it scores with too many samples")
     named = state["_architecture"]["likelihood"]
-    _require(named == state["likelihood_"], "two likelihoods are named")
+    require(named == state["likelihood_"], "two likelihoods are named")
 
 
 def _check_neural(
@@ -175,11 +176,11 @@ def _check_neural(
     }
     check_state(owner, state, required, optional, sizes)
     architecture = dict(state["_architecture"])
-    _require(state["best_epoch_"] <= sizes["epochs"], "the best epoch is none")
+    require(state["best_epoch_"] <= sizes["epochs"], "the best epoch is none")
     common = {name: architecture.pop(name, None) for name in _COMMON}
     aim = {name: architecture.pop(name, None) for name in target}
     network = _NETWORKS.get(str(common["network"]))
-    _require(
+    require(
         network is not None
         and network.fits(architecture, {})
         and fields(target).fits(aim, {})
@@ -200,24 +201,24 @@ def _check_extent(architecture: State, sizes: Sizes, weights: State) -> None:
         ends = [encoder[:1], encoder[-1:], decoder[:1], decoder[-1:]]
         per_latent = architecture["per_latent"]
         fitting = [[width], [per_latent * latents], [latents], [width]]
-        _require(ends == fitting, "its network is of another width")
-        _require(min(len(encoder), len(decoder)) > 1, "its network lacks layers")
+        require(ends == fitting, "its network is of another width")
+        require(min(len(encoder), len(decoder)) > 1, "its network lacks layers")
         matrices = [*pairwise(encoder), *pairwise(decoder)]
     elif architecture["network"] == "conv":
         shape, channels = architecture["input_shape"], architecture["channels"]
         pixels = shape[0] * shape[1] * shape[2]
-        _require(pixels == width, "its network is for other images")
-        _require(0 < len(channels) < 64, "its network has no number of stages")
-        _require(min(shape[1:]) >= 2 ** len(channels), "its images are too small")
+        require(pixels == width, "its network is for other images")
+        require(0 < len(channels) < 64, "its network has no number of stages")
+        require(min(shape[1:]) >= 2 ** len(channels), "its images are too small")
         coarse = [-(-size // 2 ** len(channels)) for size in shape[1:]]
         last = channels[-1] * coarse[0] * coarse[1]
         matrices = [*pairwise([shape[0], *channels]), (last, latents)]
     elif architecture["input_shape"] is not None:
         pixels = math.prod(architecture["input_shape"])
-        _require(pixels == width, "its network is for other rows")
+        require(pixels == width, "its network is for other rows")
     available = sum(array.size for array in weights.values())
-    _require(len(matrices) <= 2 * MAX_LAYERS, "its network has too many layers")
-    _require(sum(a * b for a, b in matrices) <= available, "weights are missing")
+    require(len(matrices) <= 2 * MAX_LAYERS, "its network has too many layers")
+    require(sum(a * b for a, b in matrices) <= available, "weights are missing")
 
 
 def require_modules(embedder: Any) -> None:
@@ -228,7 +229,7 @@ def require_modules(embedder: Any) -> None:
     FormatError
     """
     named = embedder.encoder is not None and embedder.decoder is not None
-    _require(named, "encoder and decoder of its network are None")
+    require(named, "encoder and decoder of its network are None")
 
 
 def check_weights(embedder: Any, weights: State, optimizer: State | None) -> None:
@@ -270,10 +271,10 @@ def check_weights(embedder: Any, weights: State, optimizer: State | None) -> Non
     parameters = dict(network.named_parameters())
     for name in parameters.keys() & weights.keys():
         finite = bool(np.isfinite(weights[name]).all())
-        _require(finite, f"the weights {name[:100]!r} are not finite")
+        require(finite, f"the weights {name[:100]!r} are not finite")
     if optimizer is not None:
         trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
-        _require(len(optimizer["mean"]) == trained, "the optimizer has other weights")
+        require(len(optimizer["mean"]) == trained, "the optimizer has other weights")
 
 
 def _holds(tensor: torch.Tensor, array: Any) -> bool:
@@ -304,8 +305,3 @@ def _is_device(value: Any, sizes: Sizes) -> bool:
         return type(value) is str and torch.device(value).type in DEVICE_TYPES
     except RuntimeError:
         return False
-
-
-def _require(condition: bool | None, fault: str) -> None:
-    if not condition:
-        raise FormatError(f"The file is altered: {fault}.")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentsk._format import FormatError
+from latentsk._schema import require
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
 from latentsk.index._compact import CODE_TYPES, CompactRows
 from latentsk.index._inverted_file import CODE_VALUES
@@ -133,8 +134,8 @@ def from_file(
     state["_structure"] = _structure(parts, arrays)
     # Whether rows are compared as they are given, and not embedded before.
     original = parameters.get("rerank") == "original"
-    _require(embedder is not None or not original, "it has no embedder")
-    _require("embedder" not in parameters, "its embedder is a parameter")
+    require(embedder is not None or not original, "it has no embedder")
+    require("embedder" not in parameters, "its embedder is a parameter")
     check_loose_parameters(parameters)
     _check_rows(state)
     _check_features(state, as_given=original or embedder is None)
@@ -144,19 +145,17 @@ def from_file(
 
 def _vectors(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | CompactRows:
     vectors = arrays.get("_vectors", np.empty(0))
-    _require(vectors.ndim == 2 and vectors.size > 0, "the vectors are no matrix")
+    require(vectors.ndim == 2 and vectors.size > 0, "the vectors are no matrix")
     if "middle" not in arrays and "scale" not in arrays:
-        _require(
-            vectors.dtype in (np.float32, np.float64), "the vectors are no numbers"
-        )
+        require(vectors.dtype in (np.float32, np.float64), "the vectors are no numbers")
         return vectors
     for name in ("middle", "scale"):
         array = arrays.get(name, np.empty(0))
         fits = array.shape == vectors.shape[1:] and array.dtype == np.float32
-        _require(fits, f"the {name} of the vectors is missing")
-        _require(bool(np.isfinite(array).all()), f"the {name} is not finite")
-    _require(bool((arrays["scale"] > 0).all()), "the scale is not positive")
-    _require(vectors.dtype in CODE_TYPES.values(), "the codes are of an unknown kind")
+        require(fits, f"the {name} of the vectors is missing")
+        require(bool(np.isfinite(array).all()), f"the {name} is not finite")
+    require(bool((arrays["scale"] > 0).all()), "the scale is not positive")
+    require(vectors.dtype in CODE_TYPES.values(), "the codes are of an unknown kind")
     return CompactRows(vectors, arrays["middle"], arrays["scale"])
 
 
@@ -185,7 +184,7 @@ def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> tuple[Any, Arra
         if key.startswith(f"{name}/")
     }
     table = tables.get(name)
-    _require(isinstance(table, dict), f"{name} are missing")
+    require(isinstance(table, dict), f"{name} are missing")
     return table, parts
 
 
@@ -226,7 +225,7 @@ def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
         if isinstance(spec, str) and spec != FLAT:
             IndexSpec.parse(spec)
         if isinstance(device, str) and device != "auto":
-            _require(torch.device(device).type in ("cpu", "cuda"), "the device is none")
+            require(torch.device(device).type in ("cpu", "cuda"), "the device is none")
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"The file is altered: {error}") from error
 
@@ -234,7 +233,7 @@ def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
 def _check_rows(state: Mapping[str, Any]) -> None:
     vectors, alive, ids = state["_vectors"], state.get("_alive"), state.get("ids_")
     n_rows = len(vectors)
-    _require(
+    require(
         isinstance(alive, np.ndarray)
         and alive.dtype == bool
         and alive.shape == (n_rows,)
@@ -247,23 +246,23 @@ def _check_rows(state: Mapping[str, Any]) -> None:
     assert alive is not None
     assert ids is not None
     # Indexes of pandas, which ids are looked up in, are of no such numbers.
-    _require(ids.dtype != np.float16, "ids are of a type that none are")
-    _require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
-    _require(not pd.isna(ids).any(), "an id is missing")
+    require(ids.dtype != np.float16, "ids are of a type that none are")
+    require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
+    require(not pd.isna(ids).any(), "an id is missing")
     if "metadata_" in state:
-        _require(len(state["metadata_"]) == n_rows, "metadata has other rows")
+        require(len(state["metadata_"]) == n_rows, "metadata has other rows")
         unique = state["metadata_"].columns.is_unique
-        _require(unique, "two columns of metadata have the same name")
+        require(unique, "two columns of metadata have the same name")
     for start in range(0, n_rows, 2**16):
         with np.errstate(over="ignore", invalid="ignore"):
             part = vectors[start : start + 2**16]
-        _require(bool(np.isfinite(part).all()), "the vectors are not finite")
+        require(bool(np.isfinite(part).all()), "the vectors are not finite")
     metrics = ("euclidean", "cosine", "inner_product")
-    _require(state.get("effective_metric_") in metrics, "the metric is unknown")
+    require(state.get("effective_metric_") in metrics, "the metric is unknown")
     for count in ("_n_tuned", "_n_strange"):
-        _require(_is_count(state.get(count)), "a count is none")
+        require(_is_count(state.get(count)), "a count is none")
     recalls = state.get("_recalls", np.empty((0, 4)))
-    _require(
+    require(
         recalls.ndim == 2
         and recalls.shape[1] == 4
         and recalls.dtype == np.float64
@@ -277,49 +276,49 @@ def _check_features(state: Mapping[str, Any], *, as_given: bool) -> None:
     """Check how wide rows are said to be, and the names of their features."""
     n_features, names = state.get("n_features_in_"), state.get("feature_names_in_")
     known = n_features is not None
-    _require(not known or _is_count(n_features), "a count is none")
+    require(not known or _is_count(n_features), "a count is none")
     width = state["_vectors"].shape[1]
-    _require(not as_given or n_features == width, "the rows are of another width")
+    require(not as_given or n_features == width, "the rows are of another width")
     if names is not None:
         texts = all(isinstance(name, str) for name in names)
-        _require(texts, "the names of features are no texts")
-        _require(len(set(names)) == len(names), "two features have the same name")
-        _require(not known or len(names) == n_features, "features lack a name")
+        require(texts, "the names of features are no texts")
+        require(len(set(names)) == len(names), "two features have the same name")
+        require(not known or len(names) == n_features, "features lack a name")
 
 
 def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
     spec, structure = state.get("index_spec_"), state["_structure"]
     if not structure:
-        _require(spec == FLAT, "the structure is missing")
+        require(spec == FLAT, "the structure is missing")
         return
     try:
         parsed = IndexSpec.parse(str(spec))
     except ValueError as error:
         raise FormatError(f"The file is altered: {error}") from error
     n_rows = len(state["_vectors"])
-    _require(parsed.n_lists <= n_rows, "there are more lists than rows")
+    require(parsed.n_lists <= n_rows, "there are more lists than rows")
     mean, axes, length = (structure[name] for name in ("mean", "axes", "length"))
     shapes: dict[str, tuple[int, ...]] = {
         "centers": (parsed.n_lists, parsed.n_codes),
         "values": (parsed.n_codes, CODE_VALUES),
     }
     if parsed.n_components is not None:
-        _require(isinstance(mean, np.ndarray), "the structure is incomplete")
+        require(isinstance(mean, np.ndarray), "the structure is incomplete")
         shapes |= {"mean": mean.shape[:1], "axes": (*mean.shape[:1], parsed.n_codes)}
     else:
-        _require(mean is None and axes is None, "the structure has parts too many")
+        require(mean is None and axes is None, "the structure has parts too many")
     for name, shape in shapes.items():
         array = structure[name]
-        _require(
+        require(
             isinstance(array, np.ndarray)
             and array.dtype == np.float32
             and array.shape == shape
             and bool(np.isfinite(array).all()),
             f"the structure's {name} have another shape",
         )
-    _require(structure["residual"] is parsed.residual, "codes are of another kind")
+    require(structure["residual"] is parsed.residual, "codes are of another kind")
     similarity = state["effective_metric_"] == "inner_product"
-    _require(
+    require(
         isinstance(length, float) and 0.0 <= length <= LONGEST
         if similarity
         else length is None,
@@ -329,16 +328,16 @@ def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
     if not embedded:
         width = parsed.n_codes if mean is None else len(mean)
         fits = width == state["_vectors"].shape[1] + similarity
-        _require(fits, "the structure is of another width")
+        require(fits, "the structure is of another width")
 
 
 def _check_placement(structure: Mapping[str, Any], width: int) -> None:
     shift, scale = structure["shift"], structure["scale"]
-    _require(
+    require(
         isinstance(scale, float) and 0.0 < scale < np.inf,
         "vectors are moved by no number",
     )
-    _require(
+    require(
         shift is None
         or (
             shift.dtype == np.float64
@@ -351,8 +350,3 @@ def _check_placement(structure: Mapping[str, Any], width: int) -> None:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _require(condition: bool, fault: str) -> None:
-    if not condition:
-        raise FormatError(f"The file is altered: {fault}.")
