@@ -88,13 +88,14 @@ def run(n_kills: int, seed: int) -> dict[str, dict[str, int]]:
     rng = random.Random(seed)
     X = np.random.default_rng(1).normal(size=(50, 40)).astype(np.float32)
     counts = {}
-    for name, models in pairs().items():
+    kinds = pairs()
+    for name, models in kinds.items():
         expected = [answer(model, X) for model in models]
         counts[name] = {"kills": 0, "within": 0, "first": 0, "second": 0, "wrong": 0}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.latentsk"
             latentsk.save(models[0], path)
-            for _ in range(n_kills // 4):
+            for _ in range(n_kills // len(kinds)):
                 killed_save(models, str(path), rng)
                 counts[name]["kills"] += 1
                 counts[name]["within"] += clear(path)
