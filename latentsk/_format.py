@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._version import __version__
+from latentsk.exceptions import FormatError
 
 FORMAT_NAME = "latentsk"
 FORMAT_VERSION = 1
@@ -51,10 +52,6 @@ _DTYPES = {
     "F64": np.dtype("<f8"),
 }
 _CODES = {dtype.str: code for code, dtype in _DTYPES.items()}
-
-
-class FormatError(ValueError):
-    """A file is not what it should be: foreign, truncated, altered or too new."""
 
 
 class _Entry(NamedTuple):

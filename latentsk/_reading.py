@@ -10,7 +10,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from latentsk._format import FormatError
 from latentsk._sklearn_parts import load_part
 from latentsk._storable import (
     CONTAINERS,
@@ -22,6 +21,7 @@ from latentsk._storable import (
 from latentsk._values import ArrayStore, decode_value
 from latentsk._version import __version__
 from latentsk.embedders._files import check_weights, require_modules
+from latentsk.exceptions import FormatError
 from latentsk.index import LatentIndex
 
 MAX_DEPTH = 50

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentsk._format import FormatError
+from latentsk.exceptions import FormatError
 
 # Lengths by name: bound where a name occurs first, the same everywhere else.
 Sizes = dict[str, int]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import OneHotEncoder
 
-from latentsk._format import FormatError, parse_json
+from latentsk._format import parse_json
+from latentsk.exceptions import FormatError
 
 # Transformers whose state is arrays and Python's values, and leads numpy, which checks.
 # Compiled code (of trees, neighbours, clusters) trusts the numbers of its state.

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
-from latentsk._format import FormatError
+from latentsk.exceptions import FormatError
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Column: TypeAlias = NDArray[Any] | ExtensionArray

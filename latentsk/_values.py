@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
-from latentsk._format import FormatError
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk.exceptions import FormatError
 
 # Values deeper than this were not written here.
 MAX_DEPTH = 20

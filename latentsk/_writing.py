@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentsk._format import FormatError
 from latentsk._sklearn_parts import dump_part
 from latentsk._storable import CONTAINERS, LEFT_OUT, STORABLE, check_parameters
 from latentsk._values import ArrayStore, encode_value
 from latentsk.embedders._files import require_modules
+from latentsk.exceptions import FormatError
 from latentsk.index import LatentIndex
 from latentsk.index._files import check_loose_parameters, to_file
 

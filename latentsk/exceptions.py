@@ -1,12 +1,5 @@
 """The errors and warnings of this package that are not scikit-learn's or Python's."""
 
-from latentsk._format import FormatError
-from latentsk.embedders._latents import PosteriorCollapseWarning
-from latentsk.training.checkpoint import CheckpointError
-from latentsk.training.inference import OutOfMemoryWarning
-from latentsk.training.loop import DivergenceError
-from latentsk.training.run import TrainingInterruptedWarning
-
 __all__ = [
     "CheckpointError",
     "DivergenceError",
@@ -15,3 +8,27 @@ __all__ = [
     "PosteriorCollapseWarning",
     "TrainingInterruptedWarning",
 ]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint belongs to another training."""
+
+
+class DivergenceError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+class FormatError(ValueError):
+    """A file is not what it should be: foreign, truncated, altered or too new."""
+
+
+class OutOfMemoryWarning(UserWarning):
+    """A batch did not fit into the device's memory, and was halved."""
+
+
+class PosteriorCollapseWarning(UserWarning):
+    """The posterior of every row is about the same: the latents carry nothing."""
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Training was stopped from the keyboard; the best weights so far are used."""

@@ -20,12 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._device import resolve_device
-from latentsk._format import FormatError, read_file, write_file
+from latentsk._format import read_file, write_file
 from latentsk._reading import Reader
 from latentsk._storable import KIND
 from latentsk._values import ArrayStore
 from latentsk._version import __version__
 from latentsk._writing import Writer
+from latentsk.exceptions import FormatError
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from latentsk import _format
-from latentsk._format import FormatError, read_file, write_file
+from latentsk._format import read_file, write_file
+from latentsk.exceptions import FormatError
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 ARRAYS = {

@@ -11,7 +11,9 @@ ROOT = Path(latentsk.__file__).parent
 LAYERS = [
     "latentsk._version",
     "latentsk._device",
-    "latentsk._input",
+    "latentsk.exceptions",
+    "latentsk._typing",
+    "latentsk._validation",
     "latentsk._warnings",
     "latentsk._random",
     "latentsk._format",
@@ -66,7 +68,6 @@ LAYERS = [
     "latentsk.embedders._vae",
     "latentsk.embedders._files",
     "latentsk.embedders",
-    "latentsk.exceptions",
     "latentsk.index.rows",
     "latentsk.index._rounding",
     "latentsk.index._buffers",

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from latentsk._format import FormatError
 from latentsk._schema import (
     booleans,
     check_state,
@@ -16,6 +15,7 @@ from latentsk._schema import (
     number,
     text,
 )
+from latentsk.exceptions import FormatError
 
 NAN, INF = float("nan"), float("inf")
 

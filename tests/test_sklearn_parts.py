@@ -21,8 +21,8 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from latentsk._format import FormatError
 from latentsk._sklearn_parts import dump_part, load_part
+from latentsk.exceptions import FormatError
 
 X = np.random.default_rng(0).normal(size=(60, 3)) ** 2
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_extension_array_equal, assert_frame_equal
 
-from latentsk._format import FormatError, read_file, write_file
+from latentsk._format import read_file, write_file
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk.exceptions import FormatError
 
 NUMBERS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from latentsk._format import FormatError
 from latentsk._values import ArrayStore, decode_value, encode_value
+from latentsk.exceptions import FormatError
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
 ARRAYS = hnp.arrays(

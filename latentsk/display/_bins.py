@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+from latentsk._typing import Float64
 
 # Interquartile ranges beyond the quartiles that are shown. Of a normal sample, the bulk
 # is then a third of the picture or more.

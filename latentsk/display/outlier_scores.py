@@ -6,15 +6,14 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from latentsk._device import array_to_numpy
+from latentsk._typing import Float64
 from latentsk.display._axes import given_or_new, require_matplotlib
 from latentsk.display._bins import Bins, bins_of
 from latentsk.display._numbers import short
-
-Float64 = NDArray[np.float64]
 
 
 class OutlierScoreDisplay:

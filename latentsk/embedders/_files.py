@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from latentsk._device import DEVICE_TYPES, to_numpy
-from latentsk._format import FormatError
 from latentsk._schema import (
     Rule,
     Sizes,
@@ -28,6 +27,7 @@ from latentsk._schema import (
     require,
     text,
 )
+from latentsk.exceptions import FormatError
 from latentsk.modules.likelihoods import LIKELIHOODS
 from latentsk.modules.mlp import ACTIVATIONS
 from latentsk.training.objectives import LOSSES

@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from latentsk._typing import Float64
+
 # Variance of the posterior mean from which a latent dimension counts as active
 # (Burda et al., 2016).
 MIN_ACTIVE_VARIANCE = 0.01
-
-Float64 = NDArray[np.float64]
-
-
-class PosteriorCollapseWarning(UserWarning):
-    """The posterior of every row is about the same: the latents carry nothing."""
 
 
 def active(means: Float64) -> NDArray[np.bool_]:

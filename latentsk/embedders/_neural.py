@@ -25,10 +25,10 @@ from latentsk._device import (
     resolve_device,
     resolve_precision,
 )
-from latentsk._input import checked, validated
 from latentsk._progress import LossProgressBar
 from latentsk._random import numpy_generator
 from latentsk._threshold import ThresholdMixin
+from latentsk._validation import checked, validated
 from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._identity import training_identity
 from latentsk.embedders._network import (

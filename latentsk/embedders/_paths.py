@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._input import checked, readable
+from latentsk._typing import Float64
+from latentsk._validation import checked, reject_masked
 
 # Sine of the angle below which directions are taken for parallel.
 _PARALLEL = 1e-6
-
-Float64 = NDArray[np.float64]
 
 
 def linear_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
@@ -218,7 +217,7 @@ class LatentPathsMixin(ABC):
         if isinstance(row, pd.Series):
             row = pd.DataFrame([row.to_numpy()], columns=row.index)
         if not isinstance(row, pd.DataFrame):
-            row = np.asarray(readable(on_host(row)))
+            row = np.asarray(reject_masked(on_host(row)))
             row = row[None] if row.ndim == 1 else row
         n_features = self.n_features_in_
         if row.shape != (1, n_features):

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import array_to_numpy
-from latentsk._input import checked, validated
 from latentsk._random import RandomState, sklearn_seed
+from latentsk._validation import checked, validated
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks, sample_rows

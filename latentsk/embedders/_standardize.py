@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentsk._typing import Float64
 from latentsk.embedders._blocks import row_blocks
 
-Float64 = NDArray[np.float64]
 # What scaling to [0, 1] may leave above one.
 UNIT_TOLERANCE = 1e-6
 # Mean squares below this have lost digits.

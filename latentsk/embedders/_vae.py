@@ -20,17 +20,13 @@ from latentsk._random import RandomState, numpy_generator
 from latentsk._warnings import warn
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._blocks import row_blocks
-from latentsk.embedders._latents import (
-    LatentReport,
-    PosteriorCollapseWarning,
-    active,
-    report,
-)
+from latentsk.embedders._latents import LatentReport, active, report
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
 from latentsk.embedders._paths import LatentPathsMixin
 from latentsk.embedders._rows import infer, saturated
 from latentsk.embedders._standardize import Standardizer, require_unit_interval
+from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
 from latentsk.modules.vae import VAE
 from latentsk.training.run import Task

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._input import checked, readable
+from latentsk._validation import checked, reject_masked
 from latentsk.index._threads import thread_limit
 
 
@@ -22,7 +22,7 @@ def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
     """Return an embedder as it is if it is fitted, else a fitted clone of it."""
     if is_fitted_embedder(embedder):
         return embedder
-    embedder, X = clone(embedder), readable(X)
+    embedder, X = clone(embedder), reject_masked(X)
     return embedder.fit(X) if y is None else embedder.fit(X, y)
 
 
@@ -35,7 +35,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
         If the embedder's output is not a finite matrix with a row for each of X.
     """
     with thread_limit(None):  # a forked process has one thread, here too
-        embedded = embedder.transform(readable(X))
+        embedded = embedder.transform(reject_masked(X))
     vectors = checked(
         on_host(embedded),
         dtype=[np.float64, np.float32],

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from latentsk._format import FormatError
 from latentsk._schema import require
 from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk.exceptions import FormatError
 from latentsk.index._compact import CODE_TYPES, CompactRows
 from latentsk.index._inverted_file import CODE_VALUES
 from latentsk.index._memory import parse_bytes

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk._typing import Float32, Positions
 from latentsk.index._faiss import load_faiss
-
-Float32 = NDArray[np.float32]
-Positions = NDArray[np.intp]
 
 # FAISS sums the codes of a row in 16 bits, and more would lose precision.
 MAX_CODES = 256

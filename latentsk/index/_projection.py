@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from latentsk._typing import Float32
 from latentsk.index._faiss import load_faiss
 from latentsk.index._space import row_slices
-
-Float32 = NDArray[np.float32]
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500

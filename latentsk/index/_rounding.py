@@ -14,9 +14,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64 = NDArray[np.float64]
+from latentsk._typing import Float64
 
 
 def unit_roundoff(dtype: Any) -> float:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk._typing import Float64
 from latentsk.index._buffers import GrowingArray
 
 # Rows converted at a time: a few MB, so that no second copy of the data comes to be.
@@ -16,8 +17,6 @@ MAX_BLOCK_ROWS = 2**16
 SMALLEST_SQUARE = 1e-290
 # Squared mean over spread from which centring is worth a copy of float32 data.
 CENTRING_RATIO = 3.0
-
-Float64 = NDArray[np.float64]
 
 
 class Lengths(NamedTuple):

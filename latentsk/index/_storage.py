@@ -11,7 +11,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._format import FormatError, read_file, write_file
+from latentsk._format import read_file, write_file
+from latentsk.exceptions import FormatError
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._faiss import load_faiss
 from latentsk.index._files import from_file, to_file

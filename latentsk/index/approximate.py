@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk._typing import Positions
 from latentsk.index._cost import exact_cost, search_cost
 from latentsk.index._faiss import load_faiss
 from latentsk.index._inverted_file import Codebook, InvertedFile
@@ -16,7 +17,6 @@ from latentsk.index._projection import Projection
 from latentsk.index._spec import IndexSpec
 from latentsk.index.exact import ExactSearch, Neighbors
 
-Positions = NDArray[np.intp]
 Embedding = Callable[[NDArray[Any]], NDArray[Any]]
 
 # Candidates that float64 measures beyond the neighbours asked for, so that rounding in

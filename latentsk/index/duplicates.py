@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from latentsk._typing import Positions
 from latentsk.index._rounding import product_error, score_bound
 from latentsk.index._space import Float64, MetricSpace, euclidean
 
@@ -47,8 +48,6 @@ SHORTEST_COSINE_CHORD = 1e-150
 SMALLEST_EXPONENT = 500
 # Directions of shorter differences are lost to underflow.
 SHORTEST_GAP = 1e-140
-
-Positions = NDArray[np.intp]
 
 
 def duplicate_groups(

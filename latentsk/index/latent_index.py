@@ -21,8 +21,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host, resolve_device
-from latentsk._input import validated
 from latentsk._state import StateMixin
+from latentsk._validation import validated
 from latentsk.index._building import BuildingMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
 from latentsk.index._embedding import (

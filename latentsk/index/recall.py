@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from latentsk._typing import Float64, Positions
 from latentsk.index._spec import FEW_NEIGHBORS
 from latentsk.index.approximate import ApproximateSearch
 from latentsk.index.exact import ExactSearch
-
-Positions = NDArray[np.intp]
-Float64 = NDArray[np.float64]
 
 # Held-out queries: as many as a second or two of exact search answer.
 HELD_OUT_WORK = 1e11

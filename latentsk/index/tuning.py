@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk._typing import Float64, Positions
 from latentsk.index._cost import exact_cost, search_cost
 from latentsk.index._inverted_file import MAX_CODES, train_codebook
 from latentsk.index._projection import Projection, largest_length, principal_axes
@@ -24,8 +25,6 @@ from latentsk.index.approximate import (
 from latentsk.index.exact import ExactSearch
 from latentsk.index.recall import HeldOut, recall_bounds
 
-Positions = NDArray[np.intp]
-Float64 = NDArray[np.float64]
 Report = Callable[[str], None]
 
 # Rows, and cost of comparing with all of them, below which nothing is quicker.

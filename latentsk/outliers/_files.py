@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from latentsk._format import FormatError
 from latentsk._schema import (
     Rule,
     booleans,
@@ -20,6 +19,7 @@ from latentsk._schema import (
     number,
     text,
 )
+from latentsk.exceptions import FormatError
 from latentsk.index import LatentIndex
 from latentsk.outliers.detector import KINDS, PARTS
 from latentsk.outliers.neighborhood import Neighborhood

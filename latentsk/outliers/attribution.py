@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Float64 = NDArray[np.float64]
+from latentsk._typing import Float64
 
 
 def shares(parts: ArrayLike) -> Float64:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsk._typing import Float64, Positions
 from latentsk.outliers.calibration import NORMAL_MAD
 from latentsk.outliers.ellipsoid import (
     RIDGE,
@@ -19,9 +20,6 @@ from latentsk.outliers.ellipsoid import (
     squared_distances,
 )
 from latentsk.outliers.latent_space import Coordinates
-
-Float64 = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 # Shares of the rows that the bulk is estimated from, and that neighbours are looked for
 # among: a shape needs the core, a border the rows that lie on it.
@@ -99,11 +97,11 @@ def squared_within(
 
 
 def concentrate(
-    fit: Callable[[Rows], Coordinates],
+    fit: Callable[[Positions], Coordinates],
     features: NDArray[Any],
     n_steps: int,
     is_seen: bool,
-) -> tuple[Coordinates, Rows]:
+) -> tuple[Coordinates, Positions]:
     """Fit to rows near the middle, then again and again to those nearest the bulk.
 
     The concentration steps of the minimum covariance determinant (Rousseeuw and van
@@ -160,7 +158,7 @@ def distances_from_median(features: NDArray[Any]) -> Float64:
     return np.einsum("ij,ij->i", standardized, standardized)
 
 
-def distances_from(rows: Coordinates, core: Rows, is_seen: bool) -> Float64:
+def distances_from(rows: Coordinates, core: Positions, is_seen: bool) -> Float64:
     """Return squared distances of all rows from the bulk that some make up."""
     bulk = bulk_of(rows.at(core))
     is_core = np.zeros(len(rows.latents), bool)
@@ -169,7 +167,7 @@ def distances_from(rows: Coordinates, core: Rows, is_seen: bool) -> Float64:
     return within + squared_residuals(rows, bulk, is_core & is_seen) / bulk.noise
 
 
-def nearest_rows(distances: Float64, share: float) -> Rows:
+def nearest_rows(distances: Float64, share: float) -> Positions:
     """Return the numbers of the given share of rows, in ascending order.
 
     Of five rows or fewer, all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Float64 = NDArray[np.float64]
+from latentsk._typing import Float64
 
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:

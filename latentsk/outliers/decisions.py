@@ -13,14 +13,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._threshold import contamination_quantile, lower_fence
+from latentsk._typing import Float64
 from latentsk.outliers.calibration import NORMAL_MAD
 from latentsk.outliers.conformal import (
     benjamini_hochberg,
     conformal_p_values,
     conformal_threshold,
 )
-
-Float64 = NDArray[np.float64]
 
 
 class DecisionsMixin:

@@ -17,10 +17,11 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._input import checked, validated
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+from latentsk._typing import Float64, Positions
+from latentsk._validation import checked, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import is_fitted_embedder
@@ -48,9 +49,6 @@ from latentsk.outliers.steps import (
     seeded,
     split_steps,
 )
-
-Float64 = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 # What is measured: squared distances within and outside the latent space and both in
 # one; distances to neighbours near by, and on the whole.
@@ -386,7 +384,7 @@ default="auto"
 
     def _fit_embedder(
         self, X: Any, generator: np.random.Generator
-    ) -> tuple[Coordinates, Rows]:
+    ) -> tuple[Coordinates, Positions]:
         """Set `embedder_`; return the training rows' coordinates and the core."""
         given, fitted = self._given_embedder()
         head, tail = split_steps(given if fitted else seeded(clone(given), generator))
@@ -397,7 +395,7 @@ default="auto"
         self._scale = StandardScaler().fit(features).scale_
         known = coordinates(tail, rows, self._scale) if fitted else None
 
-        def fit(numbers: Rows) -> Coordinates:
+        def fit(numbers: Positions) -> Coordinates:
             nonlocal tail
             if known is not None:
                 return known
@@ -440,7 +438,7 @@ default="auto"
         return Bulk(Ellipsoid(*fields), self._noise)
 
     def _fit_neighbors(
-        self, X: Any, rows: Coordinates, core: Rows, generator: np.random.Generator
+        self, X: Any, rows: Coordinates, core: Positions, generator: np.random.Generator
     ) -> None:
         reference = np.arange(len(rows.latents))
         if not self.assume_clean:
@@ -521,7 +519,7 @@ default="auto"
         """Return a column for each of KINDS."""
         return self._measured(*self._embedded(X))
 
-    def _measured(self, rows: Coordinates, own: Rows) -> Float64:
+    def _measured(self, rows: Coordinates, own: Positions) -> Float64:
         bulk = self._bulk()
         is_core = (own >= 0) & self._reference_is_core[own]
         within = squared_within(rows, bulk, is_core)
@@ -530,11 +528,11 @@ default="auto"
         joint = within + outside / bulk.noise
         return np.column_stack([within, outside, joint, near, overall])
 
-    def _embedded(self, X: Any) -> tuple[Coordinates, Rows]:
+    def _embedded(self, X: Any) -> tuple[Coordinates, Positions]:
         head, tail = split_steps(self.embedder_)
         return coordinates(tail, prepared(head, X), self._scale), self._own(X)
 
-    def _own(self, X: Any) -> Rows:
+    def _own(self, X: Any) -> Positions:
         """Return which of the rows among the neighbours each row equals, or -1."""
         known = pd.Series(np.arange(len(self._reference_keys)), self._reference_keys)
         known = known[~known.index.duplicated()]
@@ -581,7 +579,7 @@ def _finite(scores: Float64) -> Float64:
     return np.nan_to_num(scores, nan=lowest, neginf=lowest)
 
 
-def _some(n_rows: int, at_most: int, generator: np.random.Generator) -> Rows:
+def _some(n_rows: int, at_most: int, generator: np.random.Generator) -> Positions:
     """Return numbers of all rows, or of a random subset in ascending order."""
     if n_rows <= at_most:
         return np.arange(n_rows)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Float64 = NDArray[np.float64]
+from latentsk._typing import Float64
 
 # Of the mean variance per feature: what every direction is widened by.
 RIDGE = 0.1

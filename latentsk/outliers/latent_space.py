@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import FunctionTransformer
 
 from latentsk._device import on_host
-from latentsk._input import checked
+from latentsk._typing import Float64
+from latentsk._validation import checked
 
-Float64 = NDArray[np.float64]
 FLOATS = [np.float64, np.float32]
 
 

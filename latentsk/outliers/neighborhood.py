@@ -12,11 +12,9 @@ from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval
 
 from latentsk._state import StateMixin
+from latentsk._typing import Float64, Positions
 from latentsk.index import LatentIndex
 from latentsk.outliers.calibration import scale_of
-
-Float64 = NDArray[np.float64]
-Positions = NDArray[np.intp]
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8

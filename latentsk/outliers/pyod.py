@@ -15,12 +15,12 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import array_to_numpy
-from latentsk._input import readable
 from latentsk._random import RandomState
 from latentsk._state import StateMixin
+from latentsk._typing import Float64
+from latentsk._validation import reject_masked
 from latentsk.outliers.detector import LatentOutlierDetector
 
-Float64 = NDArray[np.float64]
 Labels = NDArray[np.int_]
 
 
@@ -141,7 +141,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         given = self.detector
         if given is None:
             given = LatentOutlierDetector(random_state=self.random_state)
-        detector = clone(given).fit(readable(X), None)
+        detector = clone(given).fit(reject_masked(X), None)
         scores = _outlier_scores(detector, X)
         self.detector_ = detector
         self.decision_scores_ = scores
@@ -317,7 +317,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
 
 
 def _outlier_scores(detector: Any, X: Any) -> Float64:
-    return -array_to_numpy(detector.score_samples(readable(X)))
+    return -array_to_numpy(detector.score_samples(reject_masked(X)))
 
 
 def _linear(scores: Float64, training_scores: Float64) -> Float64:

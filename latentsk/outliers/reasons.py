@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from latentsk._typing import Float64, Positions
 from latentsk.embedders._linear_gaussian import corr_max
 from latentsk.outliers.attribution import (
     neighbor_parts,
@@ -22,9 +23,6 @@ from latentsk.outliers.ellipsoid import Ellipsoid, whitened
 from latentsk.outliers.latent_space import Coordinates, decoded
 from latentsk.outliers.neighborhood import Neighborhood
 from latentsk.outliers.steps import is_undone, names_out, split_steps, undone
-
-Float64 = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 
 def loadings(tail: Any, core: Coordinates, ellipsoid: Ellipsoid) -> Float64:
@@ -64,9 +62,9 @@ class ReasonsMixin:
     _reference_features: NDArray[Any]
     _bulk: Callable[[], Bulk]
     _ready: Callable[[Any], Any]
-    _measured: Callable[[Coordinates, Rows], Float64]
+    _measured: Callable[[Coordinates, Positions], Float64]
     _scores_of: Callable[[Float64], Float64]
-    _embedded: Callable[[Any], tuple[Coordinates, Rows]]
+    _embedded: Callable[[Any], tuple[Coordinates, Positions]]
     _leading_kinds: Callable[[Float64], NDArray[np.str_]]
 
     # Squares of far-out rows are infinite, and their scores the lowest there are.
@@ -151,7 +149,7 @@ class ReasonsMixin:
         index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
         return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
 
-    def _nearest(self, rows: Coordinates, own: Rows, n: int) -> NDArray[Any]:
+    def _nearest(self, rows: Coordinates, own: Positions, n: int) -> NDArray[Any]:
         """Return features of the nearest reference rows, of shape (n, ...)."""
         if n == 0:
             return np.empty((0, *rows.features.shape))
@@ -159,7 +157,7 @@ class ReasonsMixin:
         return self._reference_features[positions.T]
 
     def _contributions(
-        self, rows: Coordinates, own: Rows
+        self, rows: Coordinates, own: Positions
     ) -> tuple[Float64, NDArray[np.str_]]:
         """Return contributions, and the kind of distance that each row's score is."""
         if self.method == "embedder_score":
@@ -174,7 +172,7 @@ class ReasonsMixin:
             found[chosen] = scores[chosen, None] * shares(parts)
         return found, kinds
 
-    def _parts_of(self, kind: str, rows: Coordinates, own: Rows) -> Float64:
+    def _parts_of(self, kind: str, rows: Coordinates, own: Positions) -> Float64:
         if kind == "near":
             _, positions = self._neighborhood.nearest(rows.latents, own)
             return self._difference_parts(rows, positions)
@@ -190,7 +188,7 @@ class ReasonsMixin:
         within = whitened(rows.latents, bulk.ellipsoid) @ corr_max(self._loadings).T
         return within**2 + (outside / bulk.noise if kind == "joint" else 0.0)
 
-    def _difference_parts(self, rows: Coordinates, positions: Rows) -> Float64:
+    def _difference_parts(self, rows: Coordinates, positions: Positions) -> Float64:
         parts = [
             neighbor_parts(row[None] / self._scale, others[None] / self._scale)
             for row, others in zip(
@@ -201,7 +199,7 @@ class ReasonsMixin:
         ]
         return np.concatenate(parts)
 
-    def _of_embedder(self, rows: Coordinates, own: Rows) -> Float64:
+    def _of_embedder(self, rows: Coordinates, own: Positions) -> Float64:
         _, tail = split_steps(self.embedder_)
         named = _named_as_fitted(tail)
         if hasattr(tail, "score_contributions"):

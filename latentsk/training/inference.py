@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 
 from latentsk._warnings import warn
+from latentsk.exceptions import OutOfMemoryWarning
 
 INFERENCE_ROWS = 4_096
-
-
-class OutOfMemoryWarning(UserWarning):
-    """A batch did not fit into the device's memory, and was halved."""
 
 
 def in_batches(

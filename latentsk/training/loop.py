@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from latentsk.exceptions import DivergenceError
 from latentsk.training.batches import Rows
 from latentsk.training.schedules import cosine_decay, warm_up
 from latentsk.training.step import Noise, Step, TrainingState
@@ -63,10 +64,6 @@ class LoopSettings(NamedTuple):
     schedule: str = "constant"
     kl_warm_up: float = 0.0
     kl_schedule: str = "linear"
-
-
-class DivergenceError(ArithmeticError):
-    """The loss became infinite or not a number."""
 
 
 def run_epochs(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from latentsk._device import to_numpy
 from latentsk._warnings import warn
+from latentsk.exceptions import TrainingInterruptedWarning
 from latentsk.training.acceleration import CapturedStep, CompiledStep
 from latentsk.training.batches import Rows
 from latentsk.training.checkpoint import Checkpoint
@@ -35,10 +36,6 @@ from latentsk.training.stopping import BestWeights
 from latentsk.training.threads import threads_for
 
 OPTIMIZER_STATE = ("mean", "square", "n_steps")
-
-
-class TrainingInterruptedWarning(UserWarning):
-    """Training was stopped from the keyboard; the best weights so far are used."""
 
 
 class ClosedForm(NamedTuple):

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from latentsk import AutoencoderEmbedder, LatentIndex
 from latentsk.embedders._standardize import Standardizer
-from latentsk.training.loop import DivergenceError
+from latentsk.exceptions import DivergenceError
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
 

@@ -11,10 +11,8 @@ from torch import nn
 
 from latentsk import AutoencoderEmbedder, LossProgressBar
 from latentsk import _progress as progress_module
-from latentsk._format import FormatError
 from latentsk.embedders import _rows as rows_module
-from latentsk.training.checkpoint import CheckpointError
-from latentsk.training.run import TrainingInterruptedWarning
+from latentsk.exceptions import CheckpointError, FormatError, TrainingInterruptedWarning
 
 SMALL = {
     "n_components": 2,

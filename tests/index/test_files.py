@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from latentsk import LatentIndex, PCAEmbedder
-from latentsk._format import FormatError, read_file, write_file
+from latentsk._format import read_file, write_file
+from latentsk.exceptions import FormatError
 
 N, WIDTH = 1_000, 8
 SPEC = "IVF16,PQ8x4fs,nprobe=6,rerank=4"

@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 
-from latentsk.training.inference import OutOfMemoryWarning, in_batches
+from latentsk.exceptions import OutOfMemoryWarning
+from latentsk.training.inference import in_batches
 
 
 def test_in_batches_joins_in_order():

@@ -7,14 +7,11 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from latentsk.exceptions import DivergenceError
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import initialize, mlp
 from latentsk.training.batches import ResidentRows
-from latentsk.training.loop import (
-    DivergenceError,
-    LoopSettings,
-    run_epochs,
-)
+from latentsk.training.loop import LoopSettings, run_epochs
 from latentsk.training.objectives import squared_error
 from latentsk.training.schedules import cosine_decay, warm_up
 from latentsk.training.step import (

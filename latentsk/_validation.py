@@ -11,20 +11,20 @@ from sklearn.utils.validation import check_array, validate_data
 
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
-    """Return what scikit-learn's `validate_data` does, of rows that are `readable`."""
+    """Return what `validate_data` of scikit-learn does; refuse masked values."""
     # Its test for NaN adds values up, and numpy would warn of what that comes to.
     with np.errstate(over="ignore", invalid="ignore"):
-        return validate_data(estimator, readable(X), **settings)
+        return validate_data(estimator, reject_masked(X), **settings)
 
 
 def checked(X: Any, **settings: Any) -> Any:
-    """Return what scikit-learn's `check_array` does, of an array that is `readable`."""
+    """Return what `check_array` of scikit-learn does; refuse masked values."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return check_array(readable(X), **settings)
+        return check_array(reject_masked(X), **settings)
 
 
-def readable(X: Any) -> Any:
-    """Return rows whose values may all be read.
+def reject_masked(X: Any) -> Any:
+    """Return rows, and refuse masked values.
 
     scikit-learn reads what lies behind the mask of a masked array, and numpy does not
     read a tensor that has a gradient.
@@ -36,9 +36,9 @@ def readable(X: Any) -> Any:
 
     Examples
     --------
-    >>> readable([[0.0, 1.0]])
+    >>> reject_masked([[0.0, 1.0]])
     [[0.0, 1.0]]
-    >>> readable(np.ma.masked_greater([[0.0, 1.0]], 0.5))
+    >>> reject_masked(np.ma.masked_greater([[0.0, 1.0]], 0.5))
     Traceback (most recent call last):
     ...
     ValueError: X has masked values, ...
