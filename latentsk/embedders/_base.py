@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
-from sklearn.callback import with_callbacks
 from sklearn.utils._array_api import get_namespace
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+from latentsk._validation import Method, available_if, fit_context, with_callbacks
 from latentsk._version import __version__
 from latentsk.embedders._onnx import METHODS, check_request, write_onnx
 
 
-def _has(method: str) -> Any:
+def _has(method: str) -> Callable[[Method], Method]:
     """Show a public method only on embedders that have its private twin."""
     return available_if(lambda embedder: hasattr(embedder, method))
 
@@ -82,7 +80,7 @@ class BaseEmbedder(
     def _score_samples(self, X: Any) -> Any: ...
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the latent space and the outlier threshold.
 
@@ -119,8 +117,8 @@ class BaseEmbedder(
         return self
 
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: ArrayLike, y: None = None) -> Any:
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on `X` and return its latent coordinates.
 
         Parameters
@@ -162,7 +160,7 @@ class BaseEmbedder(
             self._forget()
 
     @_has("_partial_fit")
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Go on learning from a chunk of rows.
 
@@ -203,7 +201,7 @@ class BaseEmbedder(
             self._partial_fit(X)
         return self
 
-    def transform(self, X: ArrayLike) -> Any:
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the latent coordinates of rows.
 
         Parameters
@@ -234,7 +232,7 @@ class BaseEmbedder(
         check_is_fitted(self)
         return self._transform(self._validate(X, reset=False, method="transform"))
 
-    def inverse_transform(self, X: ArrayLike) -> Any:
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the rows that latent coordinates stand for.
 
         Parameters
@@ -265,7 +263,7 @@ class BaseEmbedder(
         check_is_fitted(self)
         return self._inverse_transform(self._validate_latents(X))
 
-    def reconstruct(self, X: ArrayLike) -> Any:
+    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Return rows as the latent space sees them.
 
         Parameters
@@ -297,7 +295,7 @@ class BaseEmbedder(
         X = self._validate(X, reset=False, method="reconstruct")
         return self._inverse_transform(self._transform(X))
 
-    def score_samples(self, X: ArrayLike) -> Any:
+    def score_samples(self, X: ArrayLike) -> NDArray[Any]:
         """Score how normal each row is, as `score_method` says.
 
         Parameters
@@ -464,7 +462,7 @@ default=all of them
         return self
 
     @_has("_score_contributions")
-    def score_contributions(self, X: ArrayLike) -> Any:
+    def score_contributions(self, X: ArrayLike) -> NDArray[Any]:
         """Split the score of each row among its features.
 
         Parameters
@@ -540,7 +538,9 @@ default=all of them
             return float(xp.mean(scores))
 
     @_has("_sample")
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> Any:
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None
+    ) -> NDArray[Any]:
         """Draw new rows from the model.
 
         Parameters

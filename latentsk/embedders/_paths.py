@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host
@@ -103,7 +103,7 @@ class LatentPathsMixin(ABC):
 
     def interpolate(
         self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
-    ) -> Any:
+    ) -> NDArray[Any]:
         """Return rows on the way from one row to another, through the latent space.
 
         Parameters
@@ -152,7 +152,7 @@ class LatentPathsMixin(ABC):
         path = PATHS[method](start, end, int(n_steps))
         return self._inverse_transform(path.astype(np.result_type(start, end)))
 
-    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
+    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
         """Return a row as it changes along one latent dimension.
 
         Parameters

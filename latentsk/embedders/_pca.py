@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
@@ -529,7 +530,7 @@ default="likelihood"
 
     # What the model says of itself
 
-    def get_covariance(self) -> Any:
+    def get_covariance(self) -> NDArray[Any]:
         """Return the covariance of the rows under the model.
 
         Returns
@@ -555,7 +556,7 @@ default="likelihood"
         xp, _ = get_namespace(self.components_)
         return linear_gaussian.covariance(self._model(self.components_, xp), xp)
 
-    def get_precision(self) -> Any:
+    def get_precision(self) -> NDArray[Any]:
         """Return the inverse of `get_covariance`.
 
         Returns
