@@ -92,6 +92,11 @@ class StateMixin:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])
 
+    def _drop(self, *names: str) -> None:
+        """Delete attributes, as far as they are there."""
+        for name in names:
+            vars(self).pop(name, None)
+
     def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
         for name in self._fit_attributes():

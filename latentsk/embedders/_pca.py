@@ -16,12 +16,12 @@ from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
 from latentsk._validation import checked, validated
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._engine import fit_engine
 from latentsk.embedders._linear_gaussian import LinearGaussian
 from latentsk.embedders._moments import (

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk._device import to_numpy
 from latentsk._format import read_file, write_file
 from latentsk.exceptions import CheckpointError, FormatError
-from latentsk.training.loop import EpochRecord
-from latentsk.training.step import TrainingState
-from latentsk.training.stopping import BestWeights
+from latentsk.training._history import EarlyStopping, EpochRecord
+from latentsk.training._trainer import Trainer
+from latentsk.training._weights import Weights
 
 KIND = "training"
 
@@ -34,7 +33,7 @@ class Stored(NamedTuple):
 
     @property
     def compiled(self) -> bool:
-        """Whether the step ran compiled."""
+        """Whether the loss ran compiled."""
         return self.document["compiled"]
 
     @property
@@ -43,15 +42,21 @@ class Stored(NamedTuple):
         return self.document["finished"]
 
     def restore(
-        self, state: TrainingState, best: BestWeights, generator: torch.Generator
-    ) -> list[EpochRecord]:
-        """Put everything back, in place, and return the history."""
-        for name, tensor in state._asdict().items():
-            tensor.copy_(torch.from_numpy(self.arrays[name]))
-        parameters = torch.from_numpy(self.arrays["best"]).to(state.parameters.device)
-        best.restore(self.document["best"], parameters)
+        self, trainer: Trainer, stopping: EarlyStopping, generator: torch.Generator
+    ) -> tuple[list[EpochRecord], Weights]:
+        """Put everything back, in place; return the history and the best weights."""
+        trainer.optimizer.load(self.document["layout"], self._group("optimizer"))
+        weights = Weights.from_arrays(self._group("weights"), trainer.device)
+        weights.restore(trainer.network, trainer.optimizer)
+        stopping.restore(self.document["stopping"])
         generator.set_state(torch.from_numpy(self.arrays["generator"]))
-        return [EpochRecord(*record) for record in self.document["history"]]
+        history = [EpochRecord(*record) for record in self.document["history"]]
+        return history, Weights.from_arrays(self._group("best"), trainer.device)
+
+    def _group(self, name: str) -> dict[str, NDArray[Any]]:
+        prefix = f"{name}/"
+        named = self.arrays.items()
+        return {k.removeprefix(prefix): a for k, a in named if k.startswith(prefix)}
 
 
 class Checkpoint:
@@ -65,8 +70,8 @@ class Checkpoint:
         Epochs from one writing to the next.
 
     identity : dict
-        JSON-able description of the training: parameters and data. A file with another
-        one is not gone on from.
+        JSON-able description of the training: parameters and data. A training does not
+        resume from a file with another one.
 
     seed : int
         Of the training, if it starts anew.
@@ -142,26 +147,35 @@ class Checkpoint:
 
     def write(
         self,
-        state: TrainingState,
-        best: BestWeights,
+        trainer: Trainer,
+        stopping: EarlyStopping,
+        best: Weights,
         history: list[EpochRecord],
         generator: torch.Generator,
-        compiled: bool,
         finished: bool,
     ) -> None:
         """Replace the file by the present state."""
-        assert best.parameters is not None, "written after an epoch only"
         document = {
             "kind": KIND,
             "identity": self.identity,
             "seed": self.seed,
-            "best": best.progress(),
+            "stopping": stopping.progress(),
             "history": [list(record) for record in history],
-            "compiled": compiled,
+            "layout": trainer.optimizer.layout(),
+            "compiled": trainer.is_compiled,
             "finished": finished,
         }
-        arrays = {name: to_numpy(tensor) for name, tensor in state._asdict().items()}
-        arrays["best"] = to_numpy(best.parameters)
+        weights = Weights.of(trainer.network, trainer.optimizer)
+        groups = {
+            "optimizer": trainer.optimizer.memory(),
+            "weights": weights.to_arrays(),
+            "best": best.to_arrays(),
+        }
+        arrays = {
+            f"{group}/{name}": array
+            for group, named in groups.items()
+            for name, array in named.items()
+        }
         arrays["generator"] = np.array(generator.get_state().numpy())
         write_file(self.path, document, arrays)
 

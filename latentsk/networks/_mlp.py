@@ -23,7 +23,7 @@ class Dropout(nn.Module):
     """Multiply by a mask that the caller draws; do nothing in eval mode.
 
     torch's own dropout draws from the global generator, inside the graph. Here the mask
-    is a buffer, replaced for each batch through :func:`torch.func.functional_call`.
+    is a buffer, set before each batch.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Dropout(nn.Module):
     Examples
     --------
     >>> dropout = Dropout(0.5, 3)
-    >>> mask = torch.tensor([[2.0, 0.0, 2.0]])
-    >>> torch.func.functional_call(dropout, {"mask": mask}, (torch.ones(1, 3),))
+    >>> dropout.mask = torch.tensor([[2.0, 0.0, 2.0]])
+    >>> dropout(torch.ones(1, 3))
     tensor([[2., 0., 2.]])
     >>> dropout.eval()(torch.ones(1, 3))
     tensor([[1., 1., 1.]])
@@ -48,13 +48,25 @@ class Dropout(nn.Module):
     def __init__(self, rate: float, shape: int | tuple[int, ...]) -> None:
         super().__init__()
         self.rate = rate
-        self.register_buffer("mask", torch.ones(shape), persistent=False)
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.register_buffer("mask", self._ones(), persistent=False)
+
+    def _ones(self) -> torch.Tensor:
+        return torch.ones(self.shape, dtype=torch.float32)
 
     def draw(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
         """Return masks for rows, of shape (n_rows, *shape) and mean one."""
-        shape = (n_rows, *self.mask.shape)
-        uniform = torch.rand(shape, generator=generator, device=generator.device)
+        uniform = torch.rand(
+            (n_rows, *self.shape),
+            generator=generator,
+            device=generator.device,
+            dtype=torch.float32,
+        )
         return (uniform >= self.rate).to(self.mask.dtype) / (1.0 - self.rate)
+
+    def reset(self) -> None:
+        """Drop the mask of the last batch."""
+        self.mask = self._ones().to(self.mask)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Apply the mask in training mode."""
@@ -74,6 +86,26 @@ def dropout_layers(module: nn.Module) -> dict[str, Dropout]:
         for name, layer in module.named_modules()
         if isinstance(layer, Dropout)
     }
+
+
+def perceptron_operations(module: nn.Module) -> float:
+    """Return the floating-point operations of a training step for a row.
+
+    A product forward, two backward; a multiplication and an addition each. Infinite for
+    modules that are no perceptrons.
+
+    Examples
+    --------
+    >>> perceptron_operations(nn.Sequential(nn.Linear(3, 2), nn.ReLU()))
+    36.0
+    >>> perceptron_operations(nn.Conv2d(1, 1, 1))
+    inf
+    """
+    parts = [part for part in module.modules() if next(part.children(), None) is None]
+    known = (nn.Linear, nn.LayerNorm, Dropout, *ACTIVATIONS.values())
+    if not all(isinstance(part, known) for part in parts):
+        return math.inf
+    return 6.0 * sum(p.weight.numel() for p in parts if isinstance(p, nn.Linear))
 
 
 def mlp(

@@ -8,7 +8,6 @@ into work space that is kept from step to step.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import Dropout
-from latentsk.training.objectives import LOSS_DERIVATIVES
-from latentsk.training.step import Gradient, Layout, Noise
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.networks._mlp import Dropout
+from latentsk.training._losses import LOSS_DERIVATIVES
+from latentsk.training._objective import Gradient, Losses, Noise
 
 _aten = torch.ops.aten
 
@@ -76,14 +75,13 @@ class DenseLayer(NamedTuple):
 
     Attributes
     ----------
-    name : str
-        Of the linear layer in the module.
+    linear : nn.Linear
     activation : Activation or None
     mask : str or None
         Name of the dropout mask in the noise.
     """
 
-    name: str
+    linear: nn.Linear
     activation: Activation | None = None
     mask: str | None = None
 
@@ -98,9 +96,9 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
 
     Examples
     --------
-    >>> from latentsk.modules.mlp import mlp
-    >>> [layer.name for layer in dense_layers(mlp([3, 2, 1]))]
-    ['0', '2']
+    >>> from latentsk.networks._mlp import mlp
+    >>> [layer.linear.out_features for layer in dense_layers(mlp([3, 2, 1]))]
+    [2, 1]
     >>> dense_layers(mlp([3, 2, 1], normalize=True)) is None
     True
     """
@@ -109,7 +107,7 @@ def dense_layers(module: nn.Module) -> tuple[DenseLayer, ...] | None:
     layers: list[DenseLayer] = []
     for name, child in module.named_modules(remove_duplicate=False):
         if type(child) is nn.Linear and _plain(child):
-            layers.append(DenseLayer(name))
+            layers.append(DenseLayer(child))
         elif type(child) in ACTIVATIONS and _plain_activation(child):
             if not layers or layers[-1].activation or layers[-1].mask:
                 return None
@@ -129,9 +127,9 @@ def _hooked(module: nn.Module) -> bool:
 
 
 def _plain(linear: nn.Linear) -> bool:
-    own = dict(linear.named_parameters())
-    trained = all(parameter.requires_grad for parameter in own.values())
-    return own.keys() == {"weight", "bias"} and trained
+    named = dict(linear.named_parameters())
+    trained = all(p.requires_grad and p.dtype == torch.float32 for p in named.values())
+    return named.keys() == {"weight", "bias"} and trained
 
 
 def _plain_activation(module: nn.Module) -> bool:
@@ -148,7 +146,7 @@ class Workspace(NamedTuple):
     before : list of Tensor
         What each layer returns, before its activation.
     gradients : list of Tensor
-        By these. Whoever calls :func:`backward` fills in the last.
+        By these.
     transposed : list of Tensor
         Views of the gradients.
     ones : Tensor of shape (n_rows,)
@@ -160,60 +158,46 @@ class Workspace(NamedTuple):
     ones: Tensor
 
     @classmethod
-    def of(cls, n_rows: int, widths: list[int]) -> Workspace:
-        """Return arrays for so many rows and layers of these widths."""
-        before = [torch.empty(n_rows, width) for width in widths]
-        gradients = [torch.empty(n_rows, width) for width in widths]
-        return cls(before, gradients, [g.t() for g in gradients], torch.ones(n_rows))
+    def of(cls, n_rows: int, layers: tuple[DenseLayer, ...]) -> Workspace:
+        """Return arrays for so many rows."""
+
+        def matrices() -> list[Tensor]:
+            widths = [layer.linear.out_features for layer in layers]
+            return [torch.empty(n_rows, n, dtype=torch.float32) for n in widths]
+
+        gradients = matrices()
+        ones = torch.ones(n_rows, dtype=torch.float32)
+        return cls(matrices(), gradients, [g.t() for g in gradients], ones)
 
 
 class Weights(NamedTuple):
-    """Views of one linear layer in a flat vector."""
+    """A linear layer's parameters and their gradients, without autograd."""
 
     weight: Tensor
     bias: Tensor
     transposed: Tensor
+    weight_gradient: Tensor
+    bias_gradient: Tensor
 
     @classmethod
-    def all(
-        cls, layers: tuple[DenseLayer, ...], layout: Layout, flat: Tensor
-    ) -> list[Weights]:
-        """Return the views of all layers."""
-        views = layout.views(flat)
-        pairs = [(views[f"{n.name}.weight"], views[f"{n.name}.bias"]) for n in layers]
-        return [cls(weight, bias, weight.t()) for weight, bias in pairs]
+    def of(cls, linear: nn.Linear) -> Weights:
+        """Return views of the parameters, and of the gradients, which must be there."""
+        weight, bias = linear.weight.detach(), linear.bias.detach()
+        assert linear.weight.grad is not None, "the optimizer has taken them up"
+        assert linear.bias.grad is not None, "the optimizer has taken them up"
+        return cls(weight, bias, weight.t(), linear.weight.grad, linear.bias.grad)
 
 
-def widths_of(layers: tuple[DenseLayer, ...], layout: Layout) -> list[int]:
-    """Return the width of every layer."""
-    shapes = dict(zip(layout.names, layout.shapes, strict=True))
-    return [shapes[f"{layer.name}.bias"][0] for layer in layers]
-
-
-def operations_per_row(layers: tuple[DenseLayer, ...], layout: Layout) -> float:
-    """Return the floating-point operations that a training step takes for a row.
-
-    A product forward, two backward; a multiplication and an addition each.
-    """
-    shapes = dict(zip(layout.names, layout.shapes, strict=True))
-    return 6.0 * sum(shapes[f"{layer.name}.weight"].numel() for layer in layers)
-
-
-def dense_gradient(
-    layers: tuple[DenseLayer, ...],
-    layout: Layout,
-    loss: str,
-    corrupt: Callable[[Tensor, Noise], Tensor],
-) -> Gradient:
+def perceptron_gradient(
+    network: nn.Module, loss: str, corrupt: Callable[[Tensor, Noise], Tensor]
+) -> Gradient | None:
     """Return the gradient of a perceptron's reconstruction loss, without autograd.
 
     Parameters
     ----------
-    layers : tuple of DenseLayer
-        Encoder and decoder, one after the other.
-
-    layout : Layout
-        Of their parameters, which it must hold and no others.
+    network : nn.Module
+        Its parameters, and their gradients, must stay in their places from the first
+        call on.
 
     loss : str
         A name in `LOSSES`.
@@ -223,76 +207,66 @@ def dense_gradient(
 
     Returns
     -------
-    gradient : callable
-        As that of :func:`latentsk.training.step.autograd`. It returns the same vector
-        at every call, and is not for several threads.
+    gradient : callable or None
+        ``gradient(batch, noise, row_weights, progress)`` overwrites the gradients of
+        all parameters. It is not for several threads. None where the network is no
+        plain perceptron of float32 on the CPU, or the loss has no derivative here.
 
     Examples
     --------
-    >>> from latentsk.modules.mlp import mlp
-    >>> flat = torch.tensor([3.0, 0.0])
-    >>> layout = Layout(("0.weight", "0.bias"), (torch.Size([1, 1]), torch.Size([1])))
-    >>> gradient = dense_gradient(
-    ...     dense_layers(mlp([1, 1])), layout, "squared_error", lambda rows, noise: rows
+    >>> from latentsk.networks._mlp import mlp
+    >>> network = mlp([1, 1])
+    >>> for parameter, value in zip(network.parameters(), (3.0, 0.0)):
+    ...     _ = nn.init.constant_(parameter, value)
+    ...     parameter.grad = torch.empty_like(parameter)
+    >>> gradient = perceptron_gradient(
+    ...     network, "squared_error", lambda rows, noise: rows
     ... )
     >>> one = torch.ones(1)
-    >>> gradient(flat, torch.tensor([[2.0]]), {}, one, torch.tensor(1.0))
-    (tensor([16.,  8.]), tensor([16.]))
+    >>> gradient(torch.tensor([[2.0]]), {}, one, one).rows
+    tensor([16.])
+    >>> network[0].weight.grad, network[0].bias.grad
+    (tensor([[16.]]), tensor([8.]))
     """
-    names = itertools.chain(*((f"{n.name}.weight", f"{n.name}.bias") for n in layers))
-    assert set(names) == set(layout.names), "another network's layout"
-    widths = widths_of(layers, layout)
-    total = torch.zeros(sum(shape.numel() for shape in layout.shapes))
-    derivatives = Weights.all(layers, layout, total)
+    layers = dense_layers(network)
+    derivative = LOSS_DERIVATIVES.get(loss)
+    if layers is None or derivative is None:
+        return None
+    if layers[0].linear.weight.device.type != "cpu":
+        return None
     spaces: dict[int, Workspace] = {}
-    known: dict[int, list[Weights]] = {}
+    linear: list[Weights] = []
     shares: tuple[Tensor | None, Tensor] = (None, torch.empty(0))
 
     def gradient(
-        flat: Tensor, batch: Tensor, noise: Noise, weights: Tensor, kl_weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        batch: Tensor, noise: Noise, weights: Tensor, progress: Tensor
+    ) -> Losses:
         nonlocal shares
+        if not linear:
+            linear.extend(Weights.of(layer.linear) for layer in layers)
         if batch.shape[0] not in spaces:
-            spaces[len(batch)] = Workspace.of(len(batch), widths)
-        if flat.data_ptr() not in known:
-            known[flat.data_ptr()] = Weights.all(layers, layout, flat)
-        space, linear = spaces[len(batch)], known[flat.data_ptr()]
-        inputs = forward(layers, linear, space, corrupt(batch, noise), noise)
-        output = inputs.pop()
+            spaces[len(batch)] = Workspace.of(len(batch), layers)
+        space = spaces[len(batch)]
+        inputs = _forward(layers, linear, space, corrupt(batch, noise), noise)
         outer = space.gradients[-1]
-        losses, factor = LOSS_DERIVATIVES[loss](output, batch, outer)
+        losses, factor = derivative(inputs.pop(), batch, outer)
         if shares[0] is not weights:  # most batches have the same
-            shares = weights, (factor * weights / weights.sum())[:, None]
+            shares = weights, (factor * weights)[:, None]
         outer.mul_(shares[1])
-        backward(layers, linear, space, inputs, noise, derivatives)
-        return total, losses
+        _backward(layers, linear, space, inputs, noise)
+        return Losses(losses, {"reconstruction": losses})
 
     return gradient
 
 
-def forward(
+def _forward(
     layers: tuple[DenseLayer, ...],
     linear: list[Weights],
     space: Workspace,
     rows: Tensor,
     noise: Noise,
 ) -> list[Tensor]:
-    """Return the input of every layer, and the output.
-
-    Parameters
-    ----------
-    layers : tuple of DenseLayer
-
-    linear : list of Weights
-
-    space : Workspace
-        Which is written to.
-
-    rows : Tensor of shape (n_rows, n_inputs)
-
-    noise : dict of str to Tensor
-        With the masks of the layers.
-    """
+    """Return the input of every layer, and the output."""
     values = [rows]
     for layer, part, before in zip(layers, linear, space.before, strict=True):
         torch.addmm(part.bias, values[-1], part.transposed, out=before)
@@ -303,30 +277,17 @@ def forward(
     return values
 
 
-def backward(
+def _backward(
     layers: tuple[DenseLayer, ...],
     linear: list[Weights],
     space: Workspace,
     inputs: list[Tensor],
     noise: Noise,
-    derivatives: list[Weights],
 ) -> None:
-    """Fill `derivatives`, from the gradient by the last layer's output.
-
-    Parameters
-    ----------
-    layers, linear, space, noise
-        As in :func:`forward`; the last of ``space.gradients`` is filled in.
-
-    inputs : list of Tensor
-        What :func:`forward` returned, but for the output.
-
-    derivatives : list of Weights
-        Which are written to.
-    """
+    """Fill in the gradients of the parameters, from that by the last output."""
     for k in reversed(range(len(layers))):
-        torch.mm(space.transposed[k], inputs[k], out=derivatives[k].weight)
-        torch.mv(space.transposed[k], space.ones, out=derivatives[k].bias)
+        torch.mm(space.transposed[k], inputs[k], out=linear[k].weight_gradient)
+        torch.mv(space.transposed[k], space.ones, out=linear[k].bias_gradient)
         if k:
             gradient = space.gradients[k - 1]
             torch.mm(space.gradients[k], linear[k].weight, out=gradient)

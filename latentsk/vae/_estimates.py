@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from latentsk.modules.vae import VAE, Posterior
-from latentsk.training.variational import log_ratios
+from latentsk.vae._bounds import log_ratios
+from latentsk.vae._network import VAE
+from latentsk.vae._posterior import Posterior
 
 # Values of a linear layer at a time: samples times rows times units.
 CHUNK_ELEMENTS = 2**20
@@ -119,7 +120,7 @@ def sampled(
 
     Examples
     --------
-    >>> from latentsk.modules.likelihoods import gaussian
+    >>> from latentsk.vae._likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
     >>> sampled(vae, rows, gaussian, lambda i, j: torch.zeros(j - i, 1, 2), 7)[1].shape
     torch.Size([7, 5])
@@ -135,7 +136,7 @@ def sampled(
         stop = min(start + per_chunk, n_samples)
         latents = posterior.at(draw(start, stop))
         densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
-        ratios[start:stop] = log_ratios(latents, posterior)
+        ratios[start:stop] = log_ratios(latents, posterior, vae.prior)
     return Sampled(densities, ratios.add_(densities), posterior)
 
 
@@ -170,7 +171,7 @@ def sampled_in_parts(
 
     Examples
     --------
-    >>> from latentsk.modules.likelihoods import gaussian
+    >>> from latentsk.vae._likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
     >>> sampled_in_parts(vae, rows, gaussian, torch.zeros(7, 1, 2), 3)[1].shape
     torch.Size([7, 5])
@@ -180,7 +181,7 @@ def sampled_in_parts(
     densities = torch.cat(
         [log_density(rows, vae.decode(latents), log_scale) for latents in parts]
     )
-    ratios = torch.cat([log_ratios(latents, posterior) for latents in parts])
+    ratios = torch.cat([log_ratios(part, posterior, vae.prior) for part in parts])
     return Sampled(densities, ratios + densities, posterior)
 
 
@@ -218,7 +219,7 @@ def feature_log_densities(
 
     Examples
     --------
-    >>> from latentsk.modules.likelihoods import gaussian
+    >>> from latentsk.vae._likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
     >>> noise, weights = torch.zeros(2, 1, 2), torch.full((2, 5), 0.5)
     >>> posterior = vae.encode(rows)

@@ -8,57 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-# Posterior log-variances are bounded, smoothly, to this on both sides.
-MAX_LOG_VARIANCE = 10.0
-
-
-class Posterior(NamedTuple):
-    """Independent normal distributions of the latent coordinates.
-
-    Attributes
-    ----------
-    mean, log_variance : Tensor of shape (n_rows, n_latents)
-    """
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def at(self, noise: Tensor) -> Tensor:
-        """Return latents for standard normal noise (Kingma & Welling, 2014).
-
-        Parameters
-        ----------
-        noise : Tensor of shape (..., n_rows or 1, n_latents)
-
-        Returns
-        -------
-        latents : Tensor of shape (..., n_rows, n_latents)
-
-        Examples
-        --------
-        >>> log_variance = 2 * torch.tensor([[0.8]]).log()
-        >>> posterior = Posterior(torch.tensor([[0.5]]), log_variance)
-        >>> posterior.at(torch.tensor([[1.2]]))
-        tensor([[1.4600]])
-        """
-        return self.mean + torch.exp(0.5 * self.log_variance) * noise
-
-    def log_density(self, latents: Tensor) -> Tensor:
-        """Return the log-density of latents, summed over them, in nats."""
-        squares = (latents - self.mean).square() * torch.exp(-self.log_variance)
-        terms = squares + self.log_variance + math.log(2.0 * math.pi)
-        return -0.5 * terms.sum(dim=-1)
-
-
-def bounded(raw: Tensor) -> Tensor:
-    """Bound log-variances smoothly; near zero nothing changes.
-
-    Examples
-    --------
-    >>> bounded(torch.tensor([-1e6, 0.0, 0.1, 1e6]))
-    tensor([-10.0000,   0.0000,   0.1000,  10.0000])
-    """
-    return MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
+from latentsk.vae._posterior import Posterior, bounded
+from latentsk.vae._priors import Prior, StandardNormal
 
 
 def floored(raw_log_scale: Tensor, log_floor: float) -> Tensor:
@@ -92,7 +43,7 @@ class Output(NamedTuple):
 
 
 class VAE(nn.Module):
-    """An encoder to means and log-variances, a decoder, and the likelihood's scale.
+    """An encoder to means and log-variances, a decoder, a prior, and a scale.
 
     Parameters
     ----------
@@ -102,8 +53,12 @@ class VAE(nn.Module):
     decoder : nn.Module
         From latents to what the likelihood takes.
 
+    prior : Prior or None, default=None
+        Of the latents; None is the standard normal one.
+
     n_scales : int, default=0
-        Number of scales that are learned: none, one, or one per feature.
+        Number of scales of the likelihood that are learned: none, one, or one per
+        feature.
 
     min_scale : float, default=1e-3
         Least scale of the likelihood, approached smoothly, in the unit of the rows.
@@ -125,6 +80,7 @@ class VAE(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
+        prior: Prior | None = None,
         *,
         n_scales: int = 0,
         min_scale: float = 1e-3,
@@ -133,10 +89,11 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.prior = StandardNormal() if prior is None else prior
         self.log_floor = math.log(min_scale)
         # What the floor adds is taken away, so that the start is as given.
         raw = math.log(max(initial_scale - min_scale, 1e-3 * min_scale))
-        start = torch.full((max(1, n_scales),), raw)
+        start = torch.full((max(1, n_scales),), raw, dtype=torch.float32)
         if n_scales:
             self.raw_log_scale = nn.Parameter(start)
         else:
@@ -169,13 +126,12 @@ class VAE(nn.Module):
             Standard normal.
 
         slope : Tensor of shape (n_samples, n_rows) or None, default=None
-            What the gradient that comes from the decoder to the latents is multiplied
-            by; no value changes.
+            What the gradient that comes to the encoder through the latents is
+            multiplied by; no value changes.
         """
         posterior = self.encode(rows)
         latents = posterior.at(noise)
-        decoded = latents
         if slope is not None:
             part = slope[..., None] * latents
-            decoded = latents.detach() + (part - part.detach())
-        return Output(self.decode(decoded), latents, posterior, self.log_scale())
+            latents = latents.detach() + (part - part.detach())
+        return Output(self.decode(latents), latents, posterior, self.log_scale())

@@ -1,4 +1,4 @@
-"""Modules of a user's own, made ready for training."""
+"""Custom modules, given by a user, made ready for training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
-from latentsk.modules.mlp import Dropout
+from latentsk.networks._mlp import Dropout
 
 Shapes = dict[nn.Module, set[tuple[int, ...]]]
 
@@ -28,7 +28,7 @@ def adopt(
 ) -> nn.Module:
     """Return a copy of a module whose dropout masks come from outside.
 
-    Dropout layers become those of :mod:`latentsk.modules.mlp`. One that is called more
+    Dropout layers become those of `latentsk.networks`. One that is called more
     than once in a pass has one mask for all calls; one in eval mode stays switched off.
     Nothing is done in place any more, where a layer has the choice. Functions that draw
     random numbers draw them from torch's global generator as before.
@@ -66,8 +66,8 @@ def adopt(
 
     Examples
     --------
-    >>> own = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
-    >>> adopt(own, torch.zeros(1, 3), name="encoder")
+    >>> custom = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    >>> adopt(custom, torch.zeros(1, 3), name="encoder")
     Sequential(
       (0): Linear(in_features=3, out_features=2, bias=True)
       (1): Dropout()
@@ -244,7 +244,7 @@ def _draws(layer: nn.Module) -> bool:
 def _check_rows(module: nn.Module, example: Tensor, name: str) -> None:
     """Try two rows, together and alone."""
     shape = (2, *example.shape[1:])
-    values = torch.linspace(-1.0, 1.0, 2 * example.numel(), device=example.device)
+    values = torch.linspace(-1.0, 1.0, 2 * example.numel()).to(example)
     rows = values.view(shape)
     untouched = rows.clone()
     together = _try(module, rows, name)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from latentsk.modules.mlp import ACTIVATIONS, Dropout
+from latentsk.networks._mlp import ACTIVATIONS, Dropout
 
 Shape = tuple[int, int, int]
 MAX_GROUPS = 8
@@ -99,7 +99,7 @@ def conv_encoder(
         Width of the output, which is linear.
 
     activation : str, default="relu"
-        One of :data:`latentsk.modules.mlp.ACTIVATIONS`.
+        One of :data:`latentsk.networks._mlp.ACTIVATIONS`.
 
     dropout : float in [0, 1), default=0.0
         Rate before the last, linear layer.
@@ -111,7 +111,7 @@ def conv_encoder(
     Returns
     -------
     network : nn.Sequential
-        Call :func:`latentsk.modules.mlp.initialize` next.
+        Call :func:`latentsk.networks._mlp.initialize` next.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def conv_encoder(
 
     Examples
     --------
-    >>> from latentsk.modules.mlp import initialize
+    >>> from latentsk.networks._mlp import initialize
     >>> network = conv_encoder((1, 28, 28), (32, 64), 10)
     >>> network = initialize(network, torch.Generator().manual_seed(0))
     >>> network(torch.zeros(5, 28 * 28)).shape
@@ -167,8 +167,7 @@ def conv_decoder(
         Width of the input.
 
     activation : str, default="relu"
-        One of :data:`latentsk.modules.mlp.ACTIVATIONS`, after the linear layer and each
-        stage but the last.
+        One of `ACTIVATIONS`, after the linear layer and each stage but the last.
 
     dropout : float in [0, 1), default=0.0
         Rate after the linear layer.
@@ -179,7 +178,7 @@ def conv_decoder(
     Returns
     -------
     network : nn.Sequential
-        Call :func:`latentsk.modules.mlp.initialize` next.
+        Call :func:`latentsk.networks._mlp.initialize` next.
 
     Raises
     ------
@@ -188,7 +187,7 @@ def conv_decoder(
 
     Examples
     --------
-    >>> from latentsk.modules.mlp import initialize
+    >>> from latentsk.networks._mlp import initialize
     >>> network = conv_decoder((1, 28, 28), (32, 64), 10)
     >>> network = initialize(network, torch.Generator().manual_seed(0))
     >>> network(torch.zeros(5, 10)).shape

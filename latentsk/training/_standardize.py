@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latentsk._chunks import row_blocks
 from latentsk._typing import Float64
-from latentsk.embedders._blocks import row_blocks
 
 # What scaling to [0, 1] may leave above one.
 UNIT_TOLERANCE = 1e-6

@@ -39,9 +39,12 @@ def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
     >>> gaussian(one, one, torch.zeros(()))
     tensor([-0.9189])
     """
-    standardized = (rows - output) * torch.exp(-log_scale)
-    densities = -0.5 * (standardized.square() + LOG_TWO_PI) - log_scale
-    return densities.sum(dim=-1)
+    difference = rows - output
+    if log_scale.numel() == 1:  # which spares a pass over the features
+        squares = difference.square().sum(dim=-1) * torch.exp(-2.0 * log_scale)
+        return -0.5 * squares - rows.shape[-1] * (log_scale + 0.5 * LOG_TWO_PI)
+    squares = (difference * torch.exp(-log_scale)).square().sum(dim=-1)
+    return -0.5 * squares - (log_scale + 0.5 * LOG_TWO_PI).sum(dim=-1)
 
 
 def laplace(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.conv import conv_decoder, conv_encoder
-from latentsk.modules.mlp import mlp
-from latentsk.modules.own import adopt, evaluate, takes_float64
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.networks._conv import conv_decoder, conv_encoder
+from latentsk.networks._custom import adopt, evaluate, takes_float64
+from latentsk.networks._mlp import mlp
 
 Architecture = dict[str, Any]
 
@@ -128,8 +128,8 @@ normalize, dropout, input_shape, encoder, decoder
     """
     if encoder is not None or decoder is not None:
         shape = _checked_shape(input_shape, n_features)
-        own = _describe_own(n_components, shape, encoder, decoder)
-        return {**own, "per_latent": per_latent}
+        custom = _describe_custom(n_components, shape, encoder, decoder)
+        return {**custom, "per_latent": per_latent}
     if network in PRESETS:
         if not isinstance(hidden_layer_sizes, str) or decoder_layer_sizes is not None:
             raise ValueError(
@@ -143,32 +143,47 @@ normalize, dropout, input_shape, encoder, decoder
         network, hidden_layer_sizes, width, _ = PRESETS[network]
         n_components = width if n_components == "auto" else n_components
     shape = _checked_shape(input_shape, n_features)
-    width = automatic_components(n_features) if n_components == "auto" else n_components
+    automatic = automatic_components(n_features)
+    width = automatic if n_components == "auto" else int(n_components)
+    is_conv = network == "conv"
     if activation == "auto":
-        activation = "relu" if network == "conv" else "gelu"
-    options = {
-        "activation": activation,
-        "dropout": float(dropout),
-        "normalize": network == "conv" if normalize == "auto" else bool(normalize),
-    }
-    if network == "conv":
-        if shape is None:
-            raise ValueError(
-                "network='conv' needs input_shape=(channels, height, width)."
-            )
+        activation = "relu" if is_conv else "gelu"
+    if is_conv:
         if decoder_layer_sizes is not None:
             raise ValueError("decoder_layer_sizes is for network='mlp' only.")
-        automatic = isinstance(hidden_layer_sizes, str)
-        channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
-        _require_large_enough(shape, len(channels))
-        sizes = {"input_shape": shape, "channels": channels}
-        return {
-            "network": "conv",
-            "n_components": int(width),
-            "per_latent": per_latent,
-            **sizes,
-            **options,
-        }
+        sizes = _conv_sizes(shape, hidden_layer_sizes)
+    else:
+        widths = hidden_layer_sizes, decoder_layer_sizes
+        sizes = _mlp_sizes(n_features, per_latent, width, *widths)
+    return {
+        "network": network,
+        "n_components": width,
+        "per_latent": per_latent,
+        **sizes,
+        "activation": activation,
+        "dropout": float(dropout),
+        "normalize": is_conv if normalize == "auto" else bool(normalize),
+    }
+
+
+def _conv_sizes(
+    shape: list[int] | None, hidden_layer_sizes: Sequence[int] | str
+) -> Architecture:
+    if shape is None:
+        raise ValueError("network='conv' needs input_shape=(channels, height, width).")
+    automatic = isinstance(hidden_layer_sizes, str)
+    channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
+    _require_large_enough(shape, len(channels))
+    return {"input_shape": shape, "channels": channels}
+
+
+def _mlp_sizes(
+    n_features: int,
+    per_latent: int,
+    width: int,
+    hidden_layer_sizes: Sequence[int] | str,
+    decoder_layer_sizes: Sequence[int] | None,
+) -> Architecture:
     if isinstance(hidden_layer_sizes, str):
         hidden_layer_sizes = automatic_hidden_sizes(n_features)
     hidden = _checked_sizes(hidden_layer_sizes)
@@ -177,12 +192,8 @@ normalize, dropout, input_shape, encoder, decoder
     else:
         back = _checked_sizes(decoder_layer_sizes, "decoder_layer_sizes")
     return {
-        "network": "mlp",
-        "n_components": int(width),
-        "per_latent": per_latent,
-        "encoder_sizes": [n_features, *hidden, per_latent * int(width)],
-        "decoder_sizes": [int(width), *back, n_features],
-        **options,
+        "encoder_sizes": [n_features, *hidden, per_latent * width],
+        "decoder_sizes": [width, *back, n_features],
     }
 
 
@@ -212,7 +223,7 @@ def _require_large_enough(shape: list[int], n_stages: int) -> None:
         )
 
 
-def _describe_own(
+def _describe_custom(
     n_components: int | str,
     shape: list[int] | None,
     encoder: nn.Module | None,
@@ -223,7 +234,7 @@ def _describe_own(
         raise ValueError(f"encoder and decoder go together, but {missing} is None.")
     width = None if n_components == "auto" else int(n_components)
     return {
-        "network": "own",
+        "network": "custom",
         "n_components": width,
         "input_shape": shape,
         "float64": None,
@@ -260,50 +271,49 @@ def build_network(
 ) -> Autoencoder:
     """Return the network that a description means.
 
-    The weights of perceptrons and convolutions are not initialized yet; those of own
+    The weights of perceptrons and convolutions are not initialized yet; those of custom
     modules are the ones they came with.
 
     Parameters
     ----------
     architecture : dict
-        From :func:`describe_network`; for own modules, `n_components` and `float64`
+        From :func:`describe_network`; for custom modules, `n_components` and `float64`
         (whether they work in float64) are filled in.
 
     n_features : int
 
     encoder, decoder : nn.Module or None
-        The own modules, which are copied.
+        Custom modules, which are copied.
 
     Examples
     --------
-    >>> own = {"network": "own", "n_components": None, "input_shape": None}
-    >>> own["per_latent"] = 1
-    >>> build_network(own, 3, nn.Linear(3, 2), nn.Linear(2, 3))
+    >>> custom = {"network": "custom", "n_components": None, "input_shape": None}
+    >>> custom["per_latent"] = 1
+    >>> build_network(custom, 3, nn.Linear(3, 2), nn.Linear(2, 3))
     Autoencoder(
       (encoder): Linear(in_features=3, out_features=2, bias=True)
       (decoder): Linear(in_features=2, out_features=3, bias=True)
     )
-    >>> own["n_components"], own["float64"]
+    >>> custom["n_components"], custom["float64"]
     (2, True)
     """
-    if architecture["network"] == "own":
-        return _build_own(architecture, n_features, encoder, decoder)
+    if architecture["network"] == "custom":
+        return _build_custom(architecture, n_features, encoder, decoder)
     names = ("activation", "dropout", "normalize")
     options: dict[str, Any] = {name: architecture[name] for name in names}
     if architecture["network"] == "mlp":
-        return Autoencoder(
-            mlp(architecture["encoder_sizes"], **options),
-            mlp(architecture["decoder_sizes"], **options),
-        )
-    shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
-    width = architecture["n_components"]
-    return Autoencoder(
-        conv_encoder(shape, channels, architecture["per_latent"] * width, **options),
-        conv_decoder(shape, channels, width, **options),
-    )
+        first = mlp(architecture["encoder_sizes"], **options)
+        second = mlp(architecture["decoder_sizes"], **options)
+    else:
+        shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
+        width = architecture["n_components"]
+        n_outputs = architecture["per_latent"] * width
+        first = conv_encoder(shape, channels, n_outputs, **options)
+        second = conv_decoder(shape, channels, width, **options)
+    return Autoencoder(first, second).float()  # whatever torch's default dtype is
 
 
-def _build_own(
+def _build_custom(
     architecture: Architecture,
     n_features: int,
     encoder: nn.Module | None,
@@ -312,7 +322,7 @@ def _build_own(
     assert encoder is not None, "checked when described"
     assert decoder is not None, "checked when described"
     shape = architecture["input_shape"]
-    row = torch.zeros(1, *(shape or [n_features]))
+    row = torch.zeros(1, *(shape or [n_features]), dtype=torch.float32)
     memo: dict[int, Any] = {}  # weights that the two share stay shared
     first = adopt(encoder, row, name="encoder", memo=memo)
     latents = evaluate(first, row)
@@ -329,7 +339,7 @@ def _build_own(
             f"{returned} values per row, {per_latent} for each latent dimension."
         )
     architecture["n_components"] = width
-    codes = torch.zeros(1, width)
+    codes = torch.zeros(1, width, dtype=torch.float32)
     second = adopt(decoder, codes, name="decoder", memo=memo)
     output = evaluate(second, codes)
     if output.flatten(1).shape[1] != n_features:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
-from latentsk.embedders._blocks import row_blocks
 
 # Parameters that do not change what a training comes to, or are digested in other ways.
-IMMATERIAL = {
+IGNORED_PARAMETERS = {
     "checkpoint",
     "checkpoint_interval",
     "contamination",
@@ -31,7 +31,7 @@ IMMATERIAL = {
 }
 
 
-def training_identity(
+def training_fingerprint(
     parameters: Mapping[str, Any], X: NDArray[Any], start: nn.Module | None
 ) -> dict[str, str]:
     """Describe a training: its parameters, its rows, the network it starts from.
@@ -45,33 +45,33 @@ def training_identity(
         All rows are read.
 
     start : nn.Module or None
-        A trained network, if the training goes on from one.
+        A trained network, if the training continues from one.
 
     Returns
     -------
-    identity : dict of str to str
+    fingerprint : dict of str to str
         Equal for equal trainings.
 
     Examples
     --------
     >>> parameters = {"hidden_layer_sizes": (8, 4), "random_state": 0, "verbose": True}
-    >>> identity = training_identity(parameters, np.zeros((2, 1)), None)
-    >>> identity["hidden_layer_sizes"], identity["random_state"]
+    >>> fingerprint = training_fingerprint(parameters, np.zeros((2, 1)), None)
+    >>> fingerprint["hidden_layer_sizes"], fingerprint["random_state"]
     ("['8.0', '4.0']", '0')
     """
-    identity = {
+    fingerprint = {
         name: _canonical(value)
         for name, value in parameters.items()
-        if name not in IMMATERIAL
+        if name not in IGNORED_PARAMETERS
     }
     seed = parameters.get("random_state")
-    identity["random_state"] = str(seed) if isinstance(seed, Integral) else "any"
+    fingerprint["random_state"] = str(seed) if isinstance(seed, Integral) else "any"
     for name in ("encoder", "decoder"):
         # Weights that are trained come from the checkpoint.
-        identity[name] = _digest_module(parameters.get(name), all_weights=False)
-    identity["start"] = _digest_module(start, all_weights=True)
-    identity["X"] = _digest_rows(X)
-    return identity
+        fingerprint[name] = _digest_module(parameters.get(name), all_weights=False)
+    fingerprint["start"] = _digest_module(start, all_weights=True)
+    fingerprint["X"] = _digest_rows(X)
+    return fingerprint
 
 
 def _canonical(value: Any) -> str:

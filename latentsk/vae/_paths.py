@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any
 
@@ -86,20 +85,8 @@ def spherical_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
 PATHS = {"linear": linear_path, "slerp": spherical_path}
 
 
-class LatentPathsMixin(ABC):
-    """Rows along paths through the latent space of an embedder (abstract)."""
-
-    n_components_: int
-    n_features_in_: int
-
-    @abstractmethod
-    def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
-
-    @abstractmethod
-    def _transform(self, X: Any) -> Any: ...
-
-    @abstractmethod
-    def _inverse_transform(self, Z: Any) -> Any: ...
+class LatentPathsMixin:
+    """Rows along paths through a latent space, by its public methods alone."""
 
     def interpolate(
         self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
@@ -147,10 +134,10 @@ class LatentPathsMixin(ABC):
             )
         if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
-        start = self._encoded(a, "a", "interpolate")
-        end = self._encoded(b, "b", "interpolate")
+        start, end = _latents_of(self, a, "a"), _latents_of(self, b, "b")
         path = PATHS[method](start, end, int(n_steps))
-        return self._inverse_transform(path.astype(np.result_type(start, end)))
+        path = path.astype(np.result_type(start, end))
+        return self.inverse_transform(path)
 
     def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
         """Return a row as it changes along one latent dimension.
@@ -189,12 +176,11 @@ class LatentPathsMixin(ABC):
         (5, 3)
         """
         check_is_fitted(self)
-        if (
-            not isinstance(dimension, Integral)
-            or not 0 <= dimension < self.n_components_
-        ):
+        latents = _latents_of(self, x, "x")
+        n_latents = len(latents)
+        if not isinstance(dimension, Integral) or not 0 <= dimension < n_latents:
             raise ValueError(
-                f"dimension must be an integer from 0 to {self.n_components_ - 1}, got "
+                f"dimension must be an integer from 0 to {n_latents - 1}, got "
                 f"{dimension!r}."
             )
         values = checked(
@@ -202,30 +188,30 @@ class LatentPathsMixin(ABC):
         )
         if values.ndim != 1:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
-        latents = np.tile(self._encoded(x, "x", "traverse"), (len(values), 1))
-        latents[:, dimension] = values
-        return self._inverse_transform(latents)
+        path = np.tile(latents, (len(values), 1))
+        path[:, dimension] = values
+        return self.inverse_transform(path)
 
-    def _encoded(self, row: Any, name: str, method: str) -> Any:
-        """Return the latent coordinates of a single row."""
-        return self._transform(
-            self._validate(self._as_rows(row, name), reset=False, method=method)
-        )[0]
 
-    def _as_rows(self, row: Any, name: str) -> Any:
-        """Return a table of one row; its columns have names where it has them."""
-        if isinstance(row, pd.Series):
-            row = pd.DataFrame([row.to_numpy()], columns=row.index)
-        if not isinstance(row, pd.DataFrame):
-            row = np.asarray(reject_masked(on_host(row)))
-            row = row[None] if row.ndim == 1 else row
-        n_features = self.n_features_in_
-        if row.shape != (1, n_features):
-            raise ValueError(
-                f"{name} must be a row of shape ({n_features},) or (1, {n_features}), "
-                f"got {row.shape}."
-            )
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None and not isinstance(row, pd.DataFrame):
-            row = pd.DataFrame(row, columns=names)
-        return row
+def _latents_of(embedder: Any, row: Any, name: str) -> NDArray[Any]:
+    """Return the latent coordinates of a single row."""
+    return np.asarray(embedder.transform(_as_rows(embedder, row, name)))[0]
+
+
+def _as_rows(embedder: Any, row: Any, name: str) -> Any:
+    """Return a table of one row; its columns have the names of the fit."""
+    if isinstance(row, pd.Series):
+        row = pd.DataFrame([row.to_numpy()], columns=row.index)
+    if not isinstance(row, pd.DataFrame):
+        row = np.asarray(reject_masked(on_host(row)))
+        row = row[None] if row.ndim == 1 else row
+    n_features = embedder.n_features_in_
+    if row.shape != (1, n_features):
+        raise ValueError(
+            f"{name} must be a row of shape ({n_features},) or (1, {n_features}), got "
+            f"{row.shape}."
+        )
+    names = getattr(embedder, "feature_names_in_", None)
+    if names is not None and not isinstance(row, pd.DataFrame):
+        row = pd.DataFrame(row, columns=names)
+    return row
