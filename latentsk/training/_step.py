@@ -42,7 +42,7 @@ def autograd(loss: Loss, optimizer: FlatAdamW) -> Gradient:
     ) -> Losses:
         optimizer.zero_grad()
         losses, terms = loss(batch, noise, progress)
-        torch.dot(losses, weights).backward()
+        losses.backward(weights)  # the gradient of their weighted sum
         fixed = {name: value.detach() for name, value in terms.items()}
         return Losses(losses.detach(), fixed)
 
