@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from latentsk.networks._mlp import dropout_layers
@@ -70,6 +69,8 @@ def make_step(network: nn.Module, gradient: Gradient, optimizer: FlatAdamW) -> S
 
     Examples
     --------
+    >>> import torch
+    >>> from torch import nn
     >>> from latentsk.networks._autoencoder import Autoencoder
     >>> from latentsk.training._optimizer import OptimizerSettings
     >>> from latentsk.training._reconstruction import Reconstruction

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from latentsk.modules.mlp import Dropout, initialize, mlp
-from latentsk.modules.own import adopt, evaluate, takes_float64, train_mode
+from latentsk.networks._custom import adopt, evaluate, takes_float64, train_mode
+from latentsk.networks._mlp import Dropout, initialize, mlp
 
 ROW = torch.linspace(-1.0, 1.0, 6)[None]
 

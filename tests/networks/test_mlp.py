@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentsk.modules.mlp import ACTIVATIONS, Dropout, initialize, mlp
+from latentsk.networks._mlp import ACTIVATIONS, Dropout, initialize, mlp
 
 
 def generator(seed=0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from latentsk.training.objectives import LOSSES
+from latentsk.training._losses import LOSSES
 
 REFERENCES = {
     "squared_error": F.mse_loss,

@@ -6,7 +6,7 @@ import torch
 from scipy import integrate, stats
 from torch import distributions
 
-from latentsk.modules.likelihoods import LIKELIHOODS
+from latentsk.vae._likelihoods import LIKELIHOODS
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.rand(7, 4, generator=GENERATOR, dtype=torch.float64)

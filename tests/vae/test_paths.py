@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentsk.embedders._paths import linear_path, spherical_path
+from latentsk.vae._paths import linear_path, spherical_path
 
 
 def test_the_worked_line():
