@@ -10,7 +10,7 @@ import latentsk
 ROOT = Path(latentsk.__file__).parent
 
 # From the ground up: a room imports only those before it. A module's room is its
-# folder; that of the modules beside the folders is "latentsk", but for those named here.
+# folder; that of those beside the folders is "latentsk", but for those named here.
 ROOMS = [
     "latentsk",
     "persistence",
