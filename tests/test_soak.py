@@ -59,6 +59,17 @@ def test_the_verdict_names_what_grows(soak, at_the_end, fault):
     assert "; ".join(soak.judged(readings, 0.0).faults) == fault
 
 
+def test_a_minute_is_summed_up_by_its_last_reading(soak):
+    seconds = [1.0, 59.0, 61.0, 125.0]
+    readings = [soak.Reading(t, 300.0 + t, 2, 6, 0) for t in seconds]
+    assert soak.summary(readings) == {
+        "minutes": [0, 1, 2],
+        "megabytes": [359.0, 361.0, 425.0],
+        "threads": (2, 2, 2),
+        "files_open": (6, 6, 6),
+    }
+
+
 @pytest.mark.slow
 def test_memory_threads_and_files_stay_flat():
     pytest.importorskip("faiss")
