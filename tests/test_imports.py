@@ -1,9 +1,12 @@
 """The package's rooms: imports run downward between them, and in no circle within."""
 
 import ast
+import importlib
 from graphlib import TopologicalSorter
 from itertools import groupby
 from pathlib import Path
+
+import pytest
 
 import latentsk
 
@@ -92,3 +95,14 @@ def test_the_index_does_not_know_embedders():
 def test_faiss_is_imported_in_one_place():
     importers = [n for n, imported in IMPORTS.items() if "faiss" in imported]
     assert [name.split(".")[-1] for name in importers] == ["_faiss"]
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples"])
+def test_scripts_import_what_there_is(folder):
+    for path in (ROOT.parent / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("latentsk"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    assert hasattr(module, alias.name) or full in FILES, (path, full)
