@@ -237,7 +237,8 @@ def divergence_cost(
         return settings.beta * sign * (total - aim)
     if settings.free_nats:
         counts = divergences.detach().mean(dim=0) >= settings.free_nats
-        free = torch.full_like(divergences, settings.free_nats)
+        largest = torch.finfo(divergences.dtype).max
+        free = torch.full_like(divergences, min(settings.free_nats, largest))
         divergences = torch.where(counts, divergences, free)
     return weight * settings.beta * divergences.sum(dim=1)
 

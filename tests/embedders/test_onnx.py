@@ -20,7 +20,7 @@ from torch import nn
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.embedders import _base, _onnx
-from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae import LIKELIHOODS
 
 METHODS = ("transform", "reconstruct", "score_samples")
 QUICK = {"max_epochs": 8, "random_state": 0, "device": "cpu"}
