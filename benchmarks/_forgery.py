@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from latentsk import _format
+from latentsk.persistence import _format
 
 HOSTILE = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -0.5, float("nan"), float("inf"),

@@ -17,11 +17,13 @@ from latentsk._random import RandomState
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
+from latentsk.embedders._neural_state import OPTIONAL, REQUIRED, check_autoencoder
 from latentsk.embedders._rows import infer, saturated
 from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import dropout_layers
 from latentsk.modules.own import train_mode
+from latentsk.persistence._registry import storable
 from latentsk.training.dense import (
     dense_gradient,
     dense_layers,
@@ -35,6 +37,7 @@ INPUT_NOISE = "input"
 PROBES = "probes"
 
 
+@storable(REQUIRED, optional=OPTIONAL, check=check_autoencoder)
 class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
     """A latent space learned by a network that reconstructs the rows.
 

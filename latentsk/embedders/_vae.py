@@ -23,12 +23,14 @@ from latentsk.embedders._blocks import row_blocks
 from latentsk.embedders._latents import LatentReport, active, report
 from latentsk.embedders._network import Architecture
 from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
+from latentsk.embedders._neural_state import OPTIONAL, VAE_REQUIRED, check_vae
 from latentsk.embedders._paths import LatentPathsMixin
 from latentsk.embedders._rows import infer, saturated
 from latentsk.embedders._standardize import Standardizer, require_unit_interval
 from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
 from latentsk.modules.vae import VAE
+from latentsk.persistence._registry import storable
 from latentsk.training.run import Task
 from latentsk.training.schedules import WARM_UPS
 from latentsk.training.vae_sampling import (
@@ -54,6 +56,7 @@ AUTOMATIC_SAMPLES = 5
 MIN_ROWS_TO_EXAMINE = 32
 
 
+@storable(VAE_REQUIRED, optional=OPTIONAL, check=check_vae)
 class VAEEmbedder(NeuralMixin, LatentPathsMixin, BaseEmbedder):
     """A smooth latent space with a likelihood, learned by a variational autoencoder.
 

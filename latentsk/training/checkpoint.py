@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from latentsk._device import to_numpy
-from latentsk._format import read_file, write_file
 from latentsk.exceptions import CheckpointError, FormatError
+from latentsk.persistence._format import read_file, write_file
 from latentsk.training.loop import EpochRecord
 from latentsk.training.step import TrainingState
 from latentsk.training.stopping import BestWeights

@@ -1,8 +1,9 @@
 """Any fitted estimator as one file that runs no code when it is read.
 
-A file holds a tree of nodes: classes by name out of a fixed list, their parameters and
-fitted state as JSON and arrays, their parts as nodes again. What is scikit-learn's own
-goes through skops. `_format` does the writing and reading.
+A file holds a tree of nodes: classes by name, their parameters and fitted state as JSON
+and arrays, their parts as nodes again. A class registers itself, with the rules of its
+state, beside its definition (`_registry`, `_schema`). What is scikit-learn's own goes
+through skops. `_format` writes and reads the file.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._device import resolve_device
-from latentsk._format import read_file, write_file
-from latentsk._reading import Reader
-from latentsk._storable import KIND
-from latentsk._values import ArrayStore
 from latentsk._version import __version__
-from latentsk._writing import Writer
 from latentsk.exceptions import FormatError
+from latentsk.persistence._format import read_file, write_file
+from latentsk.persistence._reader import Reader
+from latentsk.persistence._schema import require
+from latentsk.persistence._values import ArrayStore
+from latentsk.persistence._writer import Writer
+
+__all__ = ["load", "save"]
+
+KIND = "estimator"
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -52,7 +58,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     TypeError
         If it holds what a file cannot: an estimator of another package, a function or a
-        class of your own, ids or metadata of other types than text, numbers and dates.
+        class of your own, ids or metadata of other types than strings, numbers and
+        dates.
 
     FileNotFoundError, IsADirectoryError
         If the folder does not exist, or the path is a folder.
@@ -65,7 +72,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     Some parameters belong to a machine or a session, and are None or their default in
     the estimator that is loaded: `checkpoint`, the `memory` of a Pipeline, a generator
-    given as `random_state`, `n_jobs` of scikit-learn's parts. torch modules of your own
+    given as `random_state`, `n_jobs` of scikit-learn's parts. Custom torch modules
     (`encoder`, `decoder`) are code: their weights are stored, and the modules are given
     again to :func:`load`.
 
@@ -80,9 +87,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     array([[-0.1]])
     """
     check_is_fitted(estimator)
-    with ExitStack() as reading:
-        writer = Writer(reading)
-        root = writer.node(estimator, "")
+    with ExitStack() as held:
+        writer = Writer(held)
+        root = writer.node(estimator)
         document = {"kind": KIND, "libraries": _libraries(), "estimator": root}
         write_file(path, document, writer.store.arrays)
 
@@ -96,10 +103,10 @@ def load(
 ) -> Any:
     """Read a fitted estimator from a file, which runs no code of the file.
 
-    Classes are looked up by name in a fixed list, every value is checked against what
-    the class can have, and every size against what the file holds before memory is
-    asked for. So files of strangers can be read: they are refused, or hold an
-    estimator; whether that one is any good, no check can say.
+    Classes are looked up by name among those that are registered, every value is
+    checked against what the class can have, and every size against what the file holds
+    before memory is asked for. So files of strangers can be read: they are refused, or
+    hold an estimator; whether that one is any good, no check can say.
 
     Parameters
     ----------
@@ -107,7 +114,7 @@ def load(
         What :func:`save` wrote.
 
     modules : mapping of str to torch.nn.Module, or None, default=None
-        The torch modules of your own that the estimator was fitted with, by parameter
+        The custom torch modules that the estimator was fitted with, by parameter
         as in `get_params`: ``{"encoder": ..., "decoder": ...}`` for an embedder,
         ``{"embedder__encoder": ...}`` for one inside an index. Their weights are
         replaced, in a copy.
@@ -134,7 +141,7 @@ def load(
         If the file is foreign, truncated, altered, or of a newer format version.
 
     TypeError
-        If one of `modules` is none.
+        If one of `modules` is not a torch module.
 
     ValueError
         If modules are missing, too many, or not the ones whose weights the file holds;
@@ -169,14 +176,36 @@ def load(
                 f"{module!r}."
             )
     document, arrays = read_file(path, mmap=mmap)
-    reader = Reader(ArrayStore(arrays), dict(modules or {}), device)
+    reader = Reader(ArrayStore(arrays), modules or {}, device)
     try:
-        return reader.root(document)
+        return _root(reader, document, modules or {})
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as e:
         # What no rule foresaw.
         raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
+
+
+def _root(
+    reader: Reader, document: Mapping[str, Any], modules: Mapping[str, Any]
+) -> Any:
+    if document.get("kind") == "LatentIndex":
+        raise FormatError(
+            "The file was written by LatentIndex.save, without an embedder: read it "
+            "with LatentIndex.load."
+        )
+    if document.get("kind") != KIND:
+        raise FormatError("The file holds no estimator.")
+    estimator = reader.node(document.get("estimator"))
+    require(not reader.store.arrays, "it has too many arrays")
+    unused = sorted(modules.keys() - reader.used)
+    if unused:
+        raise ValueError(f"The estimator in the file takes no module {unused[0]!r}.")
+    try:
+        check_is_fitted(estimator)
+    except (NotFittedError, TypeError) as error:
+        raise FormatError("The file is altered: an estimator has no state.") from error
+    return estimator
 
 
 def _libraries() -> dict[str, str]:

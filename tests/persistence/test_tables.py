@@ -3,7 +3,9 @@
 import datetime
 import decimal
 import enum
+import functools
 import json
+import operator
 import time
 import tracemalloc
 
@@ -15,9 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_extension_array_equal, assert_frame_equal
 
-from latentsk._format import read_file, write_file
-from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
 from latentsk.exceptions import FormatError
+from latentsk.persistence._columns import decode_column, encode_column
+from latentsk.persistence._format import read_file, write_file
+from latentsk.persistence._tables import decode_frame, encode_frame
+from latentsk.persistence._values import ArrayStore, decode_value, encode_value
 
 NUMBERS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]
@@ -35,14 +39,15 @@ SCALARS = st.sampled_from(NUMBERS).flatmap(
 )
 
 
-def through_json(encoded):
-    document, arrays = encoded
-    assert all(array.dtype.kind in "biuf" for array in arrays.values())
-    return json.loads(json.dumps(document)), arrays
+def through_json(content):
+    store = ArrayStore()
+    document = json.loads(json.dumps(encode_value(content, "x", store)))
+    assert all(array.dtype.kind in "biuf" for array in store.arrays.values())
+    return decode_value(document, store)
 
 
 def round_trip(values):
-    return decode_column(*through_json(encode_column(values)))
+    return decode_column(through_json(encode_column(values)))
 
 
 def objects(*values):
@@ -165,6 +170,7 @@ COLUMNS = {
     "of times": pd.Categorical(HOURS.tz_localize(BERLIN, ambiguous=False)),
     "of nothing": pd.Categorical([None, None]),
     "of many": pd.Categorical(np.arange(300)),
+    "times with a zone as objects": np.asarray(HOURS.tz_localize("UTC"), object),
 }
 
 
@@ -225,7 +231,7 @@ INDEXES = {
 
 
 def frame_round_trip(frame):
-    return decode_frame(*through_json(encode_frame(frame)))
+    return decode_frame(through_json(encode_frame(frame)))
 
 
 @pytest.mark.parametrize("name", INDEXES)
@@ -270,22 +276,25 @@ def test_frames_of_other_shapes(frame):
 
 
 def test_a_range_takes_no_array():
-    document, arrays = encode_frame(pd.DataFrame({"a": [1.0]}, index=range(5, 6)))
-    assert list(arrays) == [
-        "0.values",
-        "columns.bytes",
-        "columns.offsets",
-        "columns.mask",
-    ]
-    assert document["index"]["start"] == 5
-    assert encode_frame(pd.DataFrame({"a": [1.0]}))[0]["index"] is None
+    content = encode_frame(pd.DataFrame({"a": [1.0]}, index=range(5, 6)))
+    assert content["index"] == {
+        "kind": "range",
+        "name": None,
+        "start": 5,
+        "stop": 6,
+        "step": 1,
+    }
+    assert encode_frame(pd.DataFrame({"a": [1.0]}))["index"] is None
 
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_frames_go_through_files(tmp_path, mmap):
     frame = FRAME.set_axis(INDEXES["texts"])
-    write_file(tmp_path / "frame", *encode_frame(frame))
-    found = decode_frame(*read_file(tmp_path / "frame", mmap=mmap))
+    store = ArrayStore()
+    document = {"frame": encode_value(frame, "frame", store)}
+    write_file(tmp_path / "frame", document, store.arrays)
+    document, arrays = read_file(tmp_path / "frame", mmap=mmap)
+    found = decode_value(document["frame"], ArrayStore(arrays))
     assert_frame_equal(found, frame)
     found.iloc[0, 0] = 3.0
     assert found.iloc[0, 0] == 3.0
@@ -326,6 +335,7 @@ class Color(enum.IntEnum):
         objects([1]),
         objects({"a": 1}),
         objects(pd.Timestamp("2020")),
+        objects(pd.Timestamp("2020", tz="UTC"), pd.Timestamp("2020", tz=BERLIN)),
         objects(pd.NA),
         objects(pd.NaT),
         objects(datetime.date(2020, 1, 1)),
@@ -394,77 +404,81 @@ def test_names_of_columns_are_texts_or_integers(labels):
 # What nobody encoded
 
 
-def texts(**changes):
-    content = {"bytes": np.frombuffer(b"abc", "u1"), "offsets": np.array([0, 1, 3])}
-    return {"kind": "texts"}, content | changes
+def strings(**changes):
+    known = {"kind": "strings", "bytes": np.frombuffer(b"abc", "u1")}
+    return known | {"offsets": np.array([0, 1, 3])} | changes
 
 
-def strings(document={}, **changes):  # noqa: B006
-    known = {"kind": "strings", "storage": "python", "missing": "nan"}
-    return known | document, texts()[1] | {"mask": np.array([False, True])} | changes
+def pandas_strings(**changes):
+    known = {"kind": "pandas strings", "storage": "python", "missing": "nan"}
+    return strings() | known | {"mask": np.array([False, True])} | changes
 
 
 def nullable(dtype, values, mask):
     arrays = {"values": np.asarray(values), "mask": np.asarray(mask)}
-    return {"kind": "nullable", "dtype": dtype}, arrays
+    return {"kind": "nullable", "dtype": dtype} | arrays
 
 
-def categories(codes=(0, 1), of=None, ordered=False, **arrays):
-    document, values = of or texts()
-    parts = {f"categories.{name}": array for name, array in values.items()}
-    document = {"kind": "categories", "categories": document, "ordered": ordered}
-    return document, {"codes": np.asarray(codes)} | parts | arrays
-
-
-def times(dtype, **more):
-    return {"kind": "times", "dtype": dtype, **more}, {"values": np.arange(2)}
-
-
-def zoned(zone, dtype="datetime64[ns]"):
-    document, arrays = times(dtype, zone=zone)
-    return document | {"kind": "zoned times"}, arrays
-
-
-def in_json(text):
-    return {"kind": "objects"}, {"json": np.frombuffer(text.encode(), "u1")}
-
-
-def characters(width, *points, dtype="u4"):
-    return {"kind": "characters", "width": width}, {
-        "characters": np.array(points, dtype=dtype)
+def categories(codes=(0, 1), of=None, ordered=False):
+    return {
+        "kind": "categories",
+        "categories": of or strings(),
+        "ordered": ordered,
+        "codes": np.asarray(codes),
     }
 
 
+def times(dtype, **more):
+    return {"kind": "times", "dtype": dtype, "values": np.arange(2), **more}
+
+
+def zoned(zone, dtype="datetime64[ns]", kind="zoned times"):
+    return times(dtype, zone=zone, kind=kind)
+
+
+def in_json(text):
+    return {"kind": "objects", "json": np.frombuffer(text.encode(), "u1")}
+
+
+def characters(width, *points, dtype="u4"):
+    points = np.array(points, dtype=dtype)
+    return {"kind": "characters", "width": width, "characters": points}
+
+
+def numbers(**changes):
+    return {"kind": "numbers"} | changes
+
+
 HOSTILE = {
-    "no document": (None, {}),
-    "a list": ([], {}),
-    "no kind": ({}, {}),
-    "unknown kind": ({"kind": "pickle"}, {}),
-    "kind is a list": ({"kind": ["texts"]}, {}),
-    "no array": ({"kind": "numbers"}, {}),
-    "two dimensions": ({"kind": "numbers"}, {"values": np.zeros((2, 2))}),
-    "a scalar": ({"kind": "numbers"}, {"values": np.array(1.0)}),
-    "objects": ({"kind": "numbers"}, {"values": objects("x")}),
-    "complex": ({"kind": "numbers"}, {"values": np.array([1j])}),
-    "no offsets": texts(offsets=np.array([], dtype=np.int64)),
-    "first offset": texts(offsets=np.array([1, 3])),
-    "last offset": texts(offsets=np.array([0, 2])),
-    "beyond the bytes": texts(offsets=np.array([0, 4])),
-    "offsets fall": texts(offsets=np.array([0, 3, 1, 3])),
-    "negative offsets": texts(offsets=np.array([0, -3, 3])),
-    "offsets overflow": texts(offsets=np.array([0, 2**63 - 1, -(2**63), 3])),
-    "offsets are floats": texts(offsets=np.array([0.0, 3.0])),
-    "offsets are 32 bits": texts(offsets=np.array([0, 3], dtype=np.int32)),
-    "no UTF-8": texts(bytes=np.frombuffer(b"a\xffc", "u1")),
-    "a character cut": texts(bytes=np.frombuffer("éx".encode(), "u1")),
-    "bytes are integers": texts(bytes=np.arange(3)),
-    "short mask": strings(mask=np.array([True])),
-    "mask of integers": strings(mask=np.array([0, 1])),
-    "unknown storage": strings({"storage": "pickle"}),
-    "unknown missing value": strings({"missing": "None"}),
-    "missing is no text": strings({"missing": None}),
-    "surrogates in Arrow": strings(
-        {"storage": "pyarrow"},
+    "no content": None,
+    "a list": [],
+    "no kind": {},
+    "unknown kind": {"kind": "pickle"},
+    "kind is a list": {"kind": ["strings"]},
+    "no array": numbers(),
+    "two dimensions": numbers(values=np.zeros((2, 2))),
+    "a scalar": numbers(values=np.array(1.0)),
+    "objects": numbers(values=objects("x")),
+    "complex": numbers(values=np.array([1j])),
+    "no offsets": strings(offsets=np.array([], dtype=np.int64)),
+    "first offset": strings(offsets=np.array([1, 3])),
+    "last offset": strings(offsets=np.array([0, 2])),
+    "beyond the bytes": strings(offsets=np.array([0, 4])),
+    "offsets fall": strings(offsets=np.array([0, 3, 1, 3])),
+    "negative offsets": strings(offsets=np.array([0, -3, 3])),
+    "offsets overflow": strings(offsets=np.array([0, 2**63 - 1, -(2**63), 3])),
+    "offsets are floats": strings(offsets=np.array([0.0, 3.0])),
+    "offsets are 32 bits": strings(offsets=np.array([0, 3], dtype=np.int32)),
+    "no UTF-8": strings(bytes=np.frombuffer(b"a\xffc", "u1")),
+    "a character cut": strings(bytes=np.frombuffer("éx".encode(), "u1")),
+    "bytes are integers": strings(bytes=np.arange(3)),
+    "short mask": pandas_strings(mask=np.array([True])),
+    "mask of integers": pandas_strings(mask=np.array([0, 1])),
+    "unknown storage": pandas_strings(storage="pickle"),
+    "unknown missing value": pandas_strings(missing="None"),
+    "missing is no text": pandas_strings(missing=None),
+    "surrogates in Arrow": pandas_strings(
+        storage="pyarrow",
         bytes=np.frombuffer("\ud800".encode("utf-8", "surrogatepass"), "u1"),
         mask=np.array([False, False]),
     ),
@@ -484,20 +498,19 @@ HOSTILE = {
     "code too small": categories([-2, 0]),
     "unsigned codes": categories(np.array([0, 1], dtype="u1")),
     "codes are floats": categories([0.0, 1.0]),
-    "categories twice": categories(of=texts(bytes=np.frombuffer(b"aa", "u1"),
+    "categories twice": categories(of=strings(bytes=np.frombuffer(b"aa", "u1"),
                                             offsets=np.arange(3))),
     "categories missing": categories(of=in_json('["a", null]')),
     "halves as categories": categories(
-        of=({"kind": "numbers"}, {"values": np.arange(2, dtype="f2")})
+        of=numbers(values=np.arange(2, dtype="f2"))
     ),
     "nested categories": categories(of=categories()),
     "ordered is no flag": categories(ordered=1),
-    "categories are wrong": categories(**{"categories.offsets": np.array([0, 9])}),
+    "categories are wrong": categories(of=strings(offsets=np.array([0, 9]))),
     "unknown unit": times("datetime64[parsec]"),
     "many units": times("datetime64[9999s]"),
     "time is an object": times("object"),
-    "times of floats": ({"kind": "times", "dtype": "datetime64[s]"},
-                        {"values": np.zeros(2)}),
+    "times of floats": times("datetime64[s]", values=np.zeros(2)),
     "unknown zone": zoned("Atlantis/Capital"),
     "folder as zone": zoned("Europe"),
     "path as zone": zoned("/etc/passwd"),
@@ -505,6 +518,7 @@ HOSTILE = {
     "zone from a file": zoned("dateutil//etc/passwd"),
     "no zone": zoned(""),
     "zone is no text": zoned(3),
+    "unknown zone of objects": zoned("Atlantis/Capital", kind="zoned objects"),
     "offset of days": zoned("UTC+99:99"),
     "zoned duration": zoned(BERLIN, "timedelta64[ns]"),
     "no JSON": in_json("["),
@@ -518,8 +532,7 @@ HOSTILE = {
     "integer of a text": in_json('[{"int64": "5"}]'),
     "flag of an integer": in_json('[{"bool": 1}]'),
     "text of an integer": in_json('[{"str": 1}]'),
-    "JSON is no UTF-8": ({"kind": "objects"},
-                         {"json": np.frombuffer(b"[\xff]", "u1")}),
+    "JSON is no UTF-8": in_json("[]") | {"json": np.frombuffer(b"[\xff]", "u1")},
 }  # fmt: skip
 
 
@@ -528,17 +541,18 @@ def test_hostile_columns(name):
     tracemalloc.start()
     try:
         with pytest.raises(FormatError):
-            decode_column(*HOSTILE[name])
+            decode_column(HOSTILE[name])
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()
 
 
 def test_the_hostile_columns_are_near_to_sound_ones():
-    sound = [texts(), strings(), categories(), times("datetime64[s]"), zoned(BERLIN)]
-    sound += [nullable("Int64", [1], [True]), in_json('["x"]'), characters(1, 97)]
-    for document, arrays in sound:
-        assert len(decode_column(document, arrays)) > 0
+    sound = [strings(), pandas_strings(), categories(), times("datetime64[s]")]
+    sound += [zoned(BERLIN), zoned(BERLIN, kind="zoned objects"), characters(1, 97)]
+    sound += [nullable("Int64", [1], [True]), in_json('["x"]')]
+    for content in sound:
+        assert len(decode_column(content)) > 0
 
 
 FRAME_DAMAGE = {
@@ -564,45 +578,35 @@ FRAME_DAMAGE = {
     "name is a list": {
         "index": {"kind": "range", "start": 0, "stop": 2, "step": 1, "name": []}
     },
-    "names are null": {"columns": {"kind": "objects"}},
+    "names are null": {"columns": in_json("[null, null]")},
 }
 
 
 @pytest.mark.parametrize("name", FRAME_DAMAGE)
 def test_hostile_frames(name):
-    document, arrays = encode_frame(pd.DataFrame({"a": [1, 2], "b": [True, False]}))
-    arrays["columns.json"] = np.frombuffer(b"[null, null]", "u1")
-    assert len(decode_frame(document, arrays)) == 2
+    content = encode_frame(pd.DataFrame({"a": [1, 2], "b": [True, False]}))
+    assert len(decode_frame(content)) == 2
     with pytest.raises(FormatError):
-        decode_frame(document | FRAME_DAMAGE[name], arrays)
+        decode_frame(content | FRAME_DAMAGE[name])
 
 
-@pytest.mark.parametrize(
-    "name", ["0.values", "1.values", "index.values", "columns.bytes"]
-)
-def test_frames_with_arrays_of_another_length(name):
-    document, arrays = encode_frame(
-        pd.DataFrame({"a": [1, 2], "b": [True, False]}, index=[3, 1])
-    )
-    for damaged in (
-        arrays | {name: arrays[name][:1]},
-        arrays | {name: arrays[name][None]},
-    ):
+@pytest.mark.parametrize("keys", [["values", 0], ["values", 1], ["index"]])
+def test_frames_with_arrays_of_another_length(keys):
+    frame = pd.DataFrame({"a": [1, 2], "b": [True, False]}, index=[3, 1])
+    array = functools.reduce(operator.getitem, keys, encode_frame(frame))["values"]
+    for damaged in (array[:1], array[None], None):
+        content = encode_frame(frame)
+        functools.reduce(operator.getitem, keys, content)["values"] = damaged
         with pytest.raises(FormatError):
-            decode_frame(document, damaged)
-    arrays.pop(name)
+            decode_frame(content)
     with pytest.raises(FormatError):
-        decode_frame(document, arrays)
-    with pytest.raises(FormatError):
-        decode_frame([document], arrays)
+        decode_frame([encode_frame(frame)])
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
 def test_numbers_of_more_than_64_bits(number):
     with pytest.raises(TypeError, match="more than 64 bits"):
         encode_column(objects(number, "x"))
-    document, arrays = encode_column(objects(7, None))
-    forged = {"json": np.frombuffer(str([number]).encode(), np.uint8)}
-    assert arrays.keys() == forged.keys()
+    assert encode_column(objects(7, None)).keys() == in_json("[7]").keys()
     with pytest.raises(FormatError, match="more than 64 bits"):
-        decode_column(document, forged)
+        decode_column(in_json(str([number])))
