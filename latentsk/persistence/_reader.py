@@ -173,12 +173,13 @@ class Reader:
     def _device_of(self, stored: Any) -> str:
         if self._device is not None:
             return self._device
-        known = stored == "auto"
         try:
-            known = known or torch.device(stored).type in ("cpu", "cuda")
-        except (RuntimeError, TypeError):
+            known = type(stored) is str and (
+                stored == "auto" or torch.device(stored).type in ("cpu", "cuda")
+            )
+        except RuntimeError:
             known = False
-        require(known and type(stored) is str, "unknown device")
+        require(known, "unknown device")
         return stored
 
 
