@@ -80,10 +80,15 @@ class StateMixin:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])
 
+    def _drop(self, *names: str) -> None:
+        """Delete attributes, as far as they are there."""
+        for name in names:
+            vars(self).pop(name, None)
+
     def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
         validated = {"n_features_in_", "feature_names_in_"}
-        drop_fitted(self, *(self._fit_attributes().keys() - validated))
+        self._drop(*(self._fit_attributes().keys() - validated))
 
     @contextmanager
     def _rollback_on_error(self) -> Iterator[None]:
@@ -95,7 +100,7 @@ class StateMixin:
         try:
             yield
         except BaseException:
-            drop_fitted(self, *self._fit_attributes())
+            self._drop(*self._fit_attributes())
             vars(self).update(before)
             raise
 
@@ -103,23 +108,6 @@ class StateMixin:
         names = {*self._derived_state, *self._pickled_state}
         others = {name: vars(self)[name] for name in names if name in vars(self)}
         return {**self._fitted(), **others}
-
-
-def drop_fitted(estimator: Any, *names: str) -> None:
-    """Delete attributes of a fit, where they are set.
-
-    Examples
-    --------
-    >>> class Model(StateMixin):
-    ...     _private_state = ()
-    >>> model = Model()
-    >>> model.offset_ = 1.0
-    >>> drop_fitted(model, "offset_", "mean_")
-    >>> hasattr(model, "offset_")
-    False
-    """
-    for name in names:
-        vars(estimator).pop(name, None)
 
 
 def _plain(value: Any) -> Any:

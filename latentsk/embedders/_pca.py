@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
 from latentsk._validation import checked, validated
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import row_blocks, sample_rows
 from latentsk.embedders._engine import fit_engine
 from latentsk.embedders._linear_gaussian import LinearGaussian
 from latentsk.embedders._moments import (
@@ -532,7 +533,7 @@ default="likelihood"
 
     # What the model says of itself
 
-    def get_covariance(self) -> Any:
+    def get_covariance(self) -> NDArray[Any]:
         """Return the covariance of the rows under the model.
 
         Returns
@@ -558,7 +559,7 @@ default="likelihood"
         xp, _ = get_namespace(self.components_)
         return linear_gaussian.covariance(self._model(self.components_, xp), xp)
 
-    def get_precision(self) -> Any:
+    def get_precision(self) -> NDArray[Any]:
         """Return the inverse of `get_covariance`.
 
         Returns

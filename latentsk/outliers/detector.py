@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
@@ -21,7 +21,7 @@ from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
 from latentsk._typing import Float64, Positions
-from latentsk._validation import checked, validated
+from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import is_fitted_embedder
@@ -237,7 +237,7 @@ default="auto"
         self.max_samples = max_samples
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit the latent space, what the parts need, and the threshold.
 

@@ -962,9 +962,11 @@ def test_every_kind_of_estimator_has_a_golden_file():
 def altered(path, estimator, change):
     """Save an estimator, change the document and the arrays, and write them anew."""
     latentsk.save(estimator, path)
+    content = path.read_bytes()
     document, arrays = _format.read_file(path)
     change(document["estimator"], arrays)
     _format.write_file(path, document, arrays)
+    assert path.read_bytes() != content
     return path
 
 
@@ -986,11 +988,7 @@ ATTACKS = {
     "another step for the optimizer": (
         "streamed",
         lambda e, a: a.update(
-            {
-                k: a[k][:3]
-                for k in a
-                if k in ("_optimizer_state/mean", "_optimizer_state/square")
-            }
+            {k: a[k][:3] for k in a if k.startswith("_optimizer_state/mean")}
         ),
     ),
     "a network for other rows": (
