@@ -22,7 +22,7 @@ HOSTILE = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -0.5, float("nan"), float("inf"),
     "", "../../etc/passwd", "/etc/passwd", "os.system", "builtins.eval", "posix",
     "__reduce__", "\x00", "a" * 100_000, [], {}, [[]], [0] * 1_000, {"array": "/"},
-    {"same": 0}, {"module": "Linear"}, {"object": None}, {"steps": []}, "cuda:99",
+    {"same": 0}, {"given": "Linear"}, {"object": None}, {"steps": []}, "cuda:99",
     "meta", "float64", "object", 10**400, [1] * 3, {"tuple": [1, [2, {"dict": {}}]]},
     {"object": {"same": 0}}, {"column": {}}, {"table": {"dict": {}}},
 ]  # fmt: skip
@@ -94,7 +94,7 @@ def nested(rng: random.Random) -> str:
     opening, closing = rng.choice(
         [("[", "]"), ('{"dict":{"a":', "}}"), ('{"tuple":[', "]}")]
     )
-    return f'{{"kind": "estimator", "estimator": {opening * depth}1{closing * depth}}}'
+    return f'{{"reader": "latentsk.load", "root": {opening * depth}1{closing * depth}}}'
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -41,7 +41,8 @@ EXCEPTIONS = {
         "FormatError",
         f"{GAP} {GAP}",
     ): "the path before another message",
-    ("persistence/__init__.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
+    ("persistence/_tree.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
+    ("persistence/_reader.py", "NotGivenError", GAP): "becomes a ValueError",
     ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     (
         "persistence/_tables.py",

@@ -29,6 +29,7 @@ LAYERS = [
     "latentsk.persistence._sklearn_parts",
     "latentsk.persistence._writer",
     "latentsk.persistence._reader",
+    "latentsk.persistence._tree",
     "latentsk.persistence",
     "latentsk.modules.mlp",
     "latentsk.modules.likelihoods",

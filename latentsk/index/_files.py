@@ -145,6 +145,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
     embedder = state.get("embedder_")
     document: dict[str, Any] = {
         "kind": KIND,
+        "reader": "LatentIndex.load",
         "embedder": None if embedder is None else type(embedder).__name__,
         "parameters": {
             name: str(value) if name == "device" else _plain(value)

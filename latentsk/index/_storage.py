@@ -99,7 +99,7 @@ class StorageMixin:
             If the index needs FAISS, and that is not installed.
         """
         document, arrays = read_file(path, mmap=mmap)
-        if document.get("kind") == "estimator":
+        if document.get("reader") == "latentsk.load":
             raise FormatError(
                 f"{path} was written by latentsk.save: read it with latentsk.load."
             )

@@ -9,30 +9,20 @@ through skops. `_format` writes and reads the file.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-import sklearn
 import torch
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._device import resolve_device
-from latentsk._version import __version__
-from latentsk.exceptions import FormatError
-from latentsk.persistence._format import read_file, write_file
-from latentsk.persistence._reader import Reader
-from latentsk.persistence._schema import require
-from latentsk.persistence._values import ArrayStore
-from latentsk.persistence._writer import Writer
+from latentsk.persistence._reader import NotGivenError
+from latentsk.persistence._tree import read_tree, write_tree
 
 __all__ = ["load", "save"]
 
-KIND = "estimator"
+_READER = "latentsk.load"
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -87,11 +77,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     array([[-0.1]])
     """
     check_is_fitted(estimator)
-    with ExitStack() as held:
-        writer = Writer(held)
-        root = writer.node(estimator)
-        document = {"kind": KIND, "libraries": _libraries(), "estimator": root}
-        write_file(path, document, writer.store.arrays)
+    write_tree(estimator, path, _READER)
 
 
 def load(
@@ -167,6 +153,21 @@ def load(
     """
     if device is not None:
         device = str(resolve_device(device))
+    modules = _checked_modules(modules)
+    try:
+        estimator, used = read_tree(path, _READER, modules, device=device, mmap=mmap)
+    except NotGivenError as error:
+        raise ValueError(
+            "The file holds the weights of a custom network, but not its code: give "
+            f"the module ({error.kind}) as modules={{{error.name!r}: ...}}."
+        ) from error
+    unused = sorted(modules.keys() - used)
+    if unused:
+        raise ValueError(f"The estimator in the file takes no module {unused[0]!r}.")
+    return estimator
+
+
+def _checked_modules(modules: Mapping[str, Any] | None) -> Mapping[str, nn.Module]:
     if not isinstance(modules, Mapping | None):
         raise TypeError(f"modules must be a dict of torch modules, got {modules!r}.")
     for name, module in (modules or {}).items():
@@ -175,44 +176,4 @@ def load(
                 f"modules[{name!r}] must be an instance of torch.nn.Module, got "
                 f"{module!r}."
             )
-    document, arrays = read_file(path, mmap=mmap)
-    reader = Reader(ArrayStore(arrays), modules or {}, device)
-    try:
-        return _root(reader, document, modules or {})
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as e:
-        # What no rule foresaw.
-        raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
-
-
-def _root(
-    reader: Reader, document: Mapping[str, Any], modules: Mapping[str, Any]
-) -> Any:
-    if document.get("kind") == "LatentIndex":
-        raise FormatError(
-            "The file was written by LatentIndex.save, without an embedder: read it "
-            "with LatentIndex.load."
-        )
-    if document.get("kind") != KIND:
-        raise FormatError("The file holds no estimator.")
-    estimator = reader.node(document.get("estimator"))
-    require(not reader.store.arrays, "it has too many arrays")
-    unused = sorted(modules.keys() - reader.used)
-    if unused:
-        raise ValueError(f"The estimator in the file takes no module {unused[0]!r}.")
-    try:
-        check_is_fitted(estimator)
-    except (NotFittedError, TypeError) as error:
-        raise FormatError("The file is altered: an estimator has no state.") from error
-    return estimator
-
-
-def _libraries() -> dict[str, str]:
-    return {
-        "latentsk": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "torch": str(torch.__version__),
-    }
+    return modules or {}

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
@@ -22,6 +21,22 @@ from latentsk.persistence._writer import MACHINE_PARAMETERS, Node
 OUTPUTS = ("default", "pandas", "polars")
 
 
+class NotGivenError(Exception):
+    """The file refers to an object that it does not hold, and that was not given.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter that it is.
+    kind : str
+        Of its class.
+    """
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+
+
 class Reader:
     """Builds objects from their nodes.
 
@@ -30,8 +45,8 @@ class Reader:
     store : ArrayStore
         The arrays of the file, which are taken out.
 
-    modules : mapping of str to nn.Module
-        Given by the caller, by the parameter that they are.
+    given : mapping of str to object
+        What the file does not hold, by the parameter that it is: torch modules, say.
 
     device : str or None
         Of every estimator that has one; None: what the file says.
@@ -39,28 +54,31 @@ class Reader:
     Attributes
     ----------
     used : set of str
-        Names of the modules that were asked for.
+        Names of what was taken from `given`.
     """
 
     def __init__(
-        self, store: ArrayStore, modules: Mapping[str, nn.Module], device: str | None
+        self, store: ArrayStore, given: Mapping[str, Any], device: str | None
     ) -> None:
         self.store = store
         self.used: set[str] = set()
-        self._modules = modules
+        self._given = given
         self._device = device
         self._known: dict[int, Any] = {}
 
     def node(self, node: Any, prefix: str = "", depth: int = 0) -> Any:
-        """Return the object of a node; `prefix` leads the names of its modules.
+        """Return the object of a node; `prefix` leads the names of its parameters.
 
         Raises
         ------
         FormatError
             If no Writer has made this node.
 
+        NotGivenError
+            If something is missing in what was given.
+
         ValueError
-            If a module is missing, or has other weights than the file.
+            If a module that was given has other weights than the file.
         """
         match node:
             case {"same": int(number), **rest} if not rest and number in self._known:
@@ -142,7 +160,7 @@ class Reader:
     ) -> Node:
         state: Node = {}
         for name, document in found.items():
-            # A fitted part takes the modules of the parameter that it was made of.
+            # What a fitted part is given is what its parameter is given.
             parameter = name.removesuffix("_")
             path = parameter if parameter in names else ""
             state[name] = self._value(document, prefix + path, depth)
@@ -157,18 +175,12 @@ class Reader:
             case {"object": node}:
                 separator = "" if path.endswith("__") or not path else "__"
                 return self.node(node, path + separator, depth)
-            case {"module": kind}:
-                return self._module(path, kind)
+            case {"given": str(kind)}:
+                if path not in self._given:
+                    raise NotGivenError(path, kind[:50])
+                self.used.add(path)
+                return self._given[path]
         return refuse_document(document)
-
-    def _module(self, path: str, kind: Any) -> nn.Module:
-        if path not in self._modules:
-            raise ValueError(
-                "The file holds the weights of a custom network, but not its code: "
-                f"give the module ({str(kind)[:50]}) as modules={{{path!r}: ...}}."
-            )
-        self.used.add(path)
-        return self._modules[path]
 
     def _device_of(self, stored: Any) -> str:
         if self._device is not None:

@@ -7,7 +7,7 @@ An object that occurs twice is one node, and a reference to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -34,15 +34,19 @@ class Writer:
     held : ExitStack
         As long as it is open, the arrays of indexes do not change.
 
+    apart : collection of str, default=()
+        Parameters of the root that are left out, and the fitted parts made of them.
+
     Attributes
     ----------
     store : ArrayStore
         The arrays of the nodes.
     """
 
-    def __init__(self, held: ExitStack) -> None:
+    def __init__(self, held: ExitStack, apart: Collection[str] = ()) -> None:
         self.store = ArrayStore()
         self._held = held
+        self._apart = apart
         self._known: dict[int, tuple[int, Any]] = {}
 
     def node(self, value: Any, path: str = "") -> Node:
@@ -75,8 +79,8 @@ class Writer:
         if state:
             with _as_value_error(type(value).__name__):
                 entry.require_state(value, state)
-        values = {k: self._value(state[k], path + k) for k in sorted(state)}
-        return node | {"state": values}
+        node["state"] = {k: self._value(state[k], path + k) for k in sorted(state)}
+        return node
 
     def _skops(self, value: Any, path: str) -> str:
         if type(value).__module__.partition(".")[0] == "sklearn":
@@ -101,6 +105,8 @@ class Writer:
         return found
 
     def _value(self, value: Any, path: str) -> Any:
+        if path.removesuffix("_") in self._apart and value is not None:
+            return {"given": type(value).__name__}
         return encode_value(value, path, self.store, self._object)
 
     def _object(self, value: Any, path: str) -> Any:
@@ -109,7 +115,7 @@ class Writer:
         if isinstance(value, torch.device):
             return str(value)
         if isinstance(value, nn.Module):
-            return {"module": type(value).__name__}
+            return {"given": type(value).__name__}
         if isinstance(value, type):
             raise TypeError(f"{path} must be an instance, got a class.")
         return {"object": self.node(value, f"{path}/")}

@@ -909,7 +909,7 @@ def test_foreign_files(tmp_path):
 def test_a_parameter_of_the_future_says_what_is_needed(tmp_path):
     latentsk.save(PCAEmbedder(2).fit(X), tmp_path / "model")
     document, arrays = _format.read_file(tmp_path / "model")
-    document["estimator"]["parameters"]["sparsity"] = 0.5
+    document["root"]["parameters"]["sparsity"] = 0.5
     _format.write_file(tmp_path / "model", document, arrays)
     with pytest.raises(FormatError, match=r"no parameter 'sparsity'.*newer"):
         latentsk.load(tmp_path / "model")
@@ -918,7 +918,7 @@ def test_a_parameter_of_the_future_says_what_is_needed(tmp_path):
 def test_a_parameter_that_came_later_has_its_default(tmp_path):
     latentsk.save(PCAEmbedder(2, whiten=True).fit(X), tmp_path / "model")
     document, arrays = _format.read_file(tmp_path / "model")
-    del document["estimator"]["parameters"]["whiten"]
+    del document["root"]["parameters"]["whiten"]
     _format.write_file(tmp_path / "model", document, arrays)
     assert latentsk.load(tmp_path / "model").whiten is False
 
@@ -964,7 +964,7 @@ def altered(path, estimator, change):
     latentsk.save(estimator, path)
     content = path.read_bytes()
     document, arrays = _format.read_file(path)
-    change(document["estimator"], arrays)
+    change(document["root"], arrays)
     _format.write_file(path, document, arrays)
     assert path.read_bytes() != content
     return path
