@@ -73,14 +73,12 @@ def check_state(
 float array of shape (n,).
     """
     rules = {**required, **optional}
-    unknown = "".join(sorted(state.keys() - rules.keys())[:1])
-    require(not unknown, f"{owner} has no attribute {unknown[:50]!r}")
+    for name in sorted(state):
+        require(name in rules, f"{owner} has no attribute {name[:50]!r}")
     for name, rule in rules.items():
-        if name not in state:
-            require(name not in required, f"{owner} lacks {name}")
-        else:
-            fits = rule.fits(state[name], sizes)
-            require(fits, f"{name} of {owner} must be a {rule.meaning}")
+        require(name in state or name in optional, f"{owner} lacks {name}")
+        fits = name not in state or rule.fits(state[name], sizes)
+        require(fits, f"{name} of {owner} must be a {rule.meaning}")
 
 
 def require(condition: bool | None, fault: str) -> None:

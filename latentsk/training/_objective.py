@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -98,3 +99,10 @@ class Objective(ABC):
 
         Infinite for other networks, whose work is not counted.
         """
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which matrix products have a precision."""
+    if precision == "float32":  # entering torch's takes as long as a small layer
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

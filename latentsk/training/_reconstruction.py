@@ -10,7 +10,13 @@ from torch import Tensor
 from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._mlp import dropout_layers, perceptron_operations
 from latentsk.training._losses import LOSSES, contraction, sparsity
-from latentsk.training._objective import Gradient, Losses, Noise, Objective
+from latentsk.training._objective import (
+    Gradient,
+    Losses,
+    Noise,
+    Objective,
+    autocast,
+)
 from latentsk.training._perceptron_gradient import perceptron_gradient
 
 INPUT_NOISE = "input"
@@ -103,10 +109,7 @@ class Reconstruction(Objective):
     ) -> Losses:
         """Return the loss of clean rows, reconstructed from what the network sees."""
         seen = self._corrupt(batch, noise)
-        is_low = self.precision == "bfloat16"
-        with torch.autocast(
-            batch.device.type, torch.bfloat16, enabled=is_low, cache_enabled=False
-        ):
+        with autocast(self.precision, batch.device):
             output, latents = network(seen)
         losses = LOSSES[self.loss_name](output.float(), batch)
         terms = {"reconstruction": losses}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from latentsk.networks._mlp import dropout_layers
@@ -42,7 +41,7 @@ def autograd(loss: Loss, optimizer: FlatAdamW) -> Gradient:
     ) -> Losses:
         optimizer.zero_grad()
         losses, terms = loss(batch, noise, progress)
-        torch.dot(losses, weights).backward()
+        losses.backward(weights)  # the gradient of their weighted sum
         fixed = {name: value.detach() for name, value in terms.items()}
         return Losses(losses.detach(), fixed)
 

@@ -165,7 +165,9 @@ WARM_UPS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def warm_up(progress: Tensor, duration: float, schedule: str = "linear") -> Tensor:
+def warm_up(
+    progress: Tensor, duration: float, schedule: str = "linear"
+) -> Tensor | float:
     """Return a weight in [0, 1] that is 0 at first, and 1 after the warm-up.
 
     Parameters
@@ -191,15 +193,14 @@ def warm_up(progress: Tensor, duration: float, schedule: str = "linear") -> Tens
     >>> warm_up(steps / 32, 1.0, "cyclical")
     tensor([0.0000, 0.5000, 1.0000, 1.0000, 0.0000, 0.5000, 1.0000])
     """
-    one = torch.ones_like(progress)
     if not duration:
-        return one
+        return 1.0
     share = progress / duration
-    return torch.where(share >= 1.0, one, WARM_UPS[schedule](share))
+    return torch.where(share >= 1.0, 1.0, WARM_UPS[schedule](share))
 
 
 def divergence_cost(
-    divergences: Tensor, weight: Tensor, settings: BoundSettings
+    divergences: Tensor, weight: Tensor | float, settings: BoundSettings
 ) -> Tensor:
     """Return what the divergences cost each row.
 
@@ -213,7 +214,7 @@ def divergence_cost(
     ----------
     divergences : Tensor of shape (n_rows, n_latents)
 
-    weight : Tensor of shape ()
+    weight : Tensor of shape (), or float
         In [0, 1], from :func:`warm_up`.
 
     settings : BoundSettings
@@ -241,7 +242,7 @@ def divergence_cost(
     return weight * settings.beta * divergences.sum(dim=1)
 
 
-def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor) -> Tensor:
+def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor | float) -> Tensor:
     """Return what the gradient by a sample of the latents is multiplied by.
 
     Beside its normalized importance weight w. For the importance-weighted bound that is
@@ -253,7 +254,7 @@ def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor) -> Tensor:
     normalized : Tensor of shape (n_samples, n_rows)
         Importance weights that sum to one over samples.
 
-    weight : Tensor of shape ()
+    weight : Tensor of shape (), or float
         Of the divergence, which multiplies the logarithm of p(z) / q(z | x).
 
     Examples

@@ -41,8 +41,9 @@ def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
     """
     difference = rows - output
     if log_scale.numel() == 1:  # which spares a pass over the features
-        squares = difference.square().sum(dim=-1) * torch.exp(-2.0 * log_scale)
-        return -0.5 * squares - rows.shape[-1] * (log_scale + 0.5 * LOG_TWO_PI)
+        squares = difference.square().sum(dim=-1)
+        constant = -rows.shape[-1] * (log_scale + 0.5 * LOG_TWO_PI)
+        return torch.addcmul(constant, squares, torch.exp(-2.0 * log_scale), value=-0.5)
     squares = (difference * torch.exp(-log_scale)).square().sum(dim=-1)
     return -0.5 * squares - (log_scale + 0.5 * LOG_TWO_PI).sum(dim=-1)
 

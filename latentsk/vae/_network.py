@@ -12,15 +12,15 @@ from latentsk.vae._posterior import Posterior, bounded
 from latentsk.vae._priors import Prior, StandardNormal
 
 
-def floored(raw_log_scale: Tensor, log_floor: float) -> Tensor:
+def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
     """Return the logarithm of a scale above a floor.
 
     Examples
     --------
-    >>> floored(torch.tensor([-100.0, 0.0]), -7.0)
+    >>> floored(torch.tensor([-100.0, 0.0]), torch.tensor(-7.0))
     tensor([-7.0000e+00,  9.1147e-04])
     """
-    return torch.logaddexp(raw_log_scale, torch.full_like(raw_log_scale, log_floor))
+    return torch.logaddexp(raw_log_scale, log_floor)
 
 
 class Output(NamedTuple):
@@ -75,6 +75,7 @@ class VAE(nn.Module):
     """
 
     raw_log_scale: Tensor
+    log_floor: Tensor
 
     def __init__(
         self,
@@ -90,7 +91,8 @@ class VAE(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.prior = StandardNormal() if prior is None else prior
-        self.log_floor = math.log(min_scale)
+        floor = torch.tensor(math.log(min_scale), dtype=torch.float32)
+        self.register_buffer("log_floor", floor, persistent=False)
         # What the floor adds is taken away, so that the start is as given.
         raw = math.log(max(initial_scale - min_scale, 1e-3 * min_scale))
         start = torch.full((max(1, n_scales),), raw, dtype=torch.float32)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from latentsk.networks._mlp import dropout_layers, perceptron_operations
-from latentsk.training._objective import Gradient, Losses, Noise, Objective
+from latentsk.training._objective import (
+    Gradient,
+    Losses,
+    Noise,
+    Objective,
+    autocast,
+)
 from latentsk.vae._bounds import (
     BoundSettings,
     divergence_cost,
@@ -152,8 +158,7 @@ class VariationalBound(Objective):
         densities, divergences = zip(*parts, strict=True)
         axis = 1 if self.bound.importance_weighted else 0
         joined = torch.cat(densities, dim=1), torch.cat(divergences, dim=axis)
-        one = torch.ones((), dtype=torch.float32, device=rows.device)
-        return self._minus_bound(*joined, one)
+        return self._minus_bound(*joined, weight=1.0)
 
     def gradient(self, network: VAE) -> Gradient | None:
         """Return None: autograd computes it."""
@@ -167,13 +172,13 @@ class VariationalBound(Objective):
     def _decode(
         self, network: VAE, rows: Tensor, noise: Tensor, slope: Tensor | None = None
     ) -> Output:
-        is_low = self.precision == "bfloat16"
-        with torch.autocast(
-            rows.device.type, torch.bfloat16, enabled=is_low, cache_enabled=False
-        ):
-            output, latents, posterior, log_scale = network(rows, noise, slope)
-        posterior = Posterior(*(moment.float() for moment in posterior))
-        return Output(output.float(), latents.float(), posterior, log_scale)
+        with autocast(self.precision, rows.device):
+            result = network(rows, noise, slope)
+        if self.precision == "float32":
+            return result
+        posterior = Posterior(*(moment.float() for moment in result.posterior))
+        output, latents = result.output.float(), result.latents.float()
+        return Output(output, latents, posterior, result.log_scale)
 
     def _evidence(
         self, network: VAE, rows: Tensor, result: Output
@@ -189,19 +194,18 @@ class VariationalBound(Objective):
         return densities, balance(latents, posterior, network.prior)
 
     def _minus_bound(
-        self, densities: Tensor, balance: Tensor, weight: Tensor
+        self, densities: Tensor, balance: Tensor, weight: Tensor | float
     ) -> Losses:
-        bound = self.bound
+        bound, density = self.bound, densities.mean(dim=0)
         scaled = weight * bound.beta
-        reconstruction = -densities.mean(dim=0)
         if bound.importance_weighted:
             losses = -iwae(densities + scaled * balance)
-            return Losses(losses, _terms(reconstruction, -balance.mean(dim=0), scaled))
-        losses = reconstruction + divergence_cost(balance, weight, bound)
-        return Losses(losses, _terms(reconstruction, balance.sum(dim=1), scaled))
+            return Losses(losses, _terms(density, -balance.mean(dim=0), scaled))
+        losses = divergence_cost(balance, weight, bound) - density
+        return Losses(losses, _terms(density, balance.sum(dim=1), scaled))
 
     def _doubly_reparameterized(
-        self, network: VAE, rows: Tensor, noise: Tensor, weight: Tensor
+        self, network: VAE, rows: Tensor, noise: Tensor, weight: Tensor | float
     ) -> Losses:
         scaled = weight * self.bound.beta
         with torch.no_grad():
@@ -224,8 +228,9 @@ class VariationalBound(Objective):
         return min(MAX_MONITOR_SAMPLES, -(-MONITORED_VALUES // n_rows))
 
 
-def _terms(reconstruction: Tensor, kl: Tensor, kl_weight: Tensor) -> dict[str, Tensor]:
-    return {"reconstruction": reconstruction, "kl": kl, "kl_weight": kl_weight}
+def _terms(density: Tensor, kl: Tensor, weight: Tensor | float) -> dict[str, Tensor]:
+    shared = torch.as_tensor(weight, dtype=torch.float32)
+    return {"reconstruction": -density, "kl": kl, "kl_weight": shared}
 
 
 def _random(
