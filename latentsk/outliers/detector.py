@@ -25,6 +25,11 @@ from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import is_fitted_embedder
+from latentsk.outliers._state_rules import (
+    DETECTOR,
+    DETECTOR_OPTIONAL,
+    check_detector,
+)
 from latentsk.outliers.calibration import Scale, calibrated, scale_of
 from latentsk.outliers.concentration import (
     REFERENCE_SHARE,
@@ -49,6 +54,7 @@ from latentsk.outliers.steps import (
     seeded,
     split_steps,
 )
+from latentsk.persistence._registry import storable
 
 # What is measured: squared distances within and outside the latent space and both in
 # one; distances to neighbours near by, and on the whole.
@@ -66,6 +72,7 @@ _QUIET: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 BLOCK_ELEMENTS = 2**23
 
 
+@storable(DETECTOR, optional=DETECTOR_OPTIONAL, check=check_detector)
 class LatentOutlierDetector(
     StateMixin, ThresholdMixin, DecisionsMixin, ReasonsMixin, BaseEstimator
 ):

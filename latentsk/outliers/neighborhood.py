@@ -14,7 +14,9 @@ from sklearn.utils._param_validation import Interval
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
 from latentsk.index import LatentIndex
+from latentsk.outliers._state_rules import NEIGHBORHOOD, check_neighborhood
 from latentsk.outliers.calibration import scale_of
+from latentsk.persistence._registry import storable
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8
@@ -178,6 +180,7 @@ def nearest_of_subsamples(
     return np.sqrt(np.maximum(nearest, 0.0)), places
 
 
+@storable(NEIGHBORHOOD, check=check_neighborhood)
 class Neighborhood(StateMixin, BaseEstimator):
     """Rows that others are compared with.
 

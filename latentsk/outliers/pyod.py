@@ -19,11 +19,14 @@ from latentsk._random import RandomState
 from latentsk._state import StateMixin
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
+from latentsk.outliers._state_rules import ADAPTER
 from latentsk.outliers.detector import LatentOutlierDetector
+from latentsk.persistence._registry import storable
 
 Labels = NDArray[np.int_]
 
 
+@storable(ADAPTER)
 class PyODAdapter(StateMixin, BaseEstimator):
     """Give a detector of this package the names and signs of PyOD.
 
