@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsk._version import __version__
-from latentsk.embedders import _linear_gaussian as linear_gaussian
-from latentsk.embedders._linear_gaussian import LinearGaussian
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import atomic_file, check_target
 
 METHODS = ("transform", "reconstruct", "score_samples")

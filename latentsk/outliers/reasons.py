@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64, Positions
-from latentsk.embedders._linear_gaussian import corr_max
+from latentsk.linear._gaussian import corr_max
 from latentsk.outliers.attribution import (
     neighbor_parts,
     shares,

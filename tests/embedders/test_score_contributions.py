@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
-from latentsk.embedders._linear_gaussian import corr_max
+from latentsk.linear._gaussian import corr_max
 
 SMALL = {
     "hidden_layer_sizes": (8,),
