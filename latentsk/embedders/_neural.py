@@ -137,29 +137,37 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     )
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
-    # Parameters of the constructor that are read here.
-    encoder: nn.Module | None
-    decoder: nn.Module | None
-    standardize: bool
-    batch_size: int | str
-    learning_rate_init: float
-    learning_rate: str
-    weight_decay: float
-    clip_norm: float | None
-    max_epochs: int
-    max_time: float | None
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    warm_start: bool
-    checkpoint: str | os.PathLike[str] | None
-    checkpoint_interval: int
-    device: str | torch.device
-    precision: str
-    compile: bool | str
-    contamination: float | str
-    random_state: RandomState
-    verbose: bool
+    # Parameters that are read here, with what they are where a final class has none.
+    network: str = "mlp"
+    n_components: int | str = "auto"
+    hidden_layer_sizes: Sequence[int] | str = "auto"
+    decoder_layer_sizes: Sequence[int] | None = None
+    activation: str = "auto"
+    normalize: bool | str = "auto"
+    dropout: float = 0.0
+    input_shape: Sequence[int] | None = None
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    standardize: bool = True
+    batch_size: int | str = "auto"
+    learning_rate_init: float = 3e-3
+    learning_rate: str = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    max_epochs: int = 200
+    max_time: float | None = None
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    tol: float = 1e-4
+    warm_start: bool = False
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_interval: int = 10
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    compile: bool | str = "auto"
+    contamination: float | str = "auto"
+    random_state: RandomState = None
+    verbose: bool = False
 
     module_: Any
     mean_: Float64
