@@ -26,6 +26,7 @@ LAYERS = [
     "latentsk.persistence._values",
     "latentsk.persistence._schema",
     "latentsk.persistence._registry",
+    "latentsk.persistence._skops_archive",
     "latentsk.persistence._sklearn_parts",
     "latentsk.persistence._writer",
     "latentsk.persistence._reader",

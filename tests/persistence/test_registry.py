@@ -126,7 +126,7 @@ def test_it_can_be_a_part_of_ours(tmp_path):
 
 def forge(path, change):
     document, arrays = _format.read_file(path)
-    _, step = document["root"]["parameters"]["steps"]["steps"][1]
+    _, step = document["root"]["parameters"]["steps"][1]["tuple"]
     change(step["object"]["state"], arrays)
     _format.write_file(path, document, arrays)
 
