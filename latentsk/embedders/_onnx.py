@@ -199,7 +199,7 @@ class NetworkGraph(nn.Module):
 
     Examples
     --------
-    >>> from latentsk.modules.autoencoder import Autoencoder
+    >>> from latentsk.networks._autoencoder import Autoencoder
     >>> graph = NetworkGraph(
     ...     Autoencoder(nn.Identity(), nn.Identity()),
     ...     lambda network, rows: network.encoder(rows),

@@ -7,7 +7,7 @@ An object that occurs twice is one node, and a reference to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -82,7 +82,7 @@ class Writer:
         if hasattr(entry.cls, "_reading"):
             self._held.enter_context(value._reading())
         if not entry.is_estimator:
-            return node | {"state": self._state(entry, value, (), path, prefix)}
+            return node | {"state": self._state(entry, value, None, path, prefix)}
         entry.require_parameters(value)
         names = sorted(value.get_params(deep=False))
         output = getattr(value, "_sklearn_output_config", {})
@@ -97,7 +97,12 @@ class Writer:
         }
 
     def _state(
-        self, entry: Entry, value: Any, names: Sequence[str], path: str, prefix: str
+        self,
+        entry: Entry,
+        value: Any,
+        names: Collection[str] | None,
+        path: str,
+        prefix: str,
     ) -> Node:
         state = entry.state_of(value)
         if state:
@@ -105,10 +110,12 @@ class Writer:
                 entry.require_state(value, state)
         found: Node = {}
         for name in sorted(state):
-            # What a fitted part is given is what its parameter is given.
+            # A fitted part is made of a parameter; the fields of other objects are all
+            # named.
             made_of = name.removesuffix("_")
-            of = prefix + made_of if made_of in names else prefix.removesuffix("__")
-            found[name] = self._value(state[name], path + name, of)
+            named = names is None or made_of in names
+            full_name = prefix + made_of if named else prefix.removesuffix("__")
+            found[name] = self._value(state[name], path + name, full_name)
         return found
 
     def _skops(self, value: Any, path: str) -> str:
