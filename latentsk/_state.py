@@ -92,28 +92,28 @@ class StateMixin:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
-        for name in self._of_the_fit():
+        for name in self._fit_attributes():
             if name not in ("n_features_in_", "feature_names_in_"):
                 delattr(self, name)
 
     @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
+    def _rollback_on_error(self) -> Iterator[None]:
         """Put the fitted state back as it was if the block raises.
 
         Nothing else is touched: scikit-learn's callbacks keep their own attributes.
         """
-        before = self._of_the_fit()
+        before = self._fit_attributes()
         try:
             yield
         except BaseException:
-            for name in self._of_the_fit():
+            for name in self._fit_attributes():
                 delattr(self, name)
             vars(self).update(before)
             raise
 
-    def _of_the_fit(self) -> dict[str, Any]:
+    def _fit_attributes(self) -> dict[str, Any]:
         names = {*self._derived_state, *self._pickled_state}
         others = {name: vars(self)[name] for name in names if name in vars(self)}
         return {**self._fitted(), **others}

@@ -128,7 +128,7 @@ class ThresholdMixin(OutlierMixin):
         >>> PCAEmbedder(1, contamination=0.2).fit_predict(X)
         array([ 1,  1,  1,  1, -1])
         """
-        with self._all_or_nothing():
+        with self._rollback_on_error():
             return self.fit(X, y).predict(X)
 
     def decision_function(self, X: ArrayLike) -> Any:

@@ -112,7 +112,7 @@ class BaseEmbedder(
         >>> PCAEmbedder(1).fit(X).components_.round(2)
         array([[0.32, 0.95]])
         """
-        with self._all_or_nothing():
+        with self._rollback_on_error():
             X = self._validate(X, reset=not self._goes_on(), method="fit")
             self._begin_fit()
             self._fit(X)
@@ -148,7 +148,7 @@ class BaseEmbedder(
         >>> PCAEmbedder(1).fit_transform(X).round(1).ravel()
         array([-3.9, -2.3, -0.7,  1.3,  5.6])
         """
-        with self._all_or_nothing():
+        with self._rollback_on_error():
             X = self._validate(X, reset=not self._goes_on(), method="fit_transform")
             self._begin_fit()
             return self._fit_transform(X)
@@ -159,7 +159,7 @@ class BaseEmbedder(
 
     def _begin_fit(self) -> None:
         if not self._goes_on():
-            self._forget()
+            self._reset()
 
     @_has("_partial_fit")
     @_fit_context(prefer_skip_nested_validation=True)
@@ -196,7 +196,7 @@ class BaseEmbedder(
         >>> streamed.explained_variance_, PCAEmbedder(1).fit(X).explained_variance_
         (array([13.520...]), array([13.520...]))
         """
-        with self._all_or_nothing():
+        with self._rollback_on_error():
             first = not hasattr(self, "n_features_in_")
             X = self._validate(X, reset=first, method="partial_fit")
             self.__dict__.pop("offset_", None)

@@ -208,7 +208,7 @@ class ChangesMixin:
     def _committing(self: Any) -> Iterator[None]:
         """Change everything in the block, or nothing."""
         try:
-            with thread_limit(self.n_jobs), self._all_or_nothing():
+            with thread_limit(self.n_jobs), self._rollback_on_error():
                 self._searcher()  # over the rows as they are now
                 yield
         except BaseException:

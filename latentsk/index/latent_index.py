@@ -301,7 +301,7 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         ['a', 'b']
         """
         self._check_parameters()
-        with self._writing(), self._all_or_nothing():
+        with self._writing(), self._rollback_on_error():
             names = row_ids(X) if ids is None else ids
             vectors = self._fit_vectors(X, y)
             rows = RowStore.of(np.arange(len(vectors)) if names is None else names)

@@ -249,7 +249,7 @@ class LatentNeighborsTransformer(
         >>> graph.nnz
         6
         """
-        with self._all_or_nothing():
+        with self._rollback_on_error():
             self.fit(X, y)
             distances, positions = self._own_neighbors(self._n_entries() - 1)
         data = distances if self.mode == "distance" else np.ones_like(distances)

@@ -264,9 +264,9 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._all_or_nothing(), np.errstate(**_QUIET):
+        with self._rollback_on_error(), np.errstate(**_QUIET):
             X = self._checked(X, reset=True)
-            self._forget()
+            self._reset()
             self._is_default = self.embedder is None
             generator = numpy_generator(self.random_state)
             self._margin = CLEAN_MARGIN if self.assume_clean else 0.0
