@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, validate_data
+
+# Squares of magnitudes up to here, and sums of them, stay far inside float64.
+MAX_MAGNITUDE = 1e100
 
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
@@ -54,3 +60,82 @@ def reject_masked(X: Any) -> Any:
             "required."
         )
     return X.detach() if torch.is_tensor(X) else X
+
+
+def reject_huge(
+    X: Any, feature_names: Sequence[str] | None = None, *, input_name: str = "X"
+) -> None:
+    """Refuse rows with a magnitude above 1e100, and name the column.
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or sparse matrix of shape (n_samples, ...)
+        Rows, validated before. Missing values are ignored.
+
+    feature_names : sequence of str or None, default=None
+        Names of the columns, as in `feature_names_in_`; None: "x0", "x1", ...
+
+    input_name : str, default="X"
+        What the message calls the rows.
+
+    Raises
+    ------
+    ValueError
+        If a value is above 1e100 or below -1e100.
+
+    Examples
+    --------
+    >>> reject_huge(np.array([[0.0, 1e100]]))
+    >>> reject_huge(np.array([[0.0, 1e100], [0.0, -1e101]]), ["width", "weight"])
+    Traceback (most recent call last):
+    ...
+    ValueError: X has magnitudes above 1e+100: -1e+101 in column 'weight', row 1. ...
+    """
+    values = X.data if issparse(X) else X
+    if not _may_be_huge(values) or _is_bounded(values):
+        return
+    low, high = _column_limits(X)
+    is_huge = (low < -MAX_MAGNITUDE) | (high > MAX_MAGNITUDE)
+    if not is_huge.any():
+        return  # values are missing, and the others are small
+    column = int(is_huge.argmax())
+    name = f"x{column}" if feature_names is None else feature_names[column]
+    entries = _column(X, column)
+    row = int(np.nanargmax(np.abs(entries)))
+    raise ValueError(
+        f"{input_name} has magnitudes above {MAX_MAGNITUDE:g}: {entries[row]:g} in "
+        f"column {name!r}, row {row}. Scale or clip the column, or leave the row out."
+    )
+
+
+def _may_be_huge(values: Any) -> bool:
+    """Tell whether the dtype holds magnitudes above the limit."""
+    if torch.is_tensor(values):
+        return values.dtype == torch.float64 and values.numel() > 0
+    return values.dtype.kind == "f" and values.dtype.itemsize > 4 and values.size > 0
+
+
+def _is_bounded(values: Any) -> bool:
+    """Tell whether all values are within the limit; False where some are missing."""
+    with np.errstate(invalid="ignore"):
+        return bool(values.max() <= MAX_MAGNITUDE and values.min() >= -MAX_MAGNITUDE)
+
+
+def _column_limits(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the smallest and the largest value of each column, but for missing ones.
+
+    Axes behind the second are columns, too.
+    """
+    if issparse(X):
+        limits = X.nanmin(axis=0).toarray(), X.nanmax(axis=0).toarray()
+    else:
+        rows = np.asarray(X.cpu() if torch.is_tensor(X) else X)
+        limits = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
+    return limits[0].ravel(), limits[1].ravel()
+
+
+def _column(X: Any, column: int) -> NDArray[Any]:
+    if issparse(X):
+        return X[:, [column]].toarray().ravel()
+    rows = X.reshape(len(X), -1)[:, column]
+    return np.asarray(rows.cpu() if torch.is_tensor(rows) else rows)
