@@ -21,14 +21,16 @@ class StateMixin:
 
     The fitted state is every attribute whose name ends with an underscore, and those
     that `_private_state` names. Its values are JSON-able, numpy arrays, tensors,
-    networks, or estimators; the last are *parts* with a state of their own. Of a
-    network the weights are kept; `_rebuild_network` makes one to put them into.
+    networks, records, or estimators; the last are *parts* with a state of their own. Of
+    a network the weights are kept; `_rebuild_network` makes one to put them into.
     """
 
     # Attributes that are rebuilt from the state when they are needed.
     _derived_state: tuple[str, ...] = ()
     # Attributes that belong to a fit, and that only a pickle can hold.
     _pickled_state: tuple[str, ...] = ()
+    # Attributes that are NamedTuples of arrays and numbers; their state is a dict.
+    _records: dict[str, Callable[..., Any]] = {}
     # Provided by estimators with networks: one like the fitted one, in its place.
     _rebuild_network: Callable[[], nn.Module]
 
@@ -73,6 +75,8 @@ class StateMixin:
                     # In its own order, or sums over it would be rounded otherwise.
                     own = torch.from_numpy(np.array(value, order="K"))
                     state[name] = own.to(target)
+        for name in self._records.keys() & state.keys():
+            state[name] = self._records[name](**state[name])
         vars(self).update(state)
         for name, arrays in weights.items():
             network = self._rebuild_network()
@@ -120,6 +124,8 @@ class StateMixin:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: _plain(field) for name, field in value._asdict().items()}
     if torch.is_tensor(value):
         return to_numpy(value)
     if isinstance(value, nn.Module):

@@ -18,9 +18,11 @@ from latentsk.outliers._files import (
     check_adapter,
     check_detector,
     check_neighborhood,
+    check_view,
     fitted_index,
 )
-from latentsk.outliers.neighborhood import Neighborhood
+from latentsk.outliers._latent_view import LatentView
+from latentsk.outliers._neighborhood import Neighborhood
 
 KIND = "estimator"
 # Parameters that belong to a machine or a session, and are not stored.
@@ -74,6 +76,7 @@ STORABLE = {
         Storable(AutoencoderEmbedder, check_autoencoder),
         Storable(LatentNeighborsTransformer, check_transformer),
         Storable(LatentOutlierDetector, check_detector),
+        Storable(LatentView, check_view),
         Storable(Neighborhood, check_neighborhood),
         Storable(PCAEmbedder, check_pca),
         Storable(PyODAdapter, check_adapter),

@@ -10,6 +10,7 @@ from latentsk._schema import (
     booleans,
     check_state,
     count,
+    fields,
     flag,
     floats,
     integers,
@@ -17,12 +18,14 @@ from latentsk._schema import (
     maybe,
     names,
     number,
+    require,
     text,
 )
-from latentsk.exceptions import FormatError
 from latentsk.index import LatentIndex
-from latentsk.outliers.detector import KINDS, PARTS
-from latentsk.outliers.neighborhood import Neighborhood
+from latentsk.outliers._detector import PARTS
+from latentsk.outliers._latent_view import LatentView
+from latentsk.outliers._neighborhood import Neighborhood
+from latentsk.outliers._scales import KINDS, Scale
 
 State = Mapping[str, Any]
 
@@ -34,31 +37,29 @@ def check_detector(detector: Any, state: State) -> None:
     ------
     FormatError
     """
+    gaussian = {
+        "centre": floats("latents"),
+        "axes": floats("latents", "latents"),
+        "variances": floats("latents", least=0),
+        "ridge": number(5e-324),
+        "n_rows": count(1),
+        "noise": number(0),
+        "was_fitted_on": flag(),
+        "loadings": floats("latents", "features", finite=False),
+    }
+    scale = dict.fromkeys(Scale._fields, floats(len(KINDS)))
     required = {
         "n_features_in_": count(1, named="given"),
-        "embedder_": _part("transform"),
         "offset_": number(finite=False),
         "_offset_score_method": maybe(text()),
         "training_scores_": floats("scored"),
         "parts_": list_of(text(*PARTS)),
-        "_fitted_as": text(),
         "_is_default": flag(),
-        "_is_seen": flag(),
-        "_features_are_original": flag(),
-        "_margin": number(0),
-        "_scale": floats("features", least=5e-324),
-        "_centre": floats("latents"),
-        "_axes": floats("latents", "latents"),
-        "_variances": floats("latents", least=0),
-        "_ridge": number(5e-324),
-        "_n_rows": count(1),
-        "_noise": number(0),
-        "_loadings": floats("latents", "features", finite=False),
-        "_reference_keys": integers("rows", dtypes={"uint64"}),
-        "_reference_is_core": booleans("rows"),
-        "_reference_features": floats("rows", "features", finite=False),
-        "_scales": list_of(list_of(number(), 3), len(KINDS)),
-        "_neighborhood": Rule(lambda value, _: type(value) is Neighborhood, "part"),
+        "_score_name": text(),
+        "_gaussian": fields(gaussian),
+        "_scale": fields(scale),
+        "_view": _instance(LatentView),
+        "_neighborhood": _instance(Neighborhood),
     }
     optional = {
         "feature_names_in_": names("given"),
@@ -66,11 +67,27 @@ def check_detector(detector: Any, state: State) -> None:
     }
     sizes: dict[str, int] = {}
     check_state("LatentOutlierDetector", state, required, optional, sizes)
-    if sizes.get("calibrated") == 0:
-        raise FormatError("The file is altered: there are no calibration scores.")
-    index = state["_neighborhood"].index_
-    if index._vectors.shape != (sizes["rows"], sizes["latents"]):
-        raise FormatError("The file is altered: the neighbours are other rows.")
+    require(sizes.get("calibrated") != 0, "there are no calibration scores")
+    view, neighborhood = state["_view"], state["_neighborhood"]
+    n_features = len(view.scale_), neighborhood.features_.shape[1]
+    require(set(n_features) == {sizes["features"]}, "features are of other rows")
+    n_latents = neighborhood.index_.n_features_in_
+    require(n_latents == sizes["latents"], "the neighbours are other rows")
+
+
+def check_view(view: Any, state: State) -> None:
+    """Refuse what is no state of a LatentView.
+
+    Raises
+    ------
+    FormatError
+    """
+    rules = {
+        "scale_": floats("features", least=5e-324),
+        "feature_names_": list_of(text(), "features"),
+        "has_original_features_": flag(),
+    }
+    check_state("LatentView", state, rules, {}, {})
 
 
 def check_neighborhood(neighborhood: Any, state: State) -> None:
@@ -81,13 +98,18 @@ def check_neighborhood(neighborhood: Any, state: State) -> None:
     FormatError
     """
     sizes: dict[str, int] = {}
-    rules = {"index_": fitted_index(), "reach_": floats("rows", least=0)}
-    rules["subsamples_"] = integers("subsamples", "size", below="rows")
+    rules = {
+        "index_": fitted_index(),
+        "features_": floats("rows", "features", finite=False),
+        "keys_": integers("rows", dtypes={"uint64"}),
+        "is_support_": booleans("rows"),
+        "mean_distances_": floats("rows", least=0),
+        "subsamples_": integers("subsamples", "size", below="rows"),
+    }
     check_state("Neighborhood", state, rules, {}, sizes)
-    if state["index_"].n_samples_fit_ != sizes["rows"] or sizes["rows"] < 2:
-        raise FormatError("The file is altered: the neighbours are other rows.")
-    if min(sizes["subsamples"], sizes["size"]) < 1:
-        raise FormatError("The file is altered: subsamples are empty.")
+    n_rows = state["index_"].n_samples_fit_
+    require(n_rows == sizes["rows"] >= 2, "the neighbours are other rows")
+    require(min(sizes["subsamples"], sizes["size"]) >= 1, "subsamples are empty")
 
 
 def fitted_index() -> Rule:
@@ -106,7 +128,7 @@ def check_adapter(adapter: Any, state: State) -> None:
     FormatError
     """
     rules = {
-        "detector_": _part("score_samples"),
+        "detector_": Rule(lambda value, _: hasattr(value, "score_samples"), "detector"),
         "decision_scores_": floats("rows", finite=False),
         "threshold_": number(finite=False),
         "labels_": integers("rows", below=2),
@@ -114,5 +136,5 @@ def check_adapter(adapter: Any, state: State) -> None:
     check_state("PyODAdapter", state, rules, {}, {})
 
 
-def _part(method: str) -> Rule:
-    return Rule(lambda value, _: hasattr(value, method), f"part with {method}")
+def _instance(cls: type) -> Rule:
+    return Rule(lambda value, _: type(value) is cls, cls.__name__)

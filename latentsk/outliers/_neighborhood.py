@@ -1,4 +1,4 @@
-"""How far rows lie from their neighbours, near by and on the whole."""
+"""Rows that others are compared with: local and global distances to them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,56 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import gen_batches
+from sklearn.utils import _safe_indexing, gen_batches
 from sklearn.utils._param_validation import Interval
 
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
 from latentsk.index import LatentIndex
-from latentsk.outliers.calibration import scale_of
+from latentsk.outliers._latent_rows import LatentRows
+from latentsk.outliers._row_keys import row_keys
+from latentsk.outliers._scales import scale_of
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8
 N_SUBSAMPLES = 100
-# Distances at a time.
+# Number of distances computed at a time.
 BLOCK_ELEMENTS = 2**21
 
 
-def without_own(
-    distances: ArrayLike, positions: ArrayLike, own: ArrayLike
+def without_excluded(
+    distances: ArrayLike, positions: ArrayLike, exclude: ArrayLike
 ) -> tuple[Float64, Positions]:
-    """Leave each query that is one of the rows searched out of its own neighbours.
+    """Leave one row out of the neighbours of each query.
 
     Parameters
     ----------
     distances, positions : array-like of shape (n_queries, k + 1)
-        Of the nearest rows, in ascending order.
+        The nearest rows, in ascending order of distance.
 
-    own : array-like of shape (n_queries,), dtype int
-        Position of the row that the query is, or -1.
+    exclude : array-like of shape (n_queries,), dtype int
+        Position of the row to leave out, which the query equals; -1 for none.
 
     Returns
     -------
     distances, positions : ndarrays of shape (n_queries, k)
-        Without the row itself, or without the farthest where it is not among them.
+        Without the excluded row, or without the farthest where it is not among them.
 
     Examples
     --------
-    >>> without_own([[0.0, 1.0], [2.0, 3.0]], [[7, 5], [7, 5]], [7, -1])
+    >>> without_excluded([[0.0, 1.0], [2.0, 3.0]], [[7, 5], [7, 5]], [7, -1])
     (array([[1.],
            [2.]]), array([[5],
            [7]]))
     """
     distances, positions = np.asarray(distances), np.asarray(positions)
-    itself = positions == np.asarray(own)[:, None]
-    itself[~itself.any(axis=1), -1] = True
+    left_out = positions == np.asarray(exclude)[:, None]
+    left_out[~left_out.any(axis=1), -1] = True
     shape = len(positions), positions.shape[1] - 1
-    return distances[~itself].reshape(shape), positions[~itself].reshape(shape)
+    return distances[~left_out].reshape(shape), positions[~left_out].reshape(shape)
 
 
 def relative_distances(
@@ -101,7 +104,7 @@ def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
     Parameters
     ----------
     n_rows : int
-        At least 2.
+        Number of rows, at least 2.
 
     generator : Generator
 
@@ -125,7 +128,7 @@ def draw_subsamples(n_rows: int, generator: np.random.Generator) -> Positions:
 
 
 def nearest_of_subsamples(
-    queries: ArrayLike, rows: ArrayLike, subsamples: Positions, own: ArrayLike
+    queries: ArrayLike, rows: ArrayLike, subsamples: Positions, exclude: ArrayLike
 ) -> tuple[Float64, Positions]:
     """Return each query's nearest row in every subsample (LeSiNN).
 
@@ -142,8 +145,8 @@ def nearest_of_subsamples(
     subsamples : ndarray of shape (n_subsamples, size)
         Positions among the rows.
 
-    own : array-like of shape (n_queries,), dtype int
-        Position of the row that the query is, which is left out, or -1.
+    exclude : array-like of shape (n_queries,), dtype int
+        Position of the row to leave out, which the query equals; -1 for none.
 
     Returns
     -------
@@ -160,7 +163,7 @@ def nearest_of_subsamples(
     >>> nearest_of_subsamples([[0.0]], rows, np.array([[0, 1], [1, 2]]), [0])
     (array([[1., 1.]]), array([[1, 1]]))
     """
-    queries, own = np.asarray(queries, np.float64), np.asarray(own)
+    queries, exclude = np.asarray(queries, np.float64), np.asarray(exclude)
     rows = np.asarray(rows, np.float64)
     drawn = rows[subsamples.ravel()]
     # Differences of squares lose less near the origin; a mean could lie far from all.
@@ -168,8 +171,8 @@ def nearest_of_subsamples(
     drawn, centred = drawn - centre, queries - centre
     squares = np.einsum("ij,ij->i", drawn, drawn)
     distances = centred @ (-2.0 * drawn.T) + squares
-    for query in np.flatnonzero(own >= 0):
-        distances[query, subsamples.ravel() == own[query]] = np.inf
+    for query in np.flatnonzero(exclude >= 0):
+        distances[query, subsamples.ravel() == exclude[query]] = np.inf
     distances = distances.reshape(len(queries), *subsamples.shape)
     places = distances.argmin(axis=2)[..., None]
     nearest = np.take_along_axis(distances, places, axis=2)[..., 0]
@@ -179,18 +182,24 @@ def nearest_of_subsamples(
 
 
 class Neighborhood(StateMixin, BaseEstimator):
-    """Rows that others are compared with.
+    """Training rows that others are compared with, and the distances to them.
 
     Parameters
     ----------
     n_neighbors : int
-        Neighbours near by; fewer where there are fewer other rows.
+        Number of local neighbours; fewer where there are fewer other rows.
 
     Attributes
     ----------
     index_ : LatentIndex
-        Of the rows' latent vectors.
-    reach_ : ndarray of shape (n_rows,)
+        The latents of the rows. Its ids are their positions among the training rows.
+    features_ : ndarray of shape (n_rows, n_features)
+        The rows as they enter the embedder.
+    keys_ : ndarray of shape (n_rows,), dtype uint64
+        The `row_keys` of the rows.
+    is_support_ : ndarray of shape (n_rows,), dtype bool
+        Whether the Gaussian was estimated from the row.
+    mean_distances_ : ndarray of shape (n_rows,)
         Mean distance of each row to its neighbours, itself left out.
     subsamples_ : ndarray of shape (n_subsamples, size)
         Positions of the rows of each subsample.
@@ -205,46 +214,88 @@ class Neighborhood(StateMixin, BaseEstimator):
         self.n_neighbors = n_neighbors
 
     def fit(
-        self, latents: NDArray[Any], ids: Positions, generator: np.random.Generator
+        self,
+        X: Any,
+        rows: LatentRows,
+        chosen: Positions,
+        support: Positions,
+        generator: np.random.Generator,
     ) -> Self:
-        """Index latent vectors of at least 2 rows."""
-        self.index_ = LatentIndex().fit(latents, ids=ids)
-        self.subsamples_ = draw_subsamples(len(latents), generator)
-        k = min(self.n_neighbors, len(latents) - 1)
-        self.reach_ = self.index_.kneighbors(n_neighbors=k)[0].mean(axis=1)
+        """Keep some training rows, and index their latents.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_training, n_columns)
+            Training rows.
+
+        rows : LatentRows
+            The same rows as the embedder shows them.
+
+        chosen : ndarray, dtype intp
+            Positions of the rows to keep, at least 2.
+
+        support : ndarray, dtype intp
+            Positions of the rows that the Gaussian was estimated from.
+
+        generator : Generator
+            Draws the subsamples.
+
+        Returns
+        -------
+        self : Neighborhood
+        """
+        self.index_ = LatentIndex().fit(rows.latents[chosen], ids=chosen)
+        self.features_ = rows.features[chosen]
+        self.keys_ = row_keys(_safe_indexing(X, chosen))
+        self.is_support_ = np.isin(chosen, support)
+        self.subsamples_ = draw_subsamples(len(chosen), generator)
+        k = min(self.n_neighbors, len(chosen) - 1)
+        self.mean_distances_ = self.index_.kneighbors(n_neighbors=k)[0].mean(axis=1)
         return self
 
-    def nearest(
-        self, latents: NDArray[Any], own: Positions, n_neighbors: int | None = None
-    ) -> tuple[Float64, Positions]:
-        """Return distances and positions of the neighbours near by, own left out."""
-        k = min(n_neighbors or self.n_neighbors, len(self.reach_) - 1)
-        distances, positions = self.index_.kneighbors(latents, n_neighbors=k + 1)
-        return without_own(distances, positions, own)
+    def recognized(self, X: Any, rows: LatentRows) -> LatentRows:
+        """Return rows that exclude the neighbour that they equal."""
+        known = pd.Series(np.arange(len(self.keys_)), self.keys_)
+        known = known[~known.index.duplicated()]
+        positions = known.reindex(row_keys(X), fill_value=-1).to_numpy()
+        return rows._replace(exclude=positions)
 
-    def distances(
-        self, latents: NDArray[Any], own: Positions
-    ) -> tuple[Float64, Float64]:
-        """Return the distances near by and on the whole of each query."""
-        distances, positions = self.nearest(latents, own)
-        # Copies of one row reach no distance at all; others are not to look endlessly
-        # far in comparison.
-        least = scale_of(self.reach_).floor
-        near = relative_distances(
-            distances.mean(axis=1), self.reach_[positions].mean(axis=1), least
-        )
-        return near, self._overall(latents, own)
+    def in_support(self, rows: LatentRows) -> NDArray[np.bool_]:
+        """Tell which rows equal one of the support."""
+        return (rows.exclude >= 0) & self.is_support_[rows.exclude]
 
-    def typical(
-        self, latents: NDArray[Any], own: Positions
+    def local(
+        self, rows: LatentRows, n_neighbors: int | None = None
     ) -> tuple[Float64, Positions]:
+        """Return distances and positions of the nearest rows."""
+        k = min(n_neighbors or self.n_neighbors, len(self.keys_) - 1)
+        distances, positions = self.index_.kneighbors(rows.latents, n_neighbors=k + 1)
+        return without_excluded(distances, positions, rows.exclude)
+
+    def global_(self, rows: LatentRows) -> tuple[Float64, Positions]:
         """Return distances and positions of the nearest row in each subsample."""
         return nearest_of_subsamples(
-            latents, self.index_.vectors_, self.subsamples_, own
+            rows.latents, self.index_.vectors_, self.subsamples_, rows.exclude
         )
 
-    def _overall(self, latents: NDArray[Any], own: Positions) -> Float64:
+    def local_distances(self, rows: LatentRows) -> Float64:
+        """Return the distance of each row to its neighbours, relative to theirs."""
+        distances, positions = self.local(rows)
+        # Copies of one row have mean distances of zero; others are not to look
+        # endlessly far in comparison.
+        least = scale_of(self.mean_distances_).floor
+        theirs = self.mean_distances_[positions].mean(axis=1)
+        return relative_distances(distances.mean(axis=1), theirs, least)
+
+    def global_distances(self, rows: LatentRows) -> Float64:
+        """Return the mean distance of each row to the nearest of every subsample."""
         size = max(1, BLOCK_ELEMENTS // self.subsamples_.size)
-        parts = gen_batches(len(latents), size)
-        means = [self.typical(latents[i], own[i])[0].mean(axis=1) for i in parts]
+        blocks = gen_batches(len(rows.latents), size)
+        means = [self.global_(rows.at(block))[0].mean(axis=1) for block in blocks]
         return np.concatenate(means)
+
+    def nearest_features(self, rows: LatentRows, n: int) -> NDArray[Any]:
+        """Return the n nearest rows as they enter the embedder, of shape (n, ...)."""
+        if n == 0:
+            return np.empty((0, *rows.features.shape))
+        return self.features_[self.local(rows, n)[1].T]

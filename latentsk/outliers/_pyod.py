@@ -19,7 +19,7 @@ from latentsk._random import RandomState
 from latentsk._state import StateMixin
 from latentsk._typing import Float64
 from latentsk._validation import reject_masked
-from latentsk.outliers.detector import LatentOutlierDetector
+from latentsk.outliers._detector import LatentOutlierDetector
 
 Labels = NDArray[np.int_]
 
@@ -43,7 +43,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         Share of the training rows whose scores lie above the threshold.
 
     random_state : int, RandomState, Generator or None, default=None
-        Of the default detector; one that is given has its own.
+        The `random_state` of the default detector; one that is given keeps its own.
 
     Attributes
     ----------
