@@ -65,7 +65,7 @@ def check_state(
     >>> check_state("Model", {"n_": 2, "mean_": np.zeros(3)}, rules, {}, {})
     Traceback (most recent call last):
     ...
-    latentsk._format.FormatError: The file is altered: mean_ of Model is no float \
+    latentsk.exceptions.FormatError: The file is altered: mean_ of Model is no float \
 array of shape (n,).
     """
     rules = {**required, **optional}

@@ -21,8 +21,8 @@ class StateMixin:
 
     The fitted state is every attribute whose name ends with an underscore, and those
     that `_private_state` names. Its values are JSON-able, numpy arrays, tensors,
-    networks, records, or estimators; the last are *parts* with a state of their own. Of
-    a network the weights are kept; `_rebuild_network` makes one to put them into.
+    networks, or estimators; the last are *parts* with a state of their own. Of a
+    network the weights are kept; `_rebuild_network` makes one to put them into.
     """
 
     # Attributes that are rebuilt from the state when they are needed.
@@ -95,6 +95,11 @@ class StateMixin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])
+
+    def _drop(self, *names: str) -> None:
+        """Delete attributes, as far as they are there."""
+        for name in names:
+            vars(self).pop(name, None)
 
     def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""

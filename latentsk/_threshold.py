@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._array_api import get_namespace
@@ -108,7 +108,7 @@ class ThresholdMixin(OutlierMixin):
             self.offset_ = contamination_quantile(scores, self.contamination)
         self._offset_score_method = getattr(self, "score_method", None)
 
-    def fit_predict(self, X: ArrayLike, y: None = None) -> Any:
+    def fit_predict(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on rows, and tell inliers from outliers among them.
 
         Parameters
@@ -140,7 +140,7 @@ class ThresholdMixin(OutlierMixin):
         with self._rollback_on_error():
             return self.fit(X, y).predict(X)
 
-    def decision_function(self, X: ArrayLike) -> Any:
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the score of each row above the threshold.
 
         Parameters
@@ -185,7 +185,7 @@ class ThresholdMixin(OutlierMixin):
             )
         return scores - self.offset_
 
-    def predict(self, X: ArrayLike) -> Any:
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Tell inliers from outliers.
 
         Parameters

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import _fit_context
+from sklearn.callback import with_callbacks as _with_callbacks
+from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
+
+# scikit-learn's decorators have no types, and hide those of what they decorate from a
+# user's type checker. Those below are the same ones, which leave the types as they are.
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """Return the decorator that validates the parameters before a fit."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def with_callbacks(fit: Method) -> Method:
+    """Let a `fit` call scikit-learn's callbacks."""
+    return _with_callbacks(fit)
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Return the decorator that shows a method where its object fulfils `check`."""
+    return _available_if(check)
+
 
 # Squares of magnitudes up to here, and sums of them, stay far inside float64.
 MAX_MAGNITUDE = 1e100

@@ -743,7 +743,6 @@ class Renamed(PCAEmbedder):
         (ColumnTransformer([("p", PCAEmbedder(2), [0, 1, 2])]), "PCAEmbedder"),
         (LatentIndex(), "complex"),
     ],
-    ids=str,
 )
 def test_what_no_file_holds_is_named(estimator, names, tmp_path):
     ids = {"ids": np.array([complex(i) for i in range(200)])}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,28 +13,53 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from latentsk._random import RandomState
-from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._network import Architecture
-from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
-from latentsk.embedders._rows import infer, saturated
-from latentsk.embedders._standardize import Standardizer, require_unit_interval
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import dropout_layers
-from latentsk.modules.own import train_mode
-from latentsk.training.dense import (
-    dense_gradient,
-    dense_layers,
-    operations_per_row,
-)
-from latentsk.training.objectives import LOSSES, contraction, sparsity, squared_error
-from latentsk.training.run import ClosedForm, Task
-from latentsk.training.step import Noise, Parameters
-
-INPUT_NOISE = "input"
-PROBES = "probes"
+from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.networks._architecture import Architecture
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.training._inference import INFERENCE_ROWS, Inference, clip_to_finite
+from latentsk.training._losses import LOSSES, squared_error
+from latentsk.training._reconstruction import Reconstruction
+from latentsk.training._standardize import require_unit_interval
 
 
-class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
+class ReconstructionInference(Inference):
+    """Latent coordinates, reconstructions, and minus their squared errors.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the decoder returns logits of values in [0, 1].
+    """
+
+    rows_per_score = rows_per_contribution = INFERENCE_ROWS
+
+    def __init__(self, from_logits: bool) -> None:
+        self.from_logits = from_logits
+
+    def require_scorable(self, X: NDArray[Any]) -> None:
+        """Refuse nothing: every row has an error."""
+
+    def encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return what the encoder returns."""
+        return network.encoder(rows)
+
+    def decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
+        """Return what the decoder returns, as values."""
+        rows = network.decoder(latents)
+        return torch.sigmoid(rows) if self.from_logits else rows
+
+    def score(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return minus the squared reconstruction error."""
+        output = self.decode(network, network.encoder(rows))
+        return clip_to_finite(-squared_error(output, rows))
+
+    def contributions(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return minus the squared error of each feature."""
+        output = self.decode(network, network.encoder(rows))
+        return clip_to_finite(-((output - rows) ** 2))
+
+
+class AutoencoderEmbedder(NeuralEmbedder):
     """A latent space learned by a network that reconstructs the rows.
 
     For data on a curved manifold, where PCA fails. Features are standardized inside;
@@ -254,8 +278,7 @@ default="squared_error"
     """
 
     _parameter_constraints: dict[str, Any] = {
-        **BaseEmbedder._parameter_constraints,
-        **NEURAL_CONSTRAINTS,
+        **NeuralEmbedder._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
         "noise": [StrOptions({"gaussian", "masking"}), None],
         "noise_level": [Interval(Real, 0, None, closed="left")],
@@ -338,185 +361,40 @@ default="squared_error"
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_values(self, X: NDArray[Any]) -> None:
+    def _describe(self, X: NDArray[Any]) -> Architecture:
         if self.noise == "masking" and self.noise_level > 1.0:
             raise ValueError(
                 "noise_level is a share of the features with noise='masking', at most "
                 f"1, got {self.noise_level}."
             )
-        if self.loss == "binary_cross_entropy":
+        on_unit_interval = self.loss == "binary_cross_entropy"
+        if on_unit_interval:
             require_unit_interval(X, "loss='binary_cross_entropy'")
+        return {
+            **self._describe_network(X.shape[1], per_latent=1),
+            "loss": self.loss,
+            "standardize": bool(self.standardize) and not on_unit_interval,
+        }
 
-    def _describe(self, n_features: int) -> Architecture:
-        described = self._describe_network(n_features, per_latent=1)
-        return {**described, "loss": self.loss, "standardize": self.standardize}
+    def _build(self, architecture: Architecture) -> Autoencoder:
+        return self._build_pair(architecture)
 
-    def _resolve(self, X: NDArray[Any]) -> None:
-        """Nothing is left to the data."""
+    def _make_objective(self, network: Autoencoder, precision: str) -> Reconstruction:
+        return Reconstruction(
+            network,
+            self.n_features_in_,
+            self.n_components_,
+            loss=self.loss,
+            noise=self.noise,
+            noise_level=float(self.noise_level),
+            contractive_penalty=float(self.contractive_penalty),
+            sparse_penalty=float(self.sparse_penalty),
+            precision=precision,
+        )
 
-    def _loop_settings(self) -> dict[str, Any]:
-        return {}
+    def _make_inference(self, n_parts: int | None = None) -> ReconstructionInference:
+        from_logits = self._architecture["loss"] == "binary_cross_entropy"
+        return ReconstructionInference(from_logits)
 
-    def _examine(self, X: NDArray[Any]) -> None:
+    def _warn_of_result(self, X: NDArray[Any]) -> None:
         """There is nothing to warn of."""
-
-    def _build(self) -> Autoencoder:
-        return self._build_pair()
-
-    def _encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
-        return network.encoder(rows)
-
-    @property
-    def _on_unit_interval(self) -> bool:
-        return self._architecture["loss"] == "binary_cross_entropy"
-
-    def _make_task(self, module: nn.Module, precision: str) -> Task:
-        corrupt = _corruption(self.noise)
-        return Task(
-            module,
-            lambda: self._objective(module, corrupt, precision),
-            _evaluation(module, self.loss),
-            self._noise_source(module),
-            self._closed_form(module, corrupt, precision),
-        )
-
-    def _closed_form(
-        self,
-        module: nn.Module,
-        corrupt: Callable[[Tensor, Noise], Tensor],
-        precision: str,
-    ) -> ClosedForm | None:
-        layers = dense_layers(module)
-        on_cpu = next(module.parameters()).device.type == "cpu"
-        penalized = self.contractive_penalty > 0 or self.sparse_penalty > 0
-        if layers is None or not on_cpu or precision != "float32" or penalized:
-            return None
-        loss = self.loss
-        return ClosedForm(
-            lambda layout: dense_gradient(layers, layout, loss, corrupt),
-            lambda layout: operations_per_row(layers, layout),
-        )
-
-    def _objective(
-        self,
-        module: nn.Module,
-        corrupt: Callable[[Tensor, Noise], Tensor],
-        precision: str,
-    ) -> Callable[[Parameters, Tensor, Noise, Tensor], Tensor]:
-        template = train_mode(copy.deepcopy(module))
-        loss = LOSSES[self.loss]
-        device_type = next(module.parameters()).device.type
-        contractive = float(self.contractive_penalty)
-        sparse = float(self.sparse_penalty)
-
-        def objective(
-            parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
-        ) -> Tensor:
-            own = (INPUT_NOISE, PROBES)
-            masks = {k: v for k, v in noise.items() if k not in own}
-            values = {**parameters, **masks}
-            seen = corrupt(batch, noise)
-            with torch.autocast(
-                device_type,
-                torch.bfloat16,
-                enabled=precision == "bfloat16",
-                cache_enabled=False,
-            ):
-                output, latents = torch.func.functional_call(template, values, (seen,))
-            losses = loss(output.float(), batch)
-            if sparse:
-                losses = losses + sparse * sparsity(latents.float())
-            if contractive:
-
-                def encode(rows: Tensor) -> Tensor:
-                    return torch.func.functional_call(template, values, (rows,))[1]
-
-                penalties = contraction(encode, seen, noise[PROBES])
-                losses = losses + contractive * penalties
-            return losses
-
-        return objective
-
-    def _noise_source(
-        self, module: nn.Module
-    ) -> Callable[[int, torch.Generator], Noise]:
-        layers = dropout_layers(module)
-        device = next(module.parameters()).device
-        kind, level = self.noise, float(self.noise_level)
-        width, n_latents = self.n_features_in_, self.n_components_
-        probed = self.contractive_penalty > 0
-
-        def draw(n_rows: int, generator: torch.Generator) -> Noise:
-            noise = {
-                name: layer.draw(n_rows, generator) for name, layer in layers.items()
-            }
-            if kind == "gaussian":
-                normal = torch.randn(n_rows, width, generator=generator, device=device)
-                noise[INPUT_NOISE] = level * normal
-            elif kind == "masking":
-                uniform = torch.rand(n_rows, width, generator=generator, device=device)
-                noise[INPUT_NOISE] = (uniform >= level).float()
-            if probed:
-                shape = (n_rows, n_latents)
-                signs = torch.randint(2, shape, generator=generator, device=device)
-                noise[PROBES] = 2.0 * signs - 1.0
-            return noise
-
-        return draw
-
-    # Inference
-
-    def _decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
-        rows = network.decoder(latents)
-        return torch.sigmoid(rows) if self._on_unit_interval else rows
-
-    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        rows = infer(
-            self.module_,
-            self._decode,
-            Z,
-            Standardizer.identity(self.n_components_),
-            self._inference_dtype(Z),
-        )
-        return self._standardizer.original(rows)
-
-    def _score_samples(self, X: NDArray[Any]) -> Any:
-        return self._infer(self._scorer(), X)
-
-    def _scorer(
-        self, n_parts: int | None = None
-    ) -> Callable[[Autoencoder, Tensor], Tensor]:
-        def score(network: Autoencoder, rows: Tensor) -> Tensor:
-            output = self._decode(network, network.encoder(rows))
-            return saturated(-squared_error(output, rows))
-
-        return score
-
-    def _score_contributions(self, X: NDArray[Any]) -> Any:
-        def contributions(network: Autoencoder, rows: Tensor) -> Tensor:
-            output = self._decode(network, network.encoder(rows))
-            return saturated(-((output - rows) ** 2))
-
-        return self._infer(contributions, X)
-
-    def _infer(self, function: Callable[..., Tensor], X: NDArray[Any]) -> Any:
-        dtype = self._inference_dtype(X)
-        return infer(self.module_, function, X, self._standardizer, dtype)
-
-
-def _corruption(noise: str | None) -> Callable[[Tensor, Noise], Tensor]:
-    if noise == "gaussian":
-        return lambda batch, drawn: batch + drawn[INPUT_NOISE]
-    if noise == "masking":
-        return lambda batch, drawn: batch * drawn[INPUT_NOISE]
-    return lambda batch, drawn: batch
-
-
-def _evaluation(module: nn.Module, loss: str) -> Callable[[Parameters, Tensor], Tensor]:
-    template = copy.deepcopy(module).eval()
-
-    def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
-        output, _ = torch.func.functional_call(template, parameters, (rows,))
-        return LOSSES[loss](output, rows)
-
-    return evaluate

@@ -28,9 +28,11 @@ from latentsk._schema import (
     text,
 )
 from latentsk.exceptions import FormatError
-from latentsk.modules.likelihoods import LIKELIHOODS
-from latentsk.modules.mlp import ACTIVATIONS
-from latentsk.training.objectives import LOSSES
+from latentsk.networks._mlp import ACTIVATIONS
+from latentsk.training._losses import LOSSES
+from latentsk.training._optimizer import FlatAdamW, OptimizerSettings
+from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._priors import PRIORS
 
 State = Mapping[str, Any]
 
@@ -58,7 +60,7 @@ _NETWORKS = {
     "conv": fields(
         {"input_shape": list_of(count(1), 3), "channels": _SIZES, **_OPTIONS}
     ),
-    "own": fields(
+    "custom": fields(
         {
             "input_shape": maybe(_SIZES),
             "float64": flag(),
@@ -71,6 +73,7 @@ _AUTOENCODER = {"loss": text(*LOSSES)}
 _VAE = {
     "likelihood": text(*LIKELIHOODS),
     "scale": either(text("shared", "feature"), number(1e-300, 1e300)),
+    "prior": text(*PRIORS),
 }
 
 
@@ -112,7 +115,7 @@ def check_autoencoder(embedder: Any, state: State) -> None:
     ------
     FormatError
     """
-    _check_neural(embedder, state, per_latent=1, target=_AUTOENCODER, extra={})
+    _check_neural(embedder, state, per_latent=1, target=_AUTOENCODER)
 
 
 def check_vae(embedder: Any, state: State) -> None:
@@ -122,12 +125,9 @@ def check_vae(embedder: Any, state: State) -> None:
     ------
     FormatError
     """
-    extra = {"likelihood_": text(*LIKELIHOODS)}
-    _check_neural(embedder, state, per_latent=2, target=_VAE, extra=extra)
+    _check_neural(embedder, state, per_latent=2, target=_VAE)
     drawn = embedder.n_score_samples * state["n_components_"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
-    named = state["_architecture"]["likelihood"]
-    require(named == state["likelihood_"], "two likelihoods are named")
 
 
 def _check_neural(
@@ -135,43 +135,23 @@ def _check_neural(
     state: State,
     per_latent: int,
     target: Mapping[str, Rule],
-    extra: Mapping[str, Rule],
 ) -> None:
     owner, sizes = type(embedder).__name__, dict[str, int]()
-    epoch = fields(
-        {
-            "epoch": count(1),
-            "train_loss": number(finite=False),
-            "validation_loss": maybe(number(finite=False)),
-            "monitored_loss": number(finite=False),
-            "learning_rate": number(0),
-            "seconds": number(0),
-        }
-    )
     required = {
         "n_features_in_": _FEATURES["n_features_in_"],
         "n_components_": count(1, named="k"),
         "_architecture": Rule(lambda value, _: type(value) is dict, "network"),
         "mean_": floats("n_features", dtypes={"float64"}),
         "scale_": floats("n_features", dtypes={"float64"}, least=5e-324),
-        "history_": list_of(epoch, "epochs"),
+        "history_": list_of(Rule(_is_epoch, "epoch"), "epochs"),
         "best_epoch_": count(1),
         "module_": Rule(_are_weights, "set of weights"),
         "networks": list_of(text("module_"), 1),
-        **extra,
     }
-    optimizer = fields(
-        {
-            "mean": floats("weights"),
-            "square": floats("weights", least=0),
-            "n_steps": floats(least=0),
-            "generator": Rule(_is_generator_state, "generator"),
-        }
-    )
     optional = {
         "feature_names_in_": _FEATURES["feature_names_in_"],
         **_DECISION,
-        "_optimizer_state": optimizer,
+        "_optimizer_state": Rule(_is_optimizer_state, "state of an optimizer"),
         "_stopped_training": text(),
     }
     check_state(owner, state, required, optional, sizes)
@@ -258,7 +238,7 @@ def check_weights(embedder: Any, weights: State, optimizer: State | None) -> Non
     faults = sorted(tensors.keys() ^ weights.keys()) or [
         name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
     ]
-    if faults and embedder._architecture["network"] == "own":
+    if faults and embedder._architecture["network"] == "custom":
         raise ValueError(
             "The modules given are not the ones whose weights the file holds: they "
             f"differ in {faults[0]!r}."
@@ -273,8 +253,7 @@ def check_weights(embedder: Any, weights: State, optimizer: State | None) -> Non
         finite = bool(np.isfinite(weights[name]).all())
         require(finite, f"the weights {name[:100]!r} are not finite")
     if optimizer is not None:
-        trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
-        require(len(optimizer["mean"]) == trained, "the optimizer has other weights")
+        require(_remembers(optimizer, network), "the optimizer has other weights")
 
 
 def _holds(tensor: torch.Tensor, array: Any) -> bool:
@@ -287,6 +266,58 @@ def _are_weights(value: Any, sizes: Sizes) -> bool:
     return type(value) is dict and all(
         isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
         for array in value.values()
+    )
+
+
+_EPOCH: dict[str, Rule] = {
+    "epoch": count(1),
+    "train_loss": number(finite=False),
+    "validation_loss": maybe(number(finite=False)),
+    "monitored_loss": number(finite=False),
+    "learning_rate": number(0),
+    "seconds": number(0),
+}
+_TERM = maybe(number(finite=False))
+
+
+def _is_epoch(value: Any, sizes: Sizes) -> bool:
+    if type(value) is not dict or not _EPOCH.keys() <= value.keys():
+        return False
+    terms = value.keys() - _EPOCH.keys()
+    named = all(name.startswith(("train_", "validation_")) for name in terms)
+    return named and all(_EPOCH.get(k, _TERM).fits(v, {}) for k, v in value.items())
+
+
+def _is_optimizer_state(value: Any, sizes: Sizes) -> bool:
+    if type(value) is not dict:
+        return False
+    rest = dict(value)
+    layout, generator = rest.pop("layout", None), rest.pop("generator", None)
+    return (
+        list_of(list_of(text())).fits(layout, {})
+        and _is_generator_state(generator, {})
+        and all(
+            isinstance(array, np.ndarray)
+            and array.dtype.kind == "f"
+            and bool(np.isfinite(array).all())
+            and (name.startswith("mean") or bool((array >= 0).all()))
+            for name, array in rest.items()
+        )
+    )
+
+
+def _remembers(state: State, network: Any) -> bool:
+    """Tell whether an optimizer's state is of the parameters of a network."""
+    optimizer = FlatAdamW(network, OptimizerSettings())
+    listed = [name for names in state["layout"] for name in names]
+    if len(set(listed)) < len(listed) or not set(listed) <= optimizer.left_out.keys():
+        return False
+    optimizer.take_up(state["layout"])
+    arrays = {k: a for k, a in state.items() if k not in ("layout", "generator")}
+    memory = optimizer.memory()
+    return memory.keys() == arrays.keys() and all(
+        memory[k].shape == a.shape and memory[k].dtype == a.dtype
+        for k, a in arrays.items()
     )
 
 

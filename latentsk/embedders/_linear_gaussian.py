@@ -25,6 +25,12 @@ class LinearGaussian(NamedTuple):
     components : array of shape (n_components, n_features), orthonormal rows
     variances : array of shape (n_components,), at least `noise`
     noise : float, variance in every direction outside the components
+
+    Notes
+    -----
+    Mahalanobis distances divide by `variances`; the density and the precision by
+    `noise`, too, unless there are as many components as features. PCAEmbedder calls
+    them where these lie above :func:`latentsk.embedders._spectrum.rounding_floor`.
     """
 
     mean: Any
@@ -54,13 +60,26 @@ def squared_residual(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     >>> squared_residual(np.array([[3.0, 4.0]]), model)
     array([16.])
     """
-    return _squared_residual(centred, coordinates(centred, model), model, xp)
+    return xp.sum(residual_parts(centred, model, xp), axis=1)
 
 
-def _squared_residual(centred: Any, scores: Any, model: LinearGaussian, xp: Any) -> Any:
+def residual_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
+    """Split `squared_residual` among the features.
+
+    Examples
+    --------
+    >>> axis = np.array([[1.0, 0.0]])
+    >>> model = LinearGaussian(np.zeros(2), axis, np.array([4.0]), 0.1)
+    >>> residual_parts(np.array([[4.0, 3.0]]), model)
+    array([[0., 9.]])
+    """
+    return _squared_residuals(centred, coordinates(centred, model), model)
+
+
+def _squared_residuals(centred: Any, scores: Any, model: LinearGaussian) -> Any:
     # The shorter |x|^2 - |z|^2 cancels where the rows lie close to the subspace.
     residual = centred - scores @ model.components
-    return xp.sum(residual * residual, axis=1)
+    return residual * residual
 
 
 def squared_mahalanobis(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
@@ -107,7 +126,7 @@ def squared_distance(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     scores = coordinates(centred, model)
     distance = _squared_mahalanobis(scores, model, xp)
     if n_outside:
-        residual = _squared_residual(centred, scores, model, xp)
+        residual = xp.sum(_squared_residuals(centred, scores, model), axis=1)
         distance = distance + residual / model.noise
     return distance
 
@@ -123,9 +142,9 @@ def log_likelihood_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> A
     array([[-0.9189, -2.9189]])
     """
     n_components, n_features = model.components.shape
-    distances, residuals = feature_parts(centred, model, xp)
+    distances = mahalanobis_parts(centred, model, xp)
     if n_components < n_features:
-        distances = distances + residuals / model.noise
+        distances = distances + residual_parts(centred, model, xp) / model.noise
     return -0.5 * (log_constant(model, xp) / n_features + distances)
 
 
@@ -147,33 +166,29 @@ def log_constant(model: LinearGaussian, xp: Any = np) -> Any:
     return n_features * math.log(2.0 * math.pi) + log_determinant
 
 
-def feature_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> tuple[Any, Any]:
-    """Split both squared distances of centred rows among the features.
+def mahalanobis_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
+    """Split `squared_mahalanobis` among the features.
 
-    Returns
-    -------
-    within : array of shape (n_rows, n_features)
-        Sums to `squared_mahalanobis`: squares of the whitened coordinates after the
-        corr-max rotation.
-    outside : array of shape (n_rows, n_features)
-        Sums to `squared_residual`.
+    Squares of the whitened coordinates after the corr-max rotation. A feature that
+    enters the components by no more than rounding errors correlates with none of them.
 
     Examples
     --------
     >>> axis = np.array([[1.0, 0.0]])
     >>> model = LinearGaussian(np.zeros(2), axis, np.array([4.0]), 0.1)
-    >>> feature_parts(np.array([[4.0, 3.0]]), model)
-    (array([[4., 0.]]), array([[0., 9.]]))
+    >>> mahalanobis_parts(np.array([[4.0, 3.0]]), model)
+    array([[4., 0.]])
     """
-    scores = coordinates(centred, model)
-    residual = centred - scores @ model.components
-    deviations = xp.sqrt(xp.clip(model.variances, 0.0, None))[:, None]
+    deviations = xp.sqrt(model.variances)[:, None]
     excess = (model.variances - model.noise)[:, None]
     of_features = xp.sum(excess * model.components**2, axis=0) + model.noise
-    of_features = xp.where(of_features > 0.0, xp.sqrt(of_features), 1.0)
+    # Entries of orthonormal rows are off by some multiples of eps.
+    rounding = 10.0 * float(xp.finfo(model.components.dtype).eps)
+    floor = len(of_features) * rounding**2 * xp.sum(model.variances)
+    of_features = xp.where(of_features > floor, xp.sqrt(of_features), 1.0)
     rotation = corr_max(deviations * model.components / of_features, xp)
-    rotated = (scores / deviations[:, 0]) @ rotation.T
-    return rotated * rotated, residual * residual
+    rotated = (coordinates(centred, model) / deviations[:, 0]) @ rotation.T
+    return rotated * rotated
 
 
 def corr_max(correlations: Any, xp: Any = np) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._array_api import get_namespace
 
-from latentsk.embedders._blocks import row_blocks
+from latentsk._chunks import row_blocks
 
 # Squared mean over total variance from which X.T @ X - n mean mean.T loses digits.
 OFF_CENTRE_RATIO = 100.0

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.utils import _align_api_if_sparse, get_tags
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host, resolve_device
 from latentsk._state import StateMixin
-from latentsk._validation import validated
+from latentsk._validation import fit_context, validated
 from latentsk.index._building import BuildingMixin
 from latentsk.index._changes import ChangesMixin, check_lengths
 from latentsk.index._embedding import (
@@ -248,7 +248,7 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X: ArrayLike,

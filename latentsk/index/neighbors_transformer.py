@@ -12,13 +12,13 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import _align_api_if_sparse, get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._state import StateMixin
+from latentsk._validation import fit_context
 from latentsk.index.latent_index import LatentIndex
 
 # Handed to the index; None stands for the default there.
@@ -154,7 +154,7 @@ class LatentNeighborsTransformer(
         self.backend = backend
         self.n_jobs = n_jobs
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Embed rows and make them searchable.
 

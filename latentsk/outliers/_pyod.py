@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
@@ -18,7 +18,7 @@ from latentsk._device import array_to_numpy
 from latentsk._random import RandomState
 from latentsk._state import StateMixin
 from latentsk._typing import Float64
-from latentsk._validation import reject_masked
+from latentsk._validation import fit_context, reject_masked
 from latentsk.outliers._detector import LatentOutlierDetector
 
 Labels = NDArray[np.int_]
@@ -106,7 +106,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         self.contamination = contamination
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit a clone of the detector, and place the threshold.
 

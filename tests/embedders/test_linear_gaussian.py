@@ -66,3 +66,32 @@ def test_draws_have_the_models_moments(model):
     np.testing.assert_allclose(
         np.cov(rows, rowvar=False), linear_gaussian.covariance(model), atol=0.12
     )
+
+
+@pytest.mark.parametrize("flat", [0.0, 1e-30, 1e-17])
+def test_residuals_and_covariance_of_components_without_variance(flat):
+    """Whether an eigenvalue is zero or rounding noise depends on the processor."""
+    variances = np.array([4.0, 1.0, flat])
+    model = LinearGaussian(np.zeros(4), np.eye(4)[:3], variances, 0.0)
+    rows = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, -1.0, 2.0]])
+    expected = np.array([[0.0, 0.0, 0.0, 16.0], [0.0, 0.0, 0.0, 4.0]])
+    np.testing.assert_array_equal(linear_gaussian.residual_parts(rows, model), expected)
+    np.testing.assert_array_equal(
+        linear_gaussian.squared_residual(rows, model), [16.0, 4.0]
+    )
+    np.testing.assert_allclose(
+        linear_gaussian.covariance(model), np.diag([4.0, 1.0, 0.0, 0.0]), atol=1e-15
+    )
+    drawn = linear_gaussian.draw(model, 9, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[:, 2:], 0.0, atol=1e-7)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-30, 1e-17])
+@pytest.mark.parametrize("entry", [0.0, 1e-20, 1e-17])
+def test_a_feature_without_variance_has_no_part_in_the_distance(entry, noise):
+    components = np.array([[0.6, 0.8, entry], [-0.8, 0.6, -entry]])
+    model = LinearGaussian(np.zeros(3), components, np.array([4.0, 1.0]), noise)
+    parts = linear_gaussian.mahalanobis_parts(np.array([[1.0, 2.0, 0.0]]), model)
+    without = LinearGaussian(np.zeros(2), components[:, :2], model.variances, noise)
+    alone = linear_gaussian.mahalanobis_parts(np.array([[1.0, 2.0]]), without)
+    np.testing.assert_allclose(parts, [[*alone[0], 0.0]], rtol=1e-12, atol=1e-15)

@@ -52,7 +52,8 @@ def test_too_many_components_are_refused():
     [
         (spectrum(98.0, 1.5, 0.3, 0.2), 2),  # 99.5 % with two
         (spectrum(5.0, 4.0, 1.0), 2),  # all three are needed, one is left as noise
-        (spectrum(5.0, 4.0, 1e-20), 1),  # the rank is two
+        (spectrum(5.0, 4.0, 0.0), 1),  # the rank is two
+        (spectrum(5.0, 4.0, 1e-15), 1),  # as far as one can tell
         (spectrum(5.0), 1),  # a single feature: nothing can be left out
         (spectrum(0.0, 0.0), 1),  # constant data
         (spectrum(5.0, 4.0, noise=1.0, n_directions=50), 2),  # a truncated solver's
