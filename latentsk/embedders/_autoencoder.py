@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 
 from latentsk._random import RandomState
 from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.embedders._neural_state import OPTIONAL, REQUIRED, check_network
 from latentsk.networks._architecture import Architecture
 from latentsk.networks._autoencoder import Autoencoder
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import text
 from latentsk.training._inference import INFERENCE_ROWS, Inference, clip_to_finite
 from latentsk.training._losses import LOSSES, squared_error
 from latentsk.training._reconstruction import Reconstruction
@@ -59,6 +63,11 @@ class ReconstructionInference(Inference):
         return clip_to_finite(-((output - rows) ** 2))
 
 
+@storable(
+    REQUIRED,
+    optional=OPTIONAL,
+    check=partial(check_network, per_latent=1, objective={"loss": text(*LOSSES)}),
+)
 class AutoencoderEmbedder(NeuralEmbedder):
     """A latent space learned by a network that reconstructs the rows.
 

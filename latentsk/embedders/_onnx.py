@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk._format import check_target, replace_file
 from latentsk._version import __version__
 from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._linear_gaussian import LinearGaussian
+from latentsk.persistence._atomic import atomic_file, check_target
 
 METHODS = ("transform", "reconstruct", "score_samples")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -303,7 +303,8 @@ def write_onnx(
         content = model.SerializeToString()
     except Exception as error:
         raise ValueError(TOO_LARGE) from error
-    replace_file(Path(path), [content])
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def _exported(

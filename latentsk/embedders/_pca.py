@@ -33,6 +33,7 @@ from latentsk.embedders._moments import (
     moments_of,
 )
 from latentsk.embedders._onnx import PCAGraph
+from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
 from latentsk.embedders._spectrum import (
     Spectrum,
     chosen_dimension,
@@ -41,6 +42,7 @@ from latentsk.embedders._spectrum import (
     spectrum_of,
     truncated,
 )
+from latentsk.persistence._registry import storable
 
 ENGINE_PARAMETERS = (
     "svd_solver",
@@ -68,6 +70,7 @@ SINGULAR = (
 )
 
 
+@storable(REQUIRED, optional=OPTIONAL, check=check_pca)
 class PCAEmbedder(BaseEmbedder):
     """Principal component analysis: embed, reconstruct, score outliers, generate.
 

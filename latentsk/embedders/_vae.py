@@ -21,8 +21,11 @@ from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
+from latentsk.embedders._vae_state import check_vae
 from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.networks._architecture import Architecture
+from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
 from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
@@ -45,6 +48,7 @@ AUTOMATIC_SAMPLES = 5
 MIN_ROWS_TO_EXAMINE = 32
 
 
+@storable(REQUIRED, optional=OPTIONAL, check=check_vae)
 class VAEEmbedder(LatentPathsMixin, NeuralEmbedder):
     """A smooth latent space with a likelihood, learned by a variational autoencoder.
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk.index._space import row_slices
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import either, floats, integers
 
 # Kinds by bytes for a coordinate, the most precise first.
 CODE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.uint8}
@@ -19,6 +21,16 @@ REACH = {"float16": 1.01, "int8": (STEPS + 1) / 2}
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), 2.0**-149
 
 
+@storable(
+    {
+        "codes": either(
+            floats("rows", "columns", dtypes={"float32", "float16"}),
+            integers("rows", "columns", dtypes={"uint8"}),
+        ),
+        "middle": floats("columns", dtypes={"float32"}),
+        "scale": floats("columns", least=SMALLEST, dtypes={"float32"}),
+    }
+)
 class CompactRows:
     """A matrix that decodes the rows that are asked for.
 
@@ -55,6 +67,15 @@ class CompactRows:
         self.codes = codes
         self.middle = middle
         self.scale = scale
+
+    def to_state(self) -> dict[str, NDArray[Any]]:
+        """Return the codes, and what decodes them."""
+        return {"codes": self.codes, "middle": self.middle, "scale": self.scale}
+
+    @classmethod
+    def from_state(cls, state: dict[str, NDArray[Any]]) -> CompactRows:
+        """Return the rows of a state."""
+        return cls(**state)
 
     @classmethod
     def encode(cls, rows: NDArray[Any], kind: str) -> CompactRows:

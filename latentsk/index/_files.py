@@ -10,13 +10,26 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from latentsk._schema import require
-from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
 from latentsk.exceptions import FormatError
 from latentsk.index._compact import CODE_TYPES, CompactRows
+from latentsk.index._faiss import load_faiss
 from latentsk.index._inverted_file import CODE_VALUES
 from latentsk.index._memory import parse_bytes
 from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence._columns import decode_column, encode_column
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    booleans,
+    count,
+    either,
+    floats,
+    instance,
+    names,
+    require,
+    text,
+)
+from latentsk.persistence._tables import decode_frame, encode_frame
 
 KIND = "LatentIndex"
 
@@ -38,6 +51,76 @@ _STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values", "shift")
 _STRUCTURE_VALUES = ("length", "residual", "scale")
 # No row of float32 is longer.
 LONGEST = 1e45
+METRICS = ("euclidean", "cosine", "inner_product")
+
+REQUIRED = {
+    "_vectors": either(floats("rows", "latents"), instance(CompactRows)),
+    "_alive": booleans("rows"),
+    "ids_": instance(np.ndarray),
+    "n_samples_fit_": count(named="rows"),
+    "effective_metric_": text(*METRICS),
+    "index_spec_": text(),
+    "_structure": instance(dict),
+    "_n_tuned": count(),
+    "_n_strange": count(),
+}
+OPTIONAL = {
+    "_recalls": floats("k", 4, least=0),
+    "metadata_": instance(pd.DataFrame),
+    "embedder_": instance(object, "transform"),
+    "n_features_in_": count(1, named="n_features"),
+    "feature_names_in_": names("n_features"),
+}
+
+
+def check_index(index: Any, state: State, sizes: Sizes) -> None:
+    """Refuse an index whose parts do not fit each other.
+
+    Raises
+    ------
+    FormatError
+    """
+    original, embedded = index.rerank == "original", index.embedder is not None
+    require(embedded == ("embedder_" in state), "an index lacks its embedder")
+    require(embedded or not original, "it has no embedder")
+    structure = state["_structure"]
+    if structure:
+        parts = {*_STRUCTURE_ARRAYS, *_STRUCTURE_VALUES}
+        require(structure.keys() == parts, "the structure is incomplete")
+    _check_rows(state)
+    _check_features(state, as_given=original or not embedded)
+    _check_structure(state, embedded=original)
+    if not hasattr(index, "ids_"):
+        restored = type(index)(**index.get_params(deep=False))
+        restored._set_state(dict(state))
+        require_search(restored)
+
+
+def require_search(index: Any) -> None:
+    """Refuse an index whose search cannot be built.
+
+    Raises
+    ------
+    FormatError
+    """
+    if index._structure:
+        load_faiss()
+    try:
+        index._searcher()
+    except (AssertionError, ValueError) as error:
+        raise FormatError(
+            f"The file is altered, or its embedder is another one: {error}"
+        ) from error
+
+
+def check_parameters(index: Any) -> None:
+    """Refuse parameters that only a fit would look into.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_loose_parameters(index.get_params(deep=False))
 
 
 def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
@@ -62,6 +145,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
     embedder = state.get("embedder_")
     document: dict[str, Any] = {
         "kind": KIND,
+        "reader": "LatentIndex.load",
         "embedder": None if embedder is None else type(embedder).__name__,
         "parameters": {
             name: str(value) if name == "device" else _plain(value)
@@ -76,7 +160,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
         arrays["_vectors"] = index._vectors.codes
         arrays["middle"], arrays["scale"] = index._vectors.middle, index._vectors.scale
     _put_structure(document, arrays, state["_structure"])
-    _put_table(document, arrays, "ids", _encoded_ids(index.ids_))
+    _put_table(document, arrays, "ids", encode_column(index.ids_))
     if "feature_names_in_" in state:
         names = encode_column(state["feature_names_in_"])
         _put_table(document, arrays, "feature_names", names)
@@ -125,12 +209,12 @@ def from_file(
     state: dict[str, Any] = {name: values[name] for name in _VALUES if name in values}
     state.update({name: arrays[name] for name in _ARRAYS if name in arrays})
     state["_vectors"] = _vectors(arrays)
-    state["ids_"] = np.asarray(decode_column(*_table(tables, arrays, "ids")))
+    state["ids_"] = np.asarray(decode_column(_table(tables, arrays, "ids")))
     if "feature_names" in tables:
-        names = decode_column(*_table(tables, arrays, "feature_names"))
+        names = decode_column(_table(tables, arrays, "feature_names"))
         state["feature_names_in_"] = np.asarray(names, dtype=object)
     if "metadata" in tables:
-        state["metadata_"] = decode_frame(*_table(tables, arrays, "metadata"))
+        state["metadata_"] = decode_frame(_table(tables, arrays, "metadata"))
     state["_structure"] = _structure(parts, arrays)
     # Whether rows are compared as they are given, and not embedded before.
     original = parameters.get("rerank") == "original"
@@ -163,21 +247,37 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _encoded_ids(ids: NDArray[Any]) -> Any:
-    """Encode ids; numpy holds those with a time zone as objects."""
-    if ids.dtype == object:
-        labels = pd.Index(ids).infer_objects()
-        if isinstance(labels.dtype, pd.DatetimeTZDtype):
-            return encode_column(labels)
-    return encode_column(ids)
-
-
 def _put_table(document: dict[str, Any], arrays: Arrays, name: str, table: Any) -> None:
-    document["tables"][name] = table[0]
-    arrays.update({f"{name}/{part}": array for part, array in table[1].items()})
+    document["tables"][name], parts = _split(table)
+    arrays.update({f"{name}/{part}": array for part, array in parts.items()})
 
 
-def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> tuple[Any, Arrays]:
+def _split(content: Any, path: str = "") -> tuple[Any, Arrays]:
+    """Take the arrays out of a column or table, by their paths."""
+    if isinstance(content, np.ndarray):
+        return {"array": path.removesuffix(".")}, {path.removesuffix("."): content}
+    if not isinstance(content, dict | list):
+        return content, {}
+    keys = content.keys() if isinstance(content, dict) else range(len(content))
+    split = {key: _split(content[key], f"{path}{key}.") for key in keys}
+    arrays = {k: array for _, parts in split.values() for k, array in parts.items()}
+    found: Any = {key: part for key, (part, _) in split.items()}
+    return (found if isinstance(content, dict) else list(found.values())), arrays
+
+
+def _joined(content: Any, arrays: Mapping[str, Any]) -> Any:
+    """Put the arrays of `_split` back."""
+    match content:
+        case {"array": name, **rest} if not rest:
+            return arrays.get(str(name))
+        case dict():
+            return {key: _joined(part, arrays) for key, part in content.items()}
+        case list():
+            return [_joined(part, arrays) for part in content]
+    return content
+
+
+def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> Any:
     parts = {
         key.removeprefix(f"{name}/"): array
         for key, array in arrays.items()
@@ -185,14 +285,14 @@ def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> tuple[Any, Arra
     }
     table = tables.get(name)
     require(isinstance(table, dict), f"{name} are missing")
-    return table, parts
+    return _joined(table, parts)
 
 
 def _put_structure(
     document: dict[str, Any], arrays: Arrays, structure: Mapping[str, Any]
 ) -> None:
     document["structure"] = {}
-    for name, value in structure.items():
+    for name, value in sorted(structure.items()):
         if name in _STRUCTURE_ARRAYS and value is not None:
             arrays[f"structure/{name}"] = value
         else:
@@ -201,7 +301,12 @@ def _put_structure(
 
 def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a structure; none for an exact search."""
-    _, found = _table({"structure": parts}, arrays, "structure")
+    lead = "structure/"
+    found = {
+        key.removeprefix(lead): array
+        for key, array in arrays.items()
+        if key.startswith(lead)
+    }
     if not found:
         return {}
     return {
@@ -225,7 +330,7 @@ def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
         if isinstance(spec, str) and spec != FLAT:
             IndexSpec.parse(spec)
         if isinstance(device, str) and device != "auto":
-            require(torch.device(device).type in ("cpu", "cuda"), "the device is none")
+            require(torch.device(device).type in ("cpu", "cuda"), "unknown device")
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"The file is altered: {error}") from error
 
@@ -259,8 +364,8 @@ def _check_rows(state: Mapping[str, Any]) -> None:
         require(bool(np.isfinite(part).all()), "the vectors are not finite")
     metrics = ("euclidean", "cosine", "inner_product")
     require(state.get("effective_metric_") in metrics, "the metric is unknown")
-    for count in ("_n_tuned", "_n_strange"):
-        require(_is_count(state.get(count)), "a count is none")
+    for name in ("_n_tuned", "_n_strange"):
+        require(_is_count(state.get(name)), f"{name} must be a count")
     recalls = state.get("_recalls", np.empty((0, 4)))
     require(
         recalls.ndim == 2
@@ -335,7 +440,7 @@ def _check_placement(structure: Mapping[str, Any], width: int) -> None:
     shift, scale = structure["shift"], structure["scale"]
     require(
         isinstance(scale, float) and 0.0 < scale < np.inf,
-        "vectors are moved by no number",
+        "scale must be a positive finite number",
     )
     require(
         shift is None

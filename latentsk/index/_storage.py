@@ -11,11 +11,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._format import read_file, write_file
 from latentsk.exceptions import FormatError
 from latentsk.index._embedding import is_fitted_embedder
-from latentsk.index._faiss import load_faiss
-from latentsk.index._files import from_file, to_file
+from latentsk.index._files import from_file, require_search, to_file
+from latentsk.persistence._format import read_file, write_file
 
 
 class StorageMixin:
@@ -100,7 +99,7 @@ class StorageMixin:
             If the index needs FAISS, and that is not installed.
         """
         document, arrays = read_file(path, mmap=mmap)
-        if document.get("kind") == "estimator":
+        if document.get("reader") == "latentsk.load":
             raise FormatError(
                 f"{path} was written by latentsk.save: read it with latentsk.load."
             )
@@ -132,14 +131,7 @@ class StorageMixin:
         if embedder is not None:
             index.embedder_ = embedder
         index.__dict__.update(state)
-        if index._structure:
-            load_faiss()
-        try:
-            index._searcher()
-        except (AssertionError, ValueError) as error:
-            raise FormatError(
-                f"The file is altered, or its embedder is another one: {error}"
-            ) from error
+        require_search(index)
         return index
 
 

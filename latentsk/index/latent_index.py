@@ -31,6 +31,12 @@ from latentsk.index._embedding import (
     row_ids,
 )
 from latentsk.index._faiss import faiss_available, load_faiss
+from latentsk.index._files import (
+    OPTIONAL,
+    REQUIRED,
+    check_index,
+    check_parameters,
+)
 from latentsk.index._filters import eligible_positions
 from latentsk.index._lock import lock_of
 from latentsk.index._memory import parse_bytes
@@ -40,11 +46,18 @@ from latentsk.index._threads import thread_limit
 from latentsk.index.duplicates import duplicate_groups
 from latentsk.index.exact import ExactSearch
 from latentsk.index.rows import RowStore
+from latentsk.persistence._registry import storable
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
 
 
+@storable(
+    REQUIRED,
+    optional=OPTIONAL,
+    check=check_index,
+    check_parameters=check_parameters,
+)
 class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 

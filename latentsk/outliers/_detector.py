@@ -27,34 +27,33 @@ from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.outliers._decision_mixin import DecisionMixin
+from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
 )
 from latentsk.outliers._gaussian import (
-    RobustGaussian,
     squared_joint,
     squared_outside,
     squared_within,
 )
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.outliers._latent_view import LatentView
+from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
-from latentsk.outliers._neighborhood import Neighborhood
+from latentsk.outliers._neighborhood import neighborhood_of
 from latentsk.outliers._robust_fit import fit_robustly, nearest_rows
 from latentsk.outliers._scales import (
     KINDS,
     LOWEST,
-    Scale,
     clip_to_finite,
     deviations,
     scale_of_kinds,
     score_of,
 )
 from latentsk.outliers._steps import split_steps
+from latentsk.persistence._registry import storable
 
-PARTS = ("distance", "residual", "neighbors")
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10
 # Share of the rows that neighbours are looked for among: those on the border, too.
@@ -70,6 +69,7 @@ TOO_LARGE = np.full(len(KINDS), np.inf)
 ignore_fp_warnings = partial(np.errstate, over="ignore", invalid="ignore")
 
 
+@storable(REQUIRED, optional=OPTIONAL, check=check_fit)
 class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
     """Detect outliers by all that a latent space knows of a row.
 
@@ -203,7 +203,6 @@ default="auto"
         "_neighborhood",
         "_scale",
     )
-    _records = {"_gaussian": RobustGaussian, "_scale": Scale}
 
     def __init__(
         self,
@@ -268,7 +267,7 @@ default="auto"
             embedder, rows, support, self._gaussian = fit_robustly(
                 self._resolve_embedder(), X, self.assume_clean, generator
             )
-            self._view = LatentView(embedder).fit(X, rows, names)
+            self._view = view_of(embedder, X, rows, names)
             self._fit_neighbors(X, rows, support, generator)
             self._fit_scale(X, generator)
             self._score_name = self._asked_score()
@@ -445,7 +444,7 @@ default="auto"
     def index_(self) -> LatentIndex:
         """The latent vectors that neighbours are looked for among."""
         check_is_fitted(self)
-        return self._neighborhood.index_
+        return self._neighborhood.index
 
     # Validation
 
@@ -505,13 +504,13 @@ default="auto"
             distances = squared_joint(rows, self._gaussian, support)
             chosen = nearest_rows(distances, NEIGHBORS_SHARE)
         chosen = chosen[_some(len(chosen), self.max_samples, generator)]
-        self._neighborhood = Neighborhood(self.n_neighbors).fit(
-            X, rows, chosen, support, generator
+        self._neighborhood = neighborhood_of(
+            X, rows, chosen, support, self.n_neighbors, generator
         )
 
     def _fit_scale(self, X: Any, generator: Generator) -> None:
         """Set the scale of each kind of distance, which parts there are, the offset."""
-        n_rows, n_features = _num_samples(X), len(self._view.scale_)
+        n_rows, n_features = _num_samples(X), len(self._view.scale)
         some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
         distances = self._by_blocks(some, self._measure, TOO_LARGE)
         margin = CLEAN_MARGIN if self.assume_clean else 0.0
@@ -568,7 +567,7 @@ default="auto"
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // len(self._view.scale_))
+        size = max(1, BLOCK_ELEMENTS // len(self._view.scale))
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]

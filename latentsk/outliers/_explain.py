@@ -48,7 +48,7 @@ def distance_contributions(
         some = rows.at(chosen)
         if kind in ("near", "overall"):
             search = neighborhood.local if kind == "near" else neighborhood.global_
-            parts = difference_parts(some, neighborhood.features_, search(some)[1])
+            parts = difference_parts(some, neighborhood.features, search(some)[1])
         else:
             parts = gaussian_parts(kind, some, gaussian)
         contributions[chosen] = scores[chosen, None] * shares(parts)
@@ -138,7 +138,7 @@ def reasons_table(
 
     nearest : ndarray of shape (n_nearest, n_rows, n_features)
     """
-    values = X if view.has_original_features_ else rows.features
+    values = X if view.has_original_features else rows.features
     columns = {**columns, "value": np.asarray(values, np.float64)}
     if rows.residuals is not None:
         reconstructed = rows.features - rows.residuals * rows.scale
@@ -146,7 +146,7 @@ def reasons_table(
     for rank, features in enumerate(nearest, 1):
         columns[f"nearest_{rank}"] = view.original(features)
     index = pd.MultiIndex.from_product(
-        [labels, view.feature_names_], names=["row", "feature"]
+        [labels, view.feature_names], names=["row", "feature"]
     )
     return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
 

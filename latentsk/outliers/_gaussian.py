@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import count, flag, floats, number
 
 # The ridge, as a share of the mean variance per feature.
 RIDGE = 0.1
@@ -18,6 +20,18 @@ RIDGE = 0.1
 LEAST_REMAINDER = 1e-3
 
 
+@storable(
+    {
+        "centre": floats("latents"),
+        "axes": floats("latents", "latents"),
+        "variances": floats("latents", least=0),
+        "ridge": number(5e-324),
+        "n_rows": count(1),
+        "noise": number(0),
+        "was_fitted_on": flag(),
+        "loadings": floats("latents", "features", finite=False),
+    }
+)
 class RobustGaussian(NamedTuple):
     """A normal distribution around a latent space, estimated from a support.
 

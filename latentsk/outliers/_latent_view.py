@@ -2,71 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import HasMethods
 
-from latentsk._state import StateMixin
+from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
 from latentsk.outliers._steps import preprocess, split_steps
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import flag, floats, instance, list_of, text
 
 
-class LatentView(StateMixin, BaseEstimator):
-    """Rows as a fitted embedder sees them.
-
-    Parameters
-    ----------
-    embedder : fitted transformer
-        Used as it is.
+@storable(
+    {
+        "embedder": instance(object, "transform"),
+        "scale": floats("features", least=5e-324),
+        "feature_names": list_of(text(), "features"),
+        "has_original_features": flag(),
+    }
+)
+class LatentView(NamedTuple):
+    """Rows as a fitted embedder shows them.
 
     Attributes
     ----------
-    scale_ : ndarray of shape (n_features,)
+    embedder : fitted transformer
+    scale : ndarray of shape (n_features,)
         Standard deviation of each feature that enters the step that embeds.
-    feature_names_ : list of str
+    feature_names : list of str
         Names of the features that scores are split among: the columns of X where the
         preprocessor can be inverted, else what it returns.
-    has_original_features_ : bool
+    has_original_features : bool
         Whether these are the columns of X.
     """
 
-    _parameter_constraints: dict[str, Any] = {"embedder": [HasMethods(["transform"])]}
-    _private_state: tuple[str, ...] = ()
-
-    def __init__(self, embedder: Any) -> None:
-        self.embedder = embedder
-
-    def fit(self, X: Any, rows: LatentRows, names: Any) -> Self:
-        """Learn the units and the names of the features.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_columns)
-            Training rows.
-
-        rows : LatentRows
-            The same rows as the embedder shows them.
-
-        names : array-like of shape (n_columns,) or None
-            Names of the columns of X, if they have any.
-
-        Returns
-        -------
-        self : LatentView
-        """
-        preprocessor, _ = split_steps(self.embedder)
-        columns = _numbered(X.shape[1]) if names is None else [str(n) for n in names]
-        prepared = columns if preprocessor is None else names_out(preprocessor, names)
-        self.scale_ = rows.scale
-        self.has_original_features_ = preprocessor is None or (
-            prepared == columns and is_inverted(preprocessor, X, rows.features)
-        )
-        self.feature_names_ = prepared or _numbered(len(rows.scale))
-        return self
+    embedder: Any
+    scale: Float64
+    feature_names: list[str]
+    has_original_features: bool
 
     @property
     def last_step(self) -> Any:
@@ -77,14 +52,44 @@ class LatentView(StateMixin, BaseEstimator):
         """Return rows on both sides of the embedder."""
         preprocessor, last = split_steps(self.embedder)
         prepared = preprocess(preprocessor, X)
-        return latent_rows(last, prepared, self.scale_, ensure_finite=False)
+        return latent_rows(last, prepared, self.scale, ensure_finite=False)
 
     def original(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features in the units of X, if they are its columns."""
         preprocessor, _ = split_steps(self.embedder)
-        if preprocessor is None or not self.has_original_features_:
+        if preprocessor is None or not self.has_original_features:
             return np.asarray(features)
         return inverse_preprocess(preprocessor, features)
+
+
+def view_of(embedder: Any, X: Any, rows: LatentRows, names: Any) -> LatentView:
+    """Learn the units and the names of the features of an embedder.
+
+    Parameters
+    ----------
+    embedder : fitted transformer
+
+    X : array-like of shape (n_rows, n_columns)
+        Training rows.
+
+    rows : LatentRows
+        The same rows as the embedder shows them.
+
+    names : array-like of shape (n_columns,) or None
+        Names of the columns of X, if they have any.
+
+    Returns
+    -------
+    view : LatentView
+    """
+    preprocessor, _ = split_steps(embedder)
+    columns = _numbered(X.shape[1]) if names is None else [str(n) for n in names]
+    prepared = columns if preprocessor is None else names_out(preprocessor, names)
+    is_original = preprocessor is None or (
+        prepared == columns and is_inverted(preprocessor, X, rows.features)
+    )
+    feature_names = prepared or _numbered(len(rows.scale))
+    return LatentView(embedder, rows.scale, feature_names, is_original)
 
 
 def _numbered(n_features: int) -> list[str]:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing, gen_batches
-from sklearn.utils._param_validation import Interval
 
-from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
 from latentsk.index import LatentIndex
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._row_keys import row_keys
 from latentsk.outliers._scales import scale_of
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    booleans,
+    count,
+    floats,
+    instance,
+    integers,
+    require,
+)
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8
@@ -181,101 +188,76 @@ def nearest_of_subsamples(
     return np.sqrt(np.maximum(nearest, 0.0)), places
 
 
-class Neighborhood(StateMixin, BaseEstimator):
-    """Training rows that others are compared with, and the distances to them.
+def _check(_: Any, state: State, sizes: Sizes) -> None:
+    n_rows = state["index"].n_samples_fit_
+    require(n_rows == sizes["rows"] >= 2, "the neighbours are other rows")
+    require(min(sizes["subsamples"], sizes["size"]) > 0, "subsamples are empty")
 
-    Parameters
-    ----------
-    n_neighbors : int
-        Number of local neighbours; fewer where there are fewer other rows.
+
+@storable(
+    {
+        "n_neighbors": count(1),
+        "index": instance(LatentIndex, "ids_"),
+        "features": floats("rows", "features", finite=False),
+        "keys": integers("rows", dtypes={"uint64"}),
+        "is_support": booleans("rows"),
+        "mean_distances": floats("rows", least=0),
+        "subsamples": integers("subsamples", "size", below="rows"),
+    },
+    check=_check,
+)
+class Neighborhood(NamedTuple):
+    """Training rows that others are compared with, and the distances to them.
 
     Attributes
     ----------
-    index_ : LatentIndex
+    n_neighbors : int
+        Number of local neighbours; fewer where there are fewer other rows.
+    index : LatentIndex
         The latents of the rows. Its ids are their positions among the training rows.
-    features_ : ndarray of shape (n_rows, n_features)
+    features : ndarray of shape (n_rows, n_features)
         The rows as they enter the embedder.
-    keys_ : ndarray of shape (n_rows,), dtype uint64
+    keys : ndarray of shape (n_rows,), dtype uint64
         The `row_keys` of the rows.
-    is_support_ : ndarray of shape (n_rows,), dtype bool
+    is_support : ndarray of shape (n_rows,), dtype bool
         Whether the Gaussian was estimated from the row.
-    mean_distances_ : ndarray of shape (n_rows,)
+    mean_distances : ndarray of shape (n_rows,)
         Mean distance of each row to its neighbours, itself left out.
-    subsamples_ : ndarray of shape (n_subsamples, size)
+    subsamples : ndarray of shape (n_subsamples, size)
         Positions of the rows of each subsample.
     """
 
-    _parameter_constraints: dict[str, Any] = {
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
-    }
-    _private_state: tuple[str, ...] = ()
-
-    def __init__(self, n_neighbors: int) -> None:
-        self.n_neighbors = n_neighbors
-
-    def fit(
-        self,
-        X: Any,
-        rows: LatentRows,
-        chosen: Positions,
-        support: Positions,
-        generator: np.random.Generator,
-    ) -> Self:
-        """Keep some training rows, and index their latents.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_training, n_columns)
-            Training rows.
-
-        rows : LatentRows
-            The same rows as the embedder shows them.
-
-        chosen : ndarray, dtype intp
-            Positions of the rows to keep, at least 2.
-
-        support : ndarray, dtype intp
-            Positions of the rows that the Gaussian was estimated from.
-
-        generator : Generator
-            Draws the subsamples.
-
-        Returns
-        -------
-        self : Neighborhood
-        """
-        self.index_ = LatentIndex().fit(rows.latents[chosen], ids=chosen)
-        self.features_ = rows.features[chosen]
-        self.keys_ = row_keys(_safe_indexing(X, chosen))
-        self.is_support_ = np.isin(chosen, support)
-        self.subsamples_ = draw_subsamples(len(chosen), generator)
-        k = min(self.n_neighbors, len(chosen) - 1)
-        self.mean_distances_ = self.index_.kneighbors(n_neighbors=k)[0].mean(axis=1)
-        return self
+    n_neighbors: int
+    index: LatentIndex
+    features: NDArray[Any]
+    keys: NDArray[np.uint64]
+    is_support: NDArray[np.bool_]
+    mean_distances: Float64
+    subsamples: Positions
 
     def recognized(self, X: Any, rows: LatentRows) -> LatentRows:
         """Return rows that exclude the neighbour that they equal."""
-        known = pd.Series(np.arange(len(self.keys_)), self.keys_)
+        known = pd.Series(np.arange(len(self.keys)), self.keys)
         known = known[~known.index.duplicated()]
         positions = known.reindex(row_keys(X), fill_value=-1).to_numpy()
         return rows._replace(exclude=positions)
 
     def in_support(self, rows: LatentRows) -> NDArray[np.bool_]:
         """Tell which rows equal one of the support."""
-        return (rows.exclude >= 0) & self.is_support_[rows.exclude]
+        return (rows.exclude >= 0) & self.is_support[rows.exclude]
 
     def local(
         self, rows: LatentRows, n_neighbors: int | None = None
     ) -> tuple[Float64, Positions]:
         """Return distances and positions of the nearest rows."""
-        k = min(n_neighbors or self.n_neighbors, len(self.keys_) - 1)
-        distances, positions = self.index_.kneighbors(rows.latents, n_neighbors=k + 1)
+        k = min(n_neighbors or self.n_neighbors, len(self.keys) - 1)
+        distances, positions = self.index.kneighbors(rows.latents, n_neighbors=k + 1)
         return without_excluded(distances, positions, rows.exclude)
 
     def global_(self, rows: LatentRows) -> tuple[Float64, Positions]:
         """Return distances and positions of the nearest row in each subsample."""
         return nearest_of_subsamples(
-            rows.latents, self.index_.vectors_, self.subsamples_, rows.exclude
+            rows.latents, self.index.vectors_, self.subsamples, rows.exclude
         )
 
     def local_distances(self, rows: LatentRows) -> Float64:
@@ -283,13 +265,13 @@ class Neighborhood(StateMixin, BaseEstimator):
         distances, positions = self.local(rows)
         # Copies of one row have mean distances of zero; others are not to look
         # endlessly far in comparison.
-        least = scale_of(self.mean_distances_).floor
-        theirs = self.mean_distances_[positions].mean(axis=1)
+        least = scale_of(self.mean_distances).floor
+        theirs = self.mean_distances[positions].mean(axis=1)
         return relative_distances(distances.mean(axis=1), theirs, least)
 
     def global_distances(self, rows: LatentRows) -> Float64:
         """Return the mean distance of each row to the nearest of every subsample."""
-        size = max(1, BLOCK_ELEMENTS // self.subsamples_.size)
+        size = max(1, BLOCK_ELEMENTS // self.subsamples.size)
         blocks = gen_batches(len(rows.latents), size)
         means = [self.global_(rows.at(block))[0].mean(axis=1) for block in blocks]
         return np.concatenate(means)
@@ -298,4 +280,51 @@ class Neighborhood(StateMixin, BaseEstimator):
         """Return the n nearest rows as they enter the embedder, of shape (n, ...)."""
         if n == 0:
             return np.empty((0, *rows.features.shape))
-        return self.features_[self.local(rows, n)[1].T]
+        return self.features[self.local(rows, n)[1].T]
+
+
+def neighborhood_of(
+    X: Any,
+    rows: LatentRows,
+    chosen: Positions,
+    support: Positions,
+    n_neighbors: int,
+    generator: np.random.Generator,
+) -> Neighborhood:
+    """Keep some training rows, and index their latents.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_training, n_columns)
+        Training rows.
+
+    rows : LatentRows
+        The same rows as the embedder shows them.
+
+    chosen : ndarray, dtype intp
+        Positions of the rows to keep, at least 2.
+
+    support : ndarray, dtype intp
+        Positions of the rows that the Gaussian was estimated from.
+
+    n_neighbors : int
+        Number of local neighbours.
+
+    generator : Generator
+        Draws the subsamples.
+
+    Returns
+    -------
+    neighborhood : Neighborhood
+    """
+    index = LatentIndex().fit(rows.latents[chosen], ids=chosen)
+    distances, _ = index.kneighbors(n_neighbors=min(n_neighbors, len(chosen) - 1))
+    return Neighborhood(
+        int(n_neighbors),
+        index,
+        rows.features[chosen],
+        row_keys(_safe_indexing(X, chosen)),
+        np.isin(chosen, support),
+        distances.mean(axis=1),
+        draw_subsamples(len(chosen), generator),
+    )

@@ -20,10 +20,20 @@ from latentsk._state import StateMixin
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
 from latentsk.outliers._detector import LatentOutlierDetector
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import floats, instance, integers, number
 
 Labels = NDArray[np.int_]
 
 
+@storable(
+    {
+        "detector_": instance(object, "score_samples"),
+        "decision_scores_": floats("rows", finite=False),
+        "threshold_": number(finite=False),
+        "labels_": integers("rows", below=2),
+    }
+)
 class PyODAdapter(StateMixin, BaseEstimator):
     """Give a detector of this package the names and signs of PyOD.
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import floats
 
 # What is measured, a column each: squared distances within and outside the latent space
 # and both in one; local and global distances to neighbours.
@@ -34,6 +36,7 @@ FLOOR = 1e-6
 LOWEST = float(np.finfo(np.float64).min)
 
 
+@storable(dict.fromkeys(("centre", "spread", "floor", "margin"), floats(len(KINDS))))
 class Scale(NamedTuple):
     """Where the logarithms of training rows' distances lie.
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk._format import read_file, write_file
 from latentsk.exceptions import CheckpointError, FormatError
+from latentsk.persistence._format import read_file, write_file
 from latentsk.training._history import EarlyStopping, EpochRecord
 from latentsk.training._trainer import Trainer
 from latentsk.training._weights import Weights

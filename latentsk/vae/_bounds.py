@@ -242,9 +242,7 @@ def divergence_cost(
     return weight * settings.beta * divergences.sum(dim=1)
 
 
-def doubly_reparameterized_slope(
-    normalized: Tensor, weight: Tensor | float
-) -> Tensor:
+def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor | float) -> Tensor:
     """Return what the gradient by a sample of the latents is multiplied by.
 
     Beside its normalized importance weight w. For the importance-weighted bound that is

@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from latentsk import LatentIndex, PCAEmbedder
-from latentsk._format import read_file, write_file
 from latentsk.exceptions import FormatError
+from latentsk.persistence._format import read_file, write_file
 
 N, WIDTH = 1_000, 8
 SPEC = "IVF16,PQ8x4fs,nprobe=6,rerank=4"
@@ -241,7 +241,7 @@ def test_a_file_is_read_without_an_import(tmp_path):
     code = (
         "import sys\n"
         "from latentsk import LatentIndex\n"
-        "from latentsk._format import read_file\n"
+        "from latentsk.persistence._format import read_file\n"
         "from latentsk.index._files import from_file\n"
         "import pickle\n"
         "def refuse(*args, **options): raise AssertionError('a pickle')\n"

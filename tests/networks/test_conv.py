@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
-
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.conv import Crop, Pad, conv_decoder, conv_encoder
 from latentsk.modules.mlp import Dropout, initialize
+from torch.nn import functional as F
 
 SHAPES = [
     (1, 8, 8),

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from torch import nn
-
 from latentsk.modules.mlp import Dropout, initialize, mlp
 from latentsk.modules.own import adopt, evaluate, takes_float64, train_mode
+from torch import nn
 
 ROW = torch.linspace(-1.0, 1.0, 6)[None]
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from latentsk.modules.mlp import ACTIVATIONS, Dropout, initialize, mlp
+from torch import nn
 
 
 def generator(seed=0):

@@ -82,7 +82,7 @@ def test_distance_and_residual_are_minus_their_squares(X, new, method):
 @pytest.mark.parametrize("method", ["auto", "neighbors"])
 def test_the_most_suspicious_part_of_clean_rows_is_the_score(X, new, method):
     detector = _detector(method=method, assume_clean=True).fit(X)
-    subsamples = detector._neighborhood.subsamples_
+    subsamples = detector._neighborhood.subsamples
     training = _brute(X, np.arange(80), X)
     for rows, own in ((X, np.arange(80)), (new, np.full(20, -1))):
         found = _brute(rows, own, X)
@@ -115,7 +115,7 @@ def test_rows_that_may_be_outliers_are_judged_by_the_support(X):
     rows = X.copy()
     rows[:8] += 40 * np.array([1, -1, 1, -1, 1.0])
     detector = _detector(method="distance").fit(rows)
-    support = detector.index_.ids_[detector._neighborhood.is_support_]
+    support = detector.index_.ids_[detector._neighborhood.is_support]
     assert len(support) == 60
     assert support.min() >= 8
     np.testing.assert_allclose(

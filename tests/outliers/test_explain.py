@@ -309,7 +309,7 @@ def test_neighbours_are_split_by_squared_differences(table, new, kind):
         if kind == "near":
             others = np.argsort(lengths)[:5]
         else:
-            subsamples = neighborhood.subsamples_
+            subsamples = neighborhood.subsamples
             places = lengths[subsamples].argmin(axis=1)
             others = subsamples[np.arange(100), places]
         squares = (

@@ -11,9 +11,9 @@ from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._neighborhood import (
     N_SUBSAMPLES,
     SUBSAMPLE_ROWS,
-    Neighborhood,
     draw_subsamples,
     nearest_of_subsamples,
+    neighborhood_of,
     relative_distances,
     without_excluded,
 )
@@ -32,7 +32,7 @@ def _latent(rows, exclude):
 def _fitted(rows, k=5):
     generator, every = np.random.default_rng(0), np.arange(len(rows))
     looked_at = _latent(rows, np.full(len(rows), -1))
-    return Neighborhood(k).fit(rows, looked_at, every, every, generator)
+    return neighborhood_of(rows, looked_at, every, every, k, generator)
 
 
 def _others_by_distance(query, rows, exclude):
@@ -205,7 +205,7 @@ def test_global_distances_are_means_over_subsamples(rows):
     neighbours = _fitted(rows)
     exclude = np.arange(60)
     found = neighbours.global_distances(_latent(rows, exclude))
-    distances, _ = nearest_of_subsamples(rows, rows, neighbours.subsamples_, exclude)
+    distances, _ = nearest_of_subsamples(rows, rows, neighbours.subsamples, exclude)
     np.testing.assert_allclose(found, distances.mean(axis=1))
 
 

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-
 from latentsk.training.acceleration import (
     WARM_UP_STEPS,
     Capture,

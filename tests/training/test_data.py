@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 import torch
+from latentsk.training.batches import ResidentRows, StreamedRows
 
 from latentsk.training import batches as module
-from latentsk.training.batches import ResidentRows, StreamedRows
 
 
 def generator(seed=0):

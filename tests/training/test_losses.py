@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
-
 from latentsk.training.objectives import LOSSES
+from torch.nn import functional as F
 
 REFERENCES = {
     "squared_error": F.mse_loss,

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
-
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import initialize, mlp
 from latentsk.training.objectives import squared_error
@@ -15,6 +13,7 @@ from latentsk.training.step import (
     flatten,
     make_step,
 )
+from torch import nn
 
 ROWS = torch.randn(30, 5, generator=torch.Generator().manual_seed(1))
 ONE = torch.ones(())

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
-
 from latentsk.modules.autoencoder import Autoencoder
 from latentsk.modules.mlp import ACTIVATIONS, initialize, mlp
 from latentsk.training.dense import dense_gradient, dense_layers
 from latentsk.training.objectives import LOSSES
 from latentsk.training.step import autograd, flatten
+from torch import nn
 
 ONE = torch.ones(())
 

@@ -5,9 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import distributions, nn
-
-from latentsk import PCAEmbedder
 from latentsk.modules.likelihoods import gaussian
 from latentsk.modules.vae import VAE, Posterior
 from latentsk.training.variational import (
@@ -18,6 +15,9 @@ from latentsk.training.variational import (
     log_ratios,
     penalty,
 )
+from torch import distributions, nn
+
+from latentsk import PCAEmbedder
 
 HALF = torch.tensor(0.5)
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from latentsk.modules.likelihoods import gaussian
 from latentsk.modules.vae import VAE
-from latentsk.training import vae_sampling
 from latentsk.training.vae_sampling import (
     balanced_noise,
     independent_noise,
     sampled,
 )
+from torch import nn
+
+from latentsk.training import vae_sampling
 
 
 def generator(seed=0):

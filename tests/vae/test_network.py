@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import distributions, nn
-
 from latentsk.modules.vae import MAX_LOG_VARIANCE, VAE, Posterior, bounded
+from torch import distributions, nn
 
 
 def generator(seed=0):

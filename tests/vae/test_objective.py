@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
-
 from latentsk.modules.likelihoods import gaussian
 from latentsk.modules.vae import VAE
 from latentsk.training.vae_task import VAESettings, vae_task
 from latentsk.training.variational import BoundSettings, iwae, log_ratios
+from torch import nn
+from torch.nn import functional as F
 
 
 def constant_vae(logit):

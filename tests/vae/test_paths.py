@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from latentsk.embedders._paths import linear_path, spherical_path
 
 

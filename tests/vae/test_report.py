@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch import distributions
-
 from latentsk.embedders._latents import active, report
+from torch import distributions
 
 
 def test_the_report_s_divergences_are_those_of_torch():

@@ -2,7 +2,7 @@
 
 Their private state is scikit-learn's matter, so it is left to a library that follows
 it. skops runs no code of a file as long as it trusts the types by itself; what it
-reads is looked through before, as it takes sizes and nesting on trust.
+reads is checked before, as it takes sizes and nesting on trust.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from latentsk._format import parse_json
 from latentsk.exceptions import FormatError
+from latentsk.persistence._format import parse_json
+from latentsk.persistence._registry import storable
 
 # Transformers whose state is arrays and Python's values, and leads numpy, which checks.
 # Compiled code (of trees, neighbours, clusters) trusts the numbers of its state.
@@ -99,7 +102,7 @@ def dump_part(estimator: BaseEstimator) -> NDArray[np.uint8]:
             "skops does not trust. Keep such a step outside, or use joblib."
         )
     try:
-        _look_through(content)
+        _check_archive(content)
     except FormatError as error:
         raise TypeError(f"{name} cannot be stored: {error}") from error
     return np.frombuffer(content, np.uint8)
@@ -119,79 +122,89 @@ def load_part(content: NDArray[np.uint8]) -> Any:
     Raises
     ------
     FormatError
-        If it is none, or more than skops trusts by itself.
+        If it is something else, or needs more than skops trusts by itself.
     """
     import skops.io
 
-    if content.dtype != np.uint8 or content.ndim != 1:
-        raise FormatError("A part of scikit-learn's is no bytes.")
+    _require(content.dtype == np.uint8 and content.ndim == 1, "is not bytes")
     data = content.tobytes()
-    _look_through(data)
+    _check_archive(data)
     try:
         estimator = skops.io.loads(data, trusted=TRUSTED)
     except MemoryError:
         raise
     except Exception as error:  # whatever a hostile file makes skops stumble over
-        raise FormatError(
-            f"A part of scikit-learn's cannot be restored ({type(error).__name__}: "
-            f"{str(error)[:200]})."
+        raise _fault(
+            f"cannot be restored ({type(error).__name__}: {str(error)[:200]})"
         ) from error
-    if not isinstance(estimator, BaseEstimator):
-        raise FormatError("A part of scikit-learn's is no estimator.")
-    _settle(estimator)
+    _require(isinstance(estimator, BaseEstimator), "is not an estimator")
+    _sanitize(estimator)
     return estimator
 
 
-def _look_through(data: bytes) -> None:
-    """Refuse what is no plain archive of nodes and arrays of the sizes they claim."""
+def _fault(fault: str) -> FormatError:
+    return FormatError(f"A scikit-learn part of the file {fault}.")
+
+
+def _require(condition: bool, fault: str) -> None:
+    if not condition:
+        raise _fault(fault)
+
+
+# Before skops reads it
+
+
+def _check_archive(data: bytes) -> None:
+    """Refuse all but a plain archive of nodes and arrays of the sizes they claim."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) < len(names) or "schema.json" not in names:
-                raise FormatError("A part of scikit-learn's has no single schema.")
-            if sum(member.file_size for member in members) > len(data):
-                raise FormatError("A part of scikit-learn's is compressed.")
+            names = {member.filename for member in members}
+            unique = len(names) == len(members)
+            _require(unique and "schema.json" in names, "has no single schema")
+            extent = sum(member.file_size for member in members)
+            _require(extent <= len(data), "is compressed")
             for member in members:
                 _check_member(archive, member)
-            _check_schema(archive.read("schema.json"), set(names))
+            _check_schema(archive.read("schema.json"), names)
     except FormatError:
         raise
     except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
-        raise FormatError(f"A part of scikit-learn's is damaged ({error}).") from error
+        raise _fault(f"is damaged ({error})") from error
     except (NotImplementedError, RuntimeError) as error:  # other kinds of archives
-        raise FormatError(f"A part of scikit-learn's is foreign ({error}).") from error
+        raise _fault(f"is foreign ({error})") from error
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise FormatError("A part of scikit-learn's is compressed or encrypted.")
+    plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
+    _require(plain, "is compressed or encrypted")
     if member.filename == "schema.json":
         return
-    if not member.filename.removesuffix(".npy").isdecimal():
-        raise FormatError("A part of scikit-learn's holds something else than arrays.")
+    is_array = member.filename.removesuffix(".npy").isdecimal()
+    _require(is_array, "holds something else than arrays")
+    readers = {
+        (1, 0): npy.read_array_header_1_0,
+        (2, 0): npy.read_array_header_2_0,
+    }
     with archive.open(member) as file:
         version = npy.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = npy.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, _, dtype = npy.read_array_header_2_0(file)
-        else:
-            raise FormatError("A part of scikit-learn's has arrays of no known kind.")
+        _require(version in readers, "has arrays of an unknown kind")
+        shape, _, dtype = readers[version](file)
         n_items = math.prod(int(size) for size in shape)
         sized = dtype.itemsize > 0 and not dtype.hasobject
-        if not sized or n_items * dtype.itemsize != member.file_size - file.tell():
-            raise FormatError("A part of scikit-learn's claims another size.")
+        available = member.file_size - file.tell()
+        fits = sized and n_items * dtype.itemsize == available
+        _require(fits, "claims another size")
 
 
 def _check_schema(content: bytes, names: set[str]) -> None:
     try:
-        schema = parse_json(content.decode(), "schema")
+        schema = parse_json(content, "schema")
     except FormatError as error:
-        raise FormatError(f"A part of scikit-learn's {error}") from error
+        raise FormatError(f"A scikit-learn part of the file {error}") from error
     protocol = schema.get("protocol")
-    if type(protocol) is not int or protocol < OLDEST_PROTOCOL:
-        raise FormatError("A part of scikit-learn's is of an old kind.")
+    current = type(protocol) is int and protocol >= OLDEST_PROTOCOL
+    _require(current, "is of an old kind")
     _count(schema, names, {}, 0)
 
 
@@ -202,20 +215,18 @@ def _count(value: Any, names: set[str], seen: dict[Any, Any], depth: int) -> int
     and goes through it as often. So those have to be equally large: then what it goes
     through is no larger than what is written.
     """
-    if depth > MAX_DEPTH:
-        raise FormatError("A part of scikit-learn's is nested too deeply.")
+    _require(depth <= MAX_DEPTH, "is nested too deeply")
     if not isinstance(value, dict | list):
         return 1
     inner = value.values() if isinstance(value, dict) else value
     size = 1 + sum(_count(item, names, seen, depth + 1) for item in inner)
     if isinstance(value, dict) and "__loader__" in value:
-        file = _check_node(value, names)
-        number = value["__id__"]
-        if seen.setdefault(number, size) != size:
-            raise FormatError("A part of scikit-learn's has two nodes of one number.")
+        file, number = _check_node(value, names), value["__id__"]
+        same = seen.setdefault(number, size) == size
+        _require(same, "has two nodes of one number")
         # A file that many nodes read would be in memory as many times.
-        if file is not None and seen.setdefault(file, number) != number:
-            raise FormatError("A part of scikit-learn's has two nodes of one array.")
+        once = file is None or seen.setdefault(file, number) == number
+        _require(once, "has two nodes of one array")
     return size
 
 
@@ -223,28 +234,24 @@ def _check_node(node: dict[str, Any], names: set[str]) -> str | None:
     """Refuse what skops must not see, and return the name of an array's file."""
     loader, name, module = (node.get(f"__{k}__") for k in ("loader", "class", "module"))
     if type(loader) is not str or loader not in LOADERS:
-        raise FormatError(
-            f"A part of scikit-learn's needs {str(loader)[:50]!r}, which is not "
-            "restored from files."
-        )
+        raise _fault(f"needs {str(loader)[:50]!r}, which is not restored from files")
     if type(name) is not str or type(module) is not str:
-        raise FormatError("A part of scikit-learn's has a node without a type.")
-    if type(node.get("__id__")) is not int:
-        raise FormatError("A part of scikit-learn's has a node without a number.")
+        raise _fault("has a node without a type")
+    _require(type(node.get("__id__")) is int, "has a node without a number")
     package, _, inner = module.partition(".")
     allowed = package == "sklearn" and (inner.partition(".")[0], name) in ALLOWED
     if loader == "ObjectNode" and not allowed:
-        raise FormatError(
-            f"A part of scikit-learn's is of the class {name[:50]}, which no file may "
-            "hold."
-        )
+        raise _fault(f"is of the class {name[:50]}, which no file may hold")
     file = node.get("file")
-    if "file" in node and (type(file) is not str or file not in names):
-        raise FormatError("A part of scikit-learn's lacks an array.")
+    known = "file" not in node or (type(file) is str and file in names)
+    _require(known, "lacks an array")
     return file
 
 
-def _settle(part: Any) -> None:
+# After skops has read it
+
+
+def _sanitize(part: Any) -> None:
     """Take from estimators what belongs to a machine, and check what leads C code."""
     pending, known = [part], set()
     while pending:
@@ -262,11 +269,11 @@ def _settle(part: Any) -> None:
             if hasattr(value, name):
                 setattr(value, name, None)
         if isinstance(value, OneHotEncoder) and hasattr(value, "categories_"):
-            _settle_columns(value)
+            _derive_columns(value)
         pending.extend(vars(value).values())
 
 
-def _settle_columns(encoder: OneHotEncoder) -> None:
+def _derive_columns(encoder: OneHotEncoder) -> None:
     """Derive which columns an encoder writes to; it writes wherever they say."""
     try:
         sizes = [len(categories) for categories in encoder.categories_]
@@ -285,11 +292,27 @@ def _settle_columns(encoder: OneHotEncoder) -> None:
         if min(encoder._n_features_outs, default=0) < 0:
             raise ValueError("columns are missing")
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise FormatError(
-            f"A part of scikit-learn's contradicts itself (OneHotEncoder: {error})."
-        ) from error
+        raise _fault(f"contradicts itself (OneHotEncoder: {error})") from error
 
 
 def _require_below(numbers: NDArray[Any], size: int) -> None:
     if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < size)).all():
         raise ValueError("a number is out of range")
+
+
+# The parts of these may be ours, which skops does not store: they are nodes of a tree.
+
+
+def _check_pipeline(pipeline: Pipeline) -> None:
+    if not pipeline.steps:
+        raise ValueError("a Pipeline has no steps.")
+    pipeline._validate_steps()
+
+
+def _check_frozen(frozen: FrozenEstimator) -> None:
+    if not isinstance(frozen.estimator, BaseEstimator):
+        raise TypeError("a FrozenEstimator holds no estimator.")
+
+
+storable(check_parameters=_check_pipeline)(Pipeline)
+storable(check_parameters=_check_frozen)(FrozenEstimator)

@@ -1,23 +1,19 @@
 """One file of JSON and arrays, written atomically and read without running code.
 
 The file is a safetensors file: an eight-byte length, a JSON header, the arrays' bytes.
-Our own JSON lies in the header's metadata, with a checksum of the whole content.
-Files are written, checked and read a block at a time, and nothing that a file claims
-is believed before it agrees with the file's true size.
+Our own JSON document lies in the header's metadata, beside the SHA-256 of the whole
+file, in which zeros stand for the checksum itself. Nothing that a file claims is
+believed before it agrees with the file's true size.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import secrets
-import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from reprlib import repr as shorten
 from typing import Any, BinaryIO, NamedTuple
@@ -27,9 +23,12 @@ from numpy.typing import NDArray
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
+from latentsk.persistence._atomic import atomic_file, check_target
 
 FORMAT_NAME = "latentsk"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 was never released.
+OLDEST_VERSION = 2
 # JSON takes up to some thirty times as much memory once it is parsed.
 MAX_HEADER = 2**24
 MAX_DIMENSIONS = 64
@@ -37,6 +36,7 @@ MAX_BYTES = 2**63 - 1
 
 _ALIGNMENT = 64
 _BLOCK = 2**20
+_NO_CHECKSUM = b"0" * 64
 _DTYPES = {
     "BOOL": np.dtype("|b1"),
     "U8": np.dtype("|u1"),
@@ -67,6 +67,9 @@ class _Entry(NamedTuple):
         return _DTYPES[self.code]
 
 
+# Writing
+
+
 def write_file(
     path: str | os.PathLike[str],
     document: Mapping[str, Any],
@@ -84,17 +87,16 @@ def write_file(
         Where to write; an existing file is replaced.
 
     document : mapping
-        JSON-able values. Not-a-number and infinity are kept.
+        JSON-able values. Not-a-number and infinity are kept, and the order of keys.
 
     arrays : mapping of str to ndarray
-        Boolean, integer or floating arrays of any shape, order and byte order. They
-        must not change meanwhile, or the file will be found altered.
+        Boolean, integer or floating arrays of any shape, order and byte order.
 
     Raises
     ------
     TypeError
         If the document is not JSON-able, an array has a dtype that the format does
-        not hold (objects, strings, complex numbers), or a name is none.
+        not hold (objects, strings, complex numbers), or a name is not valid Unicode.
 
     ValueError
         If the document is nested too deeply, or it is too long: long lists belong into
@@ -114,40 +116,22 @@ def write_file(
     """
     path = Path(path)
     check_target(path)
-    text = _json(document)
     entries = _layout(arrays)
-
-    def blocks(name: str) -> Iterator[NDArray[Any]]:
-        return _blocks(arrays[name], entries[name].dtype)
-
-    header = _header(text, entries, _checksum(text, entries, blocks))
-    content = (block for name in entries for block in blocks(name))
-    replace_file(path, chain([header], content))
-
-
-def check_target(path: Path) -> None:
-    """Refuse a path that no file can be written to.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError, OSError
-        If the folder does not exist, or the path is a folder or a device.
-
-    Examples
-    --------
-    >>> check_target(Path("model.latentsk"))
-    """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"The folder {path.parent} does not exist.")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; a file cannot take its place.")
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is a device or a pipe; a file cannot take its place.")
+    header = _header(_json(document), entries)
+    digest = hashlib.sha256(header)
+    with atomic_file(path) as file:
+        file.write(header)
+        for name, entry in entries.items():
+            for block in _blocks(arrays[name], entry.dtype):
+                digest.update(block)  # type: ignore
+                file.write(block)  # type: ignore
+        file.seek(header.index(_NO_CHECKSUM))
+        file.write(digest.hexdigest().encode())
 
 
 def _json(document: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(dict(document), sort_keys=True)
+        return json.dumps(dict(document))
     except RecursionError as error:
         raise ValueError("The document is nested too deeply to be stored.") from error
 
@@ -159,12 +143,12 @@ def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Entry]:
     long items before short ones: so every item is aligned, and large matrices whose
     rows fill lines begin at one.
     """
-    codes = {name: _code(name, array.dtype) for name, array in arrays.items()}
 
     def order(name: str) -> tuple[bool, int, int, str]:
         array = arrays[name]
         return array.nbytes % _ALIGNMENT != 0, -array.itemsize, -array.nbytes, name
 
+    codes = {name: _code(name, array.dtype) for name, array in arrays.items()}
     entries: dict[str, _Entry] = {}
     end = 0
     for name in sorted(arrays, key=order):
@@ -186,44 +170,14 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _blocks(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """Yield the items in C order and in this byte order, a block at a time."""
-    return iter(
-        np.nditer(
-            array,
-            flags=["external_loop", "buffered", "zerosize_ok"],
-            op_flags=[["readonly", "contig"]],
-            op_dtypes=[dtype],
-            order="C",
-            casting="equiv",
-            buffersize=_BLOCK // dtype.itemsize,
-        )  # type: ignore
-    )
-
-
-def _checksum(
-    text: str,
-    entries: Mapping[str, _Entry],
-    blocks: Callable[[str], Iterable[NDArray[Any]]],
-) -> str:
-    digest = hashlib.sha256(text.encode(errors="surrogatepass"))
-    for name in sorted(entries):
-        # Files have always been hashed with one dimension for scalars.
-        shape = entries[name].shape or (1,)
-        claim = f"\0{name}\0{entries[name].dtype.str}\0{shape}\0"
-        digest.update(claim.encode(errors="surrogatepass"))
-        for block in blocks(name):
-            digest.update(block)  # type: ignore
-    return digest.hexdigest()
-
-
-def _header(text: str, entries: Mapping[str, _Entry], checksum: str) -> bytes:
+def _header(text: str, entries: Mapping[str, _Entry]) -> bytes:
+    """Return the length and the JSON header, with zeros for the checksum."""
     metadata = {
         "format": FORMAT_NAME,
         "version": str(FORMAT_VERSION),
         "latentsk": __version__,
+        "sha256": _NO_CHECKSUM.decode(),
         "document": text,
-        "sha256": checksum,
     }
     claims = {
         name: {
@@ -243,51 +197,22 @@ def _header(text: str, entries: Mapping[str, _Entry], checksum: str) -> bytes:
     return struct.pack("<Q", len(header)) + header
 
 
-def replace_file(path: Path, parts: Iterable[bytes | NDArray[Any]]) -> None:
-    """Write bytes as one file in a single step, or leave the old file.
-
-    Parameters
-    ----------
-    path : Path
-
-    parts : iterable of bytes or contiguous ndarray
-        One behind the other.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "file"
-    >>> replace_file(path, [b"one, ", b"two"])
-    >>> path.read_bytes()
-    b'one, two'
-    """
-    path = Path(os.path.realpath(path))  # a link stays one
-    temporary = path.with_name(f".{secrets.token_hex(8)}.latentsk.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copymode(path, temporary)  # what was private stays so
-            for part in parts:
-                file.write(part)  # type: ignore
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(path.parent)
+def _blocks(array: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the items in C order and in this byte order, a block at a time."""
+    return iter(
+        np.nditer(
+            array,
+            flags=["external_loop", "buffered", "zerosize_ok"],
+            op_flags=[["readonly", "contig"]],
+            op_dtypes=[dtype],
+            order="C",
+            casting="equiv",
+            buffersize=_BLOCK // dtype.itemsize,
+        )  # type: ignore
+    )
 
 
-def _sync_folder(folder: Path) -> None:
-    # Windows cannot open a folder, and some file systems cannot flush one. The new
-    # file stands by now, so that an error would be misleading.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+# Reading
 
 
 def read_file(
@@ -346,18 +271,28 @@ def read_file(
 
 def _read(file: BinaryIO, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     size = os.fstat(file.fileno()).st_size
-    header = _read_header(file, size)
-    start = file.tell()
+    content = _read_header(file, size)
+    header = parse_json(content, "header")
     metadata = _checked_metadata(header.pop("__metadata__", None))
-    entries = _checked_entries(header, size - start)
-    read = _map_arrays if mmap else _load_arrays
-    arrays, checksum = read(file, start, metadata["document"], entries)
-    if checksum != metadata["sha256"]:
+    entries = _checked_entries(header, size - file.tell())
+    checksum = metadata["sha256"]
+    blank = content.replace(checksum.encode("ascii", "replace"), _NO_CHECKSUM, 1)
+    digest = hashlib.sha256(struct.pack("<Q", len(content)) + blank)
+    read = _mapped if mmap else _loaded
+    arrays = {}
+    for name, array in read(file, entries):
+        data = array.reshape(-1).view(np.uint8)
+        digest.update(data)  # type: ignore
+        # Other bytes than these two are undefined behaviour in a boolean array.
+        if array.dtype == np.bool_ and data.max(initial=0) > 1:
+            raise FormatError("is altered: a boolean array holds other values.")
+        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if digest.hexdigest() != checksum:
         raise FormatError("was altered: its checksum does not match.")
     return parse_json(metadata["document"], "document"), arrays
 
 
-def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
+def _read_header(file: BinaryIO, size: int) -> bytes:
     if size < 8:
         raise FormatError(f"is truncated or foreign: it has {size} bytes.")
     (length,) = struct.unpack("<Q", file.read(8))
@@ -366,23 +301,30 @@ def _read_header(file: BinaryIO, size: int) -> dict[str, Any]:
             f"is truncated or foreign: a header of {length} bytes is claimed in a file "
             f"of {size} bytes (at most {MAX_HEADER} are read)."
         )
-    try:
-        return parse_json(file.read(length).decode(), "header")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"is altered or foreign: its header is no UTF-8 ({error})."
-        ) from error
+    return file.read(length)
 
 
-def parse_json(text: str, what: str) -> dict[str, Any]:
+def parse_json(text: str | bytes, what: str) -> dict[str, Any]:
+    """Return a JSON object without duplicate keys; `what` it is, for the error.
+
+    Raises
+    ------
+    FormatError
+
+    Examples
+    --------
+    >>> parse_json('{"a": 1}', "document")
+    {'a': 1}
+    """
     try:
+        text = text if isinstance(text, str) else text.decode()
         value = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise FormatError(
-            f"is altered or foreign: its {what} is no JSON of ours ({error})."
+            f"is altered or foreign: its {what} is not JSON as written here ({error})."
         ) from error
     if not isinstance(value, dict):
-        raise FormatError(f"is altered or foreign: its {what} is no JSON object.")
+        raise FormatError(f"is altered or foreign: its {what} is not a JSON object.")
     return value
 
 
@@ -397,7 +339,7 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME:
         raise FormatError("was not written by latentsk.")
     version = metadata.get("version")
-    if version not in {str(known) for known in range(1, FORMAT_VERSION + 1)}:
+    if version not in {str(n) for n in range(OLDEST_VERSION, FORMAT_VERSION + 1)}:
         writer = str(metadata.get("latentsk", "a newer release"))[:20]
         raise FormatError(
             f"has format version {str(version)[:20]}; this latentsk {__version__} "
@@ -411,10 +353,11 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
 
 
 def _checked_entries(claims: dict[str, Any], available: int) -> dict[str, _Entry]:
-    """Return the arrays' places, which tile the `available` bytes."""
-    entries = {name: _checked_entry(name, claim) for name, claim in claims.items()}
+    """Return the arrays' places in their order; they tile the `available` bytes."""
+    found = {name: _checked_entry(name, claim) for name, claim in claims.items()}
+    entries = dict(sorted(found.items(), key=lambda item: item[1][2:]))
     position = 0
-    for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
+    for name, entry in entries.items():
         if entry.begin != position:
             raise _altered(
                 name,
@@ -441,7 +384,7 @@ def _checked_entry(name: str, claim: Any) -> _Entry:
     if len(shape) > MAX_DIMENSIONS:
         raise _altered(name, f"has {len(shape)} dimensions")
     if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in (*shape, begin, end)):
-        raise _altered(name, "has a shape or a place that are no sizes")
+        raise _altered(name, "has a shape or a place that is not made of sizes")
     if not _agree(entry):
         size = f"of dtype {code} and shape {entry.shape}"
         raise _altered(name, f"{size} cannot lie in bytes {begin} to {end}")
@@ -460,54 +403,22 @@ def _agree(entry: _Entry) -> bool:
     return extent <= MAX_BYTES and entry.end - entry.begin == used
 
 
-def _load_arrays(
-    file: BinaryIO, start: int, text: str, entries: Mapping[str, _Entry]
-) -> tuple[dict[str, NDArray[Any]], str]:
-    """Return the arrays, and the checksum of what was read."""
-    arrays = {}
-
-    def blocks(name: str) -> Iterator[NDArray[np.uint8]]:
-        entry = entries[name]
-        arrays[name] = array = np.empty(entry.shape, entry.dtype)
+def _loaded(
+    file: BinaryIO, entries: Mapping[str, _Entry]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    for name, entry in entries.items():
+        array = np.empty(entry.shape, entry.dtype)
         content = array.reshape(-1).view(np.uint8)
-        for i in range(0, len(content), _BLOCK):
-            yield _filled(content[i : i + _BLOCK], file, start + entry.begin + i, entry)
-
-    checksum = _checksum(text, entries, blocks)
-    native = {
-        name: array.astype(array.dtype.newbyteorder("="), copy=False)
-        for name, array in arrays.items()
-    }
-    return {name: native[name] for name in entries}, checksum
+        if file.readinto(content) != len(content):  # type: ignore
+            raise FormatError("is truncated: it ended while it was read.")
+        yield name, array
 
 
-def _map_arrays(
-    file: BinaryIO, start: int, text: str, entries: Mapping[str, _Entry]
-) -> tuple[dict[str, NDArray[Any]], str]:
-    """Return views of the file, and the checksum of what they show."""
-    buffer = np.empty(_BLOCK, np.uint8)
-
-    def blocks(name: str) -> Iterator[NDArray[np.uint8]]:
-        entry = entries[name]
-        for i in range(entry.begin, entry.end, _BLOCK):
-            yield _filled(buffer[: entry.end - i], file, start + i, entry)
-
-    checksum = _checksum(text, entries, blocks)
+def _mapped(
+    file: BinaryIO, entries: Mapping[str, _Entry]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    start = file.tell()
     content = np.memmap(file, np.uint8, mode="r")[start:]
-    arrays = {
-        name: content[entry.begin : entry.end].view(entry.dtype).reshape(entry.shape)
-        for name, entry in entries.items()
-    }
-    return arrays, checksum
-
-
-def _filled(
-    block: NDArray[np.uint8], file: BinaryIO, position: int, entry: _Entry
-) -> NDArray[np.uint8]:
-    file.seek(position)
-    if file.readinto(block) != len(block):  # type: ignore
-        raise FormatError("is truncated: it ended while it was read.")
-    # Other bytes than these two are undefined behaviour in a boolean array.
-    if entry.code == "BOOL" and block.max() > 1:
-        raise FormatError("is altered: a boolean array holds other values.")
-    return block
+    for name, entry in entries.items():
+        part = content[entry.begin : entry.end]
+        yield name, part.view(entry.dtype).reshape(entry.shape)

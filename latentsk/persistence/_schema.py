@@ -1,21 +1,26 @@
-"""What a file may claim of an estimator's state: types, shapes and ranges.
+"""Rules of a fitted state: types, shapes and ranges of its values.
 
 A file may be hostile. Its values reach an estimator only if each of them follows the
-rule that is written down for it.
+rule that is declared for it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 
+from latentsk._device import DEVICE_TYPES
 from latentsk.exceptions import FormatError
 
+State: TypeAlias = Mapping[str, Any]
 # Lengths by name: bound where a name occurs first, the same everywhere else.
-Sizes = dict[str, int]
+Sizes: TypeAlias = dict[str, int]
+
+_BLOCK = 2**20
 
 
 class Rule(NamedTuple):
@@ -25,19 +30,18 @@ class Rule(NamedTuple):
     ----------
     fits : function of a value and the sizes known so far, which it may add to
     meaning : str
-        For the error: "<name> is no <meaning>".
+        For the error: "<name> must be a <meaning>".
     """
 
     fits: Callable[[Any, Sizes], bool]
     meaning: str
 
 
+Rules: TypeAlias = Mapping[str, Rule]
+
+
 def check_state(
-    owner: str,
-    state: Mapping[str, Any],
-    required: Mapping[str, Rule],
-    optional: Mapping[str, Rule],
-    sizes: Sizes,
+    owner: str, state: State, required: Rules, optional: Rules, sizes: Sizes
 ) -> None:
     """Refuse a state that lacks values, has others, or has some that break a rule.
 
@@ -65,21 +69,16 @@ def check_state(
     >>> check_state("Model", {"n_": 2, "mean_": np.zeros(3)}, rules, {}, {})
     Traceback (most recent call last):
     ...
-    latentsk.exceptions.FormatError: The file is altered: mean_ of Model is no float \
-array of shape (n,).
+    latentsk.exceptions.FormatError: The file is altered: mean_ of Model must be a \
+float array of shape (n,).
     """
     rules = {**required, **optional}
-    unknown = sorted(state.keys() - rules.keys())
-    if unknown:
-        raise FormatError(f"The file is altered: {owner} has no {unknown[0]!r}.")
+    for name in sorted(state):
+        require(name in rules, f"{owner} has no attribute {name[:50]!r}")
     for name, rule in rules.items():
-        if name not in state:
-            if name in required:
-                raise FormatError(f"The file is altered: {owner} lacks {name}.")
-        elif not rule.fits(state[name], sizes):
-            raise FormatError(
-                f"The file is altered: {name} of {owner} is no {rule.meaning}."
-            )
+        require(name in state or name in optional, f"{owner} lacks {name}")
+        fits = name not in state or rule.fits(state[name], sizes)
+        require(fits, f"{name} of {owner} must be a {rule.meaning}")
 
 
 def require(condition: bool | None, fault: str) -> None:
@@ -97,6 +96,9 @@ def require(condition: bool | None, fault: str) -> None:
         raise FormatError(f"The file is altered: {fault}.")
 
 
+# Arrays
+
+
 def floats(
     *shape: int | str,
     least: float = -math.inf,
@@ -112,14 +114,12 @@ def floats(
     (True, {'k': 2, 'n': 3})
     """
 
-    def fits(value: Any, sizes: Sizes) -> bool:
-        if not (_is_array(value, shape, sizes) and value.dtype.name in dtypes):
+    def holds(array: Any, sizes: Sizes) -> bool:
+        if finite and not _everywhere(array, np.isfinite):
             return False
-        if finite and not np.isfinite(value).all():
-            return False
-        return least == -math.inf or not (value < least).any()
+        return least == -math.inf or _everywhere(array, lambda part: ~(part < least))
 
-    return Rule(fits, f"float array of shape {_written(shape)}")
+    return _array("float", shape, dtypes, holds)
 
 
 def integers(
@@ -127,7 +127,7 @@ def integers(
     below: int | str | None = None,
     dtypes: Set[str] = frozenset({"int32", "int64"}),
 ) -> Rule:
-    """Return the rule of an array of integers, at least 0 and below some length.
+    """Return the rule of an array of integers, from 0 to some length if one is given.
 
     Examples
     --------
@@ -135,21 +135,75 @@ def integers(
     False
     """
 
-    def fits(value: Any, sizes: Sizes) -> bool:
-        if not (_is_array(value, shape, sizes) and value.dtype.name in dtypes):
-            return False
+    def holds(array: Any, sizes: Sizes) -> bool:
         limit = sizes[below] if isinstance(below, str) else below
-        return limit is None or bool(((value >= 0) & (value < limit)).all())
+        return limit is None or _everywhere(
+            array, lambda part: (part >= 0) & (part < limit)
+        )
 
-    return Rule(fits, f"integer array of shape {_written(shape)}")
+    return _array("integer", shape, dtypes, holds)
 
 
 def booleans(*shape: int | str) -> Rule:
-    """Return the rule of an array of booleans."""
-    return Rule(
-        lambda value, sizes: _is_array(value, shape, sizes) and value.dtype == bool,
-        f"boolean array of shape {_written(shape)}",
-    )
+    """Return the rule of an array of booleans.
+
+    Examples
+    --------
+    >>> booleans("n").fits(np.array([True]), {}), booleans("n").fits(np.ones(1), {})
+    (True, False)
+    """
+    return _array("boolean", shape, {"bool"})
+
+
+def names(length: int | str) -> Rule:
+    """Return the rule of an object array of different strings.
+
+    Examples
+    --------
+    >>> names("n").fits(np.array(["a", "a"], object), {})
+    False
+    """
+
+    def holds(array: Any, sizes: Sizes) -> bool:
+        strings = all(type(name) is str for name in array)
+        return strings and len(set(array)) == len(array)
+
+    return _array("distinct string", (length,), {"object"}, holds)
+
+
+def _array(
+    kind: str,
+    shape: tuple[int | str, ...],
+    dtypes: Set[str],
+    holds: Callable[[Any, Sizes], bool] = lambda array, sizes: True,
+) -> Rule:
+    def fits(value: Any, sizes: Sizes) -> bool:
+        return (
+            isinstance(value, np.ndarray)
+            and value.ndim == len(shape)
+            and value.dtype.name in dtypes
+            and all(map(_has_length, value.shape, shape, [sizes] * value.ndim))
+            and holds(value, sizes)
+        )
+
+    inner = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+    return Rule(fits, f"{kind} array of shape ({inner})")
+
+
+def _everywhere(array: Any, test: Callable[[Any], Any]) -> bool:
+    """Test all items, a block at a time: the array may be most of the memory."""
+    items = array.ravel("K")
+    blocks = range(0, items.size, _BLOCK)
+    return all(bool(test(items[i : i + _BLOCK]).all()) for i in blocks)
+
+
+def _has_length(found: int, wanted: int | str, sizes: Sizes) -> bool:
+    if isinstance(wanted, str):
+        return sizes.setdefault(wanted, found) == found
+    return found == wanted
+
+
+# Single values
 
 
 def number(
@@ -169,7 +223,7 @@ def number(
         if isinstance(value, float) and not math.isfinite(value):
             return not finite
         if isinstance(value, int) and abs(value) >= 2**63:
-            return False  # it may be no float
+            return False  # it may be too large for a float
         return least <= value <= most
 
     return Rule(fits, f"number from {least} to {most}")
@@ -193,20 +247,73 @@ def count(least: int = 0, *, named: str | None = None) -> Rule:
 
 
 def text(*options: str) -> Rule:
-    """Return the rule of a text, which is one of the options if there are any."""
+    """Return the rule of a string, which is one of the options if there are any.
+
+    Examples
+    --------
+    >>> text("a", "b").fits("c", {}), text().fits("c", {})
+    (False, True)
+    """
     return Rule(
-        lambda value, sizes: type(value) is str and (not options or value in options),
-        f"one of {options}" if options else "text",
+        lambda value, _: type(value) is str and (not options or value in options),
+        f"string, one of {options}" if options else "string",
     )
 
 
 def flag() -> Rule:
-    """Return the rule of a boolean."""
-    return Rule(lambda value, sizes: type(value) is bool, "boolean")
+    """Return the rule of a boolean.
+
+    Examples
+    --------
+    >>> flag().fits(True, {}), flag().fits(1, {})
+    (True, False)
+    """
+    return Rule(lambda value, _: type(value) is bool, "boolean")
+
+
+def device() -> Rule:
+    """Return the rule of the name of a device that arrays may have lain on.
+
+    Examples
+    --------
+    >>> device().fits("cuda:1", {}), device().fits("meta", {})
+    (True, False)
+    """
+
+    def fits(value: Any, sizes: Sizes) -> bool:
+        try:
+            return type(value) is str and torch.device(value).type in DEVICE_TYPES
+        except RuntimeError:
+            return False
+
+    return Rule(fits, "device")
+
+
+def instance(cls: type, method: str = "__class__") -> Rule:
+    """Return the rule of an instance of a class (`object`: of any) with a method.
+
+    Examples
+    --------
+    >>> instance(dict).fits({}, {}), instance(object, "transform").fits({}, {})
+    (True, False)
+    """
+    return Rule(
+        lambda value, _: isinstance(value, cls) and hasattr(value, method),
+        cls.__name__ if method == "__class__" else f"{cls.__name__} with {method}",
+    )
+
+
+# Combinations
 
 
 def maybe(rule: Rule) -> Rule:
-    """Return the rule of what may be None."""
+    """Return the rule of what may be None.
+
+    Examples
+    --------
+    >>> maybe(flag()).fits(None, {})
+    True
+    """
     return Rule(
         lambda value, sizes: value is None or rule.fits(value, sizes),
         f"{rule.meaning} (or None)",
@@ -214,7 +321,13 @@ def maybe(rule: Rule) -> Rule:
 
 
 def either(*rules: Rule) -> Rule:
-    """Return the rule of what follows one of some rules."""
+    """Return the rule of what follows one of some rules.
+
+    Examples
+    --------
+    >>> either(flag(), count()).fits(3, {})
+    True
+    """
     return Rule(
         lambda value, sizes: any(rule.fits(value, sizes) for rule in rules),
         " or ".join(rule.meaning for rule in rules),
@@ -240,7 +353,7 @@ def list_of(rule: Rule, length: int | str | None = None) -> Rule:
     return Rule(fits, f"list, each a {rule.meaning}")
 
 
-def fields(rules: Mapping[str, Rule]) -> Rule:
+def fields(rules: Rules) -> Rule:
     """Return the rule of a dict with certain keys, and no others.
 
     Examples
@@ -255,39 +368,3 @@ def fields(rules: Mapping[str, Rule]) -> Rule:
         return all(rules[key].fits(item, sizes) for key, item in value.items())
 
     return Rule(fits, f"record of {', '.join(rules)}")
-
-
-def names(length: int | str) -> Rule:
-    """Return the rule of an object array of different texts."""
-
-    def fits(value: Any, sizes: Sizes) -> bool:
-        return (
-            _is_array(value, (length,), sizes)
-            and value.dtype == object
-            and all(type(name) is str for name in value)
-            and len(set(value)) == len(value)
-        )
-
-    return Rule(fits, f"array of {length} different texts")
-
-
-def _is_array(value: Any, shape: tuple[int | str, ...], sizes: Sizes) -> bool:
-    return (
-        isinstance(value, np.ndarray)
-        and value.ndim == len(shape)
-        and all(
-            _has_length(found, wanted, sizes)
-            for found, wanted in zip(value.shape, shape, strict=True)
-        )
-    )
-
-
-def _has_length(found: int, wanted: int | str, sizes: Sizes) -> bool:
-    if isinstance(wanted, str):
-        return sizes.setdefault(wanted, found) == found
-    return found == wanted
-
-
-def _written(shape: tuple[int | str, ...]) -> str:
-    inner = ", ".join(str(size) for size in shape)
-    return f"({inner},)" if len(shape) == 1 else f"({inner})"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from latentsk._schema import (
+from latentsk.exceptions import FormatError
+from latentsk.persistence._schema import (
     booleans,
     check_state,
     count,
@@ -15,7 +16,6 @@ from latentsk._schema import (
     number,
     text,
 )
-from latentsk.exceptions import FormatError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -90,7 +90,7 @@ def test_lengths_of_one_name_are_one():
         ("b_", np.zeros((3, 2))),
         ("b_", np.zeros(3)),
     ]:
-        with pytest.raises(FormatError, match=r"of M is no"):
+        with pytest.raises(FormatError, match=r"of M must be"):
             check_state("M", {**sound, name: other}, rules, {}, {})
 
 
@@ -98,6 +98,6 @@ def test_what_lacks_and_what_is_too_much():
     rules = {"a_": flag()}
     with pytest.raises(FormatError, match="M lacks a_"):
         check_state("M", {}, rules, {}, {})
-    with pytest.raises(FormatError, match="M has no '__class__'"):
+    with pytest.raises(FormatError, match="M has no attribute '__class__'"):
         check_state("M", {"a_": True, "__class__": 1}, rules, {}, {})
     check_state("M", {"a_": True}, rules, {"b_": flag()}, {})

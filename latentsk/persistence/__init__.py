@@ -1,32 +1,28 @@
 """Any fitted estimator as one file that runs no code when it is read.
 
-A file holds a tree of nodes: classes by name out of a fixed list, their parameters and
-fitted state as JSON and arrays, their parts as nodes again. What is scikit-learn's own
-goes through skops. `_format` does the writing and reading.
+A file holds a tree of nodes: classes by name, their parameters and fitted state as JSON
+and arrays, their parts as nodes again. A class registers itself, with the rules of its
+state, beside its definition (`_registry`, `_schema`). What is scikit-learn's own goes
+through skops. `_format` writes and reads the file.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-import sklearn
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._device import resolve_device
-from latentsk._format import read_file, write_file
-from latentsk._reading import Reader
-from latentsk._storable import KIND
-from latentsk._values import ArrayStore
-from latentsk._version import __version__
-from latentsk._writing import Writer
-from latentsk.exceptions import FormatError
+from latentsk.persistence._reader import NotGivenError
+from latentsk.persistence._tree import read_tree, write_tree
+
+__all__ = ["load", "save"]
+
+_READER = "latentsk.load"
 
 
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -52,7 +48,8 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
 
     TypeError
         If it holds what a file cannot: an estimator of another package, a function or a
-        class of your own, ids or metadata of other types than text, numbers and dates.
+        class of your own, ids or metadata of other types than strings, numbers and
+        dates.
 
     FileNotFoundError, IsADirectoryError
         If the folder does not exist, or the path is a folder.
@@ -65,7 +62,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     Some parameters belong to a machine or a session, and are None or their default in
     the estimator that is loaded: `checkpoint`, the `memory` of a Pipeline, a generator
-    given as `random_state`, `n_jobs` of scikit-learn's parts. torch modules of your own
+    given as `random_state`, `n_jobs` of scikit-learn's parts. Custom torch modules
     (`encoder`, `decoder`) are code: their weights are stored, and the modules are given
     again to :func:`load`.
 
@@ -80,11 +77,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     array([[-0.1]])
     """
     check_is_fitted(estimator)
-    with ExitStack() as reading:
-        writer = Writer(reading)
-        root = writer.node(estimator, "")
-        document = {"kind": KIND, "libraries": _libraries(), "estimator": root}
-        write_file(path, document, writer.store.arrays)
+    write_tree(estimator, path, _READER)
 
 
 def load(
@@ -96,10 +89,10 @@ def load(
 ) -> Any:
     """Read a fitted estimator from a file, which runs no code of the file.
 
-    Classes are looked up by name in a fixed list, every value is checked against what
-    the class can have, and every size against what the file holds before memory is
-    asked for. So files of strangers can be read: they are refused, or hold an
-    estimator; whether that one is any good, no check can say.
+    Classes are looked up by name among those that are registered, every value is
+    checked against what the class can have, and every size against what the file holds
+    before memory is asked for. So files of strangers can be read: they are refused, or
+    hold an estimator; whether that one is any good, no check can say.
 
     Parameters
     ----------
@@ -107,7 +100,7 @@ def load(
         What :func:`save` wrote.
 
     modules : mapping of str to torch.nn.Module, or None, default=None
-        The torch modules of your own that the estimator was fitted with, by parameter
+        The custom torch modules that the estimator was fitted with, by parameter
         as in `get_params`: ``{"encoder": ..., "decoder": ...}`` for an embedder,
         ``{"embedder__encoder": ...}`` for one inside an index. Their weights are
         replaced, in a copy.
@@ -134,7 +127,7 @@ def load(
         If the file is foreign, truncated, altered, or of a newer format version.
 
     TypeError
-        If one of `modules` is none.
+        If one of `modules` is not a torch module.
 
     ValueError
         If modules are missing, too many, or not the ones whose weights the file holds;
@@ -160,6 +153,21 @@ def load(
     """
     if device is not None:
         device = str(resolve_device(device))
+    modules = _checked_modules(modules)
+    try:
+        estimator, used = read_tree(path, _READER, modules, device=device, mmap=mmap)
+    except NotGivenError as error:
+        raise ValueError(
+            "The file holds the weights of a custom network, but not its code: give "
+            f"the module ({error.kind}) as modules={{{error.name!r}: ...}}."
+        ) from error
+    unused = sorted(modules.keys() - used)
+    if unused:
+        raise ValueError(f"The estimator in the file takes no module {unused[0]!r}.")
+    return estimator
+
+
+def _checked_modules(modules: Mapping[str, Any] | None) -> Mapping[str, nn.Module]:
     if not isinstance(modules, Mapping | None):
         raise TypeError(f"modules must be a dict of torch modules, got {modules!r}.")
     for name, module in (modules or {}).items():
@@ -168,22 +176,4 @@ def load(
                 f"modules[{name!r}] must be an instance of torch.nn.Module, got "
                 f"{module!r}."
             )
-    document, arrays = read_file(path, mmap=mmap)
-    reader = Reader(ArrayStore(arrays), dict(modules or {}), device)
-    try:
-        return reader.root(document)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as e:
-        # What no rule foresaw.
-        raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
-
-
-def _libraries() -> dict[str, str]:
-    return {
-        "latentsk": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "torch": str(torch.__version__),
-    }
+    return modules or {}
