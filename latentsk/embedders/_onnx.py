@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsk._version import __version__
-from latentsk.embedders import _linear_gaussian as linear_gaussian
-from latentsk.embedders._linear_gaussian import LinearGaussian
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import atomic_file, check_target
 
 METHODS = ("transform", "reconstruct", "score_samples")
@@ -199,7 +199,7 @@ class NetworkGraph(nn.Module):
 
     Examples
     --------
-    >>> from latentsk.modules.autoencoder import Autoencoder
+    >>> from latentsk.networks._autoencoder import Autoencoder
     >>> graph = NetworkGraph(
     ...     Autoencoder(nn.Identity(), nn.Identity()),
     ...     lambda network, rows: network.encoder(rows),

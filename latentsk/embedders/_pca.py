@@ -20,11 +20,13 @@ from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
 from latentsk._validation import checked, validated
-from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._engine import fit_engine
-from latentsk.embedders._linear_gaussian import LinearGaussian
-from latentsk.embedders._moments import (
+from latentsk.embedders._onnx import PCAGraph
+from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._components import fit_components
+from latentsk.linear._gaussian import LinearGaussian
+from latentsk.linear._moments import (
     TOO_LARGE,
     Moments,
     in_range,
@@ -32,9 +34,7 @@ from latentsk.embedders._moments import (
     merge,
     moments_of,
 )
-from latentsk.embedders._onnx import PCAGraph
-from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
-from latentsk.embedders._spectrum import (
+from latentsk.linear._spectrum import (
     Spectrum,
     chosen_dimension,
     n_directions,
@@ -291,7 +291,7 @@ default="likelihood"
             latents = self._transform(X) if want_latents else None
         else:
             parameters = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
-            fit = fit_engine(
+            fit = fit_components(
                 X,
                 sample,
                 self.n_components,

@@ -60,8 +60,8 @@ class VAEEmbedder(LatentPathsMixin, NeuralEmbedder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Latent dimensions. "auto": the square root of the number of features, rounded
-        up, at most 32; of own modules, what the encoder returns.
+        Number of latent dimensions. "auto": the square root of the number of features,
+        rounded up, at most 32; with custom modules, what the encoder returns.
 
     network : {"mlp", "conv", "mlp-400", "mlp-512-256", "conv-32-128-256"}, \
 default="mlp"
@@ -80,24 +80,24 @@ default="mlp"
 
     activation : {"auto", "identity", "relu", "elu", "gelu", "silu", "tanh"}, \
 default="auto"
-        After every hidden layer; "auto" is "gelu" in "mlp" and "relu" in "conv". The
-        output is linear.
+        Activation after every hidden layer; "auto" is "gelu" in "mlp" and "relu" in
+        "conv". The output is linear.
 
     normalize : bool or "auto", default="auto"
         Whether to normalize after every hidden layer, each row for itself: layer
         normalization in "mlp", group normalization in "conv". "auto" does so in "conv".
 
     dropout : float in [0, 1), default=0.0
-        Rate while training: after every hidden layer in "mlp", around the latent
-        coordinates in "conv".
+        Rate of dropout while training: after every hidden layer in "mlp", around the
+        latent coordinates in "conv".
 
     input_shape : (int, int, int) or None, default=None
         Channels, height and width of the image that a row holds. Needed by "conv", for
-        which height and width are at least 2 to the number of stages. Own modules
+        which height and width are at least 2 to the number of stages. Custom modules
         are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Own modules instead of `network`. They are copied, and trained from the weights
+        Custom modules instead of `network`. They are copied, and trained from the weights
         that they have. The encoder takes rows and returns the means of the latent
         coordinates and then their log-variances, in one vector; the decoder takes
         latent coordinates and returns as many values as a row has: means, or logits
@@ -170,13 +170,14 @@ default="auto"
         channel share one mean and one scale.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
+        Number of rows per step. "auto": one in 32 of the rows, 16 at least and 512 at
+        most.
 
     learning_rate_init : float, default=3e-3
-        Of AdamW, at the start.
+        Learning rate of AdamW at the start.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
-        Its schedule over `max_epochs`.
+        Schedule of the learning rate over `max_epochs`.
 
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW).
@@ -185,44 +186,45 @@ default="auto"
         Largest norm of the gradient.
 
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
 
     max_time : float or None, default=None
-        Seconds of training after which it stops, in the midst of an epoch if need be.
-        With a checkpoint it stops after an epoch, the checkpoint stays, and another
-        `fit` goes on from it.
+        Seconds of training after which it stops, within an epoch if need be. With a
+        checkpoint it stops after an epoch, the checkpoint stays, and another `fit`
+        resumes from it.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
         50 rows.
 
     n_iter_no_change : int, default=20
-        Epochs without improvement after which training stops.
+        Number of epochs without improvement after which training stops.
 
     tol : float, default=1e-4
         Share of the loss by which it has to improve.
 
     warm_start : bool, default=False
-        Whether another `fit` goes on from the present weights and standardization.
+        Whether another `fit` continues from the present weights and standardization.
 
     checkpoint : str, path-like or None, default=None
-        File to keep the training in. If it is there when `fit` begins, the training
-        goes on from it: on the same CPU with as many threads it comes to the same
-        result, bit for bit, as one that was never interrupted. It is removed at the
-        end. Every estimator needs a file of its own. `partial_fit` keeps none.
+        File to keep the training in. If it exists when `fit` begins, the training
+        resumes from it: on the same CPU with as many threads the result equals, bit for
+        bit, that of a training that was never interrupted. It is removed at the end.
+        Every estimator needs a file of its own. `partial_fit` keeps none.
 
     checkpoint_interval : int, default=10
-        Epochs from one writing to the next.
+        Number of epochs from one writing of the checkpoint to the next.
 
     device : str or torch.device, default="auto"
         Where to train and infer: "auto" (a CUDA device if there is one), "cpu", "cuda".
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the matrix products while training. "auto" is bfloat16 on GPUs that have it.
+        Precision of the matrix products while training. "auto" is bfloat16 on GPUs that
+        have it.
 
     compile : bool or "auto", default="auto"
         Whether to compile the training step. "auto" does so for long trainings, except
-        of perceptrons on a CPU, whose gradient is computed in closed form. Without a
+        those of perceptrons on a CPU, whose steps are short as they are. Without a
         compiler the step runs as it is.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -233,7 +235,7 @@ default="auto"
         others.
 
     random_state : int, RandomState, Generator or None, default=None
-        Of the initial weights, the order of the rows and the noise.
+        Determines the initial weights, the order of the rows and the noise.
 
     verbose : bool, default=False
         Whether to show progress, as the callback :class:`~latentsk.LossProgressBar`
@@ -245,7 +247,7 @@ default="auto"
         The trained network, in eval mode, with the parts `encoder` and `decoder`.
 
     n_components_ : int
-        Latent dimensions.
+        Number of latent dimensions.
 
     likelihood_ : str
         The likelihood used.
@@ -254,7 +256,7 @@ default="auto"
         Its scale for every feature, in original units; ones, if it has none.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Of the standardization.
+        Mean and scale of the standardization.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
@@ -263,7 +265,11 @@ default="auto"
         rows that were set aside, or of a sample of the training rows where none were;
         "validation_loss", that in the first case and None in the second;
         "learning_rate"; "seconds". Losses are minus the bound, in nats of standardized
-        units. After `partial_fit` the training loss stands for the monitored one.
+        units. After `partial_fit` the training loss stands for the monitored one. The
+        terms of a loss have entries of their own, "train_" and "validation_" before
+        "reconstruction" (minus the log-density of a row given its latent coordinates),
+        "kl" (the divergence) and "kl_weight" (`beta` times what the warm-up has come
+        to).
 
     best_epoch_ : int
         The epoch whose weights were kept: that of the least monitored loss.

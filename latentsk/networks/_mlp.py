@@ -102,7 +102,7 @@ def perceptron_operations(module: nn.Module) -> float:
     inf
     """
     parts = [part for part in module.modules() if next(part.children(), None) is None]
-    known = (nn.Linear, nn.LayerNorm, Dropout, *ACTIVATIONS.values())
+    known = (nn.Linear, Dropout, *ACTIVATIONS.values())
     if not all(isinstance(part, known) for part in parts):
         return math.inf
     return 6.0 * sum(p.weight.numel() for p in parts if isinstance(p, nn.Linear))

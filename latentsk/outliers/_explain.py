@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64, Positions
-from latentsk.embedders._linear_gaussian import corr_max
+from latentsk.linear._gaussian import corr_max
 from latentsk.outliers._gaussian import RobustGaussian, whitened
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import LatentView

@@ -111,6 +111,7 @@ def infer(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from latentsk.networks._autoencoder import Autoencoder
     >>> network = Autoencoder(nn.Linear(2, 1), nn.Linear(1, 2)).eval()
     >>> infer(

@@ -56,6 +56,7 @@ class Reconstruction(Objective):
 
     Examples
     --------
+    >>> from torch import nn
     >>> network = Autoencoder(nn.Identity(), nn.Identity())
     >>> objective = Reconstruction(network, 2, noise="gaussian", noise_level=1.0)
     >>> rows, noise = torch.zeros(1, 2), {"input": torch.tensor([[1.0, 2.0]])}

@@ -69,6 +69,8 @@ def make_step(network: nn.Module, gradient: Gradient, optimizer: FlatAdamW) -> S
 
     Examples
     --------
+    >>> import torch
+    >>> from torch import nn
     >>> from latentsk.networks._autoencoder import Autoencoder
     >>> from latentsk.training._optimizer import OptimizerSettings
     >>> from latentsk.training._reconstruction import Reconstruction

@@ -15,7 +15,7 @@ from latentsk.vae._priors import Prior
 # Of the cyclical warm-up.
 N_CYCLES = 4
 # Shares of a cycle below this are rounding errors.
-_ROUNDING = 1e-4
+_ROUNDING = 1e-6
 
 
 def elbo(log_densities: Tensor, divergence: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ def warm_up(
     >>> warm_up(torch.tensor([0.0, 0.125, 0.25, 0.5]), 0.5, "cosine")
     tensor([0.0000, 0.1464, 0.5000, 1.0000])
     >>> steps = torch.tensor([0.0, 2.0, 4.0, 7.0, 8.0, 10.0, 32.0])
-    >>> warm_up(steps / 32, 1.0, "cyclical")
+    >>> warm_up(steps / 32, 1.0, "cyclical").round(decimals=3)
     tensor([0.0000, 0.5000, 1.0000, 1.0000, 0.0000, 0.5000, 1.0000])
     """
     if not duration:
@@ -237,7 +237,8 @@ def divergence_cost(
         return settings.beta * sign * (total - aim)
     if settings.free_nats:
         counts = divergences.detach().mean(dim=0) >= settings.free_nats
-        free = torch.full_like(divergences, settings.free_nats)
+        largest = torch.finfo(divergences.dtype).max
+        free = torch.full_like(divergences, min(settings.free_nats, largest))
         divergences = torch.where(counts, divergences, free)
     return weight * settings.beta * divergences.sum(dim=1)
 

@@ -13,7 +13,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from latentsk.modules.likelihoods import LIKELIHOODS
 from sklearn import config_context
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import NotFittedError
@@ -21,6 +20,7 @@ from torch import nn
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.embedders import _base, _onnx
+from latentsk.vae import LIKELIHOODS
 
 METHODS = ("transform", "reconstruct", "score_samples")
 QUICK = {"max_epochs": 8, "random_state": 0, "device": "cpu"}

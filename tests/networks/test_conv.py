@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.conv import Crop, Pad, conv_decoder, conv_encoder
-from latentsk.modules.mlp import Dropout, initialize
 from torch.nn import functional as F
+
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.networks._conv import Crop, Pad, conv_decoder, conv_encoder
+from latentsk.networks._mlp import Dropout, initialize
 
 SHAPES = [
     (1, 8, 8),

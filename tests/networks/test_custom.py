@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from latentsk.modules.mlp import Dropout, initialize, mlp
-from latentsk.modules.own import adopt, evaluate, takes_float64, train_mode
 from torch import nn
+
+from latentsk.networks._custom import adopt, evaluate, takes_float64, train_mode
+from latentsk.networks._mlp import Dropout, initialize, mlp
 
 ROW = torch.linspace(-1.0, 1.0, 6)[None]
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from latentsk.modules.mlp import ACTIVATIONS, Dropout, initialize, mlp
 from torch import nn
+
+from latentsk.networks._mlp import ACTIVATIONS, Dropout, initialize, mlp
 
 
 def generator(seed=0):

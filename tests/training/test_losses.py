@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from latentsk.training.objectives import LOSSES
 from torch.nn import functional as F
+
+from latentsk.training._losses import LOSSES
 
 REFERENCES = {
     "squared_error": F.mse_loss,

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from latentsk.modules.likelihoods import gaussian
-from latentsk.modules.vae import VAE
-from latentsk.training.vae_sampling import (
-    balanced_noise,
-    independent_noise,
-    sampled,
-)
 from torch import nn
 
-from latentsk.training import vae_sampling
+from latentsk.vae import _estimates
+from latentsk.vae._estimates import balanced_noise, independent_noise, sampled
+from latentsk.vae._likelihoods import gaussian
+from latentsk.vae._network import VAE
 
 
 def generator(seed=0):
@@ -49,7 +45,7 @@ def test_independent_noise_is_normal():
 
 @pytest.mark.parametrize("elements", [1, 40, 10**6])
 def test_chunks_are_decoded_as_the_whole(elements, monkeypatch):
-    monkeypatch.setattr(vae_sampling, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(_estimates, "CHUNK_ELEMENTS", elements)
     torch.manual_seed(0)
     vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3))
     rows, noise = torch.randn(5, 3), torch.randn(7, 5, 2)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from latentsk.modules.likelihoods import LIKELIHOODS
 from scipy import integrate, stats
 from torch import distributions
+
+from latentsk.vae._likelihoods import LIKELIHOODS
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.rand(7, 4, generator=GENERATOR, dtype=torch.float64)

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from latentsk.embedders._paths import linear_path, spherical_path
+
+from latentsk.vae._paths import linear_path, spherical_path
 
 
 def test_the_worked_line():

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from latentsk.embedders._latents import active, report
 from torch import distributions
+
+from latentsk.vae._priors import StandardNormal
+from latentsk.vae._report import active, report
 
 
 def test_the_report_s_divergences_are_those_of_torch():
     rng = np.random.default_rng(0)
     means, deviations = rng.normal(size=(40, 3)), rng.uniform(0.1, 2, size=(40, 3))
-    found = report(means, deviations)
+    found = report(means, deviations, StandardNormal(3))
     normal = distributions.Normal(torch.tensor(means), torch.tensor(deviations))
     expected = distributions.kl_divergence(normal, distributions.Normal(0.0, 1.0))
     np.testing.assert_allclose(found.dimensions["kl"], expected.mean(dim=0))
@@ -30,9 +32,8 @@ def test_the_distance_of_the_aggregate_from_the_prior():
         torch.zeros(3).double(), torch.eye(3).double()
     )
     expected = distributions.kl_divergence(aggregate, prior)
-    assert report(means, deviations).distance_from_prior == pytest.approx(
-        float(expected)
-    )
+    found = report(means, deviations, StandardNormal(3))
+    assert found.distance_from_prior == pytest.approx(float(expected))
 
 
 def test_a_dimension_is_active_from_a_variance_of_a_hundredth():

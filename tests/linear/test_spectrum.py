@@ -5,8 +5,8 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
 
-from latentsk.embedders._moments import moments_of
-from latentsk.embedders._spectrum import (
+from latentsk.linear._moments import moments_of
+from latentsk.linear._spectrum import (
     Spectrum,
     automatic_dimension,
     chosen_dimension,

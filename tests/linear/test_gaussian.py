@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from latentsk.embedders import _linear_gaussian as linear_gaussian
-from latentsk.embedders._linear_gaussian import LinearGaussian
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._gaussian import LinearGaussian
 
 
 def make_model(n_components, n_features=5, seed=0):

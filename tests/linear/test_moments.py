@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from latentsk.embedders._moments import (
-    is_off_centre,
-    merge,
-    moments_of,
-    off_centre_shift,
-)
+from latentsk.linear._moments import is_off_centre, merge, moments_of, off_centre_shift
 
 
 def exact_scatter(X):

@@ -10,7 +10,7 @@ from sklearn.decomposition._pca import _infer_dimension
 from sklearn.utils.extmath import svd_flip
 
 from latentsk._device import array_to_numpy
-from latentsk.embedders._moments import Moments
+from latentsk.linear._moments import Moments
 
 # Share of the variance that n_components="auto" keeps.
 AUTO_VARIANCE_SHARE = 0.99

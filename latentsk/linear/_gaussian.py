@@ -30,7 +30,7 @@ class LinearGaussian(NamedTuple):
     -----
     Mahalanobis distances divide by `variances`; the density and the precision by
     `noise`, too, unless there are as many components as features. PCAEmbedder calls
-    them where these lie above :func:`latentsk.embedders._spectrum.rounding_floor`.
+    them where these lie above :func:`latentsk.linear._spectrum.rounding_floor`.
     """
 
     mean: Any

@@ -11,8 +11,8 @@ from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.utils._array_api import get_namespace
 
-from latentsk.embedders._moments import TOO_LARGE, off_centre_shift
-from latentsk.embedders._spectrum import (
+from latentsk.linear._moments import TOO_LARGE, off_centre_shift
+from latentsk.linear._spectrum import (
     Spectrum,
     automatic_dimension,
     n_directions,
@@ -20,8 +20,8 @@ from latentsk.embedders._spectrum import (
 )
 
 
-class EngineFit(NamedTuple):
-    """What the engine found.
+class Components(NamedTuple):
+    """Principal components, as scikit-learn finds them.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class EngineFit(NamedTuple):
     latents: Any
 
 
-def fit_engine(
+def fit_components(
     X: Any,
     sample: Any,
     n_components: int | float | str | None,
@@ -45,7 +45,7 @@ def fit_engine(
     overwrite: bool,
     want_latents: bool,
     **parameters: Any,
-) -> EngineFit:
+) -> Components:
     """Fit scikit-learn's PCA on validated data.
 
     Parameters
@@ -71,7 +71,7 @@ def fit_engine(
     Examples
     --------
     >>> X = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 1.0]])
-    >>> fit = fit_engine(X, X, 1, overwrite=False, want_latents=False)
+    >>> fit = fit_components(X, X, 1, overwrite=False, want_latents=False)
     >>> fit.mean.round(2), fit.solver
     (array([2.  , 0.33]), 'full')
     """
@@ -102,7 +102,7 @@ def fit_engine(
     )
     if automatic:
         spectrum = truncated(spectrum, automatic_dimension(spectrum))
-    return EngineFit(
+    return Components(
         spectrum,
         engine.mean_ if shift is None else engine.mean_ + shift,
         engine._fit_svd_solver,
