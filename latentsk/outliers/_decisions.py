@@ -1,11 +1,13 @@
-"""Conformal p-values, and which of many to reject at a false discovery rate."""
+"""From scores to decisions: p-values, thresholds, false discovery rates."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 from latentsk._typing import Float64
+from latentsk.outliers._scales import NORMAL_MAD
 
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
@@ -93,7 +95,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
     """Tell which p-values to reject at a false discovery rate.
 
     The k smallest, for the largest k with ``p_(k) <= k * level / n`` (Benjamini and
-    Hochberg, 1995). Of conformal p-values with one calibration sample, too, the
+    Hochberg, 1995). For conformal p-values with one calibration sample, too, the
     expected share of false discoveries is at most `level` (Bates et al., 2023).
 
     Parameters
@@ -128,3 +130,31 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
     if len(below):
         rejected[order[: below[-1] + 1]] = True
     return rejected
+
+
+def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
+    """Return scores as numbers in [0, 1], high for outliers (Kriegel et al., 2011).
+
+    ``max(0, 2 F(t) - 1)``, with F the standard normal distribution function and t how
+    many robust standard deviations a score lies below the median training score.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_rows,)
+        Higher = more normal.
+
+    training_scores : ndarray of shape (n_training,)
+
+    Returns
+    -------
+    probability : ndarray of shape (n_rows,)
+
+    Examples
+    --------
+    >>> gaussian_scaling([0.0, -1.4826, -9.0], np.array([-1.0, 0.0, 1.0])).round(2)
+    array([0.  , 0.68, 1.  ])
+    """
+    centre = np.median(training_scores)
+    spread = NORMAL_MAD * np.median(np.abs(training_scores - centre))
+    below = (centre - np.asarray(scores, np.float64)) / (spread or 1.0)
+    return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)

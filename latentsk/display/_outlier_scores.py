@@ -205,22 +205,30 @@ class OutlierScoreDisplay:
             raise ValueError(
                 f"threshold must be a finite number or None, got {self.threshold!r}."
             )
-        groups = self._groups()
-        reference = self._reference()
-        samples = [_checked("scores", self.scores), *reference]
+        samples = [_checked("scores", self.scores)]
+        groups = self._groups(samples[0])
+        if self.reference_scores is not None:
+            samples.append(_checked("reference_scores", self.reference_scores))
         found = bins_of(samples, self.threshold, int(bins))
 
         self.ax_ = given_or_new(ax, size=(6.4, 4.0))
         self.figure_ = self.ax_.figure
-        self._draw_histograms(groups, found)
-        self._draw_reference(reference, found)
+        self.histograms_ = [
+            self._draw(group, found, label=label, fill=True, alpha=0.6)
+            for label, group in groups.items()
+        ]
+        self.reference_ = None
+        for reference in samples[1:]:
+            label = f"training rows ({len(reference)})"
+            self.reference_ = self._draw(
+                reference, found, label=label, color="0.25", linewidth=1.2
+            )
         self._draw_threshold(found)
         self._label(found, self.name if name is None else name)
         return self
 
-    def _groups(self) -> dict[str, Float64]:
+    def _groups(self, scores: Float64) -> dict[str, Float64]:
         """Return what each histogram shows, by its name in the legend."""
-        scores = _checked("scores", self.scores)
         if self.labels is None:
             return {f"rows ({len(scores)})": scores}
         labels = column_or_1d(self.labels)
@@ -232,29 +240,8 @@ class OutlierScoreDisplay:
             groups[f"{known} ({len(chosen)})"] = chosen
         return groups
 
-    def _reference(self) -> list[Float64]:
-        if self.reference_scores is None:
-            return []
-        return [_checked("reference_scores", self.reference_scores)]
-
-    def _draw_histograms(self, groups: dict[str, Float64], bins: Bins) -> None:
-        self.histograms_ = [
-            self.ax_.stairs(
-                bins.shares(scores), bins.edges, fill=True, alpha=0.6, label=label
-            )
-            for label, scores in groups.items()
-        ]
-
-    def _draw_reference(self, reference: list[Float64], bins: Bins) -> None:
-        self.reference_ = None
-        for scores in reference:
-            self.reference_ = self.ax_.stairs(
-                bins.shares(scores),
-                bins.edges,
-                color="0.25",
-                linewidth=1.2,
-                label=f"training rows ({len(scores)})",
-            )
+    def _draw(self, scores: Float64, bins: Bins, **style: Any) -> Any:
+        return self.ax_.stairs(bins.shares(scores), bins.edges, **style)
 
     def _draw_threshold(self, bins: Bins) -> None:
         self.threshold_line_ = None

@@ -6,7 +6,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-from latentsk.outliers.latent_space import coordinates, numeric
+from latentsk.outliers._latent_rows import clip_magnitudes, latent_rows, numeric
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def X():
 
 def test_residuals_are_what_pca_leaves_in_units_of_the_scale(X):
     pca, scale = PCA(2).fit(X), X.std(axis=0)
-    found = coordinates(pca, X, scale)
+    found = latent_rows(pca, X, scale)
     np.testing.assert_allclose(found.latents, pca.transform(X))
     expected = (X - pca.inverse_transform(pca.transform(X))) / scale
     np.testing.assert_allclose(found.residuals, expected)
@@ -46,7 +46,7 @@ class _Invertible(_Transformer):
 
 
 def test_without_inverse_transform_there_are_no_residuals(X):
-    found = coordinates(_Transformer(X[:, :1]), X, np.ones(4))
+    found = latent_rows(_Transformer(X[:, :1]), X, np.ones(4))
     assert found.residuals is None
     assert found.at(np.arange(3)).residuals is None
 
@@ -66,7 +66,7 @@ def test_without_inverse_transform_there_are_no_residuals(X):
 )
 def test_what_an_embedder_must_not_return(X, embedder, message):
     with pytest.raises(ValueError, match=message):
-        coordinates(embedder, X, np.ones(4))
+        latent_rows(embedder, X, np.ones(4))
 
 
 def test_rows_are_dense_floats():
@@ -75,3 +75,14 @@ def test_rows_are_dense_floats():
     assert numeric(torch.ones(2, 2)).dtype == np.float32
     with pytest.raises(ValueError, match="X contains NaN"):
         numeric([[np.nan, 2.0]])
+
+
+def test_output_that_overflows_is_clipped_where_rows_are_scored(X):
+    embedder = _Invertible(
+        np.full((30, 2), [-np.inf, np.nan]), np.full((30, 4), np.inf)
+    )
+    found = latent_rows(embedder, X, np.ones(4), ensure_finite=False)
+    np.testing.assert_array_equal(found.latents, np.full((30, 2), [-1e100, 1e100]))
+    assert np.isneginf(found.residuals).all()
+    narrow = clip_magnitudes(np.array([[np.inf, 2.0]], np.float32))
+    assert narrow.tolist() == [[np.finfo(np.float32).max, 2.0]]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
@@ -24,58 +26,51 @@ from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
-from latentsk.index._embedding import is_fitted_embedder
-from latentsk.outliers._state_rules import (
-    DETECTOR,
-    DETECTOR_OPTIONAL,
-    check_detector,
+from latentsk.outliers._decision_mixin import DecisionMixin
+from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
+from latentsk.outliers._explain import (
+    distance_contributions,
+    embedder_contributions,
+    reasons_table,
 )
-from latentsk.outliers.calibration import Scale, calibrated, scale_of
-from latentsk.outliers.concentration import (
-    REFERENCE_SHARE,
-    Bulk,
-    bulk_of,
-    concentrate,
-    distances_from,
-    nearest_rows,
-    squared_residuals,
+from latentsk.outliers._gaussian import (
+    squared_joint,
+    squared_outside,
     squared_within,
 )
-from latentsk.outliers.decisions import DecisionsMixin
-from latentsk.outliers.ellipsoid import Ellipsoid
-from latentsk.outliers.latent_space import Coordinates, coordinates, numeric
-from latentsk.outliers.neighborhood import Neighborhood
-from latentsk.outliers.reasons import ReasonsMixin, loadings
-from latentsk.outliers.row_keys import row_keys
-from latentsk.outliers.steps import (
-    fitted_to_some,
-    joined,
-    prepared,
-    seeded,
-    split_steps,
+from latentsk.outliers._latent_rows import LatentRows
+from latentsk.outliers._latent_view import view_of
+from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
+from latentsk.outliers._neighborhood import neighborhood_of
+from latentsk.outliers._robust_fit import fit_robustly, nearest_rows
+from latentsk.outliers._scales import (
+    KINDS,
+    LOWEST,
+    clip_to_finite,
+    deviations,
+    scale_of_kinds,
+    score_of,
 )
+from latentsk.outliers._steps import split_steps
 from latentsk.persistence._registry import storable
 
-# What is measured: squared distances within and outside the latent space and both in
-# one; distances to neighbours near by, and on the whole.
-KINDS = ("distance", "residual", "joint", "near", "overall")
-PARTS = ("distance", "residual", "neighbors")
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10
-# Concentration steps: a fit of PCA is a matter of milliseconds, a training is not.
-PCA_STEPS, OTHER_STEPS = 3, 1
+# Share of the rows that neighbours are looked for among: those on the border, too.
+NEIGHBORS_SHARE = 0.9
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
-# Squares of far-out rows are infinite, and their scores the lowest there are.
-_QUIET: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
-# Values of rows that are embedded and measured at a time.
+# Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
+# The distances of rows that are too large to be embedded.
+TOO_LARGE = np.full(len(KINDS), np.inf)
+
+# Squares of far-out rows are infinite, and their scores the lowest there are.
+ignore_fp_warnings = partial(np.errstate, over="ignore", invalid="ignore")
 
 
-@storable(DETECTOR, optional=DETECTOR_OPTIONAL, check=check_detector)
-class LatentOutlierDetector(
-    StateMixin, ThresholdMixin, DecisionsMixin, ReasonsMixin, BaseEstimator
-):
+@storable(REQUIRED, optional=OPTIONAL, check=check_fit)
+class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
     """Detect outliers by all that a latent space knows of a row.
 
     Three parts judge each row: its *distance* from the centre within the latent space
@@ -118,8 +113,9 @@ default="auto"
         `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=20_000
-        Of more training rows than this, a random subset serves as neighbours, and for
-        the common scale. The others are then scored as any other row.
+        Largest number of training rows that serve as neighbours, and for the common
+        scale: a random subset, if there are more. The others are then scored as any
+        other row.
 
     random_state : int, RandomState, Generator or None, default=None
         Draws subsamples of rows, and seeds what is random in an embedder to be fitted
@@ -165,8 +161,8 @@ default="auto"
     its leverage. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows
     do not look more normal than new ones, unless they are few: what is near its
     neighbours, and the latent space itself, stay as they are. Where a network has
-    learned its training rows by heart, or with ``method="embedder_score"``, `calibrate`
-    on others.
+    memorized its training rows, or with ``method="embedder_score"``, `calibrate` on
+    others.
 
     Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
     close together these are, as in the local outlier factor (Breunig et al., 2000). On
@@ -196,26 +192,16 @@ default="auto"
         "random_state": ["random_state", np.random.Generator],
     }
 
+    # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
+    # and the scale of each kind of distance.
     _private_state = (
-        "_offset_score_method",
-        "_fitted_as",
+        *ThresholdMixin._private_state,
         "_is_default",
-        "_is_seen",
-        "_features_are_original",
-        "_margin",
-        "_scale",
-        "_centre",
-        "_axes",
-        "_variances",
-        "_ridge",
-        "_n_rows",
-        "_noise",
-        "_loadings",
+        "_score_name",
+        "_view",
+        "_gaussian",
         "_neighborhood",
-        "_reference_keys",
-        "_reference_is_core",
-        "_reference_features",
-        "_scales",
+        "_scale",
     )
 
     def __init__(
@@ -257,8 +243,8 @@ default="auto"
         Raises
         ------
         ValueError
-            If `X` is not valid, or `method` is a part that the embedder does not
-            support. The detector is then left as it was.
+            If `X` is not valid or has a magnitude above 1e100, or `method` is a part
+            that the embedder does not support. The detector is then left as it was.
 
         TypeError
             If `embedder` is a class.
@@ -271,18 +257,20 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._rollback_on_error(), np.errstate(**_QUIET):
-            X = self._checked(X, reset=True)
+        with self._rollback_on_error(), ignore_fp_warnings():
+            given, X = X, self._validate(X, reset=True)
+            reject_huge_columns(given)
+            names = getattr(self, "feature_names_in_", None)
             self._reset()
             self._is_default = self.embedder is None
             generator = numpy_generator(self.random_state)
-            self._margin = CLEAN_MARGIN if self.assume_clean else 0.0
-            rows, core = self._fit_embedder(X, generator)
-            self._fitted_as = self._asked()
-            self._features_are_original = self._undoes(X, rows)
-            self._set_bulk(rows.at(core))
-            self._fit_neighbors(X, rows, core, generator)
-            self._fit_scales(X, generator)
+            embedder, rows, support, self._gaussian = fit_robustly(
+                self._resolve_embedder(), X, self.assume_clean, generator
+            )
+            self._view = view_of(embedder, X, rows, names)
+            self._fit_neighbors(X, rows, support, generator)
+            self._fit_scale(X, generator)
+            self._score_name = self._asked_score()
         return self
 
     def score_samples(self, X: ArrayLike) -> Float64:
@@ -300,7 +288,8 @@ default="auto"
             rounding. With ``method="auto"`` or "neighbors", minus the robust standard
             deviations that the row lies above a typical training row: 0 is typical, -3
             is far out. With "distance" and "residual", minus the squared distance, in
-            no unit. With "embedder_score", in the unit of the embedder's score.
+            no unit. With "embedder_score", in the unit of the embedder's score. Rows
+            with a magnitude above 1e100 have the lowest finite score.
 
         Raises
         ------
@@ -362,21 +351,104 @@ default="auto"
         """
         check_is_fitted(self)
         index = X.index if isinstance(X, pd.DataFrame) else None
-        checked_rows = self._checked(X, reset=False)
-        with np.errstate(**_QUIET):
-            found = self._deviations(self._blockwise(checked_rows, self._distances))
-        shown = [k for k in KINDS if k != "residual" or k in self.parts_]
-        return pd.DataFrame({kind: -found[kind] for kind in shown}, index=index)
+        X = self._validate(X, reset=False)
+        with ignore_fp_warnings():
+            distances = self._by_blocks(X, self._measure, TOO_LARGE)
+            found = deviations(distances, self._scale)
+        scores = pd.DataFrame(clip_to_finite(-found), index=index, columns=list(KINDS))
+        return scores if "residual" in self.parts_ else scores.drop(columns="residual")
+
+    def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
+        """Split the score of each row among its features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to explain.
+
+        n_nearest : int, default=1
+            How many of the nearest presumed normal rows to put beside each.
+
+        Returns
+        -------
+        reasons : DataFrame of n_samples * n_features rows
+            Index: "row" (the index of a DataFrame, else row numbers) and "feature".
+            Columns: "contribution", whose sum over the features of a row is
+            `score_samples`; "part", what the score is: `method`, or what speaks most
+            against the row ("near", "overall" or "joint", see below); "value";
+            "reconstructed", as the latent space sees it (where "residual" is one of
+            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
+            normal training rows (itself left out). Features and values are those of
+            `X` wherever the steps before the embedder keep the features and can be
+            inverted (scaling, imputation); else those that enter the embedder.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, or the
+            score is the KL divergence of a VAEEmbedder, which is no sum over features.
+
+        Notes
+        -----
+        "residual": minus the squared residual of each feature, in squared standard
+        deviations. "distance": by corr-max rotation (Garthwaite and Koch, 2016) of
+        the whitened latents, which keeps their length and brings each to a feature of
+        its own. "joint" (both together, as ``method="auto"`` measures them): as these
+        two. "near" and "overall", the neighbours near by and on the whole: by the
+        squared differences between the row and them, in standard deviations of each
+        feature. Where the score is calibrated, it is shared in proportion.
+        "embedder_score": for the embedders of this package, the terms of their score
+        (see `score_contributions` there); for others, in proportion to how much the
+        score rises when the feature is replaced by that of the nearest row.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+        >>> reasons = detector.fit(X[y == 0]).explain(X[y == 1][:1])
+        >>> reasons.loc[59, "contribution"].nsmallest(2).round(1)
+        feature
+        flavanoids   -2.6
+        ash          -1.8
+        Name: contribution, dtype: float64
+        """
+        if not isinstance(n_nearest, Integral) or n_nearest < 0:
+            raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
+        given, X = X, self._validate_for_score(X)
+        reject_huge_columns(given)
+        with ignore_fp_warnings():
+            rows = self._look(X)
+            contributions, kinds = self._contributions(rows)
+            nearest = self._neighborhood.nearest_features(rows, int(n_nearest))
+        columns = {
+            "contribution": contributions,
+            "part": np.broadcast_to(kinds[:, None], contributions.shape),
+        }
+        labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
+        if "residual" not in self.parts_:
+            rows = rows._replace(residuals=None)
+        return reasons_table(X, labels, self._view, rows, columns, nearest)
+
+    @property
+    def embedder_(self) -> Any:
+        """The fitted embedder."""
+        check_is_fitted(self)
+        return self._view.embedder
 
     @property
     def index_(self) -> LatentIndex:
         """The latent vectors that neighbours are looked for among."""
         check_is_fitted(self)
-        return self._neighborhood.index_
+        return self._neighborhood.index
 
-    # Fitting
+    # Validation
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:
+    def _validate(self, X: Any, *, reset: bool) -> Any:
         X, least = on_host(X), 2 if reset else 1
         if self.embedder is None if reset else self._is_default:
             return validated(
@@ -389,188 +461,130 @@ default="auto"
             )
         return validated(self, X, reset=reset, skip_check_array=True)
 
-    def _fit_embedder(
-        self, X: Any, generator: np.random.Generator
-    ) -> tuple[Coordinates, Positions]:
-        """Set `embedder_`; return the training rows' coordinates and the core."""
-        given, fitted = self._given_embedder()
-        head, tail = split_steps(given if fitted else seeded(clone(given), generator))
-        if head is not None and not fitted:
-            head.fit(X)
-        rows = prepared(head, X)
-        features = numeric(rows)
-        self._scale = StandardScaler().fit(features).scale_
-        known = coordinates(tail, rows, self._scale) if fitted else None
-
-        def fit(numbers: Positions) -> Coordinates:
-            nonlocal tail
-            if known is not None:
-                return known
-            tail = fitted_to_some(tail, _safe_indexing(rows, numbers), len(features))
-            return coordinates(tail, rows, self._scale)
-
-        steps = PCA_STEPS if isinstance(tail, PCAEmbedder) else OTHER_STEPS
-        self._is_seen = not fitted
-        steps = 0 if self.assume_clean else steps
-        found = concentrate(fit, features, steps, self._is_seen)
-        self.embedder_ = given if fitted else joined(given, head, tail)
-        return found
-
-    def _given_embedder(self) -> tuple[Any, bool]:
-        """Return the embedder, or the default one, and whether it is fitted."""
-        given = self.embedder
-        if given is None:
-            # A likelihood has no meaning along directions without variance.
-            n_components = "auto" if self.method == "embedder_score" else None
-            return make_pipeline(StandardScaler(), PCAEmbedder(n_components)), False
-        fitted = is_fitted_embedder(given)
-        scores = hasattr(split_steps(given)[1], "score_samples")
-        if self.method == "embedder_score" and not scores:
-            raise ValueError(
-                "method='embedder_score' needs an embedder with score_samples, got "
-                f"{given!r}."
-            )
-        return given, fitted
-
-    def _set_bulk(self, core: Coordinates) -> None:
-        bulk = bulk_of(core)
-        for name, value in zip(Ellipsoid._fields, bulk.ellipsoid, strict=True):
-            setattr(self, f"_{name}", value)
-        self._noise = bulk.noise
-        _, tail = split_steps(self.embedder_)
-        self._loadings = loadings(tail, core, bulk.ellipsoid)
-
-    def _bulk(self) -> Bulk:
-        fields = (getattr(self, f"_{name}") for name in Ellipsoid._fields)
-        return Bulk(Ellipsoid(*fields), self._noise)
-
-    def _fit_neighbors(
-        self, X: Any, rows: Coordinates, core: Positions, generator: np.random.Generator
-    ) -> None:
-        reference = np.arange(len(rows.latents))
-        if not self.assume_clean:
-            distances = distances_from(rows, core, self._is_seen)
-            reference = nearest_rows(distances, REFERENCE_SHARE)
-        reference = reference[_some(len(reference), self.max_samples, generator)]
-        self._reference_is_core = np.isin(reference, core)
-        self._reference_features = rows.features[reference]
-        self._reference_keys = row_keys(_safe_indexing(X, reference))
-        self._neighborhood = Neighborhood(self.n_neighbors).fit(
-            rows.latents[reference], reference, generator
-        )
-
-    def _fit_scales(self, X: Any, generator: np.random.Generator) -> None:
-        """Set the scale of each kind of distance, which parts there are, the offset."""
-        n_rows = _num_samples(X)
-        some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
-        distances = self._blockwise(some, self._distances)
-        self._scales = [list(scale_of(column)) for column in distances.T]
-        residuals = distances[:, KINDS.index("residual")]
-        everything_kept = np.median(residuals) <= NO_RESIDUAL * len(self._scale)
-        self.parts_ = [p for p in PARTS if p != "residual" or not everything_kept]
-        if self.method == "residual" and everything_kept:
-            raise ValueError(
-                "method='residual' needs an embedder that has inverse_transform and "
-                "does not keep every component; of n_features="
-                f"{len(self._scale)}, this one leaves nothing out."
-            )
-        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
-        if self.method == "embedder_score" or every_row_counts:
-            scores = self._scores(X if every_row_counts else some)
-        else:
-            scores = self._scores_of(distances)
-        self.training_scores_ = np.sort(scores)
-        self._set_offset(self.training_scores_)
-
-    # Scoring
-
-    def _validated_scores(self, X: Any, method: str) -> Float64:
-        ready = self._ready(X)
-        with np.errstate(**_QUIET):
-            return self._scores(ready)
-
-    def _ready(self, X: Any) -> Any:
-        """Check that this detector can score rows, and the rows."""
+    def _validate_for_score(self, X: Any) -> Any:
+        """Check that the score is the one that was fitted, and the rows."""
         check_is_fitted(self)
         self._validate_params()
-        if self._asked() != self._fitted_as:
+        if self._asked_score() != self._score_name:
             raise ValueError(
-                f"The score was {self._fitted_as!r} when the detector was fitted, and "
-                f"is now {self._asked()!r}. Fit it again, or see score_parts."
+                f"The score was {self._score_name!r} when the detector was fitted, and "
+                f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
             )
-        return self._checked(X, reset=False)
+        return self._validate(X, reset=False)
 
-    def _asked(self) -> str:
+    def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
-        _, tail = split_steps(self.embedder_)
-        name = getattr(tail, "score_method", None)
+        name = getattr(self._view.last_step, "score_method", None)
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
 
-    def _scores(self, X: Any) -> Float64:
-        if self.method == "embedder_score":
-            return np.asarray(self.embedder_.score_samples(X), np.float64)
-        return self._blockwise(X, lambda block: self._scores_of(self._distances(block)))
+    # Fitting
 
-    def _blockwise(self, X: Any, measure: Callable[[Any], Float64]) -> Float64:
-        """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // len(self._scale))
-        n_rows = _num_samples(X)
-        if n_rows <= size:
-            return measure(X)
-        blocks = gen_batches(n_rows, size)
-        return np.concatenate([measure(_safe_indexing(X, block)) for block in blocks])
+    def _resolve_embedder(self) -> Any:
+        """Return the embedder that is given, or the default one."""
+        if self.embedder is None:
+            # A likelihood is undefined along directions without variance.
+            n_components = "auto" if self.method == "embedder_score" else None
+            return make_pipeline(StandardScaler(), PCAEmbedder(n_components))
+        has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
+        if self.method == "embedder_score" and not has_score:
+            raise ValueError(
+                "method='embedder_score' needs an embedder with score_samples, got "
+                f"{self.embedder!r}."
+            )
+        return self.embedder
 
-    def _distances(self, X: Any) -> Float64:
+    def _fit_neighbors(
+        self, X: Any, rows: LatentRows, support: Positions, generator: Generator
+    ) -> None:
+        """Choose the rows that neighbours are looked for among, and index them."""
+        chosen = np.arange(len(rows.latents))
+        if not self.assume_clean:
+            distances = squared_joint(rows, self._gaussian, support)
+            chosen = nearest_rows(distances, NEIGHBORS_SHARE)
+        chosen = chosen[_some(len(chosen), self.max_samples, generator)]
+        self._neighborhood = neighborhood_of(
+            X, rows, chosen, support, self.n_neighbors, generator
+        )
+
+    def _fit_scale(self, X: Any, generator: Generator) -> None:
+        """Set the scale of each kind of distance, which parts there are, the offset."""
+        n_rows, n_features = _num_samples(X), len(self._view.scale)
+        some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
+        distances = self._by_blocks(some, self._measure, TOO_LARGE)
+        margin = CLEAN_MARGIN if self.assume_clean else 0.0
+        self._scale = scale_of_kinds(distances, margin)
+        residuals = distances[:, KINDS.index("residual")]
+        keeps_everything = np.median(residuals) <= NO_RESIDUAL * n_features
+        self.parts_ = [p for p in PARTS if p != "residual" or not keeps_everything]
+        if self.method == "residual" and keeps_everything:
+            raise ValueError(
+                "method='residual' needs an embedder that has inverse_transform and "
+                f"does not keep every component; of n_features={n_features}, this one "
+                "leaves nothing out."
+            )
+        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
+        if self.method == "embedder_score" or every_row_counts:
+            scores = self._score(X if every_row_counts else some)
+        else:
+            scores, _ = score_of(self.method, distances, self._scale)
+        self._set_training_scores(scores)
+
+    # Scoring
+
+    def _look(self, X: Any) -> LatentRows:
+        return self._neighborhood.recognized(X, self._view.rows(X))
+
+    def _measure(self, X: Any) -> Float64:
+        return self._distances(self._look(X))
+
+    def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
-        return self._measured(*self._embedded(X))
+        gaussian, support = self._gaussian, self._neighborhood.in_support(rows)
+        within = squared_within(rows, gaussian, support)
+        outside = squared_outside(rows, gaussian, support)
+        joint = within + outside / gaussian.noise
+        local = self._neighborhood.local_distances(rows)
+        global_ = self._neighborhood.global_distances(rows)
+        return np.column_stack([within, outside, joint, local, global_])
 
-    def _measured(self, rows: Coordinates, own: Positions) -> Float64:
-        bulk = self._bulk()
-        is_core = (own >= 0) & self._reference_is_core[own]
-        within = squared_within(rows, bulk, is_core)
-        outside = squared_residuals(rows, bulk, is_core & self._is_seen)
-        near, overall = self._neighborhood.distances(rows.latents, own)
-        joint = within + outside / bulk.noise
-        return np.column_stack([within, outside, joint, near, overall])
+    def _validated_scores(self, X: Any, method: str) -> Float64:
+        X = self._validate_for_score(X)
+        with ignore_fp_warnings():
+            return self._score(X)
 
-    def _embedded(self, X: Any) -> tuple[Coordinates, Positions]:
-        head, tail = split_steps(self.embedder_)
-        return coordinates(tail, prepared(head, X), self._scale), self._own(X)
+    def _score(self, X: Any) -> Float64:
+        return self._by_blocks(X, self._score_block, LOWEST)
 
-    def _own(self, X: Any) -> Positions:
-        """Return which of the rows among the neighbours each row equals, or -1."""
-        known = pd.Series(np.arange(len(self._reference_keys)), self._reference_keys)
-        known = known[~known.index.duplicated()]
-        return known.reindex(row_keys(X), fill_value=-1).to_numpy()
+    def _score_block(self, X: Any) -> Float64:
+        if self.method == "embedder_score":
+            scores = np.asarray(self._view.embedder.score_samples(X), np.float64)
+            return np.maximum(scores, LOWEST)
+        return score_of(self.method, self._measure(X), self._scale)[0]
 
-    def _deviations(self, distances: Float64) -> dict[str, Float64]:
-        """Return robust standard deviations above a typical training row.
+    def _by_blocks(
+        self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
+    ) -> Float64:
+        """Measure rows a block at a time, for bounded memory."""
+        size = max(1, BLOCK_ELEMENTS // len(self._view.scale))
+        blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
+        return np.concatenate(
+            [measure_where_small(block, measure, otherwise) for block in blocks]
+        )
 
-        Less the margin that all but the neighbours near by must be ahead.
-        """
-        columns = zip(KINDS, distances.T, self._scales, strict=True)
-        found = {
-            kind: calibrated(d, Scale(*scale)) - (kind != "near") * self._margin
-            for kind, d, scale in columns
-        }
-        found["neighbors"] = np.maximum(found["near"], found["overall"])
-        found["auto"] = np.maximum(found["neighbors"], found["joint"])
-        return found
-
-    def _scores_of(self, distances: Float64) -> Float64:
-        if self.method in ("distance", "residual"):
-            return _finite(-distances[:, KINDS.index(self.method)])
-        return _finite(-self._deviations(distances)[self.method])
-
-    def _leading_kinds(self, distances: Float64) -> NDArray[np.str_]:
-        """Return what each row's score is: the kind of distance that it stems from."""
-        if self.method not in ("auto", "neighbors"):
-            return np.full(len(distances), self.method)
-        kinds = ["near", "overall", *(["joint"] if self.method == "auto" else [])]
-        found = self._deviations(distances)
-        return np.array(kinds)[np.argmax([found[kind] for kind in kinds], axis=0)]
+    def _contributions(self, rows: LatentRows) -> tuple[Float64, NDArray[np.str_]]:
+        """Return contributions, and the kind of distance that each row's score is."""
+        if self.method == "embedder_score":
+            contributions = embedder_contributions(
+                self._view.last_step, rows, self._neighborhood
+            )
+            return contributions, np.full(len(contributions), self.method)
+        scores, kinds = score_of(self.method, self._distances(rows), self._scale)
+        contributions = distance_contributions(
+            scores, kinds, rows, self._gaussian, self._neighborhood
+        )
+        return contributions, kinds
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -580,14 +594,8 @@ default="auto"
         return tags
 
 
-def _finite(scores: Float64) -> Float64:
-    """Make scores of rows whose squares overflow the lowest there are."""
-    lowest = float(np.finfo(np.float64).min)
-    return np.nan_to_num(scores, nan=lowest, neginf=lowest)
-
-
-def _some(n_rows: int, at_most: int, generator: np.random.Generator) -> Positions:
-    """Return numbers of all rows, or of a random subset in ascending order."""
+def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:
+    """Return positions of all rows, or of a random subset in ascending order."""
     if n_rows <= at_most:
         return np.arange(n_rows)
     return np.sort(generator.choice(n_rows, at_most, replace=False))

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._threshold import contamination_quantile, lower_fence
+from latentsk._threshold import ThresholdMixin, contamination_quantile, lower_fence
 from latentsk._typing import Float64
-from latentsk.outliers.calibration import NORMAL_MAD
-from latentsk.outliers.conformal import (
+from latentsk.outliers._decisions import (
     benjamini_hochberg,
     conformal_p_values,
     conformal_threshold,
+    gaussian_scaling,
 )
+from latentsk.outliers._magnitudes import reject_huge_columns
 
 
-class DecisionsMixin:
-    """Decisions for detectors with `_validated_scores` and `training_scores_`."""
+class DecisionMixin(ThresholdMixin):
+    """Decisions of detectors with `fit`, `score_samples` and `contamination`.
 
-    training_scores_: Float64
-    contamination: str | float
-    _validated_scores: Callable[[Any, str], Float64]
+    The end of `fit` calls `_set_training_scores`.
+    """
+
+    def _set_training_scores(self, scores: Float64) -> None:
+        self.training_scores_ = np.sort(scores)
+        self._set_offset(self.training_scores_)
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
@@ -57,7 +59,7 @@ class DecisionsMixin:
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid.
+            If `X` is not valid or has a magnitude above 1e100.
 
         Examples
         --------
@@ -68,7 +70,9 @@ class DecisionsMixin:
         >>> len(detector.calibrate(X[200:]).calibration_scores_)
         200
         """
-        self.calibration_scores_ = np.sort(self._validated_scores(X, "calibrate"))
+        scores = self.score_samples(X)
+        reject_huge_columns(X)
+        self.calibration_scores_ = np.sort(scores)
         if self.contamination == "auto":
             self.offset_ = lower_fence(self.calibration_scores_)
         return self
@@ -179,7 +183,7 @@ class DecisionsMixin:
         """
         check_is_fitted(self)
         calibration = self._calibration()
-        return conformal_p_values(self._validated_scores(X, "p_values"), calibration)
+        return conformal_p_values(self.score_samples(X), calibration)
 
     def predict_fdr(self, X: ArrayLike, level: float = 0.1) -> NDArray[np.int64]:
         """Tell inliers from outliers at a false discovery rate.
@@ -264,11 +268,8 @@ class DecisionsMixin:
         >>> detector.outlier_probability([[0, 0, 0], [9, 9, 9]]).round(2)
         array([0., 1.])
         """
-        scores = self._validated_scores(X, "outlier_probability")
-        centre = np.median(self.training_scores_)
-        spread = NORMAL_MAD * np.median(np.abs(self.training_scores_ - centre))
-        below = (centre - scores) / (spread or 1.0)
-        return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)
+        scores = self.score_samples(X)
+        return gaussian_scaling(scores, self.training_scores_)
 
     def _calibration(self) -> Float64:
         if not hasattr(self, "calibration_scores_"):

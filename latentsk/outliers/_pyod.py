@@ -19,14 +19,21 @@ from latentsk._random import RandomState
 from latentsk._state import StateMixin
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
-from latentsk.outliers._state_rules import ADAPTER
-from latentsk.outliers.detector import LatentOutlierDetector
+from latentsk.outliers._detector import LatentOutlierDetector
 from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import floats, instance, integers, number
 
 Labels = NDArray[np.int_]
 
 
-@storable(ADAPTER)
+@storable(
+    {
+        "detector_": instance(object, "score_samples"),
+        "decision_scores_": floats("rows", finite=False),
+        "threshold_": number(finite=False),
+        "labels_": integers("rows", below=2),
+    }
+)
 class PyODAdapter(StateMixin, BaseEstimator):
     """Give a detector of this package the names and signs of PyOD.
 
@@ -46,7 +53,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         Share of the training rows whose scores lie above the threshold.
 
     random_state : int, RandomState, Generator or None, default=None
-        Of the default detector; one that is given has its own.
+        The `random_state` of the default detector; one that is given keeps its own.
 
     Attributes
     ----------

@@ -182,10 +182,13 @@ class ExplanationDisplay:
         require_matplotlib(f"{type(self).__name__}.plot")
         _check_max_features(max_features)
         label = _row_label(self.reasons)
-        shown, others = _ranked(self.reasons, max_features)
-        names = [*_named_values(shown), *_other_features(others)]
-        contributions = [*shown["contribution"]]
+        contribution = self.reasons["contribution"].to_numpy()
+        heaviest = np.argsort(-np.abs(contribution), kind="stable")
+        shown = self.reasons.iloc[heaviest[:max_features]]
+        others = self.reasons.iloc[heaviest[max_features:]]
+        names, contributions = _named_values(shown), [*shown["contribution"]]
         if len(others):
+            names.append(f"{len(others)} other feature{'s' * (len(others) > 1)}")
             contributions.append(others["contribution"].sum())
 
         self.ax_ = given_or_new(ax, _size(names))
@@ -259,26 +262,12 @@ def _row_label(reasons: pd.DataFrame) -> Any:
     return labels[0]
 
 
-def _ranked(
-    reasons: pd.DataFrame, max_features: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the reasons that weigh most, the heaviest first, and the others."""
-    order = np.argsort(-reasons["contribution"].abs().to_numpy(), kind="stable")
-    return reasons.iloc[order[:max_features]], reasons.iloc[order[max_features:]]
-
-
 def _named_values(reasons: pd.DataFrame) -> list[str]:
     features = reasons.index.get_level_values(-1)
     return [
         textwrap.fill(f"{feature} = {short(value)}", LINE_WIDTH)
         for feature, value in zip(features, reasons["value"], strict=True)
     ]
-
-
-def _other_features(others: pd.DataFrame) -> list[str]:
-    if not len(others):
-        return []
-    return [f"{len(others)} other feature{'s' if len(others) > 1 else ''}"]
 
 
 def _normal_values(shown: pd.DataFrame, reasons: pd.DataFrame) -> list[str]:
