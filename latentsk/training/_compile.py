@@ -172,9 +172,10 @@ class CapturedStep:
         for place, value in zip(self._places, changing, strict=True):
             place.copy_(value, non_blocking=True)
         self._replay()
-        rows, terms = self._losses
+        rows, terms = self._losses.rows, self._losses.terms.items()
         # The next call overwrites them.
-        return Losses(rows.clone(), {name: t.clone() for name, t in terms.items()})
+        copies = {k: v.clone() if isinstance(v, Tensor) else v for k, v in terms}
+        return Losses(rows.clone(), copies)
 
     def _record(
         self, changing: tuple[Tensor, ...], names: tuple[str, ...]

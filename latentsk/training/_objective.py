@@ -22,12 +22,18 @@ class Losses(NamedTuple):
     ----------
     rows : Tensor of shape (n_rows,)
         The loss of every row.
-    terms : dict of str to Tensor of shape (n_rows,) or ()
+    terms : dict of str to Tensor of shape (n_rows,) or (), or float
         Its named terms, for the history.
     """
 
     rows: Tensor
-    terms: dict[str, Tensor]
+    terms: dict[str, Tensor | float]
+
+    def detached(self) -> Losses:
+        """Return what can be kept."""
+        terms = self.terms.items()
+        fixed = {k: v.detach() if isinstance(v, Tensor) else v for k, v in terms}
+        return Losses(self.rows.detach(), fixed)
 
 
 # (batch, noise, row_weights, progress) -> losses; fills in the parameters' gradients

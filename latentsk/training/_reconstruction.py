@@ -113,7 +113,7 @@ class Reconstruction(Objective):
         with autocast(self.precision, batch.device):
             output, latents = network(seen)
         losses = LOSSES[self.loss_name](output.float(), batch)
-        terms = {"reconstruction": losses}
+        terms: dict[str, Any] = {"reconstruction": losses}
         if self.sparse_penalty:
             terms["sparsity"] = sparsity(latents.float())
             losses = losses + self.sparse_penalty * terms["sparsity"]

@@ -40,10 +40,9 @@ def autograd(loss: Loss, optimizer: FlatAdamW) -> Gradient:
         batch: Tensor, noise: Noise, weights: Tensor, progress: Tensor
     ) -> Losses:
         optimizer.zero_grad()
-        losses, terms = loss(batch, noise, progress)
-        losses.backward(weights)  # the gradient of their weighted sum
-        fixed = {name: value.detach() for name, value in terms.items()}
-        return Losses(losses.detach(), fixed)
+        losses = loss(batch, noise, progress)
+        losses.rows.backward(weights)  # the gradient of their weighted sum
+        return losses.detached()
 
     return gradient
 

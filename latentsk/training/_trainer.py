@@ -147,7 +147,8 @@ class Trainer:
         def columns(part: Tensor) -> Tensor:
             losses, terms = self.objective.monitor(self.network, part)
             names[:] = terms
-            shared = (value.expand_as(losses) for value in terms.values())
+            values = map(torch.as_tensor, terms.values())
+            shared = (value.to(losses).expand_as(losses) for value in values)
             return torch.stack([losses, *shared], dim=1)
 
         self.network.eval()
@@ -190,8 +191,11 @@ def _on_device(generator: torch.Generator, device: torch.device) -> torch.Genera
 def _mean(losses: list[Losses], n_rows: int) -> MeanLoss:
     """Return means over the first rows of an epoch, or over its steps."""
 
-    def mean(values: list[Tensor]) -> float:
-        joined = torch.cat(values)[:n_rows] if values[0].ndim else torch.stack(values)
+    def mean(values: list[Any]) -> float:
+        if isinstance(values[0], Tensor) and values[0].ndim:
+            joined = torch.cat(values)[:n_rows]
+        else:
+            joined = torch.stack([torch.as_tensor(value) for value in values])
         return float(joined.double().mean())
 
     terms = {

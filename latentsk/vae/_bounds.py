@@ -69,7 +69,7 @@ def kl_divergence(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor
 
     Parameters
     ----------
-    latents : Tensor of shape (n_samples, n_rows, n_latents)
+    latents : Tensor of shape (n_samples, n_rows, n_latents) or (n_rows, n_latents)
         Samples of the posteriors. They estimate the divergence where there is no closed
         form; such an estimate can be negative.
 
@@ -91,7 +91,8 @@ def kl_divergence(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor
     """
     divergences = prior.divergence(posterior)
     if divergences is None:
-        divergences = -log_ratios(latents, posterior, prior).mean(dim=0)[:, None]
+        ratios = log_ratios(latents, posterior, prior)
+        divergences = -ratios.view(-1, len(posterior.mean)).mean(dim=0)[:, None]
     return divergences
 
 
@@ -201,8 +202,8 @@ def warm_up(
 
 def divergence_cost(
     divergences: Tensor, weight: Tensor | float, settings: BoundSettings
-) -> Tensor:
-    """Return what the divergences cost each row.
+) -> tuple[Tensor, Tensor]:
+    """Return the divergence of each row, and what it costs.
 
     - ``weight * beta`` times the divergence, of which a latent whose mean over the
       batch lies below `free_nats` counts as that and is not pressed further (Kingma et
@@ -221,26 +222,27 @@ def divergence_cost(
 
     Returns
     -------
-    costs : Tensor of shape (n_rows,)
+    sums, costs : Tensor of shape (n_rows,)
 
     Examples
     --------
     >>> divergences, one = torch.tensor([[0.1, 2.0], [0.3, 4.0]]), torch.tensor(1.0)
     >>> divergence_cost(divergences, one, BoundSettings(free_nats=0.5))
-    tensor([2.5000, 4.5000])
+    (tensor([2.1000, 4.3000]), tensor([2.5000, 4.5000]))
     >>> divergence_cost(divergences, 0.5 * one, BoundSettings(beta=2.0, capacity=5.0))
-    tensor([-0.8000,  3.6000])
+    (tensor([2.1000, 4.3000]), tensor([-0.8000,  3.6000]))
     """
+    total = counted = divergences.sum(dim=1)
     if settings.capacity is not None:
-        total, aim = divergences.sum(dim=1), weight * settings.capacity
+        aim = weight * settings.capacity
         sign = torch.sign(total.detach().mean() - aim)
-        return settings.beta * sign * (total - aim)
+        return total, settings.beta * sign * (total - aim)
     if settings.free_nats:
         counts = divergences.detach().mean(dim=0) >= settings.free_nats
         largest = torch.finfo(divergences.dtype).max
         free = torch.full_like(divergences, min(settings.free_nats, largest))
-        divergences = torch.where(counts, divergences, free)
-    return weight * settings.beta * divergences.sum(dim=1)
+        counted = torch.where(counts, divergences, free).sum(dim=1)
+    return total, weight * settings.beta * counted
 
 
 def doubly_reparameterized_slope(normalized: Tensor, weight: Tensor | float) -> Tensor:

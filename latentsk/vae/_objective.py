@@ -136,6 +136,8 @@ class VariationalBound(Objective):
         weight = warm_up(progress, bound.warm_up, bound.schedule)
         if bound.doubly_reparameterized:
             return self._doubly_reparameterized(network, rows, drawn, weight)
+        if self.n_samples == 1 and not bound.importance_weighted:
+            drawn = drawn.squeeze(0)  # a single sample needs no axis
         result = self._decode(network, rows, drawn)
         return self._minus_bound(*self._evidence(network, rows, result), weight)
 
@@ -196,13 +198,13 @@ class VariationalBound(Objective):
     def _minus_bound(
         self, densities: Tensor, balance: Tensor, weight: Tensor | float
     ) -> Losses:
-        bound, density = self.bound, densities.mean(dim=0)
-        scaled = weight * bound.beta
+        bound, scaled = self.bound, weight * self.bound.beta
+        density = densities.mean(dim=0) if densities.ndim > 1 else densities
         if bound.importance_weighted:
             losses = -iwae(densities + scaled * balance)
             return Losses(losses, _terms(density, -balance.mean(dim=0), scaled))
-        losses = divergence_cost(balance, weight, bound) - density
-        return Losses(losses, _terms(density, balance.sum(dim=1), scaled))
+        kl, cost = divergence_cost(balance, weight, bound)
+        return Losses(cost - density, _terms(density, kl, scaled))
 
     def _doubly_reparameterized(
         self, network: VAE, rows: Tensor, noise: Tensor, weight: Tensor | float
@@ -228,9 +230,10 @@ class VariationalBound(Objective):
         return min(MAX_MONITOR_SAMPLES, -(-MONITORED_VALUES // n_rows))
 
 
-def _terms(density: Tensor, kl: Tensor, weight: Tensor | float) -> dict[str, Tensor]:
-    shared = torch.as_tensor(weight, dtype=torch.float32)
-    return {"reconstruction": -density, "kl": kl, "kl_weight": shared}
+def _terms(
+    density: Tensor, kl: Tensor, kl_weight: Tensor | float
+) -> dict[str, Tensor | float]:
+    return {"reconstruction": -density.detach(), "kl": kl, "kl_weight": kl_weight}
 
 
 def _random(

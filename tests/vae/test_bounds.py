@@ -130,7 +130,8 @@ def test_the_bound_grows_with_the_samples_to_the_likelihood(linear):
 def slopes_of(divergences, weight, settings):
     """Return the costs, and their gradient by the divergences of the first row."""
     divergences = divergences.clone().requires_grad_()
-    costs = divergence_cost(divergences, weight, settings)
+    sums, costs = divergence_cost(divergences, weight, settings)
+    torch.testing.assert_close(sums, divergences.sum(dim=1))
     costs.sum().backward()
     return costs.detach(), divergences.grad[0].tolist()
 
