@@ -22,8 +22,8 @@ HOSTILE = [
     None, True, -1, 0, 1, 2**31, 2**63, 2**70, 1e308, -0.5, float("nan"), float("inf"),
     "", "../../etc/passwd", "/etc/passwd", "os.system", "builtins.eval", "posix",
     "__reduce__", "\x00", "a" * 100_000, [], {}, [[]], [0] * 1_000, {"array": "/"},
-    {"same": 0}, {"given": "Linear"}, {"object": None}, {"steps": []}, "cuda:99",
-    "meta", "float64", "object", 10**400, [1] * 3, {"tuple": [1, [2, {"dict": {}}]]},
+    {"same": 0}, {"given": ["encoder", "Linear"]}, {"object": None}, "cuda:99", "meta",
+    "float64", "object", 10**400, [1] * 3, {"tuple": [1, [2, {"dict": {}}]]},
     {"object": {"same": 0}}, {"column": {}}, {"table": {"dict": {}}},
 ]  # fmt: skip
 

@@ -47,6 +47,7 @@ def rewritten(source, texts):
 
 
 def main():
+    """Rewrite or check the files; return the exit status."""
     texts = entries(TEXTS.read_text(encoding="utf-8"))
     stale = []
     for path in CLASSES:

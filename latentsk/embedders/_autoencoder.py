@@ -114,10 +114,11 @@ default="auto"
         are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Custom modules instead of `network`. They are copied, and trained from the weights
-        that they have. The encoder takes rows and returns latent coordinates; the
-        decoder takes those and returns as many values as a row has. Layers in eval mode
-        stay in it; batch normalization is only taken so, as in a pretrained network.
+        Custom modules instead of `network`. They are copied, and trained from the
+        weights that they have. The encoder takes rows and returns latent coordinates;
+        the decoder takes those and returns as many values as a row has. Layers in eval
+        mode stay in it; batch normalization is only taken so, as in a pretrained
+        network.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy"}, \
 default="squared_error"
@@ -261,10 +262,10 @@ default="squared_error"
     (float32, float16, integers of up to 16 bits), in float64 for all other. Results
     are numpy arrays, whatever the input.
 
-    Custom modules are refused where a row's result would depend on other rows, and where
-    a layer is known to draw from torch's global generator. A function in them that
-    does so (``torch.nn.functional.dropout``, say) is not noticed; `random_state` then
-    does not decide the result.
+    Custom modules are refused where a row's result would depend on other rows, and
+    where a layer is known to draw from torch's global generator. A function in them
+    that does so (``torch.nn.functional.dropout``, say) is not noticed; `random_state`
+    then does not decide the result.
 
     Memory-mapped arrays larger than memory are read as training goes.
 

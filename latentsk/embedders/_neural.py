@@ -8,14 +8,12 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite
 from torch import nn
 
@@ -32,16 +30,19 @@ from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._neural_parameters import (
+    NEURAL_CONSTRAINTS,
+    automatic_batch_size,
+)
 from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
 from latentsk.networks._architecture import (
     NETWORK_PARAMETERS,
-    PRESETS,
     Architecture,
     build_network,
     describe_network,
 )
 from latentsk.networks._autoencoder import Autoencoder
-from latentsk.networks._mlp import ACTIVATIONS, initialize, perceptron_operations
+from latentsk.networks._mlp import initialize, perceptron_operations
 from latentsk.training._checkpoint import Checkpoint
 from latentsk.training._compile import worth_compiling
 from latentsk.training._data import is_memory_mapped, split_rows
@@ -68,18 +69,6 @@ DTYPES = [
 ]
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
-_POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
-
-
-def automatic_batch_size(n_rows: int) -> int:
-    """Return the rows per step that "auto" means.
-
-    Examples
-    --------
-    >>> [automatic_batch_size(n_rows) for n_rows in (100, 10_000, 1_000_000)]
-    [16, 312, 512]
-    """
-    return min(512, max(16, n_rows // 32))
 
 
 class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
@@ -99,35 +88,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     _parameter_constraints: dict[str, Any] = {
         **BaseEmbedder._parameter_constraints,
-        "n_components": _POSITIVE_OR_AUTO,
-        "network": [StrOptions({"mlp", "conv", *PRESETS})],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
-        "decoder_layer_sizes": ["array-like", None],
-        "activation": [StrOptions({"auto", *ACTIVATIONS})],
-        "normalize": ["boolean", StrOptions({"auto"})],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "input_shape": ["array-like", None],
-        "encoder": [nn.Module, None],
-        "decoder": [nn.Module, None],
-        "standardize": ["boolean"],
-        "batch_size": _POSITIVE_OR_AUTO,
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "learning_rate": [StrOptions({"constant", "cosine"})],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "max_time": [Interval(Real, 0, None, closed="neither"), None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "checkpoint": [str, os.PathLike, None],
-        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "compile": ["boolean", StrOptions({"auto"})],
-        "random_state": ["random_state", np.random.Generator],
-        "verbose": ["boolean"],
+        **NEURAL_CONSTRAINTS,
     }
     _private_state = (
         *ThresholdMixin._private_state,
@@ -137,29 +98,37 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     )
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
-    # Parameters of the constructor that are read here.
-    encoder: nn.Module | None
-    decoder: nn.Module | None
-    standardize: bool
-    batch_size: int | str
-    learning_rate_init: float
-    learning_rate: str
-    weight_decay: float
-    clip_norm: float | None
-    max_epochs: int
-    max_time: float | None
-    validation_fraction: float
-    n_iter_no_change: int
-    tol: float
-    warm_start: bool
-    checkpoint: str | os.PathLike[str] | None
-    checkpoint_interval: int
-    device: str | torch.device
-    precision: str
-    compile: bool | str
-    contamination: float | str
-    random_state: RandomState
-    verbose: bool
+    # Parameters that are read here, with what they are where a final class has none.
+    network: str = "mlp"
+    n_components: int | str = "auto"
+    hidden_layer_sizes: Sequence[int] | str = "auto"
+    decoder_layer_sizes: Sequence[int] | None = None
+    activation: str = "auto"
+    normalize: bool | str = "auto"
+    dropout: float = 0.0
+    input_shape: Sequence[int] | None = None
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    standardize: bool = True
+    batch_size: int | str = "auto"
+    learning_rate_init: float = 3e-3
+    learning_rate: str = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    max_epochs: int = 200
+    max_time: float | None = None
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    tol: float = 1e-4
+    warm_start: bool = False
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_interval: int = 10
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    compile: bool | str = "auto"
+    contamination: float | str = "auto"
+    random_state: RandomState = None
+    verbose: bool = False
 
     module_: Any
     mean_: Float64

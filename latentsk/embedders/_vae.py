@@ -97,11 +97,11 @@ default="auto"
         are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Custom modules instead of `network`. They are copied, and trained from the weights
-        that they have. The encoder takes rows and returns the means of the latent
-        coordinates and then their log-variances, in one vector; the decoder takes
-        latent coordinates and returns as many values as a row has: means, or logits
-        for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
+        Custom modules instead of `network`. They are copied, and trained from the
+        weights that they have. The encoder takes rows and returns the means of the
+        latent coordinates and then their log-variances, in one vector; the decoder
+        takes latent coordinates and returns as many values as a row has: means, or
+        logits for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
         normalization is only taken so, as in a pretrained network.
 
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \

@@ -32,6 +32,7 @@ from latentsk.persistence._schema import (
 from latentsk.persistence._tables import decode_frame, encode_frame
 
 KIND = "LatentIndex"
+READER = "LatentIndex.load"
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -145,7 +146,7 @@ def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
     embedder = state.get("embedder_")
     document: dict[str, Any] = {
         "kind": KIND,
-        "reader": "LatentIndex.load",
+        "reader": READER,
         "embedder": None if embedder is None else type(embedder).__name__,
         "parameters": {
             name: str(value) if name == "device" else _plain(value)
@@ -193,7 +194,7 @@ def from_file(
     FormatError
         If the file holds something else, or parts that contradict each other.
     """
-    if document.get("kind") != KIND:
+    if document.get("kind") != KIND or document.get("reader") != READER:
         raise FormatError("The file holds no LatentIndex.")
     parameters, values = document.get("parameters"), document.get("values")
     tables, parts = document.get("tables"), document.get("structure")

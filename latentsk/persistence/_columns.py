@@ -40,6 +40,7 @@ _NULLABLE: dict[str, type[Any]] = {
     "Float64": pd.arrays.FloatingArray,
 } | {f"{s}Int{size}": pd.arrays.IntegerArray for s in ("", "U") for size in _SIZES}
 _TIMES = re.compile(r"(datetime64|timedelta64)\[(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]")
+_CHARACTERS = re.compile(r"U[1-9][0-9]{0,8}")
 # Under names that begin with "dateutil", pandas would open files.
 _ZONES = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+\-:/]*")
 _PLAIN = frozenset([str, int, float, bool, type(None)])
@@ -174,13 +175,10 @@ def _kind_of(column: Any) -> str | None:
             return kind
     if not isinstance(dtype, np.dtype):
         return "nullable" if str(dtype) in _NULLABLE else None
-    if _TIMES.fullmatch(dtype.name):
-        return "times"
-    if dtype.name in _NUMBERS:
-        return "numbers"
     if dtype.kind == "O":
         return _kind_of_objects(column)
-    return "characters" if dtype.kind == "U" else None
+    plain = dtype.name in _NUMBERS or dtype.kind == "U" or _TIMES.fullmatch(dtype.name)
+    return "plain" if plain else None
 
 
 def _kind_of_objects(column: NDArray[Any]) -> str:
@@ -192,15 +190,32 @@ def _kind_of_objects(column: NDArray[Any]) -> str:
     return "zoned objects" if zoned else "objects"
 
 
-# Numbers and times
+# Numbers, times and characters
 
 
-def _encode_numbers(column: NDArray[Any]) -> Content:
-    return {"values": column}
+def _encode_plain(column: NDArray[Any]) -> Content:
+    """Encode what numpy stores as numbers: these, times, characters."""
+    kind, name = column.dtype.kind, column.dtype.name
+    if kind == "U":
+        width = column.dtype.itemsize // 4
+        flat = np.ascontiguousarray(column).view(np.uint32)
+        return {"dtype": f"U{width}", "values": flat}
+    return {"dtype": name, "values": column.view(np.int64) if kind in "mM" else column}
 
 
-def _decode_numbers(content: Any) -> NDArray[Any]:
-    return _array(content, "values", *sorted(_NUMBERS))
+def _decode_plain(content: Any) -> NDArray[Any]:
+    dtype = field(content, "dtype", str)
+    if dtype in _NUMBERS:
+        return _array(content, "values", dtype)
+    if _TIMES.fullmatch(dtype):
+        return _array(content, "values", "int64").view(dtype)
+    if not _CHARACTERS.fullmatch(dtype):
+        raise FormatError(f"Columns of dtype {dtype[:20]!r} are unknown.")
+    # Not as UTF-8: a long string among short ones could claim any amount of memory.
+    characters = _array(content, "values", "uint32")
+    if characters.max(initial=0) > _LAST_CODE_POINT:
+        raise FormatError("A string holds an invalid character.")
+    return np.ascontiguousarray(characters).view(f"={dtype}")
 
 
 def _encode_nullable(column: Any) -> Content:
@@ -224,17 +239,6 @@ def _mask(content: Any, length: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _encode_times(column: NDArray[Any]) -> Content:
-    return {"dtype": column.dtype.name, "values": column.view(np.int64)}
-
-
-def _decode_times(content: Any) -> NDArray[Any]:
-    dtype = field(content, "dtype", str)
-    if not _TIMES.fullmatch(dtype):
-        raise FormatError(f"Columns of dtype {dtype[:20]!r} are unknown.")
-    return _array(content, "values", "int64").view(dtype)
-
-
 def _encode_zoned(column: Any) -> Content:
     dtype = column.dtype
     zone = _zone(str(dtype.tz))
@@ -243,7 +247,7 @@ def _encode_zoned(column: Any) -> Content:
             f"A column of dtype {dtype} cannot be stored: its time zone has no "
             "name in the IANA data base. Convert it with tz_convert first."
         )
-    return _encode_times(np.asarray(column.tz_convert(None))) | {"zone": str(zone)}
+    return _encode_plain(np.asarray(column.tz_convert(None))) | {"zone": str(zone)}
 
 
 def _decode_zoned(content: Any) -> ExtensionArray:
@@ -251,8 +255,10 @@ def _decode_zoned(content: Any) -> ExtensionArray:
     zone = _zone(name)
     if zone is None:
         raise FormatError(f"The time zone {name[:40]!r} is unknown here.")
-    utc = pd.DatetimeIndex(_decode_times(content)).tz_localize("UTC")
-    return utc.tz_convert(zone).array
+    times = _decode_plain(content)
+    if times.dtype.kind != "M":
+        raise FormatError(f"Columns of dtype {str(times.dtype)[:20]!r} are unknown.")
+    return pd.DatetimeIndex(times).tz_localize("UTC").tz_convert(zone).array
 
 
 def _zone(name: str) -> Any:
@@ -340,24 +346,6 @@ def _string_dtype(storage: str, missing: str) -> pd.StringDtype:
         return pd.StringDtype("python", **keywords)  # type: ignore
 
 
-def _encode_characters(column: NDArray[Any]) -> Content:
-    characters = np.ascontiguousarray(column).view(np.uint32)
-    return {"width": column.itemsize // 4, "characters": characters}
-
-
-def _decode_characters(content: Any) -> NDArray[Any]:
-    # Not as UTF-8: a long string among short ones could claim any amount of memory.
-    width = field(content, "width", int)
-    characters = _array(content, "characters", "uint32")
-    if width < 1 or len(characters) % width:
-        raise FormatError(
-            f"{len(characters)} characters do not make strings of {width}."
-        )
-    if characters.max(initial=0) > _LAST_CODE_POINT:
-        raise FormatError("A string holds an invalid character.")
-    return np.ascontiguousarray(characters).view(f"=U{width}")
-
-
 # Categories and objects
 
 
@@ -440,14 +428,12 @@ _PANDAS_KINDS: dict[str, type[Any]] = {
     "pandas strings": pd.StringDtype,
 }
 _KINDS: dict[str, tuple[Callable[[Any], Content], Callable[[Any], Column]]] = {
-    "numbers": (_encode_numbers, _decode_numbers),
+    "plain": (_encode_plain, _decode_plain),
     "nullable": (_encode_nullable, _decode_nullable),
-    "times": (_encode_times, _decode_times),
     "zoned times": (_encode_zoned, _decode_zoned),
     "zoned objects": (_encode_zoned_objects, _decode_zoned_objects),
     "strings": (_encode_strings, _decode_strings),
     "pandas strings": (_encode_pandas_strings, _decode_pandas_strings),
-    "characters": (_encode_characters, _decode_characters),
     "categories": (_encode_categories, _decode_categories),
     "objects": (_encode_objects, _decode_objects),
 }

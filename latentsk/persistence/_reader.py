@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -66,8 +65,8 @@ class Reader:
         self._device = device
         self._known: dict[int, Any] = {}
 
-    def node(self, node: Any, prefix: str = "", depth: int = 0) -> Any:
-        """Return the object of a node; `prefix` leads the names of its parameters.
+    def node(self, node: Any, depth: int = 0) -> Any:
+        """Return the object of a node, which lies so many values deep.
 
         Raises
         ------
@@ -85,102 +84,71 @@ class Reader:
                 return self._known[number]
             case {"class": str(name), "number": int(number), **content}:
                 require(number not in self._known, "a number occurs twice")
-                self._known[number] = self._built(name, content, prefix, depth)
+                self._known[number] = self._built(name, content, depth)
                 return self._known[number]
         raise FormatError("The file is altered: an object is not described.")
 
-    def _built(
-        self, name: str, content: dict[Any, Any], prefix: str, depth: int
-    ) -> Any:
+    def _built(self, name: str, content: dict[Any, Any], depth: int) -> Any:
         if content.keys() == {"skops"}:
             part = load_part(self.store.take(content["skops"]))
             require(type(part).__name__ == name, f"no {name[:50]!r} is there")
             return part
         entry = entry_named(name)
         parts = {"parameters", "output", "state"} if entry.is_estimator else {"state"}
-        described = content.keys() == parts and type(content["state"]) is dict
-        require(described, f"a {name} is not described")
+        require(content.keys() == parts, f"a {name} is not described")
         if entry.is_estimator:
-            return self._estimator(entry, content, prefix, depth)
-        state = self._state(content["state"], content["state"].keys(), prefix, depth)
+            return self._estimator(entry, depth, **content)
+        state = self._values(content["state"], depth)
         with _as_format_error():
             return entry.restored(state)
 
-    def _estimator(self, entry: Entry, content: Node, prefix: str, depth: int) -> Any:
-        parameters = self._parameters(entry.cls, content["parameters"], prefix, depth)
+    def _estimator(
+        self, entry: Entry, depth: int, *, parameters: Any, output: Any, state: Any
+    ) -> Any:
+        values = self._values(parameters, depth)
+        self._check_names(entry.cls, values)
+        if "device" in entry.cls._get_param_names():
+            values["device"] = self._device_of(values.get("device", "auto"))
         with _as_format_error():
-            estimator = entry.cls(**parameters)
+            estimator = entry.cls(**values)
             entry.require_parameters(estimator)
-        if content["output"] is not None:
-            known = content["output"] in OUTPUTS and hasattr(estimator, "set_output")
+        if output is not None:
+            known = output in OUTPUTS and hasattr(estimator, "set_output")
             require(known, "an output is of an unknown kind")
-            estimator._sklearn_output_config = {"transform": content["output"]}
-        names = entry.cls._get_param_names()
-        state = self._state(content["state"], names, prefix, depth)
-        if state:
-            entry.require_state(estimator, state)
+            estimator._sklearn_output_config = {"transform": output}
+        fitted = self._values(state, depth)
+        if fitted:
+            entry.require_state(estimator, fitted)
             with _as_format_error():
-                estimator._set_state(state)
+                estimator._set_state(fitted)
         return estimator
 
-    def _parameters(self, cls: Any, found: Any, prefix: str, depth: int) -> Node:
-        require(type(found) is dict, f"a {cls.__name__} has no parameters")
-        names = cls._get_param_names()
-        unknown = sorted(found.keys() - set(names))
+    def _check_names(self, cls: Any, parameters: Node) -> None:
+        unknown = sorted(parameters.keys() - set(cls._get_param_names()))
         if unknown:
             raise FormatError(
                 f"{cls.__name__} has no parameter {unknown[0][:50]!r} in this latentsk "
                 f"({__version__}). Install the release that wrote the file, or a newer."
             )
-        paths = found.keys() & set(MACHINE_PARAMETERS)
+        paths = parameters.keys() & set(MACHINE_PARAMETERS)
         require(not paths, "it names a path of another machine")
-        parameters: Node = {}
-        for name, document in found.items():
-            if name == "steps":
-                parameters[name] = self._steps(document, prefix, depth)
-            else:
-                parameters[name] = self._value(document, prefix + name, depth)
-        if "device" in names:
-            parameters["device"] = self._device_of(parameters.get("device", "auto"))
-        return parameters
 
-    def _steps(self, document: Any, prefix: str, depth: int) -> list[tuple[str, Any]]:
-        match document:
-            case {"steps": list(steps)}:
-                named = all(type(s) is list and len(s) == 2 for s in steps)
-                require(named, "a step is not described")
-                return [
-                    (name, self._value(step, f"{prefix}{name}", depth))
-                    for name, step in steps
-                ]
-        raise FormatError("The file is altered: steps are not described.")
+    def _values(self, documents: Any, depth: int) -> Node:
+        require(type(documents) is dict, "an object is not described")
+        return {
+            name: decode_value(document, self.store, self._object, depth)
+            for name, document in documents.items()
+        }
 
-    def _state(
-        self, found: Node, names: Collection[str], prefix: str, depth: int
-    ) -> Node:
-        state: Node = {}
-        for name, document in found.items():
-            # What a fitted part is given is what its parameter is given, and what a
-            # field of another object is given has the name of the field.
-            parameter = name.removesuffix("_")
-            path = parameter if parameter in names else ""
-            state[name] = self._value(document, prefix + path, depth)
-        return state
-
-    def _value(self, document: Any, path: str, depth: int) -> Any:
-        other = partial(self._object, path=path)
-        return decode_value(document, self.store, other, depth)
-
-    def _object(self, document: Node, depth: int, path: str) -> Any:
+    def _object(self, document: Node, depth: int) -> Any:
         match document:
             case {"object": node}:
-                separator = "" if path.endswith("__") or not path else "__"
-                return self.node(node, path + separator, depth)
-            case {"given": str(kind)}:
-                if path not in self._given:
-                    raise NotGivenError(path, kind[:50])
-                self.used.add(path)
-                return self._given[path]
+                return self.node(node, depth)
+            case {"given": [str(name), str(kind)]}:
+                if name not in self._given:
+                    raise NotGivenError(name[:100], kind[:50])
+                self.used.add(name)
+                return self._given[name]
         return refuse_document(document)
 
     def _device_of(self, stored: Any) -> str:

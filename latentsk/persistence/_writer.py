@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from latentsk.exceptions import FormatError
-from latentsk.persistence._registry import entry_of
+from latentsk.persistence._registry import Entry, entry_of
 from latentsk.persistence._sklearn_parts import dump_part
 from latentsk.persistence._values import ArrayStore, encode_value, refuse_value
 
@@ -49,8 +50,18 @@ class Writer:
         self._apart = apart
         self._known: dict[int, tuple[int, Any]] = {}
 
-    def node(self, value: Any, path: str = "") -> Node:
-        """Return the node of an object; `path` leads the names of its arrays.
+    def node(self, value: Any, path: str = "", prefix: str = "") -> Node:
+        """Return the node of an object.
+
+        Parameters
+        ----------
+        value : object
+
+        path : str, default=""
+            Leads the names of its arrays.
+
+        prefix : str, default=""
+            Leads the names of its parameters, as in `get_params` of the root.
 
         Raises
         ------
@@ -70,17 +81,42 @@ class Writer:
             return node | {"skops": self._skops(value, path)}
         if hasattr(entry.cls, "_reading"):
             self._held.enter_context(value._reading())
-        if entry.is_estimator:
-            entry.require_parameters(value)
-            node["parameters"] = self._parameters(value, path)
-            output = getattr(value, "_sklearn_output_config", {})
-            node["output"] = output.get("transform")
+        if not entry.is_estimator:
+            return node | {"state": self._state(entry, value, None, path, prefix)}
+        entry.require_parameters(value)
+        names = sorted(value.get_params(deep=False))
+        output = getattr(value, "_sklearn_output_config", {})
+        return node | {
+            "parameters": {
+                name: self._parameter(name, getattr(value, name), path, prefix)
+                for name in names
+                if name not in MACHINE_PARAMETERS
+            },
+            "output": output.get("transform"),
+            "state": self._state(entry, value, names, path, prefix),
+        }
+
+    def _state(
+        self,
+        entry: Entry,
+        value: Any,
+        names: Collection[str] | None,
+        path: str,
+        prefix: str,
+    ) -> Node:
         state = entry.state_of(value)
         if state:
             with _as_value_error(type(value).__name__):
                 entry.require_state(value, state)
-        node["state"] = {k: self._value(state[k], path + k) for k in sorted(state)}
-        return node
+        found: Node = {}
+        for name in sorted(state):
+            # A fitted part is made of a parameter; the fields of other objects are all
+            # named.
+            made_of = name.removesuffix("_")
+            named = names is None or made_of in names
+            full_name = prefix + made_of if named else prefix.removesuffix("__")
+            found[name] = self._value(state[name], path + name, full_name)
+        return found
 
     def _skops(self, value: Any, path: str) -> str:
         if type(value).__module__.partition(".")[0] == "sklearn":
@@ -93,32 +129,28 @@ class Writer:
             "embedder."
         )
 
-    def _parameters(self, estimator: Any, path: str) -> Node:
-        found: Node = {}
-        for name in sorted(estimator.get_params(deep=False)):
-            value = getattr(estimator, name)
-            if name == "steps":
-                steps = [[key, self._value(step, path + key)] for key, step in value]
-                found[name] = {"steps": steps}
-            elif name not in MACHINE_PARAMETERS:
-                found[name] = self._value(value, path + name)
-        return found
+    def _parameter(self, name: str, value: Any, path: str, prefix: str) -> Any:
+        if name != "steps":
+            return self._value(value, path + name, prefix + name)
+        # scikit-learn names the parameters of steps by the steps.
+        steps = [(k, self._value(step, path + k, prefix + k)) for k, step in value]
+        return [{"tuple": [key, step]} for key, step in steps]
 
-    def _value(self, value: Any, path: str) -> Any:
-        if path.removesuffix("_") in self._apart and value is not None:
-            return {"given": type(value).__name__}
-        return encode_value(value, path, self.store, self._object)
+    def _value(self, value: Any, path: str, name: str) -> Any:
+        if name in self._apart and value is not None:
+            return {"given": [name, type(value).__name__]}
+        return encode_value(value, path, self.store, partial(self._object, name=name))
 
-    def _object(self, value: Any, path: str) -> Any:
+    def _object(self, value: Any, path: str, name: str) -> Any:
         if isinstance(value, np.random.RandomState | np.random.Generator):
             return None
         if isinstance(value, torch.device):
             return str(value)
         if isinstance(value, nn.Module):
-            return {"given": type(value).__name__}
+            return {"given": [name, type(value).__name__]}
         if isinstance(value, type):
             raise TypeError(f"{path} must be an instance, got a class.")
-        return {"object": self.node(value, f"{path}/")}
+        return {"object": self.node(value, f"{path}/", f"{name}__" if name else "")}
 
 
 @contextmanager

@@ -275,7 +275,7 @@ def categories(codes=(0, 1), of=None, ordered=False):
 
 
 def times(dtype, **more):
-    return {"kind": "times", "dtype": dtype, "values": np.arange(2), **more}
+    return {"kind": "plain", "dtype": dtype, "values": np.arange(2), **more}
 
 
 def zoned(zone, dtype="datetime64[ns]", kind="zoned times"):
@@ -288,11 +288,11 @@ def in_json(text):
 
 def characters(width, *points, dtype="u4"):
     points = np.array(points, dtype=dtype)
-    return {"kind": "characters", "width": width, "characters": points}
+    return {"kind": "plain", "dtype": f"U{width}", "values": points}
 
 
-def numbers(**changes):
-    return {"kind": "numbers"} | changes
+def numbers(dtype="float64", **changes):
+    return {"kind": "plain", "dtype": dtype} | changes
 
 
 HOSTILE = {
@@ -334,7 +334,9 @@ HOSTILE = {
     "ragged": characters(2, 97, 98, 99),
     "no character": characters(1, 0x110000),
     "signed characters": characters(1, 97, dtype="i4"),
-    "width is true": characters(True, 97),
+    "no width": characters("", 97),
+    "other number": numbers("int8", values=np.zeros(2)),
+    "zoned numbers": zoned(BERLIN, "int64"),
     "unknown nullable": nullable("Int128", [1], [False]),
     "other width": nullable("Int8", [1], [False]),
     "other type": nullable("Float64", [1], [False]),
@@ -348,7 +350,7 @@ HOSTILE = {
                                             offsets=np.arange(3))),
     "categories missing": categories(of=in_json('["a", null]')),
     "halves as categories": categories(
-        of=numbers(values=np.arange(2, dtype="f2"))
+        of=numbers("float16", values=np.arange(2, dtype="f2"))
     ),
     "nested categories": categories(of=categories()),
     "ordered is no flag": categories(ordered=1),

@@ -8,13 +8,14 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 import latentsk
 from latentsk._state import StateMixin
 from latentsk.exceptions import FormatError
 from latentsk.persistence import _format, _registry
 from latentsk.persistence._registry import entry_named, entry_of, storable
-from latentsk.persistence._schema import count, floats, instance, list_of, number
+from latentsk.persistence._schema import count, flag, floats, instance, list_of, number
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 
@@ -124,9 +125,40 @@ def test_it_can_be_a_part_of_ours(tmp_path):
     np.testing.assert_array_equal(loaded.search(X)["id"], index.search(X)["id"])
 
 
+class View(NamedTuple):
+    embedder: Any
+
+
+class Viewer(StateMixin, BaseEstimator):
+    """An estimator whose embedder lies in an object."""
+
+    _private_state = ("_view",)
+    _parameter_constraints = {}
+
+    def fit(self, X, **modules):
+        embedder = latentsk.AutoencoderEmbedder(max_epochs=1, **modules)
+        self._view = View(embedder.fit(X))
+        self.fitted_ = True
+        return self
+
+
+def test_what_is_given_has_the_names_of_parameters_and_fields(tmp_path):
+    storable({"embedder": instance(object, "transform")})(View)
+    storable({"_view": instance(View), "fitted_": flag()})(Viewer)
+    modules = {"encoder": nn.Linear(3, 2), "decoder": nn.Linear(2, 3)}
+    viewer = Viewer().fit(X, **modules)
+    latentsk.save(viewer, tmp_path / "m")
+    with pytest.raises(ValueError, match="'embedder__decoder'"):
+        latentsk.load(tmp_path / "m")
+    given = {f"embedder__{name}": module for name, module in modules.items()}
+    loaded = latentsk.load(tmp_path / "m", modules=given)
+    found, expected = (one._view.embedder.transform(X) for one in (loaded, viewer))
+    np.testing.assert_array_equal(found, expected)
+
+
 def forge(path, change):
     document, arrays = _format.read_file(path)
-    _, step = document["root"]["parameters"]["steps"]["steps"][1]
+    _, step = document["root"]["parameters"]["steps"][1]["tuple"]
     change(step["object"]["state"], arrays)
     _format.write_file(path, document, arrays)
 
