@@ -21,7 +21,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from latentsk._device import on_host
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+from latentsk._threshold import CONTAMINATION_CONSTRAINT
 from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
@@ -33,11 +33,7 @@ from latentsk.outliers._explain import (
     embedder_contributions,
     reasons_table,
 )
-from latentsk.outliers._gaussian import (
-    squared_joint,
-    squared_outside,
-    squared_within,
-)
+from latentsk.outliers._gaussian import squared_joint, squared_outside, squared_within
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
@@ -195,7 +191,7 @@ default="auto"
     # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
     # and the scale of each kind of distance.
     _private_state = (
-        *ThresholdMixin._private_state,
+        *DecisionMixin._private_state,
         "_is_default",
         "_score_name",
         "_view",
@@ -444,7 +440,7 @@ default="auto"
     def index_(self) -> LatentIndex:
         """The latent vectors that neighbours are looked for among."""
         check_is_fitted(self)
-        return self._neighborhood.index
+        return self._neighborhood.latent_index
 
     # Validation
 

@@ -53,6 +53,6 @@ def check_fit(_: Any, state: State, sizes: Sizes) -> None:
     """
     require(sizes.get("calibrated") != 0, "there are no calibration scores")
     view, neighborhood = state["_view"], state["_neighborhood"]
-    shape = neighborhood.index.n_features_in_, neighborhood.features.shape[1]
+    shape = neighborhood.latent_index.n_features_in_, neighborhood.features.shape[1]
     same = shape == state["_gaussian"].loadings.shape and len(view.scale) == shape[1]
     require(same, "the neighbours are other rows")

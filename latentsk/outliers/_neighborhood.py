@@ -189,7 +189,7 @@ def nearest_of_subsamples(
 
 
 def _check(_: Any, state: State, sizes: Sizes) -> None:
-    n_rows = state["index"].n_samples_fit_
+    n_rows = state["latent_index"].n_samples_fit_
     require(n_rows == sizes["rows"] >= 2, "the neighbours are other rows")
     require(min(sizes["subsamples"], sizes["size"]) > 0, "subsamples are empty")
 
@@ -197,7 +197,7 @@ def _check(_: Any, state: State, sizes: Sizes) -> None:
 @storable(
     {
         "n_neighbors": count(1),
-        "index": instance(LatentIndex, "ids_"),
+        "latent_index": instance(LatentIndex, "ids_"),
         "features": floats("rows", "features", finite=False),
         "keys": integers("rows", dtypes={"uint64"}),
         "is_support": booleans("rows"),
@@ -213,7 +213,7 @@ class Neighborhood(NamedTuple):
     ----------
     n_neighbors : int
         Number of local neighbours; fewer where there are fewer other rows.
-    index : LatentIndex
+    latent_index : LatentIndex
         The latents of the rows. Its ids are their positions among the training rows.
     features : ndarray of shape (n_rows, n_features)
         The rows as they enter the embedder.
@@ -228,7 +228,7 @@ class Neighborhood(NamedTuple):
     """
 
     n_neighbors: int
-    index: LatentIndex
+    latent_index: LatentIndex
     features: NDArray[Any]
     keys: NDArray[np.uint64]
     is_support: NDArray[np.bool_]
@@ -251,13 +251,15 @@ class Neighborhood(NamedTuple):
     ) -> tuple[Float64, Positions]:
         """Return distances and positions of the nearest rows."""
         k = min(n_neighbors or self.n_neighbors, len(self.keys) - 1)
-        distances, positions = self.index.kneighbors(rows.latents, n_neighbors=k + 1)
+        distances, positions = self.latent_index.kneighbors(
+            rows.latents, n_neighbors=k + 1
+        )
         return without_excluded(distances, positions, rows.exclude)
 
     def global_(self, rows: LatentRows) -> tuple[Float64, Positions]:
         """Return distances and positions of the nearest row in each subsample."""
         return nearest_of_subsamples(
-            rows.latents, self.index.vectors_, self.subsamples, rows.exclude
+            rows.latents, self.latent_index.vectors_, self.subsamples, rows.exclude
         )
 
     def local_distances(self, rows: LatentRows) -> Float64:
