@@ -270,7 +270,13 @@ class BaseEmbedder(
         array([[3. , 3.1]])
         """
         check_is_fitted(self)
-        return self._inverse_transform(self._validate_latents(X))
+        Z = self._validate_latents(X)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
+                f"{self._n_features_out} components."
+            )
+        return self._inverse_transform(Z)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Return rows as the latent space sees them.

@@ -34,7 +34,7 @@ from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
     automatic_batch_size,
 )
-from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
+from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph
 from latentsk.networks._architecture import (
     NETWORK_PARAMETERS,
     Architecture,
@@ -408,10 +408,17 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows_at_a_time = inference.rows_per_contribution
         return self._infer(inference.contributions, X, rows_at_a_time)
 
-    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> NetworkGraph:
+    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
         inference = self._make_inference(MAX_PARTS)
-        parts = inference.encode, inference.decode, inference.score
-        return NetworkGraph(self.module_, *parts, self.mean_, self.scale_, methods)
+        return EmbedderGraph(
+            self.module_,
+            inference.encode,
+            inference.decode,
+            inference.score,
+            *self._standardizer,
+            methods,
+            torch.float32,  # onnxruntime has no convolutions in float64 on the CPU
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -454,13 +461,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         return X
 
     def _validate_latents(self, Z: Any) -> Any:
-        Z = checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
-                f"{self.n_components_} components."
-            )
-        return Z
+        return checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
