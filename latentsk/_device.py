@@ -58,21 +58,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if available else "cpu")
     try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
-        ) from error
-    if resolved.type not in ("cpu", "cuda"):
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    if kind not in ("cpu", "cuda"):
         raise ValueError(
             f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
         )
-    if resolved.type == "cuda" and not available:
+    if kind == "cuda" and not available:
         raise ValueError(
             f"device={device!r}, but torch finds no CUDA device. Use device='auto', or "
             "install a torch with CUDA."
         )
-    return resolved
+    return torch.device(device)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -26,7 +26,7 @@ from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear import _moments, _spectrum
 from latentsk.linear._components import fit_components
 from latentsk.linear._gaussian import LinearGaussian
-from latentsk.linear._moments import Moments, in_range
+from latentsk.linear._moments import TOO_LARGE, Moments, in_range
 from latentsk.linear._spectrum import Spectrum
 from latentsk.persistence._registry import storable
 
@@ -335,7 +335,7 @@ default="likelihood"
         xp, _ = get_namespace(spectrum.axes)
         total_variance = spectrum.total_variance
         if not np.isfinite(total_variance):
-            raise ValueError(_moments.TOO_LARGE)
+            raise ValueError(TOO_LARGE)
         self.mean_ = mean
         self.components_ = xp.asarray(spectrum.axes, copy=True)
         self.explained_variance_ = xp.asarray(spectrum.variances, copy=True)

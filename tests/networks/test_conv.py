@@ -241,28 +241,6 @@ def test_a_gpu_computes_the_same():
         torch.testing.assert_close(found[name].cpu(), value)
 
 
-@pytest.mark.parametrize("build", [conv_encoder, conv_decoder])
-class TestErrors:
-    @pytest.mark.parametrize(
-        "input_shape",
-        [(8, 8), (1, 1, 8, 8), (0, 8, 8), (1, -8, 8), (1.0, 8, 8), (True, 8, 8), 64],
-    )
-    def test_a_shape_that_is_none(self, build, input_shape):
-        with pytest.raises(ValueError, match="input_shape must be three positive int"):
-            build(input_shape, (4,), 2)
-
-    @pytest.mark.parametrize("channels", [(), (4, 0), (4.0,), 4])
-    def test_channels_that_are_none(self, build, channels):
-        with pytest.raises(ValueError, match="channels must be one or more positive"):
-            build((1, 8, 8), channels, 2)
-
-    @pytest.mark.parametrize("size", [(7, 28), (28, 7)])
-    def test_an_image_too_small_for_the_stages(self, build, size):
-        message = f"input_shape .* at least 8 .*height {size[0]} and width {size[1]}"
-        with pytest.raises(ValueError, match=message):
-            build((1, *size), (4, 4, 4), 2)
-
-
 def test_digits_are_learnt(digits):
     rows = torch.tensor(digits[0] / 16, dtype=torch.float32)
     network = autoencoder((1, 8, 8), (16, 32), 16)
