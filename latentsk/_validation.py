@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -86,6 +87,23 @@ def reject_masked(X: Any) -> Any:
             "required."
         )
     return X.detach() if torch.is_tensor(X) else X
+
+
+def require_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no integer, or too small a one.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> require_count("n_samples", 3, least=1)
+    """
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}, got {value!r}."
+        )
 
 
 def reject_huge(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +25,7 @@ from latentsk._validation import (
     available_if,
     fit_context,
     reject_huge,
+    require_count,
     with_callbacks,
 )
 from latentsk._version import __version__
@@ -591,10 +591,7 @@ default=all of them
         (3, 2)
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(
-                f"n_samples must be an integer of at least 1, got {n_samples!r}."
-            )
+        require_count("n_samples", n_samples, least=1)
         if random_state is None:
             random_state = self.random_state
         return self._sample(n_samples, numpy_generator(random_state))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentsk._device import to_numpy
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
+from latentsk.exceptions import FormatError
 from latentsk.networks._architecture_rules import check_architecture
 from latentsk.persistence._schema import (
     Rule,
@@ -102,22 +102,16 @@ def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
 
 
 def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> None:
-    tensors = network.state_dict()
-    faults = sorted(tensors.keys() ^ weights.keys()) or [
-        name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
-    ]
-    if faults and custom:
-        raise ValueError(
-            "The modules given are not the ones whose weights the file holds: they "
-            f"differ in {faults[0]!r}."
-        )
-    fault = "".join(faults[:1])
-    require(not faults, f"the weights {fault[:100]!r} do not fit the network")
-    for name in dict(network.named_parameters()).keys() & weights.keys():
-        finite = bool(np.isfinite(weights[name]).all())
-        require(finite, f"the weights {name[:100]!r} are not finite")
-
-
-def _holds(tensor: torch.Tensor, array: Any) -> bool:
-    like = to_numpy(tensor)
-    return like.shape == array.shape and like.dtype == array.dtype
+    try:
+        network.load_state_dict({name: torch.tensor(a) for name, a in weights.items()})
+    except (RuntimeError, TypeError, ValueError) as error:
+        if custom:
+            raise ValueError(
+                "The modules given are not the ones whose weights the file holds; they "
+                f"differ in this: {error}"
+            ) from error
+        raise FormatError(
+            "The file is altered: the weights do not fit the network."
+        ) from error
+    finite = all(bool(p.isfinite().all()) for p in network.parameters())
+    require(finite, "weights are not finite")

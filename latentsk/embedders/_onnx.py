@@ -32,12 +32,11 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # The oldest operators that torch writes; onnxruntime 1.15 of 2023 reads both.
 OPSET = 18
 IR_VERSION = 8
-# The limit of protobuf.
-MAX_BYTES = 2**31 - 1
+# Of the weights. The limit of protobuf is 2**31; the graph itself takes some.
+MAX_BYTES = 2**31 - 2**24
 # Samples of the latents are decoded in at most so many parts. More would lengthen the
 # graph, fewer would take more memory.
 MAX_PARTS = 4
-TOO_LARGE = "The model takes more than 2 GB, which is the most an ONNX file can hold."
 
 _INPUT = "X"
 # Warnings are silenced for the whole process, one export at a time.
@@ -285,14 +284,12 @@ def write_onnx(
     """
     weights = [*graph.parameters(), *graph.buffers()]
     if sum(tensor.nbytes for tensor in weights) > MAX_BYTES:
-        raise ValueError(TOO_LARGE)
+        raise ValueError(
+            "The model takes more than 2 GB, which is the most an ONNX file can hold."
+        )
     model = _finished(_exported(graph, n_features, DTYPES[dtype]), metadata)
-    try:
-        content = model.SerializeToString()
-    except Exception as error:
-        raise ValueError(TOO_LARGE) from error
     with atomic_file(path) as file:
-        file.write(content)
+        file.write(model.SerializeToString())
 
 
 def _exported(graph: EmbedderGraph, n_features: int, dtype: torch.dtype) -> Any:

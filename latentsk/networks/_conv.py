@@ -46,31 +46,6 @@ class Pad(nn.Module):
         return images
 
 
-class Crop(nn.Module):
-    """Take away what :class:`Pad` added.
-
-    Parameters
-    ----------
-    margins : tuple of four int
-        Columns left and right, rows above and below.
-
-    Examples
-    --------
-    >>> Crop((0, 1, 0, 0))(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
-    tensor([[[[1., 2.]]]])
-    """
-
-    def __init__(self, margins: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.margins = margins
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the smaller images."""
-        left, right, top, bottom = self.margins
-        height, width = images.shape[-2:]
-        return images[..., top : height - bottom, left : width - right]
-
-
 def conv_encoder(
     input_shape: Shape,
     channels: Sequence[int],
@@ -196,7 +171,10 @@ def conv_decoder(
         layers.append(_doubling(n_in, n_out))
         layers.extend(_activation(n_out, activation, normalize))
     layers.append(_doubling(channels[0], input_shape[0]))
-    return nn.Sequential(*layers, Crop(margins), nn.Flatten())
+    if any(margins):  # negative ones take away what Pad added
+        left, right, top, bottom = margins
+        layers.append(nn.ZeroPad2d((-left, -right, -top, -bottom)))
+    return nn.Sequential(*layers, nn.Flatten())
 
 
 def _doubling(n_in: int, n_out: int) -> nn.Module:

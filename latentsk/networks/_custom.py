@@ -332,20 +332,12 @@ def _outside(layer: nn.Module, shapes: set[tuple[int, ...]], where: str) -> nn.M
     assert isinstance(layer, nn.Dropout)
     if layer.p == 0.0 or not layer.training:
         return nn.Identity().train(layer.training)
-    if not shapes:
+    starts_with_the_row = all(shape[:1] == (1,) for shape in shapes)
+    if len(shapes) != 1 or not starts_with_the_row:
         raise ValueError(
-            f"{where} is never called in eval mode, or not as layer(x), so that the "
-            "shape of its input is unknown; call it so in both modes, or remove it."
-        )
-    if len(shapes) > 1:
-        raise ValueError(
-            f"{where} is used in several places, with inputs of the shapes "
-            f"{sorted(shapes)}; use a layer of its own for each."
+            f"{where} must be called as layer(x), in eval mode too, with rows as the "
+            "first dimension of x and always the same shape, got the shapes "
+            f"{sorted(shapes)} for one row. Use a layer of its own in each place."
         )
     (shape,) = shapes
-    if shape[:1] != (1,):
-        raise ValueError(
-            f"{where} must take one row as the first dimension of its input, got an "
-            f"input of shape {shape} for one row."
-        )
     return Dropout(layer.p, shape[1:]).train(layer.training)
