@@ -13,13 +13,6 @@ from sklearn.utils._array_api import move_to
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 
 
-def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Hand an array to torch; on the CPU without a copy, unless it is read-only."""
-    if not array.flags.writeable:
-        return torch.tensor(array, device=device)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     """Bring a tensor of any device to numpy, which has no bfloat16."""
     tensor = tensor.detach().cpu()

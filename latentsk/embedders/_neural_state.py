@@ -10,18 +10,8 @@ import torch
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.exceptions import FormatError
 from latentsk.networks._architecture_rules import check_architecture
-from latentsk.persistence._schema import (
-    Rule,
-    Rules,
-    Sizes,
-    State,
-    count,
-    flag,
-    floats,
-    instance,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as rule
+from latentsk.persistence._schema import Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
 
 
@@ -35,19 +25,19 @@ def _are_weights(value: Any, sizes: Sizes) -> bool:
 
 REQUIRED = {
     **N_FEATURES,
-    "n_components_": count(1, named="k"),
-    "_architecture": instance(dict),
-    "mean_": floats("n_features", dtypes={"float64"}),
-    "scale_": floats("n_features", dtypes={"float64"}, least=5e-324),
+    "n_components_": rule.count(1, named="k"),
+    "_architecture": rule.instance(dict),
+    "mean_": rule.floats("n_features", dtypes={"float64"}),
+    "scale_": rule.floats("n_features", dtypes={"float64"}, least=5e-324),
     "history_": EPOCHS,
-    "best_epoch_": count(1),
-    "module_": Rule(_are_weights, "set of weights"),
+    "best_epoch_": rule.count(1),
+    "module_": rule.Rule(_are_weights, "set of weights"),
 }
 OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_optimizer_state": OPTIMIZER,
-    "_stopped_training": text(),
+    "_stopped_training": rule.text(),
 }
 
 
@@ -81,7 +71,7 @@ def check_network(
     """
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
-    more = {"standardize": flag(), **objective}
+    more = {"standardize": rule.flag(), **objective}
     check_architecture(architecture, sizes, weights, per_latent, more)
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None

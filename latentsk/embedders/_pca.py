@@ -30,14 +30,6 @@ from latentsk.linear._moments import TOO_LARGE, Moments, in_range
 from latentsk.linear._spectrum import Spectrum
 from latentsk.persistence._registry import storable
 
-ENGINE_PARAMETERS = (
-    "svd_solver",
-    "tol",
-    "iterated_power",
-    "n_oversamples",
-    "power_iteration_normalizer",
-)
-
 EVERY_COMPONENT_KEPT = (
     "every component is kept, so that nothing is left to reconstruct wrongly. Set "
     "n_components below the number of features, or choose another score_method."
@@ -82,7 +74,7 @@ class PCAEmbedder(BaseEmbedder):
         How many components to keep.
 
         - "auto": the fewest that explain 99 % of the variance, but fewer than the rank
-          of the data, so that every `score_method` has a meaning; at least one.
+          of the data, so that every `score_method` is defined; at least one.
         - int: that many.
         - float in (0, 1): the fewest that explain more than this share of the variance.
         - "mle": Minka's estimate (needs ``n_samples >= n_features``).
@@ -162,7 +154,7 @@ default="likelihood"
 
     offset_ : float
         Threshold of `decision_function`, in the unit of the scores; nan where the
-        score has no meaning. Not set by `partial_fit`.
+        score is undefined. Not set by `partial_fit`.
 
     n_features_in_ : int
         Number of features.
@@ -177,7 +169,7 @@ default="likelihood"
 
     Notes
     -----
-    **Scores without a meaning.** A likelihood needs a positive variance in every
+    **Undefined scores.** A likelihood needs a positive variance in every
     direction; a reconstruction error needs a direction that is left out; the
     Mahalanobis distance needs a positive variance in every component. Where that fails,
     scoring raises a ValueError with the remedy instead of returning infinities or
@@ -288,18 +280,21 @@ default="likelihood"
             self._adopt_moments(_moments.moments_of(X), dtype=X.dtype)
             latents = self._transform(X) if want_latents else None
         else:
-            parameters = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
-            fit = fit_components(
+            spectrum, mean, solver, latents = fit_components(
                 X,
                 sample,
                 self.n_components,
                 overwrite=overwrite,
                 want_latents=want_latents,
+                svd_solver=self.svd_solver,
+                tol=self.tol,
+                iterated_power=self.iterated_power,
+                n_oversamples=self.n_oversamples,
+                power_iteration_normalizer=self.power_iteration_normalizer,
                 random_state=sklearn_seed(self.random_state),
-                **parameters,
             )
-            self._adopt(fit.spectrum, fit.mean, fit.solver, X.shape[0])
-            latents = self._whitened(fit.latents) if want_latents else None
+            self._adopt(spectrum, mean, solver, X.shape[0])
+            latents = self._whitened(latents) if want_latents else None
         self._place_offset(sample if self.contamination == "auto" else X)
         return latents
 
@@ -438,7 +433,7 @@ default="likelihood"
     # Scoring
 
     def _score_samples(self, X: Any) -> Any:
-        self._require_meaning()
+        self._require_defined()
         scores = self._by_rows(X, SCORES[self.score_method])
         # Out of the range of its dtype, a row is most abnormal.
         xp, _ = get_namespace(scores)
@@ -448,7 +443,7 @@ default="likelihood"
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
         score_method = self.score_method if "score_samples" in methods else None
         if score_method is not None:
-            self._require_meaning()
+            self._require_defined()
         model = self._model_on_host()
         fitted = "float32" if "float32" in str(self.components_.dtype) else "float64"
         # The precision that data and fit share, as everywhere.
@@ -468,7 +463,7 @@ default="likelihood"
         )
 
     def _score_contributions(self, X: Any) -> Any:
-        self._require_meaning()
+        self._require_defined()
         xp, _ = get_namespace(self.components_)
         return in_range(self._by_rows(X, CONTRIBUTIONS[self.score_method]), xp)
 
@@ -511,11 +506,11 @@ default="likelihood"
         else:
             self._set_offset(self._score_samples(X))
 
-    def _require_meaning(self) -> None:
+    def _require_defined(self) -> None:
         reason = self._undefined_reason(self.score_method)
         if reason is not None:
             raise ValueError(
-                f"score_method={self.score_method!r} has no meaning: {reason}"
+                f"score_method={self.score_method!r} is undefined: {reason}"
             )
 
     def _undefined_reason(self, score_method: str) -> str | None:

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from latentsk.embedders._neural_state import check_network
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    either,
-    number,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as rule
+from latentsk.persistence._schema import Sizes, State, require
 from latentsk.vae._likelihoods import LIKELIHOODS
 from latentsk.vae._priors import PRIORS
 
@@ -30,8 +24,10 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     drawn = embedder.n_score_samples * sizes["k"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
     objective = {
-        "likelihood": text(*LIKELIHOODS),
-        "scale": either(text("shared", "feature"), number(1e-300, 1e300)),
-        "prior": text(*PRIORS),
+        "likelihood": rule.text(*LIKELIHOODS),
+        "scale": rule.either(
+            rule.text("shared", "feature"), rule.number(1e-300, 1e300)
+        ),
+        "prior": rule.text(*PRIORS),
     }
     check_network(embedder, state, sizes, per_latent=2, objective=objective)
