@@ -390,7 +390,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             inference.encode,
             inference.decode,
             inference.score,
-            *self._standardizer,
+            self._standardizer,
             methods,
             torch.float32,  # onnxruntime has no convolutions in float64 on the CPU
         )

@@ -26,6 +26,7 @@ from latentsk._version import __version__
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import atomic_file, check_target
+from latentsk.training._standardize import Standardizer
 
 METHODS = ("transform", "reconstruct", "score_samples")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -170,8 +171,7 @@ class EmbedderGraph(nn.Module):
     encode, decode, score : callable
         Functions of the network and of standardized rows or latent coordinates.
 
-    mean, scale : ndarray of shape (n_features,), dtype float64
-        Of the standardization.
+    standardizer : Standardizer
 
     methods : sequence of str
 
@@ -186,7 +186,8 @@ class EmbedderGraph(nn.Module):
     ...     lambda network, rows: network.encoder(rows),
     ...     lambda network, latents: network.decoder(latents),
     ...     lambda network, rows: rows.sum(dim=1),
-    ...     np.array([1.0, 2.0]), np.array([1.0, 4.0]), METHODS, torch.float32,
+    ...     Standardizer(np.array([1.0, 2.0]), np.array([1.0, 4.0])),
+    ...     METHODS, torch.float32,
     ... )
     >>> graph(torch.tensor([[3.0, 4.0]]))
     (tensor([[2.0000, 0.5000]]), tensor([[3., 4.]]), tensor([2.5000]))
@@ -203,8 +204,7 @@ class EmbedderGraph(nn.Module):
         encode: Function,
         decode: Function,
         score: Function,
-        mean: NDArray[np.float64],
-        scale: NDArray[np.float64],
+        standardizer: Standardizer,
         methods: Sequence[str],
         dtype: torch.dtype,
     ) -> None:
@@ -213,8 +213,8 @@ class EmbedderGraph(nn.Module):
         self.encode, self.decode, self.score = encode, decode, score
         self.methods = tuple(methods)
         self.dtype = dtype
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        for name, array in standardizer._asdict().items():
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         # A mean in two parts, so that none of it is rounded away in float32.
         self.register_buffer("coarse", self.mean.float())
         self.register_buffer("fine", (self.mean - self.coarse).float())
@@ -275,7 +275,7 @@ def write_onnx(
     >>> import tempfile
     >>> graph = EmbedderGraph(
     ...     nn.Linear(2, 1), nn.Linear.forward, nn.Linear.forward, nn.Linear.forward,
-    ...     np.zeros(2), np.ones(2), ["transform"], torch.float32,
+    ...     Standardizer.identity(2), ["transform"], torch.float32,
     ... )
     >>> path = Path(tempfile.mkdtemp()) / "model.onnx"
     >>> write_onnx(path, graph, 2, "float32", {})

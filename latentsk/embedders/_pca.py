@@ -29,6 +29,7 @@ from latentsk.linear._gaussian import LinearGaussian
 from latentsk.linear._moments import TOO_LARGE, Moments, in_range
 from latentsk.linear._spectrum import Spectrum
 from latentsk.persistence._registry import storable
+from latentsk.training._standardize import Standardizer
 
 EVERY_COMPONENT_KEPT = (
     "every component is kept, so that nothing is left to reconstruct wrongly. Set "
@@ -456,8 +457,7 @@ default="likelihood"
             LinearModel.encode,
             LinearModel.decode,
             LinearModel.score,
-            model.mean,
-            np.ones_like(model.mean),
+            Standardizer(model.mean, np.ones_like(model.mean)),
             methods,
             precision,
         )

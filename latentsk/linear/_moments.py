@@ -108,7 +108,7 @@ def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
     >>> is_off_centre(np.array([1e3, 0.0]), 1.0), is_off_centre(np.array([3.0]), 1.0)
     (True, False)
     """
-    mean = xp.astype(mean, xp.float64)  # squares may leave the range of float32
+    mean = xp.astype(mean, xp.float64, copy=False)  # squares may leave the range of float32
     return float(xp.sum(mean * mean)) > OFF_CENTRE_RATIO * total_variance
 
 
@@ -128,7 +128,7 @@ def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
     >>> off_centre_shift(np.array([[999.0], [1001.0]])), off_centre_shift(np.eye(2))
     (array([1000.]), None)
     """
-    rows = xp.astype(sample, xp.float64)
+    rows = xp.astype(sample, xp.float64, copy=False)
     mean = xp.mean(rows, axis=0)
     # Cancellation here leaves too small a variance: off-centre, as it should be.
     mean_square = float(xp.sum(rows * rows)) / rows.shape[0]
