@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -112,6 +111,7 @@ class LinearModel(nn.Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> one = np.ones(1)
     >>> model = LinearGaussian(np.zeros(2), np.array([[0.6, 0.8]]), one, 0.5)
     >>> linear = LinearModel(model, one, "reconstruction", torch.float32)
@@ -180,6 +180,7 @@ class EmbedderGraph(nn.Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from latentsk.networks._autoencoder import Autoencoder
     >>> graph = EmbedderGraph(
     ...     Autoencoder(nn.Identity(), nn.Identity()),

@@ -30,7 +30,7 @@ from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
 from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
-from latentsk.vae._estimates import rows_at_a_time, sampled
+from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 from latentsk.vae._network import VAE
 from latentsk.vae._objective import VariationalBound
@@ -718,12 +718,16 @@ default="auto"
         log_unit = float(np.log(self.scale_).sum())
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
-            def draw(start: int, stop: int) -> Tensor:
-                shape = (stop - start, len(rows), self.n_components_)
+            at_a_time = samples_at_a_time(network, rows)
+
+            def draw(start: int) -> Tensor:
+                n_drawn = min(at_a_time, int(n_samples) - start)
+                shape = (n_drawn, len(rows), self.n_components_)
                 noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
                 return noise.to(rows.device)
 
-            weights = sampled(network, rows, density, draw, int(n_samples)).log_weights
+            parts = map(draw, range(0, int(n_samples), at_a_time))
+            weights = sampled(network, rows, density, parts).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)

@@ -108,7 +108,9 @@ def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
     >>> is_off_centre(np.array([1e3, 0.0]), 1.0), is_off_centre(np.array([3.0]), 1.0)
     (True, False)
     """
-    mean = xp.astype(mean, xp.float64, copy=False)  # squares may leave the range of float32
+    mean = xp.astype(
+        mean, xp.float64, copy=False
+    )  # squares may leave the range of float32
     return float(xp.sum(mean * mean)) > OFF_CENTRE_RATIO * total_variance
 
 
