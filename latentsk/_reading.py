@@ -23,6 +23,7 @@ from latentsk._version import __version__
 from latentsk.embedders._files import check_weights, require_modules
 from latentsk.exceptions import FormatError
 from latentsk.index import LatentIndex
+from latentsk.index._files import from_file
 
 MAX_DEPTH = 50
 # Of scikit-learn's set_output.
@@ -237,7 +238,7 @@ class Reader:
         if lacking or (embedder is None) != (document.get("embedder") is None):
             raise FormatError("The file is altered: an index lacks its embedder.")
         found = self.store.take_group(arrays)
-        return LatentIndex._restore(document, found, others, embedder)
+        return from_file(LatentIndex, document, found, others, embedder)
 
 
 def _set_output(estimator: Any, kind: Any) -> None:

@@ -1,7 +1,8 @@
-"""An index as one file, and back."""
+"""An index as a document and arrays of one file, and back."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,205 +10,176 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError
 
-from latentsk._schema import require
-from latentsk._tables import decode_column, decode_frame, encode_column, encode_frame
+from latentsk._chunks import row_chunks
+from latentsk._faiss import load_faiss
+from latentsk._format import read_file, write_file
+from latentsk._schema import (
+    Rule,
+    Sizes,
+    booleans,
+    check_state,
+    count,
+    either,
+    fields,
+    floats,
+    integers,
+    maybe,
+    names,
+    number,
+    require,
+    text,
+)
+from latentsk._validation import MAX_MAGNITUDE
+from latentsk._values import ArrayStore, decode_value, encode_value
 from latentsk.exceptions import FormatError
-from latentsk.index._compact import CODE_TYPES, CompactRows
-from latentsk.index._inverted_file import CODE_VALUES
+from latentsk.index._codebook import CODE_VALUES
+from latentsk.index._embedding import is_fitted_embedder
+from latentsk.index._engine import IndexEngine
 from latentsk.index._memory import parse_bytes
+from latentsk.index._quantized import CODE_TYPES
 from latentsk.index._spec import FLAT, IndexSpec
 
 KIND = "LatentIndex"
+FEATURES = ("n_features_in_", "feature_names_in_")
+METRICS = ("euclidean", "cosine", "inner_product")
+# No row of float32 is longer.
+LONGEST = 1e45
+# What is above zero.
+TINY = 5e-324
+FLOAT32, FLOAT64 = {"float32"}, {"float64"}
 
 Arrays = dict[str, NDArray[Any]]
 
-# Attributes that are plain values.
-_VALUES = (
-    "n_samples_fit_",
-    "effective_metric_",
-    "index_spec_",
-    "n_features_in_",
-    "_n_tuned",
-    "_n_strange",
-)
-# Attributes that are arrays.
-_ARRAYS = ("_vectors", "_alive", "_recalls")
-# Parts of a structure that are arrays; the others are plain values.
-_STRUCTURE_ARRAYS = ("mean", "axes", "centers", "values", "shift")
-_STRUCTURE_VALUES = ("length", "residual", "scale")
-# No row of float32 is longer.
-LONGEST = 1e45
+
+def write_index(index: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted LatentIndex without its embedder."""
+    write_file(path, *to_file(index))
+
+
+def read_index(
+    cls: Any, path: str | os.PathLike[str], embedder: Any, mmap: bool
+) -> Any:
+    """Return the LatentIndex, the class given, that a file holds.
+
+    Raises
+    ------
+    FormatError, ValueError, NotFittedError
+        As `LatentIndex.load`.
+    """
+    document, arrays = read_file(path, mmap=mmap)
+    if document.get("kind") == "estimator":
+        raise FormatError(
+            f"{path} was written by latentsk.save: read it with latentsk.load."
+        )
+    try:
+        _require_embedder(embedder, document.get("embedder"))
+        return from_file(cls, document, arrays, {"embedder": embedder}, embedder)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _require_embedder(embedder: Any, name: Any) -> None:
+    if name is None and embedder is not None:
+        raise ValueError("The index in the file was fitted without an embedder.")
+    if name is not None and embedder is None:
+        raise ValueError(
+            f"The index in the file was fitted with an embedder ({str(name)[:100]}), "
+            "which the file does not hold: give it as embedder=."
+        )
+    if embedder is not None and not is_fitted_embedder(embedder):
+        raise NotFittedError(f"The embedder given ({embedder}) is not fitted.")
 
 
 def to_file(index: Any) -> tuple[dict[str, Any], Arrays]:
     """Return an index as a JSON-able document and arrays, without its embedder.
-
-    Parameters
-    ----------
-    index : LatentIndex
-        Fitted.
-
-    Returns
-    -------
-    document : dict
-    arrays : dict of str to ndarray
 
     Raises
     ------
     TypeError
         If ids or metadata are of a type that cannot be stored.
     """
-    state = vars(index)
-    embedder = state.get("embedder_")
-    document: dict[str, Any] = {
+    embedder, store = getattr(index, "embedder_", None), ArrayStore()
+    state = index._engine.to_state()
+    labels = pd.Index(state["ids"]).infer_objects()
+    if isinstance(labels.dtype, pd.DatetimeTZDtype):
+        state["ids"] = labels.array  # numpy holds those with a time zone as objects
+    state |= {name: getattr(index, name) for name in FEATURES if hasattr(index, name)}
+    document = {
         "kind": KIND,
         "embedder": None if embedder is None else type(embedder).__name__,
         "parameters": {
-            name: str(value) if name == "device" else _plain(value)
+            name: str(value) if name == "device" else encode_value(value, name, store)
             for name, value in index.get_params(deep=False).items()
             if name != "embedder"
         },
-        "values": {name: _plain(state[name]) for name in _VALUES if name in state},
-        "tables": {},
+        "state": encode_value(state, "state", store),
     }
-    arrays = {name: state[name] for name in _ARRAYS if name in state}
-    if isinstance(index._vectors, CompactRows):
-        arrays["_vectors"] = index._vectors.codes
-        arrays["middle"], arrays["scale"] = index._vectors.middle, index._vectors.scale
-    _put_structure(document, arrays, state["_structure"])
-    _put_table(document, arrays, "ids", _encoded_ids(index.ids_))
-    if "feature_names_in_" in state:
-        names = encode_column(state["feature_names_in_"])
-        _put_table(document, arrays, "feature_names", names)
-    if "metadata_" in state:
-        _put_table(document, arrays, "metadata", encode_frame(index.metadata_))
-    return document, arrays
+    return document, store.arrays
 
 
 def from_file(
-    document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parameters and the fitted state that a file holds, checked.
+    cls: Any,
+    document: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    others: Mapping[str, Any],
+    embedder: Any,
+) -> Any:
+    """Return the LatentIndex that a document and arrays hold, checked.
 
     Parameters
     ----------
+    cls : type
+        LatentIndex.
+
     document : dict
     arrays : dict of str to ndarray
         Of `to_file`.
 
-    Returns
-    -------
-    parameters : dict
-        Of the constructor, but for the embedder.
+    others : dict
+        Parameters besides those of the document, or instead of them.
 
-    state : dict
-        Attributes by name.
+    embedder : transformer or None
+        The fitted one.
 
     Raises
     ------
     FormatError
         If the file holds something else, or parts that contradict each other.
     """
-    if document.get("kind") != KIND:
-        raise FormatError("The file holds no LatentIndex.")
-    parameters, values = document.get("parameters"), document.get("values")
-    tables, parts = document.get("tables"), document.get("structure")
-    embedder = document.get("embedder")
-    if not (
-        isinstance(embedder, str | None)
-        and isinstance(parameters, dict)
-        and isinstance(values, dict)
-        and isinstance(tables, dict)
-        and isinstance(parts, dict)
-    ):
-        raise FormatError("The file is altered: a part of the index is missing.")
-    state: dict[str, Any] = {name: values[name] for name in _VALUES if name in values}
-    state.update({name: arrays[name] for name in _ARRAYS if name in arrays})
-    state["_vectors"] = _vectors(arrays)
-    state["ids_"] = np.asarray(decode_column(*_table(tables, arrays, "ids")))
-    if "feature_names" in tables:
-        names = decode_column(*_table(tables, arrays, "feature_names"))
-        state["feature_names_in_"] = np.asarray(names, dtype=object)
-    if "metadata" in tables:
-        state["metadata_"] = decode_frame(*_table(tables, arrays, "metadata"))
-    state["_structure"] = _structure(parts, arrays)
-    # Whether rows are compared as they are given, and not embedded before.
-    original = parameters.get("rerank") == "original"
-    require(embedder is not None or not original, "it has no embedder")
-    require("embedder" not in parameters, "its embedder is a parameter")
+    require(document.get("kind") == KIND, "it holds no LatentIndex")
+    parameters, is_embedded = document.get("parameters"), embedder is not None
+    require(isinstance(document.get("embedder"), str) == is_embedded, "its embedder")
+    if not isinstance(parameters, dict) or "embedder" in parameters:
+        raise FormatError("The file is altered: the parameters are missing.")
     check_loose_parameters(parameters)
-    _check_rows(state)
-    _check_features(state, as_given=original or embedder is None)
-    _check_structure(state, embedded=original)
-    return parameters, state
-
-
-def _vectors(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any] | CompactRows:
-    vectors = arrays.get("_vectors", np.empty(0))
-    require(vectors.ndim == 2 and vectors.size > 0, "the vectors are no matrix")
-    if "middle" not in arrays and "scale" not in arrays:
-        require(vectors.dtype in (np.float32, np.float64), "the vectors are no numbers")
-        return vectors
-    for name in ("middle", "scale"):
-        array = arrays.get(name, np.empty(0))
-        fits = array.shape == vectors.shape[1:] and array.dtype == np.float32
-        require(fits, f"the {name} of the vectors is missing")
-        require(bool(np.isfinite(array).all()), f"the {name} is not finite")
-    require(bool((arrays["scale"] > 0).all()), "the scale is not positive")
-    require(vectors.dtype in CODE_TYPES.values(), "the codes are of an unknown kind")
-    return CompactRows(vectors, arrays["middle"], arrays["scale"])
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _encoded_ids(ids: NDArray[Any]) -> Any:
-    """Encode ids; numpy holds those with a time zone as objects."""
-    if ids.dtype == object:
-        labels = pd.Index(ids).infer_objects()
-        if isinstance(labels.dtype, pd.DatetimeTZDtype):
-            return encode_column(labels)
-    return encode_column(ids)
-
-
-def _put_table(document: dict[str, Any], arrays: Arrays, name: str, table: Any) -> None:
-    document["tables"][name] = table[0]
-    arrays.update({f"{name}/{part}": array for part, array in table[1].items()})
-
-
-def _table(tables: Any, arrays: Mapping[str, Any], name: str) -> tuple[Any, Arrays]:
-    parts = {
-        key.removeprefix(f"{name}/"): array
-        for key, array in arrays.items()
-        if key.startswith(f"{name}/")
-    }
-    table = tables.get(name)
-    require(isinstance(table, dict), f"{name} are missing")
-    return table, parts
-
-
-def _put_structure(
-    document: dict[str, Any], arrays: Arrays, structure: Mapping[str, Any]
-) -> None:
-    document["structure"] = {}
-    for name, value in structure.items():
-        if name in _STRUCTURE_ARRAYS and value is not None:
-            arrays[f"structure/{name}"] = value
-        else:
-            document["structure"][name] = _plain(value)
-
-
-def _structure(parts: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a structure; none for an exact search."""
-    _, found = _table({"structure": parts}, arrays, "structure")
-    if not found:
-        return {}
-    return {
-        **{name: found.get(name) for name in _STRUCTURE_ARRAYS},
-        **{name: parts.get(name) for name in _STRUCTURE_VALUES},
-    }
+    state = decode_value(document.get("state"), ArrayStore(arrays))
+    require(isinstance(state, dict), "the state is missing")
+    original = parameters.get("rerank") == "original"
+    require(is_embedded or not original, "it has no embedder")
+    check_index(state, as_given=original or not is_embedded, is_coded=original)
+    try:
+        index = cls(**{**parameters, **others})
+        index._validate_params()
+    except (TypeError, InvalidParameterError) as error:
+        raise FormatError(f"The file is altered: {error}") from error
+    for name in FEATURES:
+        if name in state:
+            setattr(index, name, state[name])
+    if is_embedded:
+        index.embedder_ = embedder
+    index._engine = IndexEngine.from_state(state)
+    if index.index_spec_ != FLAT:
+        load_faiss()
+    try:
+        index._engine.restore_search(index._settings(index.effective_metric_))
+    except (AssertionError, ValueError) as error:
+        raise FormatError(
+            f"The file is altered, or its embedder is another one: {error}"
+        ) from error
+    return index
 
 
 def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
@@ -225,128 +197,127 @@ def check_loose_parameters(parameters: Mapping[str, Any]) -> None:
         if isinstance(spec, str) and spec != FLAT:
             IndexSpec.parse(spec)
         if isinstance(device, str) and device != "auto":
-            require(torch.device(device).type in ("cpu", "cuda"), "the device is none")
+            require(torch.device(device).type in ("cpu", "cuda"), "unknown device")
     except (ValueError, RuntimeError) as error:
         raise FormatError(f"The file is altered: {error}") from error
 
 
-def _check_rows(state: Mapping[str, Any]) -> None:
-    vectors, alive, ids = state["_vectors"], state.get("_alive"), state.get("ids_")
-    n_rows = len(vectors)
-    require(
-        isinstance(alive, np.ndarray)
-        and alive.dtype == bool
-        and alive.shape == (n_rows,)
-        and ids is not None
-        and ids.shape == (n_rows,)
-        and _is_count(state.get("n_samples_fit_"))
-        and state["n_samples_fit_"] == n_rows,
-        "ids and vectors are not as many",
+def check_index(state: dict[str, Any], *, as_given: bool, is_coded: bool) -> None:
+    """Refuse a state whose parts contradict each other.
+
+    Parameters
+    ----------
+    state : dict
+        Of the engine, and what is known of features.
+
+    as_given : bool
+        Whether rows are compared as they are given, and not embedded before.
+
+    is_coded : bool
+        Whether codes are of embedded rows all the same.
+
+    Raises
+    ------
+    FormatError
+    """
+    codes = either(
+        floats("rows", "width", dtypes={"float16", "float32", "float64"}),
+        integers("rows", "width", dtypes={"uint8"}),
     )
-    assert alive is not None
-    assert ids is not None
-    # Indexes of pandas, which ids are looked up in, are of no such numbers.
-    require(ids.dtype != np.float16, "ids are of a type that none are")
-    require(not pd.Index(ids[alive]).has_duplicates, "an id occurs twice")
+    middle = floats("width", dtypes=FLOAT32)
+    scale = floats("width", least=TINY, dtypes=FLOAT32)
+    dtype = text(*CODE_TYPES)
+    width = "width" if as_given else "features"
+    required = {
+        "vectors": codes,
+        "quantization": maybe(
+            fields({"dtype": dtype, "middle": middle, "scale": scale})
+        ),
+        "ids": Rule(
+            lambda ids, known: np.shape(ids) == (known["rows"],), "ids of rows"
+        ),
+        "active": booleans("rows"),
+        "metadata": maybe(Rule(_is_table, "table of the rows")),
+        "metric": text(*METRICS),
+        "search": Rule(lambda value, _: isinstance(value, dict), "description"),
+        "n_built": count(),
+        "recalls": maybe(floats("numbers", 4, least=0, dtypes=FLOAT64)),
+    }
+    n_features = {"n_features_in_": count(named=width)}
+    optional = {"feature_names_in_": names(width)}
+    required, optional = (
+        (required | n_features, optional)
+        if as_given
+        else (required, n_features | optional)
+    )
+    sizes: Sizes = {}
+    check_state(KIND, state, required, optional, sizes)
+    state["ids"] = ids = np.asarray(state["ids"])
+    # Indexes of pandas, which ids are looked up in, do not hold such numbers.
+    require(ids.dtype != np.float16, "ids are of an unknown type")
+    require(not pd.Index(ids[state["active"]]).has_duplicates, "an id occurs twice")
     require(not pd.isna(ids).any(), "an id is missing")
-    if "metadata_" in state:
-        require(len(state["metadata_"]) == n_rows, "metadata has other rows")
-        unique = state["metadata_"].columns.is_unique
-        require(unique, "two columns of metadata have the same name")
-    for start in range(0, n_rows, 2**16):
-        with np.errstate(over="ignore", invalid="ignore"):
-            part = vectors[start : start + 2**16]
-        require(bool(np.isfinite(part).all()), "the vectors are not finite")
-    metrics = ("euclidean", "cosine", "inner_product")
-    require(state.get("effective_metric_") in metrics, "the metric is unknown")
-    for count in ("_n_tuned", "_n_strange"):
-        require(_is_count(state.get(count)), "a count is none")
-    recalls = state.get("_recalls", np.empty((0, 4)))
-    require(
-        recalls.ndim == 2
-        and recalls.shape[1] == 4
-        and recalls.dtype == np.float64
-        and bool((recalls >= 0).all())
-        and bool((recalls[:, 1:] <= 1).all()),
-        "recalls are no table",
+    if state["recalls"] is not None:
+        require(bool((state["recalls"][:, 1:] <= 1).all()), "a recall is above 1")
+    _check_vectors(state)
+    _check_search(state["search"], sizes, state["metric"], is_coded=is_coded)
+
+
+def _is_table(table: Any, sizes: Sizes) -> bool:
+    return (
+        isinstance(table, pd.DataFrame)
+        and len(table) == sizes["rows"]
+        and table.columns.is_unique
     )
 
 
-def _check_features(state: Mapping[str, Any], *, as_given: bool) -> None:
-    """Check how wide rows are said to be, and the names of their features."""
-    n_features, names = state.get("n_features_in_"), state.get("feature_names_in_")
-    known = n_features is not None
-    require(not known or _is_count(n_features), "a count is none")
-    width = state["_vectors"].shape[1]
-    require(not as_given or n_features == width, "the rows are of another width")
-    if names is not None:
-        texts = all(isinstance(name, str) for name in names)
-        require(texts, "the names of features are no texts")
-        require(len(set(names)) == len(names), "two features have the same name")
-        require(not known or len(names) == n_features, "features lack a name")
+def _check_vectors(state: Mapping[str, Any]) -> None:
+    dtype = state["vectors"].dtype
+    if state["quantization"] is None:
+        require(dtype in (np.float32, np.float64), "the vectors are no numbers")
+    else:
+        expected = CODE_TYPES[state["quantization"]["dtype"]]
+        require(dtype == expected, "the codes are of another dtype")
+    require(state["vectors"].size > 0, "there are no vectors")
+    vectors = IndexEngine.from_state(state).vectors
+    for part in row_chunks(*vectors.shape):
+        with np.errstate(over="ignore", invalid="ignore"):
+            largest = np.abs(vectors[part]).max()
+        require(bool(largest <= MAX_MAGNITUDE), "vectors are out of range")
 
 
-def _check_structure(state: Mapping[str, Any], *, embedded: bool) -> None:
-    spec, structure = state.get("index_spec_"), state["_structure"]
-    if not structure:
-        require(spec == FLAT, "the structure is missing")
+def _check_search(
+    search: Mapping[str, Any], sizes: Sizes, metric: str, *, is_coded: bool
+) -> None:
+    """Check what lists are made of, against each other and their specification."""
+    require(type(search.get("spec")) is str, "its specification is missing")
+    if search["spec"] == FLAT:
+        require(search.keys() == {"spec"}, "its search has parts too many")
         return
     try:
-        parsed = IndexSpec.parse(str(spec))
+        spec = IndexSpec.parse(search["spec"])
     except ValueError as error:
         raise FormatError(f"The file is altered: {error}") from error
-    n_rows = len(state["_vectors"])
-    require(parsed.n_lists <= n_rows, "there are more lists than rows")
-    mean, axes, length = (structure[name] for name in ("mean", "axes", "length"))
-    shapes: dict[str, tuple[int, ...]] = {
-        "centers": (parsed.n_lists, parsed.n_codes),
-        "values": (parsed.n_codes, CODE_VALUES),
+    require(spec.n_lists <= sizes["rows"], "there are more lists than rows")
+    is_similarity, is_reduced = metric == "inner_product", spec.n_components is not None
+    sizes |= {"lists": spec.n_lists, "codes": spec.n_codes}
+    if not is_coded:
+        sizes["coded"] = sizes["width"] + is_similarity
+    nothing = Rule(lambda value, _: value is None, "None")
+    rules = {
+        "spec": text(),
+        "n_drifted": count(),
+        "centers": floats("lists", "codes", dtypes=FLOAT32),
+        "values": floats("codes", CODE_VALUES, dtypes=FLOAT32),
+        "mean": floats("coded", dtypes=FLOAT32) if is_reduced else nothing,
+        "axes": floats("coded", "codes", dtypes=FLOAT32) if is_reduced else nothing,
+        "length": number(0, LONGEST) if is_similarity else nothing,
+        "residual": Rule(lambda value, _: value is spec.residual, f"{spec.residual}"),
+        "scale": number(TINY),
+        "shift": maybe(floats("shifted", dtypes=FLOAT64)),
     }
-    if parsed.n_components is not None:
-        require(isinstance(mean, np.ndarray), "the structure is incomplete")
-        shapes |= {"mean": mean.shape[:1], "axes": (*mean.shape[:1], parsed.n_codes)}
-    else:
-        require(mean is None and axes is None, "the structure has parts too many")
-    for name, shape in shapes.items():
-        array = structure[name]
-        require(
-            isinstance(array, np.ndarray)
-            and array.dtype == np.float32
-            and array.shape == shape
-            and bool(np.isfinite(array).all()),
-            f"the structure's {name} have another shape",
-        )
-    require(structure["residual"] is parsed.residual, "codes are of another kind")
-    similarity = state["effective_metric_"] == "inner_product"
-    require(
-        isinstance(length, float) and 0.0 <= length <= LONGEST
-        if similarity
-        else length is None,
-        "the structure is of another metric",
-    )
-    _check_placement(structure, state["_vectors"].shape[1])
-    if not embedded:
-        width = parsed.n_codes if mean is None else len(mean)
-        fits = width == state["_vectors"].shape[1] + similarity
-        require(fits, "the structure is of another width")
-
-
-def _check_placement(structure: Mapping[str, Any], width: int) -> None:
-    shift, scale = structure["shift"], structure["scale"]
-    require(
-        isinstance(scale, float) and 0.0 < scale < np.inf,
-        "vectors are moved by no number",
-    )
-    require(
-        shift is None
-        or (
-            shift.dtype == np.float64
-            and shift.shape in ((width,), (width + 1,))
-            and bool(np.isfinite(shift).all())
-        ),
-        "vectors are moved to another width",
-    )
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    check_state(KIND, search, rules, {}, sizes)
+    if not is_reduced and not is_coded:
+        require(spec.n_codes == sizes["coded"], "its lists are of another width")
+    shifted = sizes.get("shifted", sizes["width"])
+    require(shifted - sizes["width"] in (0, 1), "vectors are shifted in another width")

@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from latentsk._typing import Float32
-from latentsk.index._faiss import load_faiss
-from latentsk.index._space import row_slices
+from latentsk._chunks import row_chunks
+from latentsk._faiss import load_faiss
+from latentsk._typing import Float32, Float64
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500
@@ -84,7 +83,7 @@ class Projection:
 def largest_length(rows: Any) -> float:
     """Return the length of the longest row."""
     longest = 0.0
-    for part in row_slices(rows.shape):
+    for part in row_chunks(*rows.shape):
         squares = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
         longest = max(longest, float(squares.max()))
     return math.sqrt(longest)
@@ -123,5 +122,5 @@ def principal_axes(sample: Float32, most: int, seed: int) -> tuple[Float32, Floa
     return np.nan_to_num(pca.explained_variance_ratio_), axes
 
 
-def _with_column(vectors: Float32, column: NDArray[np.float64]) -> Float32:
+def _with_column(vectors: Float32, column: Float64) -> Float32:
     return np.column_stack([vectors, column.astype(np.float32)])

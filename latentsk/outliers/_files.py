@@ -69,7 +69,7 @@ def check_detector(detector: Any, state: State) -> None:
     if sizes.get("calibrated") == 0:
         raise FormatError("The file is altered: there are no calibration scores.")
     index = state["_neighborhood"].index_
-    if index._vectors.shape != (sizes["rows"], sizes["latents"]):
+    if index.vectors_.shape != (sizes["rows"], sizes["latents"]):
         raise FormatError("The file is altered: the neighbours are other rows.")
 
 
