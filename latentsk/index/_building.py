@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -47,8 +46,8 @@ class Settings:
     embed : callable or None
         From original rows to the vectors that are coded; None: the rows themselves.
 
-    report : callable
-        Told what is being done.
+    verbose : bool
+        Whether to print what is being done.
     """
 
     metric: str
@@ -59,7 +58,12 @@ class Settings:
     seed: int
     device: torch.device
     embed: Embedding | None
-    report: Callable[[str], None]
+    verbose: bool
+
+    def report(self, message: str) -> None:
+        """Print what is being done, where that is asked for."""
+        if self.verbose:
+            print(f"[LatentIndex] {message}", flush=True)
 
     @property
     def is_approximate(self) -> bool:

@@ -359,24 +359,20 @@ class LatentIndex(StateMixin, BaseEstimator):
             seed=self.random_state,
             device=device_or_cpu(self.device),
             embed=self._latent_embedding(),
-            report=self._report,
+            verbose=self.verbose,
         )
 
     def _latent_embedding(self) -> Embedding | None:
         """Return what makes latent vectors of original rows, where both serve."""
         if self.rerank != "original":
             return None
-        names = getattr(self, "feature_names_in_", None)
+        embedder, names = self.embedder_, getattr(self, "feature_names_in_", None)
 
         def embedding(rows: NDArray[Any]) -> NDArray[Any]:
             X = rows if names is None else pd.DataFrame(rows, columns=names)
-            return embed(self.embedder_, X)
+            return embed(embedder, X)
 
         return embedding
-
-    def _report(self, message: str) -> None:
-        if self.verbose:
-            print(f"[LatentIndex] {message}", flush=True)
 
     # What was fitted
 
