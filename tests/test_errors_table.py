@@ -38,7 +38,7 @@ EXCEPTIONS = {
     ("_warnings.py", "category", GAP): "the helper through which warnings go",
     ("_format.py", "FormatError", f"{GAP} {GAP}"): "the path before another message",
     ("persistence.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
-    ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
+    ("index/_files.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("_tables.py", "TypeError", f"{GAP}: {GAP}"): "a column before another message",
     ("_format.py", "ValueError", "a key occurs twice"): "becomes a FormatError",
     ("_storable.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",

@@ -281,11 +281,9 @@ class ExactSearch:
             rows = self.space.rows(candidates[part])
             some = query.vectors[part, None, :]
             values[part] = self.space.exact_distances(some, rows)
-        if query.exclude is None:
-            order = np.argsort(values, axis=1, kind="stable")[:, : query.k]
-        else:
-            is_excluded = candidates == query.exclude[:, None]
-            order = np.lexsort((values, is_excluded), axis=1)[:, : query.k]
+        if query.exclude is not None:
+            values[candidates == query.exclude[:, None]] = np.inf
+        order = np.argsort(values, axis=1, kind="stable")[:, : query.k]
         return (
             np.take_along_axis(values, order, axis=1),
             np.take_along_axis(candidates, order, axis=1),

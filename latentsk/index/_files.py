@@ -39,7 +39,7 @@ from latentsk.index._codebook import CODE_VALUES
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._engine import IndexEngine
 from latentsk.index._memory import parse_bytes
-from latentsk.index._quantized import CODE_TYPES
+from latentsk.index._quantized import CODE_TYPES, SMALLEST
 from latentsk.index._spec import FLAT, IndexSpec
 
 KIND = "LatentIndex"
@@ -149,7 +149,8 @@ def from_file(
     FormatError
         If the file holds something else, or parts that contradict each other.
     """
-    require(document.get("kind") == KIND, "it holds no LatentIndex")
+    if document.get("kind") != KIND:
+        raise FormatError("The file holds no LatentIndex.")
     parameters, is_embedded = document.get("parameters"), embedder is not None
     require(isinstance(document.get("embedder"), str) == is_embedded, "its embedder")
     if not isinstance(parameters, dict) or "embedder" in parameters:
@@ -225,7 +226,7 @@ def check_index(state: dict[str, Any], *, as_given: bool, is_coded: bool) -> Non
         integers("rows", "width", dtypes={"uint8"}),
     )
     middle = floats("width", dtypes=FLOAT32)
-    scale = floats("width", least=TINY, dtypes=FLOAT32)
+    scale = floats("width", least=SMALLEST, dtypes=FLOAT32)
     dtype = text(*CODE_TYPES)
     width = "width" if as_given else "features"
     required = {
@@ -282,8 +283,8 @@ def _check_vectors(state: Mapping[str, Any]) -> None:
     vectors = IndexEngine.from_state(state).vectors
     for part in row_chunks(*vectors.shape):
         with np.errstate(over="ignore", invalid="ignore"):
-            largest = np.abs(vectors[part]).max()
-        require(bool(largest <= MAX_MAGNITUDE), "vectors are out of range")
+            largest = float(np.abs(vectors[part]).max())
+        require(largest <= MAX_MAGNITUDE, "vectors are out of range")
 
 
 def _check_search(

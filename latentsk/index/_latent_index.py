@@ -402,7 +402,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         """What is known of each position."""
         metadata = self._fitted_engine.rows.metadata
         if metadata is None:
-            raise AttributeError("metadata_ exists if it was given to fit.")
+            raise AttributeError("metadata_ exists after a fit with metadata.")
         return metadata
 
     @property

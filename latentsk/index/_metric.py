@@ -127,7 +127,7 @@ class MetricSpace:
         if self.is_similarity:
             return -np.sum(queries * rows, axis=-1)
         if self.metric == "euclidean":
-            return euclidean(queries, rows)
+            return euclidean(queries, rows, self.rescaling.scale)
         squares = np.sum(np.square(rows - queries), axis=-1)
         # A query of zeros has distance 1 from everything, rows of zeros included.
         squares = np.where(self.without_direction(queries), 2.0, squares)
@@ -252,8 +252,15 @@ def lengths(rows: Any) -> Float64:
     return result
 
 
-def euclidean(queries: Float64, rows: Float64) -> Float64:
-    """Return Euclidean distances of pairs of vectors within 1e100.
+def euclidean(queries: Float64, rows: Float64, scale: float = 1.0) -> Float64:
+    """Return Euclidean distances of pairs.
+
+    Parameters
+    ----------
+    queries, rows : ndarrays of shape (..., n_features), float64
+
+    scale : float, default=1.0
+        Power of two that brings most differences to where they can be squared.
 
     Examples
     --------
@@ -261,12 +268,13 @@ def euclidean(queries: Float64, rows: Float64) -> Float64:
     array([5.e+000, 5.e-200])
     """
     differences = rows - queries
-    with np.errstate(under="ignore"):
-        squares = np.sum(np.square(differences), axis=-1)
-    distances = np.sqrt(squares)
-    vanishing = squares < SMALLEST_SQUARE
-    if vanishing.any():
-        distances[vanishing] = np.hypot.reduce(differences[vanishing], axis=-1)
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = differences if scale == 1.0 else differences * scale
+        squares = np.sum(np.square(scaled), axis=-1)
+    distances = np.sqrt(squares) / scale
+    is_extreme = ~((squares > SMALLEST_SQUARE) & (squares < np.inf))
+    if is_extreme.any():
+        distances[is_extreme] = np.hypot.reduce(differences[is_extreme], axis=-1)
     return distances
 
 

@@ -7,19 +7,22 @@ import pytest
 import torch
 
 from latentsk import LatentIndex
-from latentsk.index import _device_search
-from latentsk.index._device_search import fits_device, smallest_on_device
-from latentsk.index.exact import ExactSearch
+from latentsk.index import _building, _device_search
+from latentsk.index._device_search import (
+    DeviceSearch,
+    fits_device,
+    smallest_on_device,
+)
+from latentsk.index._exact import ExactSearch, Query
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=DEVICES)
-def device(request, monkeypatch):
+def device(request):
     """A device that is searched as a GPU is."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    monkeypatch.setattr(ExactSearch, "searches_on_device", lambda self: True)
     return torch.device(request.param)
 
 
@@ -55,13 +58,15 @@ def test_device_answers_as_the_cpu_does(device, metric, certified, offset, filte
     rng = np.random.default_rng(1)
     rows = offset + rng.normal(size=(400, 6))
     queries = offset + rng.normal(size=(20, 6))
-    among = np.flatnonzero(rng.random(400) < 0.3) if filtered else None
-    there = ExactSearch(rows, metric, device)
+    eligible = np.flatnonzero(rng.random(400) < 0.3) if filtered else None
     here = ExactSearch(rows, metric)
+    there = DeviceSearch(here, device)
     tolerance = {"rtol": 0, "atol": 0} if certified else {"rtol": 1e-3, "atol": 1e-4}
-    for own in (None, np.arange(20)):
-        found = there.neighbors(queries, 4, own, among, certified=certified)
-        expected = here.neighbors(queries, 4, own, among, certified=True)
+    for exclude in (None, np.arange(20)):
+        found = there.neighbors(
+            Query(queries, 4, exclude, eligible, certified=certified)
+        )
+        expected = here.neighbors(Query(queries, 4, exclude, eligible, certified=True))
         np.testing.assert_allclose(found[0], expected[0], **tolerance)
         if certified:
             np.testing.assert_array_equal(found[1], expected[1])
@@ -73,27 +78,34 @@ def test_queries_on_the_device_stay_there(device, metric, offset):
     rng = np.random.default_rng(2)
     rows = offset + rng.normal(size=(200, 5))
     queries = offset + rng.normal(size=(9, 5))
-    search = ExactSearch(rows, metric, device)
-    assert search.takes_tensors()
-    values, positions = search.neighbors(torch.from_numpy(queries).to(device), 3)
-    expected = ExactSearch(rows, metric).neighbors(queries, 3)
+    search = DeviceSearch(ExactSearch(rows, metric), device)
+    on_device = torch.from_numpy(queries).to(device)
+    assert search.takes(on_device)
+    values, positions = search.neighbors(Query(on_device, 3))
+    expected = ExactSearch(rows, metric).neighbors(Query(queries, 3))
     np.testing.assert_array_equal(positions, expected[1])
     np.testing.assert_allclose(values, expected[0], rtol=1e-4)
 
 
 def test_rows_that_change_are_taken_to_the_device_again(device):
     rows = np.random.default_rng(3).normal(size=(50, 3))
-    search = ExactSearch(rows, "euclidean", device)
-    search.neighbors(rows[:1], 1)
+    search = DeviceSearch(ExactSearch(rows, "euclidean"), device)
+    search.neighbors(Query(rows[:1], 1))
     changed = np.concatenate([rows, rows[:1] + 9.0])
     changed[7] = rows[0] - 9.0
-    assert search.revise(changed, np.array([7, 50]))
+    search.revise(changed, np.array([7]))
+    search.add(changed, np.array([50]))
     queries = changed[[7, 50]]
-    assert search.neighbors(queries, 1)[1].ravel().tolist() == [7, 50]
+    assert search.neighbors(Query(queries, 1))[1].ravel().tolist() == [7, 50]
 
 
-def test_an_index_on_a_device_meets_any_target(device):
+def test_an_index_on_a_device_meets_any_target(device, monkeypatch):
     """Every row is compared there, so no lists are made."""
+
+    def flat_search(vectors, settings):
+        return DeviceSearch(ExactSearch(vectors, settings.metric), device)
+
+    monkeypatch.setattr(_building, "flat_search", flat_search)
     rng = np.random.default_rng(4)
     rows = rng.normal(size=(12_000, 8)).astype(np.float32)
     index = LatentIndex(target_recall=0.9, device=str(device)).fit(rows)
