@@ -968,6 +968,13 @@ def altered(path, estimator, change):
     return path
 
 
+def more_lists(estimator, arrays):
+    search = dict(estimator["document"]["state"]["dict"])["search"]["dict"]
+    (spec,) = [pair for pair in search if pair[0] == "spec"]
+    spec[1] = "IVF90000,PQ30x4fs,nprobe=4,rerank=3"
+    arrays["index/state/search/centers"] = np.zeros((90_000, 30), np.float32)
+
+
 OWN = AutoencoderEmbedder(max_epochs=1, random_state=0, **MODULES).fit(X)
 VAE = VAEEmbedder(3, **SMALL)
 ATTACKS = {
@@ -1007,15 +1014,7 @@ ATTACKS = {
         ),
     ),
     "an output of no kind": (PCAEmbedder(2), lambda e, a: e.update(output="eval")),
-    "more lists than rows": (
-        LatentIndex(index_spec=LISTS),
-        lambda e, a: (
-            e["document"]["values"].update(
-                index_spec_="IVF90000,PQ30x4fs,nprobe=4,rerank=3"
-            ),
-            a.update({"index/structure/centers": np.zeros((90_000, 30), np.float32)}),
-        ),
-    ),
+    "more lists than rows": (LatentIndex(index_spec=LISTS), more_lists),
     "a layer of a terabyte": (
         VAE,
         lambda e, a: item(e, "_architecture", "encoder_sizes", [30, 2**37, 6]),
