@@ -87,7 +87,6 @@ LAYERS = [
     "latentsk.index._codebook",
     "latentsk.index._inverted_lists",
     "latentsk.index._projection",
-    "latentsk.index._rerank",
     "latentsk.index._ivf_search",
     "latentsk.index._recall",
     "latentsk.index._tuning",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from latentsk._chunks import row_chunks
 from latentsk._faiss import faiss_available, load_faiss
@@ -21,6 +20,27 @@ from latentsk.index._spec import FLAT
 SCORE_ELEMENTS = 2**26
 # Share of a device's free memory that rows may take.
 MEMORY_SHARE = 0.6
+
+
+class Resident(NamedTuple):
+    """Rows on a device.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n_rows, n_features), float32
+
+    norms : Tensor of shape (n_rows,), float32, or None
+        Squared lengths, for Euclidean distances; None for inner products.
+    """
+
+    rows: torch.Tensor
+    norms: torch.Tensor | None
+
+    def some(self, which: torch.Tensor) -> Resident:
+        """Return some of the rows."""
+        return Resident(
+            self.rows[which], None if self.norms is None else self.norms[which]
+        )
 
 
 class DeviceSearch:
@@ -50,7 +70,7 @@ class DeviceSearch:
     def __init__(self, exact: ExactSearch, device: torch.device) -> None:
         self.exact = exact
         self.device = device
-        self._resident: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._resident: Resident | None = None
         self._moving = threading.Lock()
 
     def has_room(self) -> bool:
@@ -82,7 +102,7 @@ class DeviceSearch:
             if not self.has_room():
                 return self.exact.candidates(fast, wanted, eligible, query.backend)
             on_device = torch.from_numpy(np.ascontiguousarray(fast)).to(self.device)
-            scores, positions = self._smallest(on_device, wanted, eligible)
+            scores, positions = self._smallest(on_device, wanted, eligible, False)
             return scores.astype(np.float64), positions
 
         return self.exact.answer(query, find)
@@ -119,29 +139,22 @@ class DeviceSearch:
         return space.to_metric(space.from_score(scores.astype(np.float64))), positions
 
     def _smallest(
-        self,
-        queries: torch.Tensor,
-        k: int,
-        eligible: Positions | None,
-        use_faiss: bool = False,
-    ) -> tuple[Float32, NDArray[np.intp]]:
-        rows, norms = self._resident_rows()
+        self, queries: torch.Tensor, k: int, eligible: Positions | None, faiss: bool
+    ) -> tuple[Float32, Positions]:
+        rows = self._resident_rows()
         if eligible is not None:
-            which = torch.from_numpy(eligible).to(self.device)
-            rows, norms = rows[which], None if norms is None else norms[which]
-        scores, numbers = smallest_on_device(
-            queries, rows, norms, k, use_faiss=use_faiss
-        )
+            rows = rows.some(torch.from_numpy(eligible).to(self.device))
+        scores, numbers = smallest_on_device(queries, rows, k, use_faiss=faiss)
         positions = numbers.cpu().numpy()
         if eligible is not None:
             positions = eligible[positions]
         return scores.cpu().numpy(), positions
 
-    def _resident_rows(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _resident_rows(self) -> Resident:
         with self._moving:  # once, whoever of several threads is first
             if self._resident is None:
                 fast, norms = self.exact.fast, self.exact.fast.norms
-                self._resident = (
+                self._resident = Resident(
                     torch.tensor(fast[:], device=self.device),
                     None if norms is None else torch.tensor(norms, device=self.device),
                 )
@@ -163,12 +176,7 @@ def fits_device(n_bytes: int, device: torch.device) -> bool:
 
 
 def smallest_on_device(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
-    *,
-    use_faiss: bool = False,
+    queries: torch.Tensor, rows: Resident, n_candidates: int, *, use_faiss: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows with the smallest scores for each query.
 
@@ -179,10 +187,8 @@ def smallest_on_device(
     ----------
     queries : Tensor of shape (n_queries, n_features), float32
 
-    rows : Tensor of shape (n_rows, n_features), float32, on the same device
-
-    squared_norms : Tensor of shape (n_rows,), float32, or None
-        Of the rows, for Euclidean distances; None for inner products.
+    rows : Resident
+        On the same device.
 
     n_candidates : int
         At most n_rows.
@@ -200,37 +206,33 @@ def smallest_on_device(
     Examples
     --------
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
-    >>> smallest_on_device(rows[:1], rows, rows[:, 0] ** 2, 2)
+    >>> smallest_on_device(rows[:1], Resident(rows, rows[:, 0] ** 2), 2)
     (tensor([[0., 1.]]), tensor([[0, 1]]))
     """
-    if use_faiss and rows.is_cuda and faiss_has_gpus():
-        return _with_faiss(queries, rows, squared_norms, n_candidates)
+    if use_faiss and rows.rows.is_cuda and faiss_has_gpus():
+        return _with_faiss(queries, rows, n_candidates)
     parts = [
-        _smallest(queries[part], rows, squared_norms, n_candidates)
-        for part in row_chunks(len(queries), len(rows), SCORE_ELEMENTS)
+        _with_torch(queries[part], rows, n_candidates)
+        for part in row_chunks(len(queries), len(rows.rows), SCORE_ELEMENTS)
     ]
     scores, positions = zip(*parts, strict=True)
     return torch.cat(scores), torch.cat(positions)
 
 
-def _smallest(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
+def _with_torch(
+    queries: torch.Tensor, resident: Resident, n_candidates: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, norms = resident
     if _is_rounded(rows):
         queries, rows = queries.double(), rows.double()
-    if squared_norms is None:
+    if norms is None:
         scores = -(queries @ rows.T)
     else:
-        norms = squared_norms.to(rows.dtype)
-        scores = torch.addmm(norms, queries, rows.T, alpha=-2.0)
-    found = torch.topk(scores, n_candidates, dim=1, largest=False)
-    values = found.values
-    if squared_norms is not None:
+        scores = torch.addmm(norms.to(rows.dtype), queries, rows.T, alpha=-2.0)
+    values, positions = torch.topk(scores, n_candidates, dim=1, largest=False)
+    if norms is not None:
         values = values + (queries * queries).sum(dim=1, keepdim=True)
-    return values, found.indices
+    return values, positions
 
 
 def _is_rounded(rows: torch.Tensor) -> bool:
@@ -253,17 +255,13 @@ def _gpu_resources(device: torch.device) -> Any:
 
 
 def _with_faiss(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
+    queries: torch.Tensor, resident: Resident, n_candidates: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     # FAISS's own way of taking tensors (faiss.contrib.torch_utils) changes its classes
     # for everyone; this one hands over addresses.
     faiss = load_faiss()
-    similarity = squared_norms is None
-    shape = (len(queries), n_candidates)
-    queries, rows = queries.contiguous(), rows.contiguous()
+    similarity, shape = resident.norms is None, (len(queries), n_candidates)
+    queries, rows = queries.contiguous(), resident.rows.contiguous()
     values = torch.empty(shape, dtype=torch.float32, device=rows.device)
     positions = torch.empty(shape, dtype=torch.int64, device=rows.device)
     arguments = faiss.GpuDistanceParams()

@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._chunks import row_chunks
+from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Positions
 from latentsk.index._buffers import GrowingArray
 from latentsk.index._metric import MetricSpace, lengths
 
 # For rounding, where lengths have to be bounds.
 LENGTH_MARGIN = 1.001
+# Elements of candidates decoded at a time (a MB: they stay in the cache).
+DECODED_ELEMENTS = 2**18
+
+Candidates = NDArray[np.int64]
 
 
 class FastRows:
@@ -80,6 +85,110 @@ class FastRows:
             self._rows.rows, self.space.vectors
         )
 
+    # Candidates
+
+    def scores(self, queries: Float32, candidates: Candidates) -> Float32:
+        """Return the scores of each query's candidates, by differences.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features), float32
+            Rescaled.
+
+        candidates : ndarray of shape (n_queries, n_candidates)
+            Positions; -1 for none.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, n_candidates), float32
+            Squared distances, or inner products with their sign turned; infinity for
+            none.
+        """
+        if self._rows is None:
+            return self._decoded_scores(queries, candidates)
+        arrays = _contiguous(queries, self._rows.rows, candidates)
+        scores = np.empty(candidates.shape, dtype=np.float32)
+        faiss, is_similarity = load_faiss(), self.space.is_similarity
+        measure = (
+            faiss.fvec_inner_products_by_idx
+            if is_similarity
+            else faiss.fvec_L2sqr_by_idx
+        )
+        n_queries, n_candidates = candidates.shape
+        pointers = map(faiss.swig_ptr, (scores, *arrays))
+        measure(*pointers, self.shape[1], n_queries, n_candidates)
+        if is_similarity:
+            scores = -scores
+        scores[candidates < 0] = np.inf
+        return scores
+
+    def best_of(
+        self, queries: Float32, candidates: Candidates, k: int
+    ) -> tuple[Float32, Candidates]:
+        """Return the k best of each query's candidates.
+
+        Parameters
+        ----------
+        queries, candidates
+            As for `scores`.
+
+        k : int
+            At most n_candidates.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_queries, k), float32
+            Ascending.
+
+        positions : ndarray of shape (n_queries, k)
+            -1, with any score, where there are fewer candidates.
+
+        Examples
+        --------
+        >>> vectors = np.array([[0.0], [3.0], [1.0]], dtype=np.float32)
+        >>> rows = FastRows(MetricSpace(vectors, "euclidean"))
+        >>> rows.best_of(vectors[:1], np.array([[1, -1, 2]]), 2)
+        (array([[1., 9.]], dtype=float32), array([[2, 1]]))
+        """
+        if self._rows is None:
+            scores = self._decoded_scores(queries, candidates)
+            order = np.argsort(scores, axis=1, kind="stable")[:, :k]
+            return _taken(scores, order), _taken(candidates, order)
+        is_missing = candidates < 0
+        if is_missing.any():
+            # FAISS stops at the first of them.
+            order = np.argsort(is_missing, axis=1, kind="stable")
+            candidates = _taken(candidates, order)
+        arrays = _contiguous(queries, self._rows.rows, candidates)
+        scores = np.empty((len(queries), k), dtype=np.float32)
+        positions = np.empty((len(queries), k), dtype=np.int64)
+        faiss, is_similarity = load_faiss(), self.space.is_similarity
+        measure = (
+            faiss.knn_inner_products_by_idx if is_similarity else faiss.knn_L2sqr_by_idx
+        )
+        n_queries, n_candidates = candidates.shape
+        sizes = self.shape[1], n_queries, len(self), n_candidates, k
+        pointers, results = (
+            map(faiss.swig_ptr, some) for some in (arrays, (scores, positions))
+        )
+        measure(*pointers, *sizes, *results, n_candidates)
+        return -scores if is_similarity else scores, positions
+
+    def _decoded_scores(self, queries: Float32, candidates: Candidates) -> Float32:
+        scores = np.empty(candidates.shape, dtype=np.float32)
+        elements_per_query = candidates.shape[1] * self.shape[1]
+        for part in row_chunks(len(candidates), elements_per_query, DECODED_ELEMENTS):
+            near = self[np.maximum(candidates[part], 0)]
+            if self.space.is_similarity:
+                scores[part] = -np.einsum("qcd,qd->qc", near, queries[part])
+            else:
+                near -= queries[part, None, :]
+                scores[part] = np.einsum("qcd,qcd->qc", near, near)
+        scores[candidates < 0] = np.inf
+        return scores
+
+    # Changes
+
     def revise(self, changed: Positions) -> None:
         """Follow the space, in which some rows are new or changed."""
         if self._rows is not None and self.space.is_rescaled(np.float32):
@@ -97,6 +206,18 @@ class FastRows:
             rows = self.space.rescaled(self.space.rows(part), np.float64)
             longest = max(longest, float(lengths(rows).max()))
         return LENGTH_MARGIN * longest
+
+
+def _contiguous(
+    queries: Float32, rows: Float32, candidates: Candidates
+) -> tuple[NDArray[Any], ...]:
+    """Return arrays as FAISS reads them; it keeps no reference."""
+    candidates = np.ascontiguousarray(candidates, dtype=np.int64)
+    return np.ascontiguousarray(queries), np.ascontiguousarray(rows), candidates
+
+
+def _taken(values: NDArray[Any], order: Positions) -> NDArray[Any]:
+    return np.take_along_axis(values, order, axis=1)
 
 
 def squared_norms(rows: Any) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,66 +124,40 @@ class InvertedLists:
         positions : ndarray of shape (n_queries, n_candidates), int64
             -1 where the lists hold fewer rows.
         """
-        faiss = load_faiss()
-        if eligible is None:
-            # The method of the C++ class: faiss.contrib.torch_utils replaces the other
-            # one by a method that takes no parameters.
-            parameters = faiss.SearchParametersIVF(nprobe=n_probe)
-            return self._scan(
-                self._index.search_c, queries, (), n_candidates, (parameters,)
-            )
-        is_eligible = np.zeros(int(eligible.max(initial=0)) + 1, dtype=bool)
-        is_eligible[eligible] = True
-        counts = self._list_counts(is_eligible)
-        selector = faiss.IDSelectorBitmap(np.packbits(is_eligible, bitorder="little"))
+        faiss, selector, counts = load_faiss(), None, None
+        if eligible is not None:
+            is_eligible = np.zeros(int(eligible.max(initial=0)) + 1, dtype=bool)
+            is_eligible[eligible] = True
+            counts = self._list_counts(is_eligible)
+            bits = np.packbits(is_eligible, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)
         found = np.empty((len(queries), n_candidates), dtype=np.int64)
+        values = np.empty(found.shape, dtype=np.float32)
         for part in row_chunks(len(queries), self.n_lists, RANKING_ELEMENTS):
-            lists, distances = self._probed(queries[part], counts, n_probe)
+            lists, distances = self._probed(queries[part], n_probe, counts)
             parameters = faiss.SearchParametersIVF(nprobe=lists.shape[1], sel=selector)
-            found[part] = self._scan(
-                self._index.search_preassigned_c,
-                queries[part],
-                (lists, distances),
-                n_candidates,
-                (False, parameters),
-            )
+            arrays = queries[part], lists, distances, values[part], found[part]
+            rows, *others = map(faiss.swig_ptr, arrays)
+            # The method of the C++ class, as the Python one takes no parameters.
+            scan = self._index.search_preassigned_c
+            scan(len(lists), rows, n_candidates, *others, False, parameters)
         return found
 
     def _probed(
-        self, queries: Float32, counts: Positions, n_probe: int
+        self, queries: Float32, n_probe: int, counts: Positions | None
     ) -> tuple[NDArray[np.int64], Float32]:
         """Return the lists to scan for each query, -1 after the last, and distances."""
-        enough = n_probe * self.n_rows / self.n_lists
+        if counts is None:
+            distances, lists = self._index.quantizer.search(queries, n_probe)
+            return lists, distances
         distances, lists = self._index.quantizer.search(queries, self.n_lists)
+        enough = n_probe * self.n_rows / self.n_lists
         held = counts[lists]
         before = np.cumsum(held, axis=1) - held
         is_needed = (np.arange(self.n_lists) < n_probe) | (before < enough)
         width = int(is_needed.sum(axis=1).max(initial=1))
         lists = np.where(is_needed, lists, -1)[:, :width]
         return np.ascontiguousarray(lists), np.ascontiguousarray(distances[:, :width])
-
-    def _scan(
-        self,
-        method: Any,
-        queries: Float32,
-        probed: tuple[NDArray[Any], ...],
-        n_candidates: int,
-        options: tuple[Any, ...],
-    ) -> NDArray[np.int64]:
-        """Call a method of FAISS's C++ class, which takes search parameters."""
-        pointer = load_faiss().swig_ptr
-        values = np.empty((len(queries), n_candidates), dtype=np.float32)
-        found = np.empty((len(queries), n_candidates), dtype=np.int64)
-        method(
-            len(queries),
-            pointer(queries),
-            n_candidates,
-            *(pointer(array) for array in probed),
-            pointer(values),
-            pointer(found),
-            *options,
-        )
-        return found
 
     def _list_counts(self, eligible: NDArray[np.bool_]) -> Positions:
         """Return how many eligible rows each list holds."""

@@ -21,7 +21,6 @@ from latentsk.index._exact import (
 from latentsk.index._inverted_lists import InvertedLists
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
-from latentsk.index._rerank import rerank
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
 
@@ -287,7 +286,8 @@ class IVFSearch:
             candidates = without_excluded(candidates, query.exclude)
         spare = SPARE_NEIGHBORS if query.certified else 0
         wanted = min(candidates.shape[1], query.k + spare)
-        scores, nearest = rerank(space.fast_queries(queries), fast, candidates, wanted)
+        fast_queries = space.fast_queries(queries)
+        scores, nearest = fast.best_of(fast_queries, candidates, wanted)
         is_reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
         is_reliable &= (nearest >= 0).all(axis=1) & ~space.without_direction(queries)
         if not space.is_similarity:

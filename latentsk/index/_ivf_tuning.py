@@ -22,7 +22,6 @@ from latentsk.index._ivf_search import (
 )
 from latentsk.index._projection import Projection, largest_length, principal_axes
 from latentsk.index._recall import HeldOut, recall_bounds
-from latentsk.index._rerank import candidate_scores
 from latentsk.index._search import Search, Training
 from latentsk.index._spec import IndexSpec
 
@@ -275,15 +274,15 @@ def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float
     candidates = without_excluded(candidates, held_out.positions)
     truth = held_out.truth
     queries = truth.space.fast_queries(held_out.queries)
-    scores = candidate_scores(queries, truth.fast, candidates)
-    last = candidate_scores(queries, truth.fast, held_out.neighbors[:, k - 1 : k])
+    scores = truth.fast.scores(queries, candidates)
+    last = truth.fast.scores(queries, held_out.neighbors[:, k - 1 : k])
     hits = scores <= last
     if search.exact is truth:
         return np.minimum(np.cumsum(hits, axis=1), k) / k
     # Rows in few bytes: the best of the candidates are chosen by what is kept of them.
     exact = search.exact
     queries = exact.space.fast_queries(held_out.queries)
-    kept = candidate_scores(queries, exact.fast, candidates)
+    kept = exact.fast.scores(queries, candidates)
     recalls = np.zeros(hits.shape)
     numbers = {search.codes.spec(1, rerank).n_candidates(k) for rerank in RERANKS}
     for number in (number for number in numbers if number <= wanted):

@@ -10,6 +10,7 @@ from latentsk import LatentIndex
 from latentsk.index import _building, _device_search
 from latentsk.index._device_search import (
     DeviceSearch,
+    Resident,
     fits_device,
     smallest_on_device,
 )
@@ -42,7 +43,7 @@ def test_scores_are_those_of_float64(device, similarity, score_elements, monkeyp
     queries = rng.normal(size=(50, 7)).astype(np.float32)
     tensors = [torch.from_numpy(a).to(device) for a in (queries, rows)]
     norms = None if similarity else (tensors[1] ** 2).sum(dim=1)
-    scores, positions = smallest_on_device(*tensors, norms, 5)
+    scores, positions = smallest_on_device(tensors[0], Resident(tensors[1], norms), 5)
     expected = _scores(queries, rows, similarity)
     order = np.argsort(expected, axis=1)[:, :5]
     np.testing.assert_array_equal(positions.cpu().numpy(), order)
@@ -122,7 +123,7 @@ def test_products_are_exact_enough_to_certify(precision, dtype, monkeypatch):
         _device_search, "_is_rounded", lambda rows: precision != "highest"
     )
     rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    scores, _ = smallest_on_device(rows, rows, (rows**2).sum(dim=1), 2)
+    scores, _ = smallest_on_device(rows, Resident(rows, (rows**2).sum(dim=1)), 2)
     assert scores.dtype == dtype
 
 
@@ -133,7 +134,9 @@ def test_everything_fits_the_host():
 def test_faiss_is_not_asked_where_it_has_no_gpus(monkeypatch):
     monkeypatch.setattr(_device_search, "_with_faiss", None)
     rows = torch.eye(3)
-    _, positions = smallest_on_device(rows, rows, rows.sum(dim=1), 1, use_faiss=True)
+    _, positions = smallest_on_device(
+        rows, Resident(rows, rows.sum(dim=1)), 1, use_faiss=True
+    )
     assert positions.ravel().tolist() == [0, 1, 2]
 
 
@@ -152,8 +155,8 @@ def test_faiss_gets_the_tensors_themselves(monkeypatch):
 
     monkeypatch.setattr(_device_search, "load_faiss", lambda: Faiss)
     _device_search._gpu_resources.cache_clear()
-    found = _device_search._with_faiss(rows, rows, rows.sum(dim=1), 2)
-    _device_search._with_faiss(rows, rows, None, 2)
+    found = _device_search._with_faiss(rows, Resident(rows, rows.sum(dim=1)), 2)
+    _device_search._with_faiss(rows, Resident(rows, None), 2)
     _device_search._gpu_resources.cache_clear()
     assert [arguments.metric for arguments in handed] == ["L2", "IP"]
     first = handed[0]
@@ -182,8 +185,8 @@ def test_tensors_of_a_gpu_are_searched_there():
 )
 def test_faiss_on_a_gpu_agrees_with_torch():
     rows = torch.randn(2_000, 8, device="cuda")
-    norms = (rows**2).sum(dim=1)
-    faiss = smallest_on_device(rows[:50], rows, norms, 5, use_faiss=True)
-    ours = smallest_on_device(rows[:50], rows, norms, 5)
+    resident = Resident(rows, (rows**2).sum(dim=1))
+    faiss = smallest_on_device(rows[:50], resident, 5, use_faiss=True)
+    ours = smallest_on_device(rows[:50], resident, 5)
     assert (faiss[1] == ours[1]).float().mean() > 0.99
     torch.testing.assert_close(faiss[0], ours[0], atol=1e-3, rtol=1e-3)

@@ -19,7 +19,6 @@ from latentsk.index._fast_rows import FastRows
 from latentsk.index._inverted_lists import InvertedLists
 from latentsk.index._metric import MetricSpace
 from latentsk.index._recall import found_share
-from latentsk.index._rerank import rerank
 
 faiss = pytest.importorskip("faiss")
 
@@ -322,7 +321,7 @@ def test_candidates_behind_a_missing_one_are_measured():
     )
     assert 1 not in found
     fast = FastRows(MetricSpace(rows, "euclidean"))
-    assert rerank(query, fast, candidates, 2)[1].tolist() == [[1, 4]]
+    assert fast.best_of(query, candidates, 2)[1].tolist() == [[1, 4]]
 
 
 # Graphs of neighbours

@@ -15,7 +15,6 @@ from latentsk.index._fast_rows import FastRows
 from latentsk.index._ivf_tuning import IVFFamily
 from latentsk.index._metric import MetricSpace
 from latentsk.index._recall import found_share
-from latentsk.index._rerank import candidate_scores, rerank
 from latentsk.index._search import Training
 
 pytest.importorskip("faiss")
@@ -311,7 +310,7 @@ def test_the_best_candidates_are_numpy_s(similarity):
     candidates[rng.random((9, 20)) < 0.4] = -1
     metric = "inner_product" if similarity else "euclidean"
     fast = FastRows(MetricSpace(rows, metric))
-    scores, positions = rerank(queries, fast, candidates, 5)
+    scores, positions = fast.best_of(queries, candidates, 5)
     near = rows[candidates].astype(float)
     expected = np.sum((near - queries[:, None]) ** 2, axis=2)
     if similarity:
@@ -332,7 +331,7 @@ def test_too_few_candidates_leave_minus_one(similarity):
     rows = np.eye(4, dtype=np.float32)
     candidates = np.array([[-1, 2, -1, 0], [-1, -1, -1, -1]])
     fast = FastRows(MetricSpace(rows, "inner_product" if similarity else "euclidean"))
-    _, positions = rerank(rows[:2], fast, candidates, 3)
+    _, positions = fast.best_of(rows[:2], candidates, 3)
     assert set(positions[0, :2].tolist()) == {0, 2}
     assert positions[0, 2] == -1
     np.testing.assert_array_equal(positions[1], -1)
@@ -343,7 +342,7 @@ def test_scores_of_candidates_are_numpy_s(rows, queries, metric):
     exact = ExactSearch(rows, metric)
     fast = exact.space.fast_queries(queries[:9])
     candidates = np.random.default_rng(0).integers(-1, N_ROWS, (9, 30))
-    found = candidate_scores(fast, exact.fast, candidates)
+    found = exact.fast.scores(fast, candidates)
     near = exact.fast[candidates].astype(float)
     expected = np.sum((near - fast[:, None]) ** 2, axis=2)
     if metric == "inner_product":
