@@ -9,17 +9,19 @@ REACHABLE = import urllib.request as r; r.urlopen("$(CPU_INDEX)/torch/", timeout
 EXTRA_INDEX = $(shell $(PYTHON) -c '$(REACHABLE); print("--extra-index-url $(CPU_INDEX)")' 2>/dev/null)
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints-cpu.txt $(EXTRA_INDEX)
 STAMP := $(VENV)/.installed
+# A worker for each core; one that is done takes over tests of the other.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all lint docs bench soak clean
+.PHONY: demo test test-all lint docs bench soak robustness clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP)-test
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff check .

@@ -104,7 +104,7 @@ def publish(name: str, printed: str, document: dict[str, object], write: bool) -
         return
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine(), **document, "table": printed}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(compact_json(content))
     block = f"<!-- {name} -->\n{printed}\n<!-- /{name} -->"
     text = re.sub(
         f"<!-- {name} -->.*<!-- /{name} -->",
@@ -113,6 +113,13 @@ def publish(name: str, printed: str, document: dict[str, object], write: bool) -
         flags=re.DOTALL,
     )
     README.write_text(text, encoding="utf-8")
+
+
+def compact_json(content: object) -> str:
+    """Return indented JSON, with lists of numbers on a line."""
+    text = json.dumps(content, indent=1)
+    numbers = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
+    return numbers.sub(lambda n: f"[{' '.join(n[1].split())}]", text) + "\n"
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:

@@ -516,20 +516,25 @@ def rst_tables(records: Records) -> str:
 
 
 def values(records: Records) -> dict:
-    """Return {protocol: {detector: {set: {seed: measures}}}}."""
-    found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    """Return {protocol: {detector: {set: [mean AUROC, mean AP]}}}, over seeds."""
+    found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for task, record in sorted(records.items()):
-        measures = {
-            key: round(value, 4) if isinstance(value, float) else value
-            for key, value in record.items()
-            if key not in Task._fields and (value or key != "not_finite")
+        measures = [counted(record, metric) for metric in ("auroc", "ap")]
+        found[task.protocol][task.detector][task.set].append(measures)
+    return {
+        protocol: {
+            detector: {
+                name: np.mean(seeds, axis=0).round(4).tolist()
+                for name, seeds in sets.items()
+            }
+            for detector, sets in detectors.items()
         }
-        found[task.protocol][task.detector][task.set][task.seed] = measures
-    return found
+        for protocol, detectors in found.items()
+    }
 
 
 def report(records: Records, write: bool) -> None:
-    publish("adbench", means_text(records), {"values": values(records)}, write)
+    publish("adbench", means_text(records), {"auroc_and_ap": values(records)}, write)
     print()
     aurocs = {
         protocol: {

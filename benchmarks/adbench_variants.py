@@ -23,7 +23,8 @@ from joblib import Parallel, delayed
 from sklearn.metrics import roc_auc_score
 
 from latentsk import LatentOutlierDetector, PCAEmbedder
-from latentsk.outliers import concentration, detector, neighborhood
+from latentsk.outliers import _detector, _neighborhood, _robust_fit
+from latentsk.outliers._scales import KINDS, METHODS, deviations
 
 Deviations = dict[str, np.ndarray]
 Measures = dict[str, float]
@@ -31,7 +32,7 @@ Measures = dict[str, float]
 # What a row's score is, given its deviations from typical training rows. Those of all
 # but "near" have the margin taken off already.
 FUSIONS: dict[str, Callable[[Deviations], np.ndarray]] = {
-    "as it is": lambda d: d["auto"],
+    "as it is": lambda d: np.max([d[kind] for kind in METHODS["auto"]], axis=0),
     "distance alone": lambda d: d["joint"],
     "near alone": lambda d: d["near"],
     "overall alone": lambda d: d["overall"],
@@ -43,19 +44,19 @@ FUSIONS: dict[str, Callable[[Deviations], np.ndarray]] = {
 # Other fits: constants of the package, and parameters.
 FITS: dict[str, tuple[list, dict[str, object]]] = {
     "as it is": ([], {}),
-    "margin of 0": ([(detector, "CLEAN_MARGIN", 0.0)], {}),
-    "margin of 2": ([(detector, "CLEAN_MARGIN", 2.0)], {}),
-    "core of all rows": ([(concentration, "CORE_SHARE", 1.0)], {}),
-    "core of half of the rows": ([(concentration, "CORE_SHARE", 0.5)], {}),
-    "neighbours among all rows": ([(detector, "REFERENCE_SHARE", 1.0)], {}),
-    "neighbours among three quarters": ([(detector, "REFERENCE_SHARE", 0.75)], {}),
+    "margin of 0": ([(_detector, "CLEAN_MARGIN", 0.0)], {}),
+    "margin of 2": ([(_detector, "CLEAN_MARGIN", 2.0)], {}),
+    "support of all rows": ([(_robust_fit, "SUPPORT_SHARE", 1.0)], {}),
+    "support of half of the rows": ([(_robust_fit, "SUPPORT_SHARE", 0.5)], {}),
+    "neighbours among all rows": ([(_detector, "NEIGHBORS_SHARE", 1.0)], {}),
+    "neighbours among three quarters": ([(_detector, "NEIGHBORS_SHARE", 0.75)], {}),
     "distances not weighed by density": (
-        [(neighborhood, "relative_distances", lambda means, *_: means)],
+        [(_neighborhood, "relative_distances", lambda means, *_: means)],
         {},
     ),
     "1 neighbour": ([], {"n_neighbors": 1}),
     "20 neighbours": ([], {"n_neighbors": 20}),
-    "subsamples of 32 rows": ([(neighborhood, "SUBSAMPLE_ROWS", 32)], {}),
+    "subsamples of 32 rows": ([(_neighborhood, "SUBSAMPLE_ROWS", 32)], {}),
     "99 % of the variance": ([], {"embedder": PCAEmbedder()}),
 }
 
@@ -72,10 +73,11 @@ def measured(folder: Path, name: str, protocol: str, seed: int) -> Measures:
             model = LatentOutlierDetector(
                 assume_clean=protocol == "oneclass", random_state=seed, **parameters
             ).fit(train)
-            deviations = model._deviations(model._distances(test))
+            columns = deviations(model._measure(test), model._scale).T
+            by_kind = dict(zip(KINDS, columns, strict=True))
             fusions = FUSIONS if fit == "as it is" else {fit: FUSIONS["as it is"]}
             for fusion, scores in fusions.items():
-                found[fusion] = float(roc_auc_score(y, scores(deviations)))
+                found[fusion] = float(roc_auc_score(y, scores(by_kind)))
             for change in patches:
                 change.stop()
     return found

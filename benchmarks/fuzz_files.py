@@ -156,14 +156,12 @@ def work(seeds: list[int], folder: str, state: Any, results: Any) -> None:
         state.value = seed
         rng = random.Random(seed)
         name = rng.choice(sorted(sound))
-        genuine = seed % 2 == 0
-        content = (
-            damage(sound[name], rng) if genuine else forged(parts[name], rng)
-        )  # checksum left wrong, or repaired
-        Path(path).write_bytes(content)
+        damaged = kind_of(seed) == "damaged"
         signal.alarm(SECONDS)
         try:
-            outcome = verdict(path, watch, expected[name] if genuine else None)
+            content = damage(sound[name], rng) if damaged else forged(parts[name], rng)
+            Path(path).write_bytes(content)
+            outcome = verdict(path, watch, expected[name] if damaged else None)
         except BaseException:
             outcome = "fault: " + traceback.format_exc()
         finally:
@@ -175,6 +173,11 @@ def work(seeds: list[int], folder: str, state: Any, results: Any) -> None:
             baseline += grown
         results.put((seed, name, outcome))
     state.value = -1
+
+
+def kind_of(seed: int) -> str:
+    """Tell whether the checksum is left wrong, or made to fit."""
+    return "damaged" if seed % 2 == 0 else "forged"
 
 
 def verdict(path: str, watch: Watch, expected: list[Any] | None) -> str:
@@ -232,7 +235,8 @@ def run(n_files: int, seed: int) -> tuple[Counter[str], list[str]]:
             done = collect(worker, results, counts, faults)
             pending = [s for s in pending if s not in done]
             if state.value >= 0 and pending:
-                faults.append(f"{state.value}: crashed (exit {worker.exitcode})")
+                crash = f"fault: the worker crashed (exit {worker.exitcode})"
+                record(state.value, "?", crash, counts, faults)
                 pending.remove(state.value)
             elif state.value == -2:
                 raise RuntimeError("The worker did not start.")
@@ -250,12 +254,28 @@ def collect(worker: Any, results: Any, counts: Counter[str], faults: list[str]) 
             continue
         seed, name, outcome = results.get()
         done.add(seed)
-        kind = "damaged" if seed % 2 == 0 else "forged"
-        word = outcome.partition(":")[0]
-        counts[f"{kind}, {word}"] += 1
-        if word == "fault":
-            faults.append(f"{seed} ({name}): {outcome}")
+        record(seed, name, outcome, counts, faults)
     return done
+
+
+def record(
+    seed: int, name: str, outcome: str, counts: Counter[str], faults: list[str]
+) -> None:
+    """Count what became of a file; all that went wrong is a fault."""
+    word = outcome.partition(":")[0]
+    counts[f"{kind_of(seed)}, {word}"] += 1
+    if word == "fault":
+        faults.append(f"{seed} ({name}): {outcome}")
+
+
+def report(counts: Counter[str]) -> str:
+    """Return the table of outcomes."""
+    outcomes = "refused", "loaded", "fault"
+    lines = [
+        [kind, *(f"{counts[f'{kind}, {outcome}']:,}" for outcome in outcomes)]
+        for kind in ("damaged", "forged")
+    ]
+    return table(["files", "refused", "loaded", "faults"], lines)
 
 
 def main() -> None:
@@ -266,16 +286,10 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     counts, faults = run(options.files, options.seed)
-    outcomes = "refused", "loaded", "fault"
-    lines = [
-        [kind, *(f"{counts[f'{kind}, {outcome}']:,}" for outcome in outcomes)]
-        for kind in ("damaged", "forged")
-    ]
     print("\n".join(faults[:20]))
     print(f"{time.perf_counter() - start:.0f} s")
-    header = ["files", "refused", "loaded", "faults"]
     document = {"counts": dict(counts), "faults": faults}
-    publish("fuzz_files", table(header, lines), document, options.write)
+    publish("fuzz_files", report(counts), document, options.write)
     sys.exit(bool(faults))
 
 

@@ -293,6 +293,17 @@ def row(verdict: Verdict, readings: list[Reading], n_done: int) -> list[object]:
     ]
 
 
+def summary(readings: list[Reading]) -> dict[str, object]:
+    """Return the last reading of each minute, by what was read."""
+    minutes = {int(r.seconds // 60): r for r in readings}
+    last = Reading(*zip(*minutes.values(), strict=True))
+    return {
+        "minutes": list(minutes),
+        "megabytes": [round(value, 1) for value in last.megabytes],
+        **{name: getattr(last, name) for name in ("threads", "files_open")},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -308,8 +319,7 @@ def main() -> None:
     header = ["minutes", "rounds", "operations", "MB at 10 %", "at 50 %", "at 100 %"]
     header += ["MB / hour", "MB over the run", "threads", "open files", "files left"]
     printed = table(header, [row(verdict, readings, n_done)])
-    document = {"readings": [r._asdict() for r in readings]}
-    publish("soak", printed, document, options.write)
+    publish("soak", printed, {"by_minute": summary(readings)}, options.write)
     if verdict.faults:
         raise SystemExit("; ".join(verdict.faults))
 

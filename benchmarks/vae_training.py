@@ -37,8 +37,8 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import nn
 
 from latentsk import VAEEmbedder
-from latentsk.modules.likelihoods import LIKELIHOODS
-from latentsk.training.variational import iwae, log_ratios
+from latentsk.vae._bounds import iwae, log_ratios
+from latentsk.vae._likelihoods import LIKELIHOODS
 
 BATCH_SIZES = (32, 128, 512)
 OURS, FLOOR = "latentsk", "matrix products"

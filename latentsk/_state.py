@@ -13,23 +13,23 @@ from torch import nn
 from latentsk._device import device_or_cpu, to_numpy
 
 _TENSOR_DEVICE = "tensor_device"
-_NETWORKS = "networks"
+_NETWORK = "module_"
 
 
 class StateMixin:
     """`_get_state` and `_set_state`, and what stands on them: pickle and rollback.
 
     The fitted state is every attribute whose name ends with an underscore, and those
-    that `_private_state` names. Its values are JSON-able, numpy arrays, tensors,
-    networks, or estimators; the last are *parts* with a state of their own. Of a
-    network the weights are kept; `_rebuild_network` makes one to put them into.
+    that `_private_state` names. Its values are JSON-able, numpy arrays, tensors, tables
+    or objects with a state of their own. Of the network `module_` the weights are kept;
+    `_rebuild_network` makes one to put them into.
     """
 
     # Attributes that are rebuilt from the state when they are needed.
     _derived_state: tuple[str, ...] = ()
     # Attributes that belong to a fit, and that only a pickle can hold.
     _pickled_state: tuple[str, ...] = ()
-    # Provided by estimators with networks: one like the fitted one, in its place.
+    # Provided by estimators with a network: one like the fitted one, in its place.
     _rebuild_network: Callable[[], nn.Module]
 
     def _fitted(self) -> dict[str, Any]:
@@ -39,23 +39,11 @@ class StateMixin:
             if name.endswith("_") or name in self._private_state  # type: ignore
         }
 
-    def _parts(self) -> dict[str, Any]:
-        """Return the fitted estimators within this one."""
-        return {
-            name: value
-            for name, value in self._fitted().items()
-            if hasattr(value, "get_params")
-        }
-
     def _get_state(self) -> dict[str, Any]:
-        """Return the fitted state, without parts, as JSON-able values and arrays."""
-        parts = self._parts()
-        fitted = {k: v for k, v in self._fitted().items() if k not in parts}
-        networks = [k for k, v in fitted.items() if isinstance(v, nn.Module)]
-        devices = {str(v.device) for v in fitted.values() if torch.is_tensor(v)}
+        """Return the fitted state, with tensors as arrays and the network's weights."""
+        fitted = self._fitted()
         state = {name: _plain(value) for name, value in fitted.items()}
-        if networks:
-            state[_NETWORKS] = networks
+        devices = {str(v.device) for v in fitted.values() if torch.is_tensor(v)}
         if devices:
             # Array API dispatch keeps all fitted arrays on the device of the data.
             (state[_TENSOR_DEVICE],) = devices
@@ -64,7 +52,7 @@ class StateMixin:
     def _set_state(self, state: dict[str, Any]) -> None:
         """Restore what `_get_state` returned; tensors go to their device or the CPU."""
         state = dict(state)
-        weights = {name: state.pop(name) for name in state.pop(_NETWORKS, ())}
+        weights = state.pop(_NETWORK, None)
         device = state.pop(_TENSOR_DEVICE, None)
         if device is not None:
             target = device_or_cpu(device)
@@ -74,17 +62,17 @@ class StateMixin:
                     own = torch.from_numpy(np.array(value, order="K"))
                     state[name] = own.to(target)
         vars(self).update(state)
-        for name, arrays in weights.items():
+        if weights is not None:
             network = self._rebuild_network()
             tensors = {
-                key: torch.tensor(part) if isinstance(part, np.ndarray) else part
-                for key, part in arrays.items()
+                name: torch.tensor(value) if isinstance(value, np.ndarray) else value
+                for name, value in weights.items()
             }
             network.load_state_dict(tensors)
-            setattr(self, name, network)
+            setattr(self, _NETWORK, network)
 
     def __getstate__(self) -> dict[str, Any]:
-        handled = {*self._fitted(), *self._derived_state} - self._parts().keys()
+        handled = {*self._fitted(), *self._derived_state}
         rest = {k: v for k, v in vars(self).items() if k not in handled}
         return {"attributes": rest, "fitted": self._get_state()}
 
@@ -92,11 +80,15 @@ class StateMixin:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])
 
+    def _drop(self, *names: str) -> None:
+        """Delete attributes, as far as they are there."""
+        for name in names:
+            vars(self).pop(name, None)
+
     def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
-        for name in self._fit_attributes():
-            if name not in ("n_features_in_", "feature_names_in_"):
-                delattr(self, name)
+        validated = {"n_features_in_", "feature_names_in_"}
+        self._drop(*(self._fit_attributes().keys() - validated))
 
     @contextmanager
     def _rollback_on_error(self) -> Iterator[None]:
@@ -108,8 +100,7 @@ class StateMixin:
         try:
             yield
         except BaseException:
-            for name in self._fit_attributes():
-                delattr(self, name)
+            self._drop(*self._fit_attributes())
             vars(self).update(before)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from numbers import Real
 from typing import Any
 
@@ -86,9 +87,17 @@ def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
 
 
 class ThresholdMixin(OutlierMixin):
-    """Decisions for estimators with `_validated_scores(X, method)`."""
+    """Decisions of a StateMixin with `fit`, `score_samples` and `contamination`.
+
+    The threshold lies on the scores of one `score_method`, if there is such a
+    parameter. The end of `fit` calls `_set_offset`.
+    """
 
     _private_state: tuple[str, ...] = ("_offset_score_method",)
+
+    @abstractmethod
+    def _validated_scores(self, X: Any, method: str) -> Any:
+        """Return `score_samples` of X; errors name the method that was called."""
 
     def _set_offset(self, scores: Any) -> None:
         """Place the offset on the scores of some rows, as `contamination` says."""
@@ -118,7 +127,7 @@ class ThresholdMixin(OutlierMixin):
         Raises
         ------
         ValueError
-            As for `fit`, or if the score has no meaning for the model. The estimator is
+            As for `fit`, or if the score is undefined for the model. The estimator is
             then left as it was.
 
         Examples
@@ -150,7 +159,7 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score has no meaning for this model, or
+            If `X` is not valid, the score is undefined for this model, or
             `score_method` was changed after the threshold was placed.
 
         Examples
@@ -195,7 +204,7 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score has no meaning for this model, or
+            If `X` is not valid, the score is undefined for this model, or
             `score_method` was changed after the threshold was placed.
 
         Examples

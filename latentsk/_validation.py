@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks as _with_callbacks
+from sklearn.utils._array_api import get_namespace
 from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
+
+from latentsk._device import array_to_numpy, to_numpy
 
 # scikit-learn's decorators have no types, and hide those of what they decorate from a
 # user's type checker. Those below are the same ones, which leave the types as they are.
@@ -133,15 +136,23 @@ def reject_huge(
 
 def _may_be_huge(values: Any) -> bool:
     """Tell whether the dtype holds magnitudes above the limit."""
-    if torch.is_tensor(values):
-        return values.dtype == torch.float64 and values.numel() > 0
-    return values.dtype.kind == "f" and values.dtype.itemsize > 4 and values.size > 0
+    if isinstance(values, np.ndarray):
+        return (
+            values.dtype.kind == "f" and values.dtype.itemsize > 4 and values.size > 0
+        )
+    # Tensors, and the arrays of other namespaces.
+    return str(values.dtype).endswith("float64") and 0 not in values.shape
 
 
 def _is_bounded(values: Any) -> bool:
     """Tell whether all values are within the limit; False where some are missing."""
     with np.errstate(invalid="ignore"):
-        return bool(values.max() <= MAX_MAGNITUDE and values.min() >= -MAX_MAGNITUDE)
+        if isinstance(values, np.ndarray | torch.Tensor):
+            high, low = values.max(), values.min()
+        else:
+            xp, _ = get_namespace(values)
+            high, low = xp.max(values), xp.min(values)
+        return bool(high <= MAX_MAGNITUDE) and bool(low >= -MAX_MAGNITUDE)
 
 
 def _column_limits(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -152,7 +163,7 @@ def _column_limits(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if issparse(X):
         limits = X.nanmin(axis=0).toarray(), X.nanmax(axis=0).toarray()
     else:
-        rows = np.asarray(X.cpu() if torch.is_tensor(X) else X)
+        rows = _on_host(X)
         limits = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
     return limits[0].ravel(), limits[1].ravel()
 
@@ -160,5 +171,11 @@ def _column_limits(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
 def _column(X: Any, column: int) -> NDArray[Any]:
     if issparse(X):
         return X[:, [column]].toarray().ravel()
-    rows = X.reshape(len(X), -1)[:, column]
-    return np.asarray(rows.cpu() if torch.is_tensor(rows) else rows)
+    rows = _on_host(X)
+    return rows.reshape(len(rows), -1)[:, column]
+
+
+def _on_host(X: Any) -> NDArray[Any]:
+    if isinstance(X, np.ndarray):
+        return X
+    return to_numpy(X) if torch.is_tensor(X) else array_to_numpy(X)

@@ -1,9 +1,20 @@
-"""Settings that must precede the first import of scipy, and shared fixtures."""
+"""Settings that must precede the first import of numpy, and shared fixtures."""
 
 import os
+import signal
 
 # scikit-learn's array API dispatch needs scipy's.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
+# There are as many workers of pytest-xdist as cores: a thread for each, and for its
+# processes. Tests of several threads set their number themselves.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+# A process in the background ignores Ctrl-C, and with it the tests that send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import matplotlib
 import numpy as np

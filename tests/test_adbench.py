@@ -162,3 +162,13 @@ def test_scores_that_are_not_finite_are_counted(adbench):
     model = SimpleNamespace(fit=lambda X: None)
     outcome = adbench.measured(detector, model, None, None, np.array([0, 0, 1, 1]))
     assert (outcome["auroc"], outcome["not_finite"]) == (1.0, 2)
+
+
+def test_a_set_s_result_is_the_mean_over_seeds(adbench, record, read):
+    records = read(
+        record("a", auroc=0.5, ap=0.2),
+        record("a", seed=1, auroc=0.6, ap=0.4),
+        record("b", error="ValueError: no", outlier_share=0.1),
+    )
+    means = {"a": [0.55, 0.3], "b": [0.5, 0.1]}
+    assert adbench.values(records) == {"unsup": {"KNN": means}}

@@ -46,12 +46,12 @@ WIDE_PROBE = np.random.default_rng(1).normal(size=(4, 9))
 N_FEATURES, N_COMPONENTS = 3, 2
 
 QUICK = settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(QUICK, max_examples=20 * QUICK.max_examples)
+THOROUGH = settings(QUICK, max_examples=200)
 SECONDS_TO_HANG = 120
 
 CLEAR = (ValueError, TypeError, DivergenceError)
@@ -1113,15 +1113,18 @@ def test_tensors_with_a_gradient_are_read(label, method):
     )
 
 
-@pytest.mark.parametrize("factor", [1e154, 1e200, 1e308])
+@pytest.mark.parametrize("factor", [1e20, 1e38])
 @pytest.mark.parametrize("solver", ["full", "covariance_eigh", "arpack", "randomized"])
-def test_variances_beyond_float64_are_refused(solver, factor):
+def test_variances_beyond_float32_are_refused(solver, factor):
     embedder = PCAEmbedder(2, svd_solver=solver, random_state=0)
-    rows = np.clip(ROWS, -1.0, 1.0) * factor
-    for fit in (embedder.fit, embedder.fit_transform, embedder.partial_fit):
+    rows = (np.clip(ROWS, -1.0, 1.0) * factor).astype(np.float32)
+    for fit in (embedder.fit, embedder.fit_transform):
         with pytest.raises(ValueError, match="values so large that their squares"):
             fit(rows)
         assert vars(embedder).keys() == embedder.get_params().keys()
+    in_float64 = PCAEmbedder(2).fit(ROWS.clip(-1.0, 1.0)).explained_variance_
+    streamed = embedder.partial_fit(rows).explained_variance_ / factor**2
+    np.testing.assert_allclose(streamed, in_float64, rtol=1e-5)
 
 
 def test_rows_too_large_to_embed_are_refused_and_scored_lowest():
@@ -1132,9 +1135,11 @@ def test_rows_too_large_to_embed_are_refused_and_scored_lowest():
     )
     assert np.isfinite(copy.deepcopy(embedder).calibrate(far).offset_)
     assert embedder.predict(far).tolist() == [-1]
-    for method in ("transform", "reconstruct", "score_contributions"):
-        with pytest.raises(ValueError, match="values so large"):
-            getattr(embedder, method)(np.array([[1.7e308, -1.7e308, 1.7e308]]))
+    for method in ("transform", "reconstruct"):
+        with pytest.raises(ValueError, match="magnitudes above 1e"):
+            getattr(embedder, method)(far)
+    with pytest.raises(ValueError, match="values so large that results leave"):
+        embedder.score_contributions(far)
 
 
 def test_components_that_arpack_does_not_find():
@@ -1143,11 +1148,13 @@ def test_components_that_arpack_does_not_find():
         PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(zeros)
 
 
-@pytest.mark.parametrize("make", [AutoencoderEmbedder, VAEEmbedder])
-def test_features_wider_than_float64_are_refused(make):
-    embedder = make(**SMALL)
-    with pytest.raises(ValueError, match="so far apart that their differences"):
-        embedder.fit(np.array([[-1.7e308, 0.0, 1.0], [1.7e308, 1.0, 0.0]] * 5))
+@pytest.mark.parametrize("make", [PCAEmbedder, AutoencoderEmbedder, VAEEmbedder])
+@pytest.mark.parametrize("value", [1.01e100, 1.7e308])
+def test_magnitudes_without_meaning_are_refused(make, value):
+    embedder = make()
+    rows = np.array([[-value, 0.0, 1.0], [value, 1.0, 0.0]] * 5)
+    with pytest.raises(ValueError, match=r"magnitudes above 1e\+100: .* column 'x0'"):
+        embedder.fit(rows)
     assert vars(embedder).keys() == embedder.get_params().keys()
 
 

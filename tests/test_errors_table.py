@@ -36,28 +36,28 @@ LEAST_LETTERS = 12
 # Sites that need no row: file, class and message, with the reason.
 EXCEPTIONS = {
     ("_warnings.py", "category", GAP): "the helper through which warnings go",
-    ("_format.py", "FormatError", f"{GAP} {GAP}"): "the path before another message",
-    ("persistence.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
-    ("index/_files.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
-    ("_tables.py", "TypeError", f"{GAP}: {GAP}"): "a column before another message",
-    ("_format.py", "ValueError", "a key occurs twice"): "becomes a FormatError",
-    ("_storable.py", "ValueError", "a Pipeline has no steps."): "becomes a FormatError",
     (
-        "_storable.py",
+        "persistence/_format.py",
+        "FormatError",
+        f"{GAP} {GAP}",
+    ): "the path before another message",
+    ("persistence/_tree.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
+    ("persistence/_reader.py", "NotGivenError", GAP): "becomes a ValueError",
+    (
+        "persistence/_tables.py",
         "TypeError",
-        "a FrozenEstimator holds no estimator.",
-    ): "becomes a FormatError",
-    (
-        "_sklearn_parts.py",
-        "ValueError",
-        "a mapping is of another length",
-    ): "becomes a FormatError",
-    ("_sklearn_parts.py", "ValueError", "columns are missing"): "becomes a FormatError",
-    (
-        "_sklearn_parts.py",
-        "ValueError",
-        "a number is out of range",
-    ): "becomes a FormatError",
+        f"{GAP}: {GAP}",
+    ): "a column before another message",
+} | {
+    (f"persistence/{path}", category, message): "becomes a FormatError"
+    for path, category, message in [
+        ("_format.py", "ValueError", "a key occurs twice"),
+        ("_sklearn_parts.py", "ValueError", "a Pipeline has no steps."),
+        ("_sklearn_parts.py", "TypeError", "a FrozenEstimator holds no estimator."),
+        ("_sklearn_parts.py", "ValueError", "a mapping is of another length"),
+        ("_sklearn_parts.py", "ValueError", "columns are missing"),
+        ("_sklearn_parts.py", "ValueError", "a number is out of range"),
+    ]
 }
 
 

@@ -36,7 +36,7 @@ from latentsk.index._exact import ExactSearch
 from latentsk.index._ivf_search import IVFSearch
 
 PATIENCE = 120.0
-N_THREADS, N_ROUNDS = 8, 2
+N_THREADS, N_ROUNDS = 4, 2
 SEEDS = (0, 1)
 SPEC = "IVF8,PQ8x4fs,nprobe=8,rerank=8"
 SHORT = {"max_epochs": 2, "random_state": 0, "device": "cpu", "compile": False}
@@ -61,7 +61,6 @@ EMBEDDERS = {
     "VAE, kl": VAEEmbedder(**MLP, score_method="kl"),
     "convolutional VAE": VAEEmbedder(**CONV),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
-    "pipeline, VAE": make_pipeline(StandardScaler(), VAEEmbedder(**MLP)),
 }
 INDEXES = {
     "index": LatentIndex(),
@@ -77,7 +76,6 @@ TRANSFORMERS = {
 }
 DETECTORS = {
     "detector": LatentOutlierDetector(random_state=0),
-    "detector over PCA": LatentOutlierDetector(PCAEmbedder(4), random_state=0),
     "detector over autoencoder": LatentOutlierDetector(AutoencoderEmbedder(**MLP)),
 }
 ADAPTERS = {"PyOD": PyODAdapter(PCAEmbedder(3)), "PyOD, default": PyODAdapter()}

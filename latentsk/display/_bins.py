@@ -8,7 +8,7 @@ import numpy as np
 
 from latentsk._typing import Float64
 
-# Interquartile ranges beyond the quartiles that are shown. Of a normal sample, the bulk
+# Interquartile ranges beyond the quartiles that are shown. The bulk of a normal sample
 # is then a third of the picture or more.
 REACH = 10.0
 # Where many scores are equal, the quartiles may be, too.
@@ -45,7 +45,7 @@ def bins_of(samples: list[Float64], threshold: float | None, n_bins: int) -> Bin
     Returns
     -------
     bins : Bins
-        Of equal width.
+        Bins of equal width.
 
     Examples
     --------

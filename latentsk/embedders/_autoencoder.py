@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -14,28 +14,61 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from latentsk._random import RandomState
-from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._network import Architecture
-from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
-from latentsk.embedders._rows import infer, saturated
-from latentsk.embedders._standardize import Standardizer, require_unit_interval
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import dropout_layers
-from latentsk.modules.own import train_mode
-from latentsk.training.dense import (
-    dense_gradient,
-    dense_layers,
-    operations_per_row,
+from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.embedders._neural_state import OPTIONAL, REQUIRED, check_network
+from latentsk.networks._architecture import Architecture
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import text
+from latentsk.training._inference import INFERENCE_ROWS, Inference, clip_to_finite
+from latentsk.training._losses import LOSSES, squared_error
+from latentsk.training._reconstruction import Reconstruction
+from latentsk.training._standardize import require_unit_interval
+
+
+class ReconstructionInference(Inference):
+    """Latent coordinates, reconstructions, and minus their squared errors.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the decoder returns logits of values in [0, 1].
+    """
+
+    rows_per_score = rows_per_contribution = INFERENCE_ROWS
+
+    def __init__(self, from_logits: bool) -> None:
+        self.from_logits = from_logits
+
+    def require_scorable(self, X: NDArray[Any]) -> None:
+        """Refuse nothing: every row has an error."""
+
+    def encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return what the encoder returns."""
+        return network.encoder(rows)
+
+    def decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
+        """Return what the decoder returns, as values."""
+        rows = network.decoder(latents)
+        return torch.sigmoid(rows) if self.from_logits else rows
+
+    def score(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return minus the squared reconstruction error."""
+        output = self.decode(network, network.encoder(rows))
+        return clip_to_finite(-squared_error(output, rows))
+
+    def contributions(self, network: Autoencoder, rows: Tensor) -> Tensor:
+        """Return minus the squared error of each feature."""
+        output = self.decode(network, network.encoder(rows))
+        return clip_to_finite(-((output - rows) ** 2))
+
+
+@storable(
+    REQUIRED,
+    optional=OPTIONAL,
+    check=partial(check_network, per_latent=1, objective={"loss": text(*LOSSES)}),
 )
-from latentsk.training.objectives import LOSSES, contraction, sparsity, squared_error
-from latentsk.training.run import ClosedForm, Task
-from latentsk.training.step import Noise, Parameters
-
-INPUT_NOISE = "input"
-PROBES = "probes"
-
-
-class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
+class AutoencoderEmbedder(NeuralEmbedder):
     """A latent space learned by a network that reconstructs the rows.
 
     For data on a curved manifold, where PCA fails. Features are standardized inside;
@@ -44,8 +77,8 @@ class AutoencoderEmbedder(NeuralMixin, BaseEmbedder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Latent dimensions. "auto": the square root of the number of features, rounded
-        up, at most 32; of own modules, what the encoder returns.
+        Number of latent dimensions. "auto": the square root of the number of features,
+        rounded up, at most 32; with custom modules, what the encoder returns.
 
     network : {"mlp", "conv", "mlp-400", "mlp-512-256", "conv-32-128-256"}, \
 default="mlp"
@@ -64,27 +97,28 @@ default="mlp"
 
     activation : {"auto", "identity", "relu", "elu", "gelu", "silu", "tanh"}, \
 default="auto"
-        After every hidden layer; "auto" is "gelu" in "mlp" and "relu" in "conv". The
-        output is linear.
+        Activation after every hidden layer; "auto" is "gelu" in "mlp" and "relu" in
+        "conv". The output is linear.
 
     normalize : bool or "auto", default="auto"
         Whether to normalize after every hidden layer, each row for itself: layer
         normalization in "mlp", group normalization in "conv". "auto" does so in "conv".
 
     dropout : float in [0, 1), default=0.0
-        Rate while training: after every hidden layer in "mlp", around the latent
-        coordinates in "conv".
+        Rate of dropout while training: after every hidden layer in "mlp", around the
+        latent coordinates in "conv".
 
     input_shape : (int, int, int) or None, default=None
         Channels, height and width of the image that a row holds. Needed by "conv", for
-        which height and width are at least 2 to the number of stages. Own modules
+        which height and width are at least 2 to the number of stages. Custom modules
         are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Own modules instead of `network`. They are copied, and trained from the weights
-        that they have. The encoder takes rows and returns latent coordinates; the
-        decoder takes those and returns as many values as a row has. Layers in eval mode
-        stay in it; batch normalization is only taken so, as in a pretrained network.
+        Custom modules instead of `network`. They are copied, and trained from the
+        weights that they have. The encoder takes rows and returns latent coordinates;
+        the decoder takes those and returns as many values as a row has. Layers in eval
+        mode stay in it; batch normalization is only taken so, as in a pretrained
+        network.
 
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy"}, \
 default="squared_error"
@@ -92,7 +126,7 @@ default="squared_error"
         data lie in [0, 1], are not standardized, and the network's outputs are logits.
 
     noise : {"gaussian", "masking"} or None, default=None
-        What is done to the input, not to the target, while training (a denoising
+        Corruption of the input, not of the target, while training (a denoising
         autoencoder): noise is added, or features are set to zero (their mean, if
         standardized).
 
@@ -111,13 +145,14 @@ default="squared_error"
         channel share one mean and one scale.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
+        Number of rows per step. "auto": one in 32 of the rows, 16 at least and 512 at
+        most.
 
     learning_rate_init : float, default=3e-3
-        Of AdamW, at the start.
+        Learning rate of AdamW at the start.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
-        Its schedule over `max_epochs`.
+        Schedule of the learning rate over `max_epochs`.
 
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW).
@@ -126,44 +161,45 @@ default="squared_error"
         Largest norm of the gradient.
 
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
 
     max_time : float or None, default=None
-        Seconds of training after which it stops, in the midst of an epoch if need be.
-        With a checkpoint it stops after an epoch, the checkpoint stays, and another
-        `fit` goes on from it.
+        Seconds of training after which it stops, within an epoch if need be. With a
+        checkpoint it stops after an epoch, the checkpoint stays, and another `fit`
+        resumes from it.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
         50 rows.
 
     n_iter_no_change : int, default=20
-        Epochs without improvement after which training stops.
+        Number of epochs without improvement after which training stops.
 
     tol : float, default=1e-4
         Share of the loss by which it has to improve.
 
     warm_start : bool, default=False
-        Whether another `fit` goes on from the present weights and standardization.
+        Whether another `fit` continues from the present weights and standardization.
 
     checkpoint : str, path-like or None, default=None
-        File to keep the training in. If it is there when `fit` begins, the training
-        goes on from it: on the same CPU with as many threads it comes to the same
-        result, bit for bit, as one that was never interrupted. It is removed at the
-        end. Every estimator needs a file of its own. `partial_fit` keeps none.
+        File to keep the training in. If it exists when `fit` begins, the training
+        resumes from it: on the same CPU with as many threads the result equals, bit for
+        bit, that of a training that was never interrupted. It is removed at the end.
+        Every estimator needs a file of its own. `partial_fit` keeps none.
 
     checkpoint_interval : int, default=10
-        Epochs from one writing to the next.
+        Number of epochs from one writing of the checkpoint to the next.
 
     device : str or torch.device, default="auto"
         Where to train and infer: "auto" (a CUDA device if there is one), "cpu", "cuda".
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the matrix products while training. "auto" is bfloat16 on GPUs that have it.
+        Precision of the matrix products while training. "auto" is bfloat16 on GPUs that
+        have it.
 
     compile : bool or "auto", default="auto"
         Whether to compile the training step. "auto" does so for long trainings, except
-        of perceptrons on a CPU, whose gradient is computed in closed form. Without a
+        those of perceptrons on a CPU, whose steps are short as they are. Without a
         compiler the step runs as it is.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -174,7 +210,7 @@ default="squared_error"
         others.
 
     random_state : int, RandomState, Generator or None, default=None
-        Of the initial weights, the order of the rows and the noise.
+        Determines the initial weights, the order of the rows and the noise.
 
     verbose : bool, default=False
         Whether to show progress, as the callback :class:`~latentsk.LossProgressBar`
@@ -186,17 +222,20 @@ default="squared_error"
         The trained network, in eval mode, with the parts `encoder` and `decoder`.
 
     n_components_ : int
-        Latent dimensions.
+        Number of latent dimensions.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Of the standardization.
+        Mean and scale of the standardization.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", the mean over rows, penalties included, each
         as it was before the step that it took part in; "monitored_loss", without noise
         and penalties, after the epoch, of the rows that were set aside, or of a sample
         of the training rows where none were; "validation_loss", the same in the first
-        case and None in the second; "learning_rate"; "seconds".
+        case and None in the second; "learning_rate"; "seconds". The terms of the two
+        losses have entries of their own: "train_reconstruction" and
+        "validation_reconstruction", and "train_contraction" and "train_sparsity",
+        without their weights, where these are penalized.
 
     best_epoch_ : int
         The epoch whose weights were kept: that of the least monitored loss.
@@ -223,10 +262,10 @@ default="squared_error"
     (float32, float16, integers of up to 16 bits), in float64 for all other. Results
     are numpy arrays, whatever the input.
 
-    Own modules are refused where a row's result would depend on other rows, and where
-    a layer is known to draw from torch's global generator. A function in them that
-    does so (``torch.nn.functional.dropout``, say) is not noticed; `random_state` then
-    does not decide the result.
+    Custom modules are refused where a row's result would depend on other rows, and
+    where a layer is known to draw from torch's global generator. A function in them
+    that does so (``torch.nn.functional.dropout``, say) is not noticed; `random_state`
+    then does not decide the result.
 
     Memory-mapped arrays larger than memory are read as training goes.
 
@@ -254,8 +293,7 @@ default="squared_error"
     """
 
     _parameter_constraints: dict[str, Any] = {
-        **BaseEmbedder._parameter_constraints,
-        **NEURAL_CONSTRAINTS,
+        **NeuralEmbedder._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
         "noise": [StrOptions({"gaussian", "masking"}), None],
         "noise_level": [Interval(Real, 0, None, closed="left")],
@@ -338,185 +376,40 @@ default="squared_error"
         self.random_state = random_state
         self.verbose = verbose
 
-    def _check_values(self, X: NDArray[Any]) -> None:
+    def _describe(self, X: NDArray[Any]) -> Architecture:
         if self.noise == "masking" and self.noise_level > 1.0:
             raise ValueError(
                 "noise_level is a share of the features with noise='masking', at most "
                 f"1, got {self.noise_level}."
             )
-        if self.loss == "binary_cross_entropy":
+        on_unit_interval = self.loss == "binary_cross_entropy"
+        if on_unit_interval:
             require_unit_interval(X, "loss='binary_cross_entropy'")
+        return {
+            **self._describe_network(X.shape[1], per_latent=1),
+            "loss": self.loss,
+            "standardize": bool(self.standardize) and not on_unit_interval,
+        }
 
-    def _describe(self, n_features: int) -> Architecture:
-        described = self._describe_network(n_features, per_latent=1)
-        return {**described, "loss": self.loss, "standardize": self.standardize}
+    def _build(self, architecture: Architecture) -> Autoencoder:
+        return self._build_pair(architecture)
 
-    def _resolve(self, X: NDArray[Any]) -> None:
-        """Nothing is left to the data."""
+    def _make_objective(self, network: Autoencoder, precision: str) -> Reconstruction:
+        return Reconstruction(
+            network,
+            self.n_features_in_,
+            self.n_components_,
+            loss=self.loss,
+            noise=self.noise,
+            noise_level=float(self.noise_level),
+            contractive_penalty=float(self.contractive_penalty),
+            sparse_penalty=float(self.sparse_penalty),
+            precision=precision,
+        )
 
-    def _loop_settings(self) -> dict[str, Any]:
-        return {}
+    def _make_inference(self, n_parts: int | None = None) -> ReconstructionInference:
+        from_logits = self._architecture["loss"] == "binary_cross_entropy"
+        return ReconstructionInference(from_logits)
 
-    def _examine(self, X: NDArray[Any]) -> None:
+    def _warn_of_result(self, X: NDArray[Any]) -> None:
         """There is nothing to warn of."""
-
-    def _build(self) -> Autoencoder:
-        return self._build_pair()
-
-    def _encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
-        return network.encoder(rows)
-
-    @property
-    def _on_unit_interval(self) -> bool:
-        return self._architecture["loss"] == "binary_cross_entropy"
-
-    def _make_task(self, module: nn.Module, precision: str) -> Task:
-        corrupt = _corruption(self.noise)
-        return Task(
-            module,
-            lambda: self._objective(module, corrupt, precision),
-            _evaluation(module, self.loss),
-            self._noise_source(module),
-            self._closed_form(module, corrupt, precision),
-        )
-
-    def _closed_form(
-        self,
-        module: nn.Module,
-        corrupt: Callable[[Tensor, Noise], Tensor],
-        precision: str,
-    ) -> ClosedForm | None:
-        layers = dense_layers(module)
-        on_cpu = next(module.parameters()).device.type == "cpu"
-        penalized = self.contractive_penalty > 0 or self.sparse_penalty > 0
-        if layers is None or not on_cpu or precision != "float32" or penalized:
-            return None
-        loss = self.loss
-        return ClosedForm(
-            lambda layout: dense_gradient(layers, layout, loss, corrupt),
-            lambda layout: operations_per_row(layers, layout),
-        )
-
-    def _objective(
-        self,
-        module: nn.Module,
-        corrupt: Callable[[Tensor, Noise], Tensor],
-        precision: str,
-    ) -> Callable[[Parameters, Tensor, Noise, Tensor], Tensor]:
-        template = train_mode(copy.deepcopy(module))
-        loss = LOSSES[self.loss]
-        device_type = next(module.parameters()).device.type
-        contractive = float(self.contractive_penalty)
-        sparse = float(self.sparse_penalty)
-
-        def objective(
-            parameters: Parameters, batch: Tensor, noise: Noise, kl_weight: Tensor
-        ) -> Tensor:
-            own = (INPUT_NOISE, PROBES)
-            masks = {k: v for k, v in noise.items() if k not in own}
-            values = {**parameters, **masks}
-            seen = corrupt(batch, noise)
-            with torch.autocast(
-                device_type,
-                torch.bfloat16,
-                enabled=precision == "bfloat16",
-                cache_enabled=False,
-            ):
-                output, latents = torch.func.functional_call(template, values, (seen,))
-            losses = loss(output.float(), batch)
-            if sparse:
-                losses = losses + sparse * sparsity(latents.float())
-            if contractive:
-
-                def encode(rows: Tensor) -> Tensor:
-                    return torch.func.functional_call(template, values, (rows,))[1]
-
-                penalties = contraction(encode, seen, noise[PROBES])
-                losses = losses + contractive * penalties
-            return losses
-
-        return objective
-
-    def _noise_source(
-        self, module: nn.Module
-    ) -> Callable[[int, torch.Generator], Noise]:
-        layers = dropout_layers(module)
-        device = next(module.parameters()).device
-        kind, level = self.noise, float(self.noise_level)
-        width, n_latents = self.n_features_in_, self.n_components_
-        probed = self.contractive_penalty > 0
-
-        def draw(n_rows: int, generator: torch.Generator) -> Noise:
-            noise = {
-                name: layer.draw(n_rows, generator) for name, layer in layers.items()
-            }
-            if kind == "gaussian":
-                normal = torch.randn(n_rows, width, generator=generator, device=device)
-                noise[INPUT_NOISE] = level * normal
-            elif kind == "masking":
-                uniform = torch.rand(n_rows, width, generator=generator, device=device)
-                noise[INPUT_NOISE] = (uniform >= level).float()
-            if probed:
-                shape = (n_rows, n_latents)
-                signs = torch.randint(2, shape, generator=generator, device=device)
-                noise[PROBES] = 2.0 * signs - 1.0
-            return noise
-
-        return draw
-
-    # Inference
-
-    def _decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
-        rows = network.decoder(latents)
-        return torch.sigmoid(rows) if self._on_unit_interval else rows
-
-    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        rows = infer(
-            self.module_,
-            self._decode,
-            Z,
-            Standardizer.identity(self.n_components_),
-            self._inference_dtype(Z),
-        )
-        return self._standardizer.original(rows)
-
-    def _score_samples(self, X: NDArray[Any]) -> Any:
-        return self._infer(self._scorer(), X)
-
-    def _scorer(
-        self, n_parts: int | None = None
-    ) -> Callable[[Autoencoder, Tensor], Tensor]:
-        def score(network: Autoencoder, rows: Tensor) -> Tensor:
-            output = self._decode(network, network.encoder(rows))
-            return saturated(-squared_error(output, rows))
-
-        return score
-
-    def _score_contributions(self, X: NDArray[Any]) -> Any:
-        def contributions(network: Autoencoder, rows: Tensor) -> Tensor:
-            output = self._decode(network, network.encoder(rows))
-            return saturated(-((output - rows) ** 2))
-
-        return self._infer(contributions, X)
-
-    def _infer(self, function: Callable[..., Tensor], X: NDArray[Any]) -> Any:
-        dtype = self._inference_dtype(X)
-        return infer(self.module_, function, X, self._standardizer, dtype)
-
-
-def _corruption(noise: str | None) -> Callable[[Tensor, Noise], Tensor]:
-    if noise == "gaussian":
-        return lambda batch, drawn: batch + drawn[INPUT_NOISE]
-    if noise == "masking":
-        return lambda batch, drawn: batch * drawn[INPUT_NOISE]
-    return lambda batch, drawn: batch
-
-
-def _evaluation(module: nn.Module, loss: str) -> Callable[[Parameters, Tensor], Tensor]:
-    template = copy.deepcopy(module).eval()
-
-    def evaluate(parameters: Parameters, rows: Tensor) -> Tensor:
-        output, _ = torch.func.functional_call(template, parameters, (rows,))
-        return LOSSES[loss](output, rows)
-
-    return evaluate

@@ -21,13 +21,19 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
-from latentsk._validation import Method, available_if, fit_context, with_callbacks
+from latentsk._validation import (
+    Method,
+    available_if,
+    fit_context,
+    reject_huge,
+    with_callbacks,
+)
 from latentsk._version import __version__
 from latentsk.embedders._onnx import METHODS, check_request, write_onnx
 
 
 def _has(method: str) -> Callable[[Method], Method]:
-    """Show a public method only on embedders that have its private twin."""
+    """Show a public method only on embedders that have its private method."""
     return available_if(lambda embedder: hasattr(embedder, method))
 
 
@@ -42,7 +48,7 @@ class BaseEmbedder(
     """A latent space with scikit-learn's methods (abstract).
 
     A public method checks that the embedder is fitted, validates its input and calls
-    one private twin that only computes. A final class provides these twins:
+    one private method that only computes. A final class provides these methods:
 
     - ``_validate(X, *, reset, method)``, ``_validate_latents(Z)``: checks;
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
@@ -111,9 +117,7 @@ class BaseEmbedder(
         array([[0.32, 0.95]])
         """
         with self._rollback_on_error():
-            X = self._validate(X, reset=not self._goes_on(), method="fit")
-            self._begin_fit()
-            self._fit(X)
+            self._fit(self._validated_for_fit(X, "fit"))
         return self
 
     @with_callbacks
@@ -147,22 +151,26 @@ class BaseEmbedder(
         array([-3.9, -2.3, -0.7,  1.3,  5.6])
         """
         with self._rollback_on_error():
-            X = self._validate(X, reset=not self._goes_on(), method="fit_transform")
-            self._begin_fit()
-            return self._fit_transform(X)
+            return self._fit_transform(self._validated_for_fit(X, "fit_transform"))
 
-    def _goes_on(self) -> bool:
-        """Tell whether a fit goes on from the one before."""
-        return getattr(self, "warm_start", False) and hasattr(self, "n_features_in_")
-
-    def _begin_fit(self) -> None:
-        if not self._goes_on():
+    def _validated_for_fit(self, X: Any, method: str) -> Any:
+        """Return valid rows, after dropping what an earlier fit has left."""
+        warm = getattr(self, "warm_start", False) and hasattr(self, "n_features_in_")
+        X = self._validate_in_range(X, reset=not warm, method=method)
+        if not warm:
             self._reset()
+        return X
+
+    def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
+        """Return valid rows, none of whose values is too large to compute with."""
+        X = self._validate(X, reset=reset, method=method)
+        reject_huge(X, getattr(self, "feature_names_in_", None))
+        return X
 
     @_has("_partial_fit")
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
-        """Go on learning from a chunk of rows.
+        """Continue learning from a chunk of rows.
 
         The threshold `offset_` is dropped, as the scores have changed: call
         `calibrate` once the last chunk is in.
@@ -196,8 +204,8 @@ class BaseEmbedder(
         """
         with self._rollback_on_error():
             first = not hasattr(self, "n_features_in_")
-            X = self._validate(X, reset=first, method="partial_fit")
-            self.__dict__.pop("offset_", None)
+            X = self._validate_in_range(X, reset=first, method="partial_fit")
+            self._drop("offset_")
             self._partial_fit(X)
         return self
 
@@ -230,7 +238,8 @@ class BaseEmbedder(
         array([[-0.1]])
         """
         check_is_fitted(self)
-        return self._transform(self._validate(X, reset=False, method="transform"))
+        X = self._validate_in_range(X, reset=False, method="transform")
+        return self._transform(X)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the rows that latent coordinates stand for.
@@ -292,7 +301,7 @@ class BaseEmbedder(
         array([[3.9, 2.2]])
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False, method="reconstruct")
+        X = self._validate_in_range(X, reset=False, method="reconstruct")
         return self._inverse_transform(self._transform(X))
 
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:

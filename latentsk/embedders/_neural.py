@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 import math
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import assert_all_finite
-from torch import Tensor, nn
+from torch import nn
 
+from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import (
     device_or_cpu,
     on_host,
@@ -26,28 +25,35 @@ from latentsk._device import (
     resolve_precision,
 )
 from latentsk._progress import LossProgressBar
-from latentsk._random import numpy_generator
+from latentsk._random import RandomState, numpy_generator
 from latentsk._threshold import ThresholdMixin
+from latentsk._typing import Float64
 from latentsk._validation import checked, validated
-from latentsk.embedders._blocks import row_blocks, sample_rows
-from latentsk.embedders._identity import training_identity
-from latentsk.embedders._network import (
+from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._neural_parameters import (
+    NEURAL_CONSTRAINTS,
+    automatic_batch_size,
+)
+from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
+from latentsk.networks._architecture import (
     NETWORK_PARAMETERS,
-    PRESETS,
     Architecture,
     build_network,
     describe_network,
 )
-from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
-from latentsk.embedders._rows import infer, is_memory_mapped, training_rows
-from latentsk.embedders._standardize import Standardizer, network_dtype
-from latentsk.modules.autoencoder import Autoencoder
-from latentsk.modules.mlp import ACTIVATIONS, initialize
-from latentsk.training.acceleration import worth_compiling
-from latentsk.training.checkpoint import Checkpoint
-from latentsk.training.loop import EpochRecord, LoopSettings
-from latentsk.training.run import RunSettings, Task, train, train_on
-from latentsk.training.step import Parameters, StepSettings
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.networks._mlp import initialize, perceptron_operations
+from latentsk.training._checkpoint import Checkpoint
+from latentsk.training._compile import worth_compiling
+from latentsk.training._data import is_memory_mapped, split_rows
+from latentsk.training._fingerprint import training_fingerprint
+from latentsk.training._history import EpochRecord
+from latentsk.training._inference import Inference, infer
+from latentsk.training._loop import TrainingSettings, train, train_epoch
+from latentsk.training._objective import Objective
+from latentsk.training._optimizer import OptimizerSettings
+from latentsk.training._standardize import Standardizer, network_dtype
+from latentsk.training._weights import detached
 
 # What a network takes without a copy of the whole array in another dtype.
 DTYPES = [
@@ -63,163 +69,237 @@ DTYPES = [
 ]
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
-_POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
-
-NEURAL_CONSTRAINTS: dict[str, Any] = {
-    "n_components": _POSITIVE_OR_AUTO,
-    "network": [StrOptions({"mlp", "conv", *PRESETS})],
-    "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
-    "decoder_layer_sizes": ["array-like", None],
-    "activation": [StrOptions({"auto", *ACTIVATIONS})],
-    "normalize": ["boolean", StrOptions({"auto"})],
-    "dropout": [Interval(Real, 0, 1, closed="left")],
-    "input_shape": ["array-like", None],
-    "encoder": [nn.Module, None],
-    "decoder": [nn.Module, None],
-    "standardize": ["boolean"],
-    "batch_size": _POSITIVE_OR_AUTO,
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "learning_rate": [StrOptions({"constant", "cosine"})],
-    "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-    "max_epochs": [Interval(Integral, 1, None, closed="left")],
-    "max_time": [Interval(Real, 0, None, closed="neither"), None],
-    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-    "tol": [Interval(Real, 0, None, closed="left")],
-    "warm_start": ["boolean"],
-    "checkpoint": [str, os.PathLike, None],
-    "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
-    "device": [str, torch.device],
-    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-    "compile": ["boolean", StrOptions({"auto"})],
-    "random_state": ["random_state", np.random.Generator],
-    "verbose": ["boolean"],
-}
 
 
-def automatic_batch_size(n_rows: int) -> int:
-    """Return the rows per step that "auto" means.
+class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
+    """An embedder with a network of an encoder and a decoder (abstract).
 
-    Examples
-    --------
-    >>> [automatic_batch_size(n_rows) for n_rows in (100, 10_000, 1_000_000)]
-    [16, 312, 512]
-    """
-    return min(512, max(16, n_rows // 32))
+    A final class provides five hooks:
 
-
-class NeuralMixin(CallbackSupportMixin, ABC):
-    """Training and inference of a network with an encoder and a decoder (abstract).
-
-    Beside `BaseEmbedder`, it provides the twins that do not depend on what is learned.
-    A final class provides these, and ``_inverse_transform``, ``_score_samples``:
-
-    - ``_check_values(X)``, which refuses values that the loss does not take;
-    - ``_describe(n_features)``: the network and its target, JSON-able;
-    - ``_resolve(X)``: what the description leaves to the data;
-    - ``_build()``: the network described, with weights that are not trained;
-    - ``_on_unit_interval``: whether the data lie in [0, 1], and stay as they are;
-    - ``_make_task(module, precision)``: the objective;
-    - ``_loop_settings()``: settings of the loop that only this class has;
-    - ``_examine(X)``, which may warn of what training came to, from a few of its rows;
-    - ``_encode(network, rows)``: latent coordinates;
-    - ``_decode(network, latents)``: standardized rows;
-    - ``_scorer(n_parts)``, the function of the network and of standardized rows that
-      scores them; with `n_parts` in the same steps for any number of rows, which draw
-      random numbers in at most so many parts.
+    - ``_describe(X)`` checks the parameters and the rows, and returns the network that
+      they mean, JSON-able;
+    - ``_build(architecture)`` returns that network, its weights not trained;
+    - ``_make_objective(network, precision)``: what is learned;
+    - ``_make_inference(n_parts)``: what the trained network says of rows. With
+      `n_parts` the steps are the same for any number of rows, and samples are decoded
+      in at most so many parts;
+    - ``_warn_of_result(X)``, which may warn of what training came to, from some rows.
     """
 
+    _parameter_constraints: dict[str, Any] = {
+        **BaseEmbedder._parameter_constraints,
+        **NEURAL_CONSTRAINTS,
+    }
     _private_state = (
         *ThresholdMixin._private_state,
         "_architecture",
         "_optimizer_state",
         "_stopped_training",
     )
-    _pickled_state: tuple[str, ...] = ("_own_pair",)
+    _pickled_state: tuple[str, ...] = ("_custom_pair",)
+
+    # Parameters that are read here, with what they are where a final class has none.
+    network: str = "mlp"
+    n_components: int | str = "auto"
+    hidden_layer_sizes: Sequence[int] | str = "auto"
+    decoder_layer_sizes: Sequence[int] | None = None
+    activation: str = "auto"
+    normalize: bool | str = "auto"
+    dropout: float = 0.0
+    input_shape: Sequence[int] | None = None
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    standardize: bool = True
+    batch_size: int | str = "auto"
+    learning_rate_init: float = 3e-3
+    learning_rate: str = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    max_epochs: int = 200
+    max_time: float | None = None
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 20
+    tol: float = 1e-4
+    warm_start: bool = False
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_interval: int = 10
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    compile: bool | str = "auto"
+    contamination: float | str = "auto"
+    random_state: RandomState = None
+    verbose: bool = False
 
     module_: Any
-    mean_: NDArray[np.float64]
-    scale_: NDArray[np.float64]
+    mean_: Float64
+    scale_: Float64
     n_components_: int
 
     @abstractmethod
-    def _check_values(self, X: NDArray[Any]) -> None: ...
+    def _describe(self, X: NDArray[Any]) -> Architecture: ...
 
     @abstractmethod
-    def _describe(self, n_features: int) -> Architecture: ...
+    def _build(self, architecture: Architecture) -> Any: ...
 
     @abstractmethod
-    def _resolve(self, X: NDArray[Any]) -> None: ...
+    def _make_objective(self, network: Any, precision: str) -> Objective: ...
 
     @abstractmethod
-    def _build(self) -> Any: ...
+    def _make_inference(self, n_parts: int | None = None) -> Inference: ...
 
     @abstractmethod
-    def _encode(self, network: Any, rows: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _decode(self, network: Any, latents: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _scorer(
-        self, n_parts: int | None = None
-    ) -> Callable[[Any, Tensor], Tensor]: ...
-
-    @property
-    @abstractmethod
-    def _on_unit_interval(self) -> bool: ...
-
-    @abstractmethod
-    def _make_task(self, module: Any, precision: str) -> Task: ...
-
-    @abstractmethod
-    def _loop_settings(self) -> dict[str, Any]: ...
-
-    @abstractmethod
-    def _examine(self, X: NDArray[Any]) -> None: ...
+    def _warn_of_result(self, X: NDArray[Any]) -> None: ...
 
     # Fitting
 
     def _fit(self, X: NDArray[Any]) -> None:
-        self._check_values(X)
-        seed = int(numpy_generator(self.random_state).integers(2**63))
-        checkpoint = self._open_checkpoint(X, seed)
-        if checkpoint is not None:
-            seed = checkpoint.seed
-        generator = torch.Generator().manual_seed(seed)
-        module = self._begin(X, generator)
+        architecture = self._describe(X)
+        checkpoint = self._open_checkpoint(X)
+        generator = torch.Generator().manual_seed(
+            self._new_seed() if checkpoint is None else checkpoint.seed
+        )
         device = resolve_device(self.device)
-        rows, monitored, held_out = training_rows(
+        network = self._start(architecture, X, generator).to(device)
+        rows, monitored, held_out = split_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
-        task = self._make_task(module, resolve_precision(self.precision, device))
-        settings = self._run_settings(len(rows), task)
-        with self._reported(X, module, len(held_out) > 0) as on_epoch:
+        is_validated = len(held_out) > 0
+        objective = self._make_objective(
+            network, resolve_precision(self.precision, device)
+        )
+        with self._reported(X, network, is_validated) as on_epoch:
             result = train(
-                task,
+                network,
+                objective,
                 rows,
                 monitored,
-                settings,
+                self._training_settings(network, len(rows)),
                 generator,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
             )
-        self.module_ = _with_weights(module, result.parameters)
-        validated = len(held_out) > 0
-        self.history_ = [_as_dict(record, validated) for record in result.history]
+        self.module_ = detached(network)
+        self.history_ = [record.as_dict(is_validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
-        self._set_offset(self._score_samples(self._rows_to_place_offset(X, held_out)))
-        self._examine(sample_rows(X))
-        self.__dict__.pop("_stopped_training", None)
-        if checkpoint is not None and result.complete:
-            checkpoint.remove()
-        elif checkpoint is not None:
-            self._stopped_training = checkpoint.identity["start"]
+        self._set_offset(self._score_samples(self._rows_to_judge(X, held_out)))
+        self._warn_of_result(sample_rows(X))
+        self._close_checkpoint(checkpoint, result.complete)
 
-    def _rows_to_place_offset(
+    def _fit_transform(self, X: NDArray[Any]) -> Any:
+        self._fit(X)
+        return self._transform(X)
+
+    def _partial_fit(self, X: NDArray[Any]) -> None:
+        architecture = self._describe(X)
+        generator = torch.Generator().manual_seed(self._new_seed())
+        device = resolve_device(self.device)
+        if hasattr(self, "module_"):
+            network = self._continued(architecture, "partial_fit").to(device)
+        else:
+            network = self._start(architecture, X, generator).to(device)
+            self.history_ = []
+        stored = getattr(self, "_optimizer_state", None)
+        if stored is not None:
+            generator.set_state(torch.tensor(stored["generator"]))
+        rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
+        objective = self._make_objective(
+            network, resolve_precision(self.precision, device)
+        )
+        settings = self._training_settings(network, len(rows))
+        record, state = train_epoch(
+            network, objective, rows, settings, generator, stored
+        )
+        self.module_ = detached(network)
+        record = record._replace(epoch=len(self.history_) + 1)
+        self.history_ = [*self.history_, record.as_dict(validated=False)]
+        self.best_epoch_ = len(self.history_)
+        seed = np.array(generator.get_state().numpy())
+        self._optimizer_state = {**state, "generator": seed}
+
+    def _new_seed(self) -> int:
+        return int(numpy_generator(self.random_state).integers(2**63))
+
+    def _start(
+        self, architecture: Architecture, X: NDArray[Any], generator: torch.Generator
+    ) -> Any:
+        """Return the network to start from, and set the attributes that describe it."""
+        if self.warm_start and hasattr(self, "module_"):
+            self._drop("_optimizer_state")  # of another training
+            return self._continued(architecture, "warm_start")
+        self._architecture = architecture
+        self.mean_, self.scale_ = self._make_standardizer(X)
+        network = self._build(architecture)
+        self.n_components_ = architecture["n_components"]
+        if architecture["network"] == "custom":
+            # The parameters encoder and decoder may be other ones when it is unpickled.
+            self._custom_pair = copy.deepcopy(network)
+        else:
+            initialize(network, generator)
+        return network
+
+    def _continued(self, architecture: Architecture, who: str) -> Any:
+        """Return a copy of the trained network, if the parameters still mean it."""
+        for name, value in self._architecture.items():
+            # None stands for what custom modules decide.
+            if architecture.get(name) not in (value, None):
+                raise ValueError(
+                    f"{who} continues with the same network, but {name} is now "
+                    f"{architecture[name]!r} instead of {value!r}. Set the parameters "
+                    "back, or fit with warm_start=False."
+                )
+            if name not in architecture:
+                raise ValueError(
+                    f"{who} continues with the same network, but the parameters now "
+                    f"mean another one (network={architecture['network']!r}). Set them "
+                    "back, or fit with warm_start=False."
+                )
+        return copy.deepcopy(self.module_)
+
+    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+        architecture = self._architecture
+        if not architecture["standardize"]:
+            return Standardizer.identity(X.shape[1])
+        convolutional = architecture["network"] == "conv"
+        channels = architecture["input_shape"][0] if convolutional else None
+        return Standardizer.of(X, channels)
+
+    def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
+        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
+        return describe_network(n_features, **parameters, per_latent=per_latent)
+
+    def _build_pair(self, architecture: Architecture) -> Autoencoder:
+        return build_network(
+            architecture, self.n_features_in_, self.encoder, self.decoder
+        )
+
+    def _training_settings(self, network: Any, n_rows: int) -> TrainingSettings:
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = automatic_batch_size(n_rows)
+        compile = self.compile
+        if compile == "auto":
+            # The steps of a perceptron on a CPU are short as they are.
+            on_cpu = next(network.parameters()).device.type == "cpu"
+            is_short = on_cpu and perceptron_operations(network) < math.inf
+            long = worth_compiling(n_rows, int(batch_size), self.max_epochs)
+            compile = long and not is_short
+        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
+        return TrainingSettings(
+            int(self.max_epochs),
+            int(batch_size),
+            float(self.learning_rate_init),
+            self.learning_rate,
+            OptimizerSettings(float(self.weight_decay), clip_norm),
+            int(self.n_iter_no_change),
+            float(self.tol),
+            math.inf if self.max_time is None else float(self.max_time),
+            bool(compile),
+        )
+
+    def _rows_to_judge(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
     ) -> NDArray[Any]:
+        """Return the rows that the threshold is placed on."""
         if self.contamination != "auto":
             return X
         if len(held_out) < MIN_ROWS_TO_JUDGE:
@@ -227,133 +307,28 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         # Rows that the network has not been trained on are reconstructed like new ones.
         return sample_rows(X[sample_rows(held_out[:, None])[:, 0]])
 
-    def _fit_transform(self, X: NDArray[Any]) -> Any:
-        self._fit(X)
-        return self._transform(X)
-
-    def _partial_fit(self, X: NDArray[Any]) -> None:
-        self._check_values(X)
-        seed = int(numpy_generator(self.random_state).integers(2**63))
-        generator = torch.Generator().manual_seed(seed)
-        if hasattr(self, "module_"):
-            self._require_same_network("partial_fit")
-            module = copy.deepcopy(self.module_).to(resolve_device(self.device))
-        else:
-            module = self._begin(X, generator)
-            self.history_ = []
-        device = resolve_device(self.device)
-        stored = getattr(self, "_optimizer_state", None)
-        if stored is not None:
-            generator.set_state(torch.tensor(stored["generator"]))
-        rows, *_ = training_rows(X, self._standardizer, device, 0.0, generator)
-        task = self._make_task(module, resolve_precision(self.precision, device))
-        result = train_on(
-            task, rows, self._run_settings(len(rows), task), generator, stored
-        )
-        self.module_ = _with_weights(module, result.parameters)
-        record = result.record._replace(epoch=len(self.history_) + 1)
-        self.history_ = [*self.history_, _as_dict(record, validated=False)]
-        self.best_epoch_ = len(self.history_)
-        self._optimizer_state = {
-            **result.optimizer_state,
-            "generator": np.array(generator.get_state().numpy()),
-        }
-
-    def _begin(self, X: NDArray[Any], generator: torch.Generator) -> Any:
-        """Return the network to start from, and set the attributes that describe it."""
-        device = resolve_device(self.device)
-        if self.warm_start and hasattr(self, "module_"):
-            self._require_same_network("warm_start")
-            self.__dict__.pop("_optimizer_state", None)  # of another training
-            return copy.deepcopy(self.module_).to(device)
-        self._architecture = self._describe(X.shape[1])
-        self._resolve(X)
-        self.mean_, self.scale_ = self._make_standardizer(X)
-        module = self._build()
-        self.n_components_ = self._architecture["n_components"]
-        if self._architecture["network"] == "own":
-            # The parameters encoder and decoder may be other ones when it is unpickled.
-            self._own_pair = copy.deepcopy(module)
-        else:
-            initialize(module, generator)
-        return module.to(device)
-
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
-        if self._on_unit_interval or not self.standardize:
-            return Standardizer.identity(X.shape[1])
-        convolutional = self._architecture["network"] == "conv"
-        channels = self._architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
-
-    def _require_same_network(self, who: str) -> None:
-        described = self._describe(len(self.mean_))
-        for name, value in self._architecture.items():
-            # None stands for what the own modules or the data decide.
-            if described.get(name) not in (value, None):
-                raise ValueError(
-                    f"{who} goes on with the same network, but {name} is now "
-                    f"{described[name]!r} instead of {value!r}. Set the parameters "
-                    "back, or fit with warm_start=False."
-                )
-            if name not in described:
-                raise ValueError(
-                    f"{who} goes on with the same network, but the parameters now "
-                    f"mean another one (network={described['network']!r}). Set them "
-                    "back, or fit with warm_start=False."
-                )
-
-    def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
-        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
-        return describe_network(n_features, **parameters, per_latent=per_latent)
-
-    def _build_pair(self) -> Autoencoder:
-        return build_network(
-            self._architecture, self.n_features_in_, self.encoder, self.decoder
-        )
-
-    def _run_settings(self, n_rows: int, task: Task) -> RunSettings:
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = automatic_batch_size(n_rows)
-        compile = self.compile
-        if compile == "auto":
-            # A gradient in closed form needs no compilation.
-            long = worth_compiling(n_rows, batch_size, self.max_epochs)
-            compile = task.closed_form is None and long
-        return RunSettings(
-            LoopSettings(
-                int(self.max_epochs),
-                int(batch_size),
-                float(self.learning_rate_init),
-                self.learning_rate,
-                **self._loop_settings(),
-            ),
-            StepSettings(
-                float(self.weight_decay),
-                None if self.clip_norm is None else float(self.clip_norm),
-            ),
-            int(self.n_iter_no_change),
-            float(self.tol),
-            math.inf if self.max_time is None else float(self.max_time),
-            bool(compile),
-        )
-
-    def _open_checkpoint(self, X: NDArray[Any], seed: int) -> Checkpoint | None:
+    def _open_checkpoint(self, X: NDArray[Any]) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
         start = self.module_ if self.warm_start and hasattr(self, "module_") else None
-        identity = training_identity(self.get_params(deep=False), X, start)
+        fingerprint = training_fingerprint(self.get_params(deep=False), X, start)
         if hasattr(self, "_stopped_training"):
             # What was kept of a training that was stopped is no beginning of another.
-            identity["start"] = self._stopped_training
-        return Checkpoint(
-            self.checkpoint, int(self.checkpoint_interval), identity, seed
-        )
+            fingerprint["start"] = self._stopped_training
+        interval = int(self.checkpoint_interval)
+        return Checkpoint(self.checkpoint, interval, fingerprint, self._new_seed())
+
+    def _close_checkpoint(self, checkpoint: Checkpoint | None, complete: bool) -> None:
+        self._drop("_stopped_training")
+        if checkpoint is not None and complete:
+            checkpoint.remove()
+        elif checkpoint is not None:
+            self._stopped_training = checkpoint.identity["start"]
 
     @contextmanager
     def _reported(
-        self, X: NDArray[Any], module: nn.Module, validated: bool
-    ) -> Iterator[Callable[[EpochRecord, Parameters], bool]]:
+        self, X: NDArray[Any], network: nn.Module, is_validated: bool
+    ) -> Iterator[Callable[[EpochRecord], bool]]:
         """Tell scikit-learn's callbacks of every epoch; they may end the training."""
         context = self._init_callback_context(max_subtasks=int(self.max_epochs))
         progress = LossProgressBar() if self.verbose else None
@@ -361,20 +336,17 @@ class NeuralMixin(CallbackSupportMixin, ABC):
             progress.setup(self, context)
         context.call_on_fit_task_begin(estimator=self, X=X)
 
-        def on_epoch(record: EpochRecord, parameters: Parameters) -> bool:
+        def on_epoch(record: EpochRecord) -> bool:
             epoch = context.subcontext(task_name="epoch")
             epoch.call_on_fit_task_begin(estimator=self, X=X)
+            entry = record.as_dict(is_validated)
             if progress is not None:
-                progress.on_fit_task_end(
-                    self, epoch, metadata=_as_dict(record, validated)
-                )
+                progress.on_fit_task_end(self, epoch, metadata=entry)
             return epoch.call_on_fit_task_end(
                 estimator=self,
                 X=X,
-                metadata=_as_dict(record, validated),
-                reconstruction_attributes=lambda: {
-                    "module_": _with_weights(module, parameters)
-                },
+                metadata=entry,
+                reconstruction_attributes=lambda: {"module_": detached(network)},
             )
 
         try:
@@ -394,34 +366,52 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         exact = network_dtype(X.dtype)
         return exact if self._architecture.get("float64", True) else torch.float32
 
-    def _transform(self, X: NDArray[Any]) -> Any:
-        return self._encoded_by(self._encode, X)
+    def _infer(
+        self, function: Any, X: NDArray[Any], rows_at_a_time: int = 2**62
+    ) -> NDArray[Any]:
+        """Apply a function of the network and standardized rows to rows."""
+        dtype, standardizer = self._inference_dtype(X), self._standardizer
+        return infer(self.module_, function, X, standardizer, dtype, rows_at_a_time)
 
-    def _encoded_by(self, function: Any, X: NDArray[Any]) -> NDArray[Any]:
+    def _transform(self, X: NDArray[Any]) -> Any:
+        return self._encoded(self._make_inference().encode, X)
+
+    def _encoded(self, encode: Any, X: NDArray[Any]) -> NDArray[Any]:
         """Apply a function of the network and rows; the result is finite."""
-        dtype = self._inference_dtype(X)
-        result = infer(self.module_, function, X, self._standardizer, dtype)
+        result = self._infer(encode, X)
         lost = np.flatnonzero(~np.isfinite(result).all(axis=1))
         if len(lost):
             # What leaves the range of float32 on its way through the network.
-            exact = self._inference_dtype(np.empty(0))
-            rows = X[lost].astype(np.float64)
-            found = infer(self.module_, function, rows, self._standardizer, exact)
             limits = np.finfo(result.dtype)
+            found = self._infer(encode, X[lost].astype(np.float64))
             found = np.nan_to_num(found, nan=0.0, posinf=np.inf, neginf=-np.inf)
             result[lost] = np.clip(found, limits.min, limits.max)
         return result
 
+    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
+        return self._from_latents(self._make_inference().decode, Z)
+
+    def _from_latents(self, decode: Any, Z: NDArray[Any]) -> NDArray[Any]:
+        """Apply a function of the network and latents; return original units."""
+        latents = Standardizer.identity(self.n_components_)
+        rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
+        return self._standardizer.original(rows)
+
+    def _score_samples(self, X: NDArray[Any]) -> Any:
+        inference = self._make_inference()
+        inference.require_scorable(X)
+        return self._infer(inference.score, X, inference.rows_per_score)
+
+    def _score_contributions(self, X: NDArray[Any]) -> Any:
+        inference = self._make_inference()
+        inference.require_scorable(X)
+        rows_at_a_time = inference.rows_per_contribution
+        return self._infer(inference.contributions, X, rows_at_a_time)
+
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> NetworkGraph:
-        return NetworkGraph(
-            self.module_,
-            self._encode,
-            self._decode,
-            self._scorer(MAX_PARTS),
-            self.mean_,
-            self.scale_,
-            methods,
-        )
+        inference = self._make_inference(MAX_PARTS)
+        parts = inference.encode, inference.decode, inference.score
+        return NetworkGraph(self.module_, *parts, self.mean_, self.scale_, methods)
 
     @property
     def _n_features_out(self) -> int:
@@ -433,11 +423,14 @@ class NeuralMixin(CallbackSupportMixin, ABC):
     # State
 
     def _rebuild_network(self) -> nn.Module:
-        own = self._architecture["network"] == "own"
-        if own and not hasattr(self, "_own_pair"):
+        custom = self._architecture["network"] == "custom"
+        if custom and not hasattr(self, "_custom_pair"):
             # Read from a file, which holds no modules: the caller has given them.
-            self._own_pair = self._build()
-        network = copy.deepcopy(self._own_pair) if own else self._build()
+            self._custom_pair = self._build(self._architecture)
+        if custom:
+            network = copy.deepcopy(self._custom_pair)
+        else:
+            network = self._build(self._architecture)
         return network.eval().to(device_or_cpu(self.device))
 
     # Validation
@@ -473,21 +466,3 @@ class NeuralMixin(CallbackSupportMixin, ABC):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _with_weights(module: Any, parameters: Parameters) -> Any:
-    """Return a copy of a module with other weights, in eval mode."""
-    trained = copy.deepcopy(module).eval()
-    trained.load_state_dict(parameters, strict=False)
-    return trained
-
-
-def _as_dict(record: EpochRecord, validated: bool) -> dict[str, Any]:
-    return {
-        "epoch": record.epoch,
-        "train_loss": record.train_loss,
-        "validation_loss": record.monitored_loss if validated else None,
-        "monitored_loss": record.monitored_loss,
-        "learning_rate": record.learning_rate,
-        "seconds": record.seconds,
-    }

@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk._format import check_target, replace_file
 from latentsk._version import __version__
-from latentsk.embedders import _linear_gaussian as linear_gaussian
-from latentsk.embedders._linear_gaussian import LinearGaussian
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._gaussian import LinearGaussian
+from latentsk.persistence._atomic import atomic_file, check_target
 
 METHODS = ("transform", "reconstruct", "score_samples")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -101,7 +101,7 @@ class PCAGraph(nn.Module):
     model : LinearGaussian
         Of numpy arrays in float64.
 
-    deviations : (ndarray, ndarray), each of shape (n_components,)
+    scale : ndarray of shape (n_components,)
         What coordinates are divided by, and multiplied with on the way back.
 
     score_method : {"likelihood", "reconstruction", "mahalanobis"}
@@ -115,7 +115,7 @@ class PCAGraph(nn.Module):
     --------
     >>> one, wide = np.ones(1), np.dtype("float64")
     >>> model = LinearGaussian(np.zeros(2), np.array([[0.6, 0.8]]), one, 0.5)
-    >>> graph = PCAGraph(model, (one, one), "reconstruction", METHODS, wide)
+    >>> graph = PCAGraph(model, one, "reconstruction", METHODS, wide)
     >>> graph(torch.tensor([[3.0, 4.0]]))
     (tensor([[5.]]), tensor([[3., 4.]]), tensor([-0.]))
     """
@@ -125,13 +125,12 @@ class PCAGraph(nn.Module):
     variances: Tensor
     noise: Tensor
     constant: Tensor
-    shrink: Tensor
-    stretch: Tensor
+    scale: Tensor
 
     def __init__(
         self,
         model: LinearGaussian,
-        deviations: tuple[NDArray[Any], NDArray[Any]],
+        scale: NDArray[Any],
         score_method: str,
         methods: Sequence[str],
         dtype: np.dtype[Any],
@@ -142,12 +141,7 @@ class PCAGraph(nn.Module):
         constant = 0.0
         if score_method == "likelihood" and "score_samples" in methods:
             constant = linear_gaussian.log_constant(model)
-        arrays = {
-            **model._asdict(),
-            "constant": constant,
-            "shrink": deviations[0],
-            "stretch": deviations[1],
-        }
+        arrays = {**model._asdict(), "constant": constant, "scale": scale}
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.array(array, dtype)))
 
@@ -160,13 +154,13 @@ class PCAGraph(nn.Module):
             self.noise,  # type: ignore
         )
         centred = X.to(self.dtype) - model.mean
-        latents = linear_gaussian.coordinates(centred, model) / self.shrink
+        latents = linear_gaussian.coordinates(centred, model) / self.scale
         results = []
         for method in self.methods:
             if method == "transform":
                 results.append(latents)
             elif method == "reconstruct":
-                back = (latents * self.stretch) @ model.components
+                back = (latents * self.scale) @ model.components
                 results.append(back + model.mean)
             else:
                 scores = self._scores(centred, model).to(X.dtype)
@@ -205,7 +199,7 @@ class NetworkGraph(nn.Module):
 
     Examples
     --------
-    >>> from latentsk.modules.autoencoder import Autoencoder
+    >>> from latentsk.networks._autoencoder import Autoencoder
     >>> graph = NetworkGraph(
     ...     Autoencoder(nn.Identity(), nn.Identity()),
     ...     lambda network, rows: network.encoder(rows),
@@ -295,7 +289,7 @@ def write_onnx(
     >>> import tempfile
     >>> one, wide = np.ones(1), np.dtype("float64")
     >>> model = LinearGaussian(np.zeros(2), np.array([[0.6, 0.8]]), one, 0.5)
-    >>> graph = PCAGraph(model, (one, one), "reconstruction", METHODS, wide)
+    >>> graph = PCAGraph(model, one, "reconstruction", METHODS, wide)
     >>> path = Path(tempfile.mkdtemp()) / "model.onnx"
     >>> write_onnx(path, graph, 2, "float32", {})
     >>> path.stat().st_size > 0
@@ -309,7 +303,8 @@ def write_onnx(
         content = model.SerializeToString()
     except Exception as error:
         raise ValueError(TOO_LARGE) from error
-    replace_file(Path(path), [content])
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def _exported(

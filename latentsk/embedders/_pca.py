@@ -16,15 +16,17 @@ from sklearn.utils._array_api import check_same_namespace, device, get_namespace
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
 from latentsk._validation import checked, validated
-from latentsk.embedders import _linear_gaussian as linear_gaussian
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import row_blocks, sample_rows
-from latentsk.embedders._engine import fit_engine
-from latentsk.embedders._linear_gaussian import LinearGaussian
-from latentsk.embedders._moments import (
+from latentsk.embedders._onnx import PCAGraph
+from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
+from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear._components import fit_components
+from latentsk.linear._gaussian import LinearGaussian
+from latentsk.linear._moments import (
     TOO_LARGE,
     Moments,
     in_range,
@@ -32,8 +34,7 @@ from latentsk.embedders._moments import (
     merge,
     moments_of,
 )
-from latentsk.embedders._onnx import PCAGraph
-from latentsk.embedders._spectrum import (
+from latentsk.linear._spectrum import (
     Spectrum,
     chosen_dimension,
     n_directions,
@@ -41,9 +42,9 @@ from latentsk.embedders._spectrum import (
     spectrum_of,
     truncated,
 )
+from latentsk.persistence._registry import storable
 
 ENGINE_PARAMETERS = (
-    "whiten",
     "svd_solver",
     "tol",
     "iterated_power",
@@ -69,6 +70,7 @@ SINGULAR = (
 )
 
 
+@storable(REQUIRED, optional=OPTIONAL, check=check_pca)
 class PCAEmbedder(BaseEmbedder):
     """Principal component analysis: embed, reconstruct, score outliers, generate.
 
@@ -289,7 +291,7 @@ default="likelihood"
             latents = self._transform(X) if want_latents else None
         else:
             parameters = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
-            fit = fit_engine(
+            fit = fit_components(
                 X,
                 sample,
                 self.n_components,
@@ -299,7 +301,7 @@ default="likelihood"
                 **parameters,
             )
             self._adopt(fit.spectrum, fit.mean, fit.solver, X.shape[0])
-            latents = fit.latents
+            latents = self._whitened(fit.latents) if want_latents else None
         self._place_offset(sample if self.contamination == "auto" else X)
         return latents
 
@@ -402,21 +404,33 @@ default="likelihood"
                 Z -= xp.reshape(model.mean, (1, -1)) @ model.components.T
             else:
                 Z = self._by_rows(X, linear_gaussian.coordinates)
-            Z = Z / self._component_scale(xp) if self.whiten else Z
+            Z = self._whitened(Z)
         return in_range(Z, xp)
+
+    def _whitened(self, Z: Any) -> Any:
+        if not self.whiten:
+            return Z
+        xp, _ = get_namespace(self.components_)
+        return Z / self._component_scale(self.explained_variance_, xp)
 
     def _inverse_transform(self, Z: Any) -> Any:
         xp, _ = get_namespace(self.components_)
         model = self._model(Z, xp)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.whiten:
-                Z = Z * xp.sqrt(xp.astype(self.explained_variance_, model.mean.dtype))
+                Z = Z * self._component_scale(self.explained_variance_, xp)
             Z = xp.astype(Z, model.mean.dtype, copy=False)
             return in_range(Z @ model.components + model.mean, xp)
 
-    def _component_scale(self, xp: Any) -> Any:
-        scale = xp.sqrt(self.explained_variance_)
-        smallest = xp.finfo(scale.dtype).eps
+    def _component_scale(self, variances: Any, xp: Any) -> Any:
+        """Return the standard deviations for whitening, none below rounding errors."""
+        scale = xp.sqrt(variances)
+        # scikit-learn's least one, which is in the data's unit.
+        smallest = eps = float(xp.finfo(scale.dtype).eps)
+        if self.n_components_:
+            squared = self.svd_solver_ in ("covariance_eigh", "arpack")
+            relative = math.sqrt(eps) if squared else eps
+            smallest = max(smallest, relative * float(scale[0]))
         return xp.clip(scale, smallest, None)
 
     def _is_off_centre(self, xp: Any) -> bool:
@@ -453,11 +467,10 @@ default="likelihood"
         fitted = np.dtype("f4" if "float32" in str(self.components_.dtype) else "f8")
         noise = float(self.noise_variance_)
         model = LinearGaussian(mean, axes, np.clip(variances, noise, None), noise)
-        stretch = np.sqrt(variances) if self.whiten else np.ones_like(variances)
-        shrink = np.clip(stretch, np.finfo(fitted).eps, None)
+        unit = np.ones_like(variances)
         return PCAGraph(
             model,
-            (shrink, stretch),
+            self._component_scale(variances, np) if self.whiten else unit,
             self.score_method,
             methods,
             # The precision that data and fit share, as everywhere.
@@ -468,8 +481,8 @@ default="likelihood"
         self._require_meaning()
         parts = {
             "likelihood": linear_gaussian.log_likelihood_parts,
-            "reconstruction": lambda *of: -linear_gaussian.feature_parts(*of)[1],
-            "mahalanobis": lambda *of: -linear_gaussian.feature_parts(*of)[0],
+            "reconstruction": lambda *of: -linear_gaussian.residual_parts(*of),
+            "mahalanobis": lambda *of: -linear_gaussian.mahalanobis_parts(*of),
         }
         xp, _ = get_namespace(self.components_)
         return in_range(self._by_rows(X, parts[self.score_method]), xp)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,35 +16,28 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._warnings import warn
-from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._blocks import row_blocks
-from latentsk.embedders._latents import LatentReport, active, report
-from latentsk.embedders._network import Architecture
-from latentsk.embedders._neural import NEURAL_CONSTRAINTS, NeuralMixin
-from latentsk.embedders._paths import LatentPathsMixin
-from latentsk.embedders._rows import infer, saturated
-from latentsk.embedders._standardize import Standardizer, require_unit_interval
+from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
+from latentsk.embedders._vae_state import check_vae
 from latentsk.exceptions import PosteriorCollapseWarning
-from latentsk.modules.likelihoods import LIKELIHOODS, Likelihood
-from latentsk.modules.vae import VAE
-from latentsk.training.run import Task
-from latentsk.training.schedules import WARM_UPS
-from latentsk.training.vae_sampling import (
-    balanced_noise,
-    feature_log_densities,
-    independent_noise,
-    rows_at_a_time,
-    sampled,
-    sampled_in_parts,
-)
-from latentsk.training.vae_task import VAESettings, vae_task
-from latentsk.training.variational import BoundSettings, elbo, iwae, kl_divergence
+from latentsk.networks._architecture import Architecture
+from latentsk.persistence._registry import storable
+from latentsk.training._inference import clip_to_finite
+from latentsk.training._standardize import require_unit_interval
+from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
+from latentsk.vae._estimates import rows_at_a_time, sampled
+from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
+from latentsk.vae._network import VAE
+from latentsk.vae._objective import VariationalBound
+from latentsk.vae._paths import LatentPathsMixin
+from latentsk.vae._priors import PRIORS
+from latentsk.vae._report import LatentReport, active, report
+from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
-# Seed of the random numbers that all rows have in common when they are scored.
-SCORE_SEED = 0
 MIN_SCALE = 1e-3
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
@@ -54,7 +48,8 @@ AUTOMATIC_SAMPLES = 5
 MIN_ROWS_TO_EXAMINE = 32
 
 
-class VAEEmbedder(NeuralMixin, LatentPathsMixin, BaseEmbedder):
+@storable(REQUIRED, optional=OPTIONAL, check=check_vae)
+class VAEEmbedder(LatentPathsMixin, NeuralEmbedder):
     """A smooth latent space with a likelihood, learned by a variational autoencoder.
 
     Every row has a normal distribution of latent coordinates, the posterior; together
@@ -65,8 +60,8 @@ class VAEEmbedder(NeuralMixin, LatentPathsMixin, BaseEmbedder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Latent dimensions. "auto": the square root of the number of features, rounded
-        up, at most 32; of own modules, what the encoder returns.
+        Number of latent dimensions. "auto": the square root of the number of features,
+        rounded up, at most 32; with custom modules, what the encoder returns.
 
     network : {"mlp", "conv", "mlp-400", "mlp-512-256", "conv-32-128-256"}, \
 default="mlp"
@@ -85,28 +80,28 @@ default="mlp"
 
     activation : {"auto", "identity", "relu", "elu", "gelu", "silu", "tanh"}, \
 default="auto"
-        After every hidden layer; "auto" is "gelu" in "mlp" and "relu" in "conv". The
-        output is linear.
+        Activation after every hidden layer; "auto" is "gelu" in "mlp" and "relu" in
+        "conv". The output is linear.
 
     normalize : bool or "auto", default="auto"
         Whether to normalize after every hidden layer, each row for itself: layer
         normalization in "mlp", group normalization in "conv". "auto" does so in "conv".
 
     dropout : float in [0, 1), default=0.0
-        Rate while training: after every hidden layer in "mlp", around the latent
-        coordinates in "conv".
+        Rate of dropout while training: after every hidden layer in "mlp", around the
+        latent coordinates in "conv".
 
     input_shape : (int, int, int) or None, default=None
         Channels, height and width of the image that a row holds. Needed by "conv", for
-        which height and width are at least 2 to the number of stages. Own modules
+        which height and width are at least 2 to the number of stages. Custom modules
         are given rows in this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
-        Own modules instead of `network`. They are copied, and trained from the weights
-        that they have. The encoder takes rows and returns the means of the latent
-        coordinates and then their log-variances, in one vector; the decoder takes
-        latent coordinates and returns as many values as a row has: means, or logits
-        for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
+        Custom modules instead of `network`. They are copied, and trained from the
+        weights that they have. The encoder takes rows and returns the means of the
+        latent coordinates and then their log-variances, in one vector; the decoder
+        takes latent coordinates and returns as many values as a row has: means, or
+        logits for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
         normalization is only taken so, as in a pretrained network.
 
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
@@ -120,6 +115,10 @@ default="auto"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
         and "student_t", in standardized units: learned, one for all features or one
         for each, above a floor of 0.001; or fixed. The others have none.
+
+    prior : {"normal"}, default="normal"
+        Distribution of the latent coordinates of all rows together: independent and
+        standard normal.
 
     dynamic_binarization : bool, default=False
         Whether training sees zeros and ones that are drawn anew in every step, with the
@@ -171,13 +170,14 @@ default="auto"
         channel share one mean and one scale.
 
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto": one in 32 of the rows, 16 at least and 512 at most.
+        Number of rows per step. "auto": one in 32 of the rows, 16 at least and 512 at
+        most.
 
     learning_rate_init : float, default=3e-3
-        Of AdamW, at the start.
+        Learning rate of AdamW at the start.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
-        Its schedule over `max_epochs`.
+        Schedule of the learning rate over `max_epochs`.
 
     weight_decay : float, default=0.0
         Decoupled weight decay (AdamW).
@@ -186,44 +186,45 @@ default="auto"
         Largest norm of the gradient.
 
     max_epochs : int, default=200
-        Passes over the data at most.
+        Maximum number of passes over the data.
 
     max_time : float or None, default=None
-        Seconds of training after which it stops, in the midst of an epoch if need be.
-        With a checkpoint it stops after an epoch, the checkpoint stays, and another
-        `fit` goes on from it.
+        Seconds of training after which it stops, within an epoch if need be. With a
+        checkpoint it stops after an epoch, the checkpoint stays, and another `fit`
+        resumes from it.
 
     validation_fraction : float in [0, 1), default=0.1
         Share of the rows set aside to choose the best weights, if there are at least
         50 rows.
 
     n_iter_no_change : int, default=20
-        Epochs without improvement after which training stops.
+        Number of epochs without improvement after which training stops.
 
     tol : float, default=1e-4
         Share of the loss by which it has to improve.
 
     warm_start : bool, default=False
-        Whether another `fit` goes on from the present weights and standardization.
+        Whether another `fit` continues from the present weights and standardization.
 
     checkpoint : str, path-like or None, default=None
-        File to keep the training in. If it is there when `fit` begins, the training
-        goes on from it: on the same CPU with as many threads it comes to the same
-        result, bit for bit, as one that was never interrupted. It is removed at the
-        end. Every estimator needs a file of its own. `partial_fit` keeps none.
+        File to keep the training in. If it exists when `fit` begins, the training
+        resumes from it: on the same CPU with as many threads the result equals, bit for
+        bit, that of a training that was never interrupted. It is removed at the end.
+        Every estimator needs a file of its own. `partial_fit` keeps none.
 
     checkpoint_interval : int, default=10
-        Epochs from one writing to the next.
+        Number of epochs from one writing of the checkpoint to the next.
 
     device : str or torch.device, default="auto"
         Where to train and infer: "auto" (a CUDA device if there is one), "cpu", "cuda".
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of the matrix products while training. "auto" is bfloat16 on GPUs that have it.
+        Precision of the matrix products while training. "auto" is bfloat16 on GPUs that
+        have it.
 
     compile : bool or "auto", default="auto"
         Whether to compile the training step. "auto" does so for long trainings, except
-        of perceptrons on a CPU, whose gradient is computed in closed form. Without a
+        those of perceptrons on a CPU, whose steps are short as they are. Without a
         compiler the step runs as it is.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -234,7 +235,7 @@ default="auto"
         others.
 
     random_state : int, RandomState, Generator or None, default=None
-        Of the initial weights, the order of the rows and the noise.
+        Determines the initial weights, the order of the rows and the noise.
 
     verbose : bool, default=False
         Whether to show progress, as the callback :class:`~latentsk.LossProgressBar`
@@ -246,7 +247,7 @@ default="auto"
         The trained network, in eval mode, with the parts `encoder` and `decoder`.
 
     n_components_ : int
-        Latent dimensions.
+        Number of latent dimensions.
 
     likelihood_ : str
         The likelihood used.
@@ -255,7 +256,7 @@ default="auto"
         Its scale for every feature, in original units; ones, if it has none.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Of the standardization.
+        Mean and scale of the standardization.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
@@ -264,7 +265,11 @@ default="auto"
         rows that were set aside, or of a sample of the training rows where none were;
         "validation_loss", that in the first case and None in the second;
         "learning_rate"; "seconds". Losses are minus the bound, in nats of standardized
-        units. After `partial_fit` the training loss stands for the monitored one.
+        units. After `partial_fit` the training loss stands for the monitored one. The
+        terms of a loss have entries of their own, "train_" and "validation_" before
+        "reconstruction" (minus the log-density of a row given its latent coordinates),
+        "kl" (the divergence) and "kl_weight" (`beta` times what the warm-up has come
+        to).
 
     best_epoch_ : int
         The epoch whose weights were kept: that of the least monitored loss.
@@ -352,9 +357,10 @@ default="auto"
     """
 
     _parameter_constraints: dict[str, Any] = {
-        **BaseEmbedder._parameter_constraints,
-        **NEURAL_CONSTRAINTS,
-        "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+        **NeuralEmbedder._parameter_constraints,
+        # Views: what is added to the tables is taken at once.
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys())],
+        "prior": [StrOptions(PRIORS.keys())],
         "likelihood_scale": [
             StrOptions({"shared", "feature"}),
             Interval(Real, MIN_SCALE, None, closed="left"),
@@ -368,7 +374,7 @@ default="auto"
         "objective": [StrOptions({"elbo", "iwae"})],
         "doubly_reparameterized": ["boolean"],
         "n_samples": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "score_method": [StrOptions({"elbo", "iwae", "reconstruction", "kl"})],
+        "score_method": [StrOptions(set(SCORE_METHODS))],
         "n_score_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -387,6 +393,7 @@ default="auto"
         decoder: nn.Module | None = None,
         likelihood: str = "auto",
         likelihood_scale: float | str = "shared",
+        prior: str = "normal",
         dynamic_binarization: bool = False,
         beta: float = 1.0,
         kl_warmup: float = 0.0,
@@ -431,6 +438,7 @@ default="auto"
         self.decoder = decoder
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale
+        self.prior = prior
         self.dynamic_binarization = dynamic_binarization
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -463,20 +471,29 @@ default="auto"
         self.random_state = random_state
         self.verbose = verbose
 
-    # What is learned
+    # The hooks
 
-    def _check_values(self, X: NDArray[Any]) -> None:
+    def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
-        name = getattr(self, "likelihood_", self._named_likelihood())
-        if name is None:
-            return  # it will be one that the data allow
-        self._require_range(X, name)
-        if name == "bernoulli" and not self.dynamic_binarization and not _is_binary(X):
+        likelihood = self._choose_likelihood(X)
+        on_unit_interval = LIKELIHOODS[likelihood].on_unit_interval
+        if on_unit_interval:
+            require_unit_interval(X, f"likelihood={likelihood!r}")
+        is_drawn = self.dynamic_binarization
+        if likelihood == "bernoulli" and not is_drawn and not _is_binary(X):
             warn(
                 "likelihood='bernoulli' is meant for zeros and ones, but X has other "
                 "values, of which the score is no log-probability. Use likelihood="
                 "'continuous_bernoulli', or dynamic_binarization=True."
             )
+        scale = self.likelihood_scale
+        return {
+            **self._describe_network(X.shape[1], per_latent=2),
+            "likelihood": likelihood,
+            "scale": scale if isinstance(scale, str) else float(scale),
+            "prior": self.prior,
+            "standardize": bool(self.standardize) and not on_unit_interval,
+        }
 
     def _check_settings(self) -> None:
         if isinstance(self.likelihood_scale, bool):
@@ -499,61 +516,31 @@ default="auto"
                 f"{self.likelihood!r}."
             )
 
-    def _named_likelihood(self) -> str | None:
-        """Return the likelihood; None if it is left to the data."""
+    def _choose_likelihood(self, X: NDArray[Any]) -> str:
+        """Return the likelihood that is named, or the one that the data allow."""
         if self.dynamic_binarization:
             return "bernoulli"
-        return None if self.likelihood == "auto" else self.likelihood
+        if self.likelihood != "auto":
+            return self.likelihood
+        if hasattr(self, "_architecture"):  # a training that continues
+            return self.likelihood_
+        return "bernoulli" if _is_binary(X) else "gaussian"
 
-    def _require_range(self, X: NDArray[Any], likelihood: str) -> None:
-        if LIKELIHOODS[likelihood].on_unit_interval:
-            require_unit_interval(X, f"likelihood={likelihood!r}")
-
-    def _describe(self, n_features: int) -> Architecture:
-        scale = self.likelihood_scale
-        return {
-            **self._describe_network(n_features, per_latent=2),
-            "likelihood": self._named_likelihood(),
-            "scale": scale if isinstance(scale, str) else float(scale),
-            "standardize": self.standardize,
-        }
-
-    def _resolve(self, X: NDArray[Any]) -> None:
-        if self._architecture["likelihood"] is None:
-            binary = _is_binary(X)
-            self._architecture["likelihood"] = "bernoulli" if binary else "gaussian"
-        self.likelihood_ = self._architecture["likelihood"]
-
-    def _build(self) -> VAE:
-        pair = self._build_pair()
-        scale = self._architecture["scale"]
+    def _build(self, architecture: Architecture) -> VAE:
+        pair = self._build_pair(architecture)
+        scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self.n_features_in_}
+        has_scale = LIKELIHOODS[architecture["likelihood"]].has_scale
         return VAE(
             pair.encoder,
             pair.decoder,
-            n_scales=learned.get(scale, 0) if self._distribution.has_scale else 0,
+            PRIORS[architecture["prior"]](n_latents),
+            n_scales=learned.get(scale, 0) if has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
         )
 
-    @property
-    def _on_unit_interval(self) -> bool:
-        return self._distribution.on_unit_interval
-
-    @property
-    def _distribution(self) -> Likelihood:
-        return LIKELIHOODS[self._architecture["likelihood"]]
-
-    @property
-    def likelihood_scale_(self) -> NDArray[np.float64]:
-        """Scale of the likelihood for every feature, in original units."""
-        if not self._distribution.has_scale:
-            return np.ones(self.n_features_in_)
-        with torch.no_grad():
-            log_scale = to_numpy(self.module_.log_scale().double())
-        return np.exp(log_scale) * self.scale_
-
-    def _make_task(self, module: Any, precision: str) -> Task:
+    def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
         weighted = self.objective == "iwae"
         n_samples = self.n_samples
         if n_samples == "auto":
@@ -564,21 +551,31 @@ default="auto"
             float(self.beta),
             float(self.free_nats),
             None if self.capacity is None else float(self.capacity),
+            float(self.kl_warmup),
+            self.kl_schedule,
         )
-        settings = VAESettings(
-            self.likelihood_,
-            bound,
-            int(n_samples),
+        return VariationalBound(
+            network,
+            self._likelihood,
             self.n_features_in_,
             self.n_components_,
-            bool(self.dynamic_binarization),
+            bound=bound,
+            n_samples=int(n_samples),
+            binarize=bool(self.dynamic_binarization),
+            precision=precision,
         )
-        return vae_task(module, settings, precision)
 
-    def _loop_settings(self) -> dict[str, Any]:
-        return {"kl_warm_up": float(self.kl_warmup), "kl_schedule": self.kl_schedule}
+    def _make_inference(self, n_parts: int | None = None) -> VariationalInference:
+        return VariationalInference(
+            self.likelihood_,
+            self.score_method,
+            int(self.n_score_samples),
+            self.n_components_,
+            self.scale_,
+            n_parts,
+        )
 
-    def _examine(self, X: NDArray[Any]) -> None:
+    def _warn_of_result(self, X: NDArray[Any]) -> None:
         mean = self._transform(X)
         if len(X) >= MIN_ROWS_TO_EXAMINE and not active(mean.astype(np.float64)).any():
             warn(
@@ -590,128 +587,34 @@ default="auto"
                 PosteriorCollapseWarning,
             )
 
-    # Inference
+    # Attributes and methods of its own
 
-    def _encode(self, network: VAE, rows: Tensor) -> Tensor:
-        return network.encode(rows).mean
+    @property
+    def likelihood_(self) -> str:
+        """The likelihood used."""
+        return self._architecture["likelihood"]
 
-    def _infer(
-        self,
-        function: Callable[[VAE, Tensor], Tensor],
-        X: NDArray[Any],
-        n_samples: int = 1,
-    ) -> NDArray[Any]:
-        return infer(
-            self.module_,
-            function,
-            X,
-            self._standardizer,
-            self._inference_dtype(X),
-            rows_at_a_time(n_samples),
-        )
+    @property
+    def _likelihood(self) -> Likelihood:
+        return LIKELIHOODS[self.likelihood_]
 
-    def _from_latents(
-        self, function: Callable[[VAE, Tensor], Tensor], Z: NDArray[Any]
-    ) -> NDArray[Any]:
-        latents = Standardizer.identity(self.n_components_)
-        dtype = self._inference_dtype(Z)
-        rows = infer(self.module_, function, Z, latents, dtype)
-        return self._standardizer.original(rows)
-
-    def _decode(self, network: VAE, latents: Tensor) -> Tensor:
-        return self._distribution.mean(network.decode(latents))
-
-    def _inverse_transform(self, Z: NDArray[Any]) -> Any:
-        return self._from_latents(self._decode, Z)
+    @property
+    def likelihood_scale_(self) -> NDArray[np.float64]:
+        """Scale of the likelihood for every feature, in original units."""
+        if not self._likelihood.has_scale:
+            return np.ones(self.n_features_in_)
+        with torch.no_grad():
+            log_scale = to_numpy(self.module_.log_scale().double())
+        return np.exp(log_scale) * self.scale_
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
-        latents = generator.standard_normal((n_samples, self.n_components_))
+        latents = self.module_.prior.draw(n_samples, generator)
         noise = torch.Generator().manual_seed(int(generator.integers(2**63)))
-        draw = self._distribution.draw
+        draw = self._likelihood.draw
         return self._from_latents(
             lambda network, z: draw(network.decode(z), network.log_scale(), noise),
             latents,
         )
-
-    @property
-    def _log_unit(self) -> float:
-        """Log-density of standardized rows minus that of the original ones."""
-        return float(np.log(self.scale_).sum())
-
-    def _common_noise(self, n_samples: int) -> Tensor:
-        """Return the random numbers that every row is scored with."""
-        generator = torch.Generator().manual_seed(SCORE_SEED)
-        # A bound by importance weights takes independent samples, a mean better ones.
-        source = independent_noise if self.score_method == "iwae" else balanced_noise
-        return source(n_samples, self.n_components_, generator)
-
-    def _score_samples(self, X: NDArray[Any]) -> Any:
-        if self.score_method == "kl":
-            return self._infer(self._scorer(), X)
-        self._require_range(X, self.likelihood_)
-        return self._infer(self._scorer(), X, int(self.n_score_samples))
-
-    def _scorer(self, n_parts: int | None = None) -> Callable[[VAE, Tensor], Tensor]:
-        method = self.score_method
-        if method == "kl":
-            return lambda network, rows: saturated(
-                -kl_divergence(network.encode(rows)).sum(dim=1)
-            )
-        log_density, unit = self._distribution.log_density, self._log_unit
-        n_samples = int(self.n_score_samples)
-        noise = self._common_noise(n_samples)
-
-        def score(network: VAE, rows: Tensor) -> Tensor:
-            common = noise.to(rows)
-            if n_parts is None:
-                found = sampled(
-                    network, rows, log_density, lambda i, j: common[i:j], n_samples
-                )
-            else:
-                found = sampled_in_parts(network, rows, log_density, common, n_parts)
-            if method == "iwae":
-                bound = iwae(found.log_weights)
-            elif method == "elbo":
-                divergence = kl_divergence(found.posterior).sum(dim=1)
-                bound = elbo(found.log_densities, divergence)
-            else:
-                bound = found.log_densities.mean(dim=0)
-            return saturated(bound - unit)
-
-        return score
-
-    def _score_contributions(self, X: NDArray[Any]) -> Any:
-        method = self.score_method
-        if method == "kl":
-            raise ValueError("score_method='kl' is no sum over features; see 'elbo'.")
-        self._require_range(X, self.likelihood_)
-        log_density, n_samples = self._distribution.log_density, self.n_score_samples
-        noise = self._common_noise(int(n_samples))
-        units = np.log(self.scale_)
-
-        def contributions(network: VAE, rows: Tensor) -> Tensor:
-            common = noise.to(rows)
-            found = sampled(
-                network, rows, log_density, lambda i, j: common[i:j], len(common)
-            )
-            weights = torch.full_like(found.log_weights, 1.0 / len(common))
-            # What belongs to no feature.
-            rest = torch.zeros_like(weights[0])
-            if method == "elbo":
-                rest = -kl_divergence(found.posterior).sum(dim=1)
-            elif method == "iwae":
-                weights = torch.softmax(found.log_weights, dim=0)
-                rest = iwae(found.log_weights)
-                rest = rest - (weights * found.log_densities).sum(dim=0)
-            densities = feature_log_densities(
-                network, rows, log_density, found.posterior, common, weights
-            )
-            unit = torch.as_tensor(units).to(rows)
-            return saturated(densities - unit + rest[:, None] / rows.shape[1])
-
-        return self._infer(contributions, X, n_samples * self.n_features_in_)
-
-    # Public methods of its own
 
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:
         """Return the posterior of the latent coordinates of rows.
@@ -750,7 +653,7 @@ default="auto"
         )
 
     def _posterior(self, rows: NDArray[Any]) -> tuple[Any, Any]:
-        joined = self._encoded_by(
+        joined = self._encoded(
             lambda network, part: torch.cat(network.encode(part), dim=1), rows
         )
         mean, log_variance = np.split(joined, 2, axis=1)
@@ -808,9 +711,11 @@ default="auto"
                 f"n_samples must be an integer of at least 2, got {n_samples!r}."
             )
         validated = self._validate(X, reset=False, method="log_likelihood")
-        self._require_range(validated, self.likelihood_)
+        if self._likelihood.on_unit_interval:
+            require_unit_interval(validated, f"likelihood={self.likelihood_!r}")
         generator = self._generator(random_state)
-        log_density, unit = self._distribution.log_density, self._log_unit
+        log_density = self._likelihood.log_density
+        log_unit = float(np.log(self.scale_).sum())
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
             shape = (len(rows), self.n_components_)
@@ -827,9 +732,9 @@ default="auto"
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)
-            return torch.stack([saturated(value - unit), unknown], dim=1)
+            return torch.stack([clip_to_finite(value - log_unit), unknown], dim=1)
 
-        both = self._infer(estimate, validated, int(n_samples))
+        both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]
 
     def latent_report(self, X: ArrayLike) -> LatentReport:
@@ -873,7 +778,9 @@ default="auto"
         if len(rows) < 2:
             raise ValueError("latent_report needs at least 2 rows, got 1.")
         mean, deviation = self._posterior(rows)
-        return report(mean.astype(np.float64), deviation.astype(np.float64))
+        moments = mean.astype(np.float64), deviation.astype(np.float64)
+        prior = copy.deepcopy(self.module_.prior).cpu().double()
+        return report(*moments, prior)
 
     def _generator(self, random_state: RandomState) -> torch.Generator:
         chosen = self.random_state if random_state is None else random_state

@@ -147,8 +147,7 @@ def restored_search(
     """Return the search whose `to_state` it was, over the same vectors."""
     if state["spec"] == FLAT:
         return flat_search(vectors, settings)
-    rescaling = Rescaling(state["shift"], state["scale"])
-    flat = flat_search(vectors, settings, rescaling)
+    flat = flat_search(vectors, settings, state["rescaling"])
     return IVFSearch.from_state(state, flat, members, settings.embed)
 
 

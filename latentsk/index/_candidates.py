@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float64, Positions
 
@@ -96,7 +96,7 @@ def _among(
     eligible: Positions,
 ) -> Candidates:
     best: Smallest | None = None
-    for part in row_chunks(len(eligible), rows.shape[1]):
+    for part in row_slices(len(eligible), rows.shape[1]):
         some = eligible[part]
         norms = None if squared_norms is None else squared_norms[some]
         wanted = min(n_candidates, len(some))
@@ -169,7 +169,7 @@ def query_chunks(n_queries: int, n_scores: int, dtype: Any) -> Iterator[slice]:
     >>> [chunk.stop for chunk in query_chunks(600, 2**16, np.float32)]
     [256, 512, 600]
     """
-    return row_chunks(n_queries, n_scores, SCORE_BYTES // np.dtype(dtype).itemsize)
+    return row_slices(n_queries, n_scores, SCORE_BYTES // np.dtype(dtype).itemsize)
 
 
 def score_blocks(

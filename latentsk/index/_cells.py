@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._metric import MetricSpace, euclidean
 from latentsk.index._rounding import product_error
@@ -121,12 +121,12 @@ def _nearest_centres(
     columns = np.vstack([centred.T, -0.5 * np.sum(np.square(centred), axis=1)])
     owners = np.empty(len(positions), dtype=np.intp)
     distances = np.empty(len(positions))
-    for part in row_chunks(len(positions), space.n_features, ROW_ELEMENTS):
+    for part in row_slices(len(positions), space.n_features, ROW_ELEMENTS):
         rows = scaled_rows(space, positions[part])
         extended = np.hstack([rows - mean, np.ones((len(rows), 1))])
         nearest = [
             (extended[block] @ columns).argmax(axis=1)
-            for block in row_chunks(len(rows), len(centres), BLOCK_SCORES)
+            for block in row_slices(len(rows), len(centres), BLOCK_SCORES)
         ]
         owners[part] = np.concatenate(nearest)
         distances[part] = euclidean(rows, centres[owners[part]])
@@ -147,7 +147,7 @@ def _local(
     owners: Positions,
 ) -> Float32:
     local = np.empty((len(positions), space.n_features + 1), dtype=np.float32)
-    for part in row_chunks(len(positions), space.n_features, ROW_ELEMENTS):
+    for part in row_slices(len(positions), space.n_features, ROW_ELEMENTS):
         rows = scaled_rows(space, positions[part]) - centres[owners[part]]
         rows *= factors[owners[part], None]
         local[part, :-1] = rows
@@ -170,7 +170,7 @@ def pairs_to_compare(cells: Cells) -> Iterator[tuple[int, Positions]]:
     """
     n_cells, n_rows = cells.n_cells, len(cells.rows)
     gaps = _gaps(cells)
-    for part in row_chunks(n_cells, n_rows, TABLE_BYTES):
+    for part in row_slices(n_cells, n_rows, TABLE_BYTES):
         target_cells = np.arange(part.start, part.stop)
         table = np.zeros((len(target_cells), n_rows), dtype=bool)
         for cell in range(part.start + 1, n_cells):
@@ -191,7 +191,7 @@ def _gaps(cells: Cells) -> Float64:
         halves, directions = _bisectors(cells, cell, everyone)
         farthest = np.full(n_cells, -np.inf)
         differences = cells.differences(cell)
-        for block in row_chunks(len(differences), n_cells, BLOCK_SCORES):
+        for block in row_slices(len(differences), n_cells, BLOCK_SCORES):
             along = differences[block] @ directions.T
             np.maximum(farthest, along.max(axis=0), out=farthest)
         error = _projection_error(cells, cell)
@@ -216,7 +216,7 @@ def _mark(
     least -= _projection_error(cells, cell)
     least = np.nextafter(least.astype(np.float32), np.float32(-np.inf))
     start, differences = cells.starts[cell], cells.differences(cell)
-    for block in row_chunks(len(differences), len(near), BLOCK_SCORES):
+    for block in row_slices(len(differences), len(near), BLOCK_SCORES):
         along = directions @ differences[block].T
         rows = slice(start + block.start, start + block.stop)
         table[near, rows] = along >= least[:, None]

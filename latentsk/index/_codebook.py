@@ -9,6 +9,8 @@ import numpy as np
 
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Float64
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import flag, floats
 
 # FAISS sums the codes of a row in 16 bits, and more would lose precision.
 MAX_CODES = 256
@@ -19,6 +21,13 @@ MAX_CODED_ROWS = 8_192
 KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 40
 
 
+@storable(
+    {
+        "centers": floats("lists", "codes", dtypes={"float32"}),
+        "values": floats("codes", CODE_VALUES, dtypes={"float32"}),
+        "residual": flag(),
+    }
+)
 class Codebook(NamedTuple):
     """What training finds.
 

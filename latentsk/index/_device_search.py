@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float32, Positions
 from latentsk.index._exact import ExactSearch, Neighbors, Query
@@ -213,7 +213,7 @@ def smallest_on_device(
         return _with_faiss(queries, rows, n_candidates)
     parts = [
         _with_torch(queries[part], rows, n_candidates)
-        for part in row_chunks(len(queries), len(rows.rows), SCORE_ELEMENTS)
+        for part in row_slices(len(queries), len(rows.rows), SCORE_ELEMENTS)
     ]
     scores, positions = zip(*parts, strict=True)
     return torch.cat(scores), torch.cat(positions)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._cells import (
     BLOCK_SCORES,
@@ -107,7 +107,7 @@ def _reach(space: MetricSpace, threshold: float) -> float:
 def _without_direction(space: MetricSpace, positions: Positions) -> NDArray[np.bool_]:
     is_zero = np.zeros(len(positions), dtype=bool)
     if space.metric == "cosine":
-        for part in row_chunks(len(positions), space.n_features, ROW_ELEMENTS):
+        for part in row_slices(len(positions), space.n_features, ROW_ELEMENTS):
             is_zero[part] = ~space.vectors[positions[part]].any(axis=1)
     return is_zero
 
@@ -145,7 +145,7 @@ def _unite_copies(forest: Forest, space: MetricSpace, positions: Positions) -> N
     hashes = _hashes(space, positions)
     order = np.argsort(hashes, kind="stable")
     same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    for part in row_chunks(len(same), space.n_features, ROW_ELEMENTS):
+    for part in row_slices(len(same), space.n_features, ROW_ELEMENTS):
         first, second = positions[order[same[part]]], positions[order[same[part] + 1]]
         is_equal = (space.rows(first) == space.rows(second)).all(axis=1)
         forest.unite(first[is_equal], second[is_equal])
@@ -155,7 +155,7 @@ def _hashes(space: MetricSpace, positions: Positions) -> NDArray[np.uint64]:
     rng = np.random.default_rng(0)
     keys = rng.integers(2**64, size=space.n_features, dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(len(positions), dtype=np.uint64)
-    for part in row_chunks(len(positions), space.n_features, ROW_ELEMENTS):
+    for part in row_slices(len(positions), space.n_features, ROW_ELEMENTS):
         # Adding zero makes -0.0 the same as 0.0.
         bits = (space.rows(positions[part]) + 0.0).view(np.uint64)
         # Numbers of few digits differ in the upper bits only; a product moves bits up.
@@ -196,7 +196,7 @@ class _Join(NamedTuple):
         order = np.argsort(is_known, kind="stable")
         rows, local = rows[order], local[order]
         n_queries = len(rows) - int(np.count_nonzero(is_known))
-        for block in row_chunks(n_queries, len(rows), BLOCK_SCORES):
+        for block in row_slices(n_queries, len(rows), BLOCK_SCORES):
             limits = self._limits(cell, local[block, -1].astype(np.float64))
             # Each pair once.
             later = slice(block.start, None)
@@ -228,10 +228,10 @@ class _Join(NamedTuple):
     ) -> None:
         """Compare rows of other cells with some rows of a cell."""
         n_queries = len(query_rows) if len(rows) else 0
-        for part in row_chunks(n_queries, self.space.n_features, ROW_ELEMENTS):
+        for part in row_slices(n_queries, self.space.n_features, ROW_ELEMENTS):
             queries, differences, squares = self._near_cell(cell, query_rows[part])
             limits = self._limits(cell, squares)
-            for block in row_chunks(len(queries), len(rows), BLOCK_SCORES):
+            for block in row_slices(len(queries), len(rows), BLOCK_SCORES):
                 near = _near(differences[block], local, limits[block])
                 self._unite_within(queries[block][near[0]], rows[near[1]])
 

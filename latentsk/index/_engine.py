@@ -13,18 +13,39 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from latentsk._chunks import row_slices
 from latentsk._typing import Float64, Positions
+from latentsk._validation import MAX_MAGNITUDE
 from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import Settings, build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._exact import Neighbors, Query
+from latentsk.index._ivf_search import check_search_state
 from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
-from latentsk.index._quantized import Quantization, QuantizedVectors, Vectors
+from latentsk.index._quantized import (
+    CODE_TYPES,
+    Quantization,
+    QuantizedVectors,
+    Vectors,
+)
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Search
 from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    count,
+    either,
+    floats,
+    instance,
+    integers,
+    maybe,
+    require,
+    text,
+)
 
 # A search is rebuilt when its rows are this many times more, or fewer, than those that
 # it was built for.
@@ -33,6 +54,47 @@ REBUILD_FACTOR = 2.0
 DRIFTED_SHARE = 0.02
 
 
+def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
+    vectors, quantization, search = (
+        state[name] for name in ("vectors", "quantization", "search_state")
+    )
+    expected: Any = (np.float32, np.float64)
+    if quantization is not None:
+        expected = (CODE_TYPES[quantization.dtype],)
+        same = len(quantization.scale) == sizes["width"]
+        require(same, "the codes are of another width")
+    require(vectors.dtype in expected and vectors.size > 0, "there are no vectors")
+    require(len(state["rows"]) == sizes["rows"], "there are not as many ids as vectors")
+    for part in row_slices(*vectors.shape):
+        with np.errstate(over="ignore", invalid="ignore"):
+            some = (
+                vectors[part]
+                if quantization is None
+                else quantization.decode(vectors[part])
+            )
+        small = float(np.abs(some).max()) <= MAX_MAGNITUDE
+        require(small, "vectors are out of range")
+    recalls = state["recalls"]
+    require(recalls is None or bool((recalls[:, 1:] <= 1).all()), "a recall is above 1")
+    if search != {"spec": FLAT}:
+        check_search_state(search, vectors.shape, state["metric"])
+
+
+@storable(
+    {
+        "vectors": either(
+            floats("rows", "width", dtypes={"float16", "float32", "float64"}),
+            integers("rows", "width", dtypes={"uint8"}),
+        ),
+        "quantization": maybe(instance(Quantization)),
+        "rows": instance(RowStore),
+        "metric": text("euclidean", "cosine", "inner_product"),
+        "search_state": instance(dict),
+        "n_built": count(),
+        "recalls": maybe(floats("numbers", 4, least=0, dtypes={"float64"})),
+    },
+    check=_check_engine,
+)
 @dataclass(eq=False)
 class IndexEngine:
     """What a fitted index consists of, besides its embedder.
@@ -365,19 +427,16 @@ class IndexEngine:
         assert self.settings is not None, "the search has to be restored first"
         return self.settings
 
-    # As plain data
+    # What is stored
 
     def to_state(self) -> dict[str, Any]:
-        """Return JSON-able values, arrays and a DataFrame by name."""
-        quantization = self.quantization
+        """Return all but the search itself, which is made again from its state."""
         return {
             "vectors": self.store.rows,
-            "quantization": None if quantization is None else quantization._asdict(),
-            "ids": self.rows.ids,
-            "active": self.rows.active,
-            "metadata": self.rows.metadata,
+            "quantization": self.quantization,
+            "rows": self.rows,
             "metric": self.metric,
-            "search": self.search_state,
+            "search_state": self.search_state,
             "n_built": self.n_built,
             "recalls": self.recalls,
         }
@@ -385,16 +444,8 @@ class IndexEngine:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> IndexEngine:
         """Return the engine of a state, whose search has to be restored."""
-        quantization = state["quantization"]
-        return cls(
-            store=GrowingArray(state["vectors"]),
-            quantization=None if quantization is None else Quantization(**quantization),
-            rows=RowStore(state["ids"], state["active"], state["metadata"]),
-            metric=state["metric"],
-            search_state=state["search"],
-            n_built=state["n_built"],
-            recalls=state["recalls"],
-        )
+        others = {name: value for name, value in state.items() if name != "vectors"}
+        return cls(store=GrowingArray(state["vectors"]), **others)
 
 
 def _codes(vectors: Vectors) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
 from latentsk.index._cost import exact_cost
@@ -141,7 +141,7 @@ class ExactSearch:
         values = np.empty((n_queries, query.k), dtype=np.float64)
         positions = np.empty((n_queries, query.k), dtype=np.intp)
         method = self._certified if query.certified else self._uncertified
-        for part in row_chunks(n_queries, self.space.n_features, QUERY_ELEMENTS):
+        for part in row_slices(n_queries, self.space.n_features, QUERY_ELEMENTS):
             with ignore_fp_warnings():
                 values[part], positions[part] = method(self._inside(query, part), find)
         return self.space.to_metric(values), positions
@@ -277,7 +277,7 @@ class ExactSearch:
         candidates = np.sort(candidates, axis=1)
         values = np.empty(candidates.shape, dtype=np.float64)
         elements_per_query = candidates.shape[1] * self.space.n_features
-        for part in row_chunks(len(candidates), elements_per_query, PAIR_ELEMENTS):
+        for part in row_slices(len(candidates), elements_per_query, PAIR_ELEMENTS):
             rows = self.space.rows(candidates[part])
             some = query.vectors[part, None, :]
             values[part] = self.space.exact_distances(some, rows)
@@ -331,7 +331,7 @@ class ExactSearch:
             if query.exclude is not None:
                 near = near[near != query.exclude[number]]
             own, distances = query.vectors[number], np.empty(len(near))
-            for part in row_chunks(len(near), self.space.n_features, PAIR_ELEMENTS):
+            for part in row_slices(len(near), self.space.n_features, PAIR_ELEMENTS):
                 rows = self.space.rows(near[part])
                 distances[part] = self.space.exact_distances(own, rows)
             yield distances, near
@@ -341,7 +341,7 @@ class ExactSearch:
         rescaled = self.space.rescaled(query.vectors, dtype)
         n_eligible = self._n_eligible(query)
         scores = np.empty((len(rescaled), n_eligible), dtype=dtype)
-        for part in row_chunks(n_eligible, self.space.n_features):
+        for part in row_slices(n_eligible, self.space.n_features):
             which = part if query.eligible is None else query.eligible[part]
             rows, norms = self._rescaled_rows(which, dtype)
             for start, block in score_blocks(rescaled, rows, norms):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Positions
 from latentsk.index._buffers import GrowingArray
@@ -53,7 +53,7 @@ class FastRows:
         if 0.0 < largest < math.inf:
             self.largest_norm = LENGTH_MARGIN * math.sqrt(largest)
         else:
-            self.largest_norm = self._bound_norms(row_chunks(*self.shape))
+            self.largest_norm = self._bound_norms(row_slices(*self.shape))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -177,7 +177,7 @@ class FastRows:
     def _decoded_scores(self, queries: Float32, candidates: Candidates) -> Float32:
         scores = np.empty(candidates.shape, dtype=np.float32)
         elements_per_query = candidates.shape[1] * self.shape[1]
-        for part in row_chunks(len(candidates), elements_per_query, DECODED_ELEMENTS):
+        for part in row_slices(len(candidates), elements_per_query, DECODED_ELEMENTS):
             near = self[np.maximum(candidates[part], 0)]
             if self.space.is_similarity:
                 scores[part] = -np.einsum("qcd,qd->qc", near, queries[part])
@@ -223,7 +223,7 @@ def _taken(values: NDArray[Any], order: Positions) -> NDArray[Any]:
 def squared_norms(rows: Any) -> NDArray[Any]:
     """Return the squared length of each row, summed in float64, in the rows' dtype."""
     norms = np.empty(len(rows), dtype=rows.dtype)
-    for part in row_chunks(*rows.shape):
+    for part in row_slices(*rows.shape):
         norms[part] = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
     return norms
 
@@ -233,6 +233,6 @@ def _rescaled(space: MetricSpace) -> Float32:
     if space.is_rescaled(np.float32):
         return space.vectors
     rows = np.empty((len(space.vectors), space.n_features), dtype=np.float32)
-    for part in row_chunks(*rows.shape):
+    for part in row_slices(*rows.shape):
         rows[part] = space.fast_rows(part)
     return rows

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Positions
 from latentsk.index._codebook import Codebook
@@ -133,7 +133,7 @@ class InvertedLists:
             selector = faiss.IDSelectorBitmap(bits)
         found = np.empty((len(queries), n_candidates), dtype=np.int64)
         values = np.empty(found.shape, dtype=np.float32)
-        for part in row_chunks(len(queries), self.n_lists, RANKING_ELEMENTS):
+        for part in row_slices(len(queries), self.n_lists, RANKING_ELEMENTS):
             lists, distances = self._probed(queries[part], n_probe, counts)
             parameters = faiss.SearchParametersIVF(nprobe=lists.shape[1], sel=selector)
             arrays = queries[part], lists, distances, values[part], found[part]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Positions
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
@@ -19,10 +19,21 @@ from latentsk.index._exact import (
     ignore_fp_warnings,
 )
 from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    check_state,
+    count,
+    instance,
+    require,
+    text,
+)
 
 # Candidates that float64 measures beyond the neighbours asked for, so that rounding in
 # float32 leaves none out.
@@ -43,9 +54,16 @@ LENGTH_MARGIN = 1.01
 # Scores above it may have overflowed on the way.
 LARGEST_SCORE = 1e37
 
-_PROJECTION = tuple(field.name for field in fields(Projection))
+
+def _check_codes(_: Any, state: State, sizes: Sizes) -> None:
+    axes, n_codes = state["projection"].axes, state["codebook"].centers.shape[1]
+    require(axes is None or axes.shape[1] == n_codes, "codes are of other components")
 
 
+@storable(
+    {"projection": instance(Projection), "codebook": instance(Codebook)},
+    check=_check_codes,
+)
 class IVFCodes(NamedTuple):
     """Coordinates that are coded, and how.
 
@@ -85,18 +103,11 @@ class IVFCodes(NamedTuple):
             has_drifted |= squares > LENGTH_MARGIN * length**2
         return int(np.count_nonzero(has_drifted))
 
-    def to_state(self) -> dict[str, Any]:
-        """Return them as plain values and arrays."""
-        projection = {name: getattr(self.projection, name) for name in _PROJECTION}
-        return {**projection, **self.codebook._asdict()}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> IVFCodes:
-        """Return what `to_state` was made of."""
-        return cls(
-            Projection(*(state[name] for name in _PROJECTION)),
-            Codebook(*(state[name] for name in Codebook._fields)),
-        )
+    @property
+    def width(self) -> int:
+        """Number of coordinates that are projected and coded."""
+        axes = self.projection.axes
+        return self.codebook.centers.shape[1] if axes is None else len(axes)
 
 
 class IVFSearch:
@@ -167,7 +178,7 @@ class IVFSearch:
         """Code rows and put them into lists; return how many have drifted."""
         n_drifted = 0
         width = self.exact.space.n_features
-        for part in row_chunks(len(positions), width, ADDED_ELEMENTS):
+        for part in row_slices(len(positions), width, ADDED_ELEMENTS):
             rows = coordinates_of(self.exact, positions[part], self.embed)
             projected = self.codes.projection.rows(rows)
             n_drifted += self.codes.n_drifted(rows, projected)
@@ -184,9 +195,9 @@ class IVFSearch:
         return {
             "spec": str(self.spec),
             "n_drifted": self.n_drifted,
-            **self.codes.to_state(),
+            "codes": self.codes,
             # Codes are of rescaled rows, and rows that come later must not change that.
-            **self.exact.space.rescaling._asdict(),
+            "rescaling": self.exact.space.rescaling,
         }
 
     @classmethod
@@ -198,8 +209,8 @@ class IVFSearch:
         embed: Embedding | None = None,
     ) -> IVFSearch:
         """Return the search of a state, over the rows of another one."""
-        spec, codes = IndexSpec.parse(state["spec"]), IVFCodes.from_state(state)
-        return cls(flat, spec, codes, members, embed, state["n_drifted"])
+        spec, n_drifted = IndexSpec.parse(state["spec"]), state["n_drifted"]
+        return cls(flat, spec, state["codes"], members, embed, n_drifted)
 
     # What is found
 
@@ -222,7 +233,7 @@ class IVFSearch:
         values = np.empty((n_queries, query.k), dtype=np.float64)
         positions = np.empty((n_queries, query.k), dtype=np.intp)
         width = max(self._n_candidates(query), n_features)
-        for part in row_chunks(n_queries, width, BATCH_ELEMENTS):
+        for part in row_slices(n_queries, width, BATCH_ELEMENTS):
             some = query.some(part)
             with ignore_fp_warnings():
                 found = self._found(some)
@@ -302,6 +313,33 @@ class IVFSearch:
             query.some(is_reliable), nearest[is_reliable]
         )
         return values, positions
+
+
+STATE = {
+    "spec": text(),
+    "n_drifted": count(),
+    "codes": instance(IVFCodes),
+    "rescaling": instance(Rescaling),
+}
+
+
+def check_search_state(state: State, shape: tuple[int, ...], metric: str) -> None:
+    """Refuse a state that no `to_state` has returned, of rows of this shape.
+
+    Raises
+    ------
+    FormatError, ValueError
+    """
+    check_state("IVFSearch", state, STATE, {}, {})
+    spec, codes, (n_rows, width) = IndexSpec.parse(state["spec"]), state["codes"], shape
+    same = codes.spec(spec.n_probe, spec.rerank) == replace(spec, rows=None)
+    require(same, "its codes are of another specification")
+    require(spec.n_lists <= n_rows, "there are more lists than rows")
+    is_similarity = codes.projection.length is not None
+    require(is_similarity == (metric == "inner_product"), "codes are of another metric")
+    shift = state["rescaling"].shift
+    fits = shift is None or len(shift) - width in (0, 1)
+    require(fits, "vectors are shifted in another width")
 
 
 def without_excluded(

@@ -28,21 +28,36 @@ from latentsk._state import StateMixin
 from latentsk._threads import thread_limit
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_huge, validated
+from latentsk.exceptions import FormatError
 from latentsk.index._building import Settings
 from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._engine import IndexEngine
 from latentsk.index._exact import Neighbors
-from latentsk.index._files import read_index, write_index
+from latentsk.index._index_state import (
+    OPTIONAL,
+    REQUIRED,
+    check_index,
+    check_parameters,
+    read_index,
+    write_index,
+)
 from latentsk.index._lock import lock_of
 from latentsk.index._memory import parse_bytes
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Embedding
 from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence._registry import storable
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
 
 
+@storable(
+    REQUIRED,
+    optional=OPTIONAL,
+    check=check_index,
+    check_parameters=check_parameters,
+)
 class LatentIndex(StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 
@@ -1146,7 +1161,10 @@ class LatentIndex(StateMixin, BaseEstimator):
         ImportError
             If the index needs FAISS, and that is not installed.
         """
-        return read_index(cls, path, embedder, mmap)
+        index = read_index(path, embedder, mmap)
+        if type(index) is not cls:
+            raise FormatError(f"{path}: it holds no LatentIndex.")
+        return index
 
     # Copies
 

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float64, Positions
 from latentsk.index._buffers import GrowingArray
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import floats, maybe, number
 
 # Below it, squares of float64 lose digits.
 SMALLEST_SQUARE = 1e-290
@@ -22,8 +24,13 @@ SAMPLE_ROWS = 1_024
 SAFE_EXPONENT = 20
 # The largest power of two to scale by.
 LARGEST_EXPONENT = 1_000
+# What is above zero.
+TINY = 5e-324
 
 
+@storable(
+    {"shift": maybe(floats("features", dtypes={"float64"})), "scale": number(TINY)}
+)
 class Rescaling(NamedTuple):
     """How vectors are changed so that products of float32 serve them.
 
@@ -244,7 +251,7 @@ def lengths(rows: Any) -> Float64:
     array([5.e-200, 0.e+000])
     """
     result = np.empty(len(rows))
-    for part in row_chunks(*rows.shape):
+    for part in row_slices(*rows.shape):
         some = rows[part]
         largest = np.abs(some).max(axis=1, initial=0.0).astype(np.float64)
         unit = some / np.where(largest == 0.0, 1.0, largest)[:, None]
@@ -281,7 +288,7 @@ def euclidean(queries: Float64, rows: Float64, scale: float = 1.0) -> Float64:
 def _safe_scale(vectors: Any) -> float:
     """Return the power of two that brings the largest entry near one, or 1."""
     largest = max(
-        float(np.abs(vectors[rows]).max()) for rows in row_chunks(*vectors.shape)
+        float(np.abs(vectors[rows]).max()) for rows in row_slices(*vectors.shape)
     )
     exponent = int(np.frexp(largest)[1])
     if abs(exponent) <= SAFE_EXPONENT or largest == 0.0:

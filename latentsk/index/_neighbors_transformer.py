@@ -20,6 +20,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from latentsk._state import StateMixin
 from latentsk._validation import fit_context
 from latentsk.index._latent_index import LatentIndex
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import instance
 
 # Handed to the index; None stands for the default there.
 _OF_THE_INDEX = (
@@ -32,6 +34,7 @@ _OF_THE_INDEX = (
 )
 
 
+@storable({"index_": instance(LatentIndex, "ids_")})
 class LatentNeighborsTransformer(
     StateMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_chunks
+from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import floats, text
 
 # Dtypes by bytes for a coordinate, the most precise first.
 CODE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.uint8}
@@ -20,6 +22,13 @@ REACH = {"float16": 1.01, "int8": (STEPS + 1) / 2}
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), 2.0**-149
 
 
+@storable(
+    {
+        "dtype": text(*CODE_TYPES),
+        "middle": floats("columns", dtypes={"float32"}),
+        "scale": floats("columns", least=SMALLEST, dtypes={"float32"}),
+    }
+)
 class Quantization(NamedTuple):
     """How vectors are kept in fewer bytes.
 
@@ -77,7 +86,7 @@ class Quantization(NamedTuple):
         """Return the codes of rows; a value out of range becomes its end."""
         codes = np.empty(rows.shape, CODE_TYPES[self.dtype])
         with np.errstate(under="ignore"):
-            for part in row_chunks(*rows.shape):
+            for part in row_slices(*rows.shape):
                 codes[part] = self._encoded(rows[part])
         return codes
 
@@ -173,7 +182,7 @@ def _rounded_up(scale: Float64) -> Float32:
 def _limits(rows: Any) -> tuple[Float64, Float64]:
     """Return the smallest and the largest value of each column."""
     low, high = np.full(rows.shape[1], np.inf), np.full(rows.shape[1], -np.inf)
-    for part in row_chunks(*rows.shape):
+    for part in row_slices(*rows.shape):
         some = rows[part]
         low = np.minimum(low, some.min(axis=0))
         high = np.maximum(high, some.max(axis=0))

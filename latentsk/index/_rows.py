@@ -11,8 +11,37 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Positions
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    booleans,
+    instance,
+    maybe,
+    require,
+)
 
 
+def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
+    ids, metadata, n_rows = state["ids"], state["metadata"], sizes["rows"]
+    require(ids.shape == (n_rows,), "there are not as many ids as rows")
+    # Indexes of pandas, which ids are looked up in, do not hold such numbers.
+    require(ids.dtype != np.float16, "ids are of an unknown type")
+    require(not pd.isna(ids).any(), "an id is missing")
+    require(not pd.Index(ids[state["active"]]).has_duplicates, "an id occurs twice")
+    if metadata is not None:
+        fits = len(metadata) == n_rows and metadata.columns.is_unique
+        require(fits, "metadata are of other rows")
+
+
+@storable(
+    {
+        "active": booleans("rows"),
+        "ids": instance(np.ndarray),
+        "metadata": maybe(instance(pd.DataFrame)),
+    },
+    check=_check_rows,
+)
 @dataclass(frozen=True, eq=False)
 class RowStore:
     """Positions, ids and metadata, and whether a row is still there.

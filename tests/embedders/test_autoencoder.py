@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from latentsk import AutoencoderEmbedder, LatentIndex
-from latentsk.embedders._standardize import Standardizer
 from latentsk.exceptions import DivergenceError
+from latentsk.training._standardize import Standardizer
 
 SMALL = {"hidden_layer_sizes": (8,), "max_epochs": 5, "random_state": 0}
 

@@ -11,8 +11,10 @@ from torch import nn
 
 from latentsk import AutoencoderEmbedder, LossProgressBar
 from latentsk import _progress as progress_module
-from latentsk.embedders import _rows as rows_module
 from latentsk.exceptions import CheckpointError, FormatError, TrainingInterruptedWarning
+from latentsk.training import _data as rows_module
+from latentsk.training import _trainer
+from latentsk.training._reconstruction import Reconstruction
 
 SMALL = {
     "n_components": 2,
@@ -103,14 +105,12 @@ def test_a_resumed_run_equals_the_uninterrupted_one(X, tmp_path, settings):
 def test_a_resumed_run_equals_the_whole_where_nothing_compiles(
     X, tmp_path, monkeypatch
 ):
-    from latentsk.training import run
-
-    class Uncompiled(run.CompiledStep):
-        def __init__(self, step):
-            super().__init__(step)
+    class Uncompiled(_trainer.CompiledGradient):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             self.works = False
 
-    monkeypatch.setattr(run, "CompiledStep", Uncompiled)
+    monkeypatch.setattr(_trainer, "CompiledGradient", Uncompiled)
     path = tmp_path / "training.latentsk"
     options = {**SMALL, "compile": True, "checkpoint": path, "checkpoint_interval": 3}
     broken = AutoencoderEmbedder(**options).set_callbacks(AtEpoch(4, fail))
@@ -314,8 +314,6 @@ def test_ctrl_c_keeps_the_best_weights(X, tmp_path, epoch):
 
 
 def test_ctrl_c_within_the_first_epoch_leaves_a_usable_estimator(X, monkeypatch):
-    from latentsk.training import loop
-
     class Clock:
         calls = 0
 
@@ -325,7 +323,7 @@ def test_ctrl_c_within_the_first_epoch_leaves_a_usable_estimator(X, monkeypatch)
                 raise KeyboardInterrupt
             return 0.0
 
-    monkeypatch.setattr(loop, "time", Clock())
+    monkeypatch.setattr(_trainer, "time", Clock())
     embedder = AutoencoderEmbedder(**SMALL)
     with pytest.warns(TrainingInterruptedWarning, match="of the moment"):
         embedder.fit(X)
@@ -365,13 +363,13 @@ def test_warm_start_goes_on_from_the_weights(X):
 
 
 @pytest.mark.parametrize("who", ["warm_start", "partial_fit"])
-def test_going_on_with_other_own_modules_is_refused(X, who):
+def test_continuing_with_other_custom_modules_is_refused(X, who):
     options = {**SMALL, "n_components": "auto", "warm_start": True}
     embedder = AutoencoderEmbedder(
         encoder=nn.Linear(6, 2), decoder=nn.Linear(2, 6), **options
     ).fit(X)
     embedder.set_params(encoder=nn.Linear(6, 3), decoder=nn.Linear(3, 6))
-    with pytest.raises(ValueError, match=f"{who} goes on .* modules is now"):
+    with pytest.raises(ValueError, match=f"{who} continues .* modules is now"):
         embedder.fit(X) if who == "warm_start" else embedder.partial_fit(X)
 
 
@@ -398,11 +396,11 @@ def test_warm_start_refuses_columns_in_another_order(X):
     ],
 )
 @pytest.mark.parametrize("who", ["warm_start", "partial_fit"])
-def test_going_on_with_another_network_is_refused(X, change, message, who):
+def test_continuing_with_another_network_is_refused(X, change, message, who):
     embedder = AutoencoderEmbedder(**SMALL, warm_start=True).fit(X)
     before = weights(embedder)
     embedder.set_params(**change)
-    with pytest.raises(ValueError, match=f"{who} goes on with .*{message}"):
+    with pytest.raises(ValueError, match=f"{who} continues with .*{message}"):
         embedder.fit(X) if who == "warm_start" else embedder.partial_fit(X)
     assert torch.equal(weights(embedder), before)
 
@@ -562,12 +560,10 @@ def test_a_bar_is_drawn_and_taken_away(X, capsys):
 
 
 def test_perceptrons_on_the_cpu_are_never_compiled_by_themselves(X, monkeypatch):
-    from latentsk.training import run
-
-    def refuse(step):
+    def refuse(*arguments):
         raise AssertionError("compiled")
 
-    monkeypatch.setattr(run, "CompiledStep", refuse)
+    monkeypatch.setattr(_trainer, "CompiledGradient", refuse)
     long = {**SMALL, "max_epochs": 10**5, "n_iter_no_change": 1, "tol": 1.0}
     AutoencoderEmbedder(**long).fit(X)
     with pytest.raises(AssertionError, match="compiled"):
@@ -578,10 +574,8 @@ def test_perceptrons_on_the_cpu_are_never_compiled_by_themselves(X, monkeypatch)
 
 
 def test_autograd_and_the_closed_form_train_alike(X, monkeypatch):
-    from latentsk.embedders import _autoencoder
-
     closed = AutoencoderEmbedder(**SMALL).fit(X)
-    monkeypatch.setattr(_autoencoder, "dense_layers", lambda module: None)
+    monkeypatch.setattr(Reconstruction, "gradient", lambda *arguments: None)
     by_autograd = AutoencoderEmbedder(**SMALL).fit(X)
     torch.testing.assert_close(
         weights(closed), weights(by_autograd), rtol=1e-3, atol=1e-4
@@ -602,16 +596,14 @@ def test_autograd_and_the_closed_form_train_alike(X, monkeypatch):
     ],
 )
 def test_every_network_compiles_to_the_same_training(X, settings, monkeypatch):
-    from latentsk.training import run
-
     made = []
-    real = run.CompiledStep
+    real = _trainer.CompiledGradient
 
-    def watched(step):
-        made.append(real(step))
+    def watched(*arguments):
+        made.append(real(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(run, "CompiledStep", watched)
+    monkeypatch.setattr(_trainer, "CompiledGradient", watched)
     options = {**SMALL, **settings, "max_epochs": 3}
     compiled = AutoencoderEmbedder(**options, compile=True).fit(X)
     assert made[0].works

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 from sklearn.exceptions import NotFittedError
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
-from latentsk.embedders._linear_gaussian import corr_max
+from latentsk.linear._gaussian import corr_max
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -183,7 +183,7 @@ def test_terms_of_a_vae_are_those_of_torch(X, likelihood, distribution, scale, m
         n_score_samples=n_samples,
     ).fit(X)
     rows = X[:7]
-    noise = vae._common_noise(n_samples).numpy().reshape(n_samples, 1, 2)
+    noise = vae._make_inference().noise.numpy().reshape(n_samples, 1, 2)
     mean, deviation = vae.transform_distribution(rows)
     latents = mean + deviation * noise
     decoded = vae.inverse_transform(latents.reshape(-1, 2)).reshape(n_samples, 7, 5)

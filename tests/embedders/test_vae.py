@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from latentsk import PCAEmbedder, VAEEmbedder
-from latentsk.training.vae_sampling import independent_noise
+from latentsk.vae._estimates import independent_noise
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -124,19 +124,19 @@ def test_the_most_extreme_rows_are_outliers(X, value):
 @pytest.mark.parametrize("batch", [1, 7, 300])
 @pytest.mark.parametrize("method", ["elbo", "iwae", "reconstruction"])
 def test_chunks_change_nothing(X, method, batch, monkeypatch):
-    from latentsk.embedders import _rows
-    from latentsk.training import inference, vae_sampling
+    from latentsk.training import _inference
+    from latentsk.vae import _estimates
 
     vae = VAEEmbedder(2, **SMALL, score_method=method, n_score_samples=11).fit(X)
     scores = vae.score_samples(X)
     values, errors = vae.log_likelihood(X, 30, random_state=0)
-    monkeypatch.setattr(vae_sampling, "CHUNK_ELEMENTS", 5 * batch * 4)
+    monkeypatch.setattr(_estimates, "CHUNK_ELEMENTS", 5 * batch * 4)
     np.testing.assert_allclose(vae.score_samples(X), scores, rtol=1e-10)
     in_chunks, _ = vae.log_likelihood(X, 30, random_state=0)
     assert in_chunks.mean() == pytest.approx(values.mean(), abs=5 * errors.mean() / 17)
-    in_batches = inference.in_batches
+    in_batches = _inference.in_batches
     monkeypatch.setattr(
-        _rows, "in_batches", lambda f, rows, _: in_batches(f, rows, batch)
+        _inference, "in_batches", lambda f, rows, _: in_batches(f, rows, batch)
     )
     np.testing.assert_allclose(vae.score_samples(X), scores, rtol=1e-10)
 

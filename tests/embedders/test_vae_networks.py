@@ -13,7 +13,7 @@ from torch import nn
 
 from latentsk import AutoencoderEmbedder, VAEEmbedder
 from latentsk.exceptions import PosteriorCollapseWarning
-from latentsk.training import vae_sampling
+from latentsk.vae import _estimates
 
 SMALL = {
     "hidden_layer_sizes": (8,),
@@ -256,8 +256,8 @@ def test_memory_is_bounded_whatever_the_widths(monkeypatch):
     X = np.random.default_rng(0).normal(size=(300, 2))
     vae = VAEEmbedder(1, **{**SMALL, "hidden_layer_sizes": (64,)}, likelihood_scale=0.3)
     vae.fit(X)
-    monkeypatch.setattr(vae_sampling, "CHUNK_ELEMENTS", 2**13)
-    monkeypatch.setattr(vae_sampling, "KEPT_ELEMENTS", 2**13)
+    monkeypatch.setattr(_estimates, "CHUNK_ELEMENTS", 2**13)
+    monkeypatch.setattr(_estimates, "KEPT_ELEMENTS", 2**13)
     sizes = []
     for layer in vae.module_.decoder:
         layer.register_forward_hook(lambda *call: sizes.append(call[2].numel()))

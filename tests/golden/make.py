@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import latentsk
-from latentsk._format import FORMAT_VERSION
+from latentsk.persistence._format import FORMAT_VERSION
 
 SMALL = {"max_epochs": 3, "hidden_layer_sizes": (5,), "random_state": 0}
 CONV = {**SMALL, "network": "conv", "input_shape": (1, 2, 2), "device": "cpu"}

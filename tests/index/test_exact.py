@@ -102,7 +102,7 @@ def test_certified_in_many_small_blocks(
     monkeypatch.setattr(_exact, "PAIR_ELEMENTS", 100)
     monkeypatch.setattr(_candidates, "SCORE_BYTES", 4_800)
     monkeypatch.setattr(_candidates, "BLOCK_ROWS", 60)
-    monkeypatch.setattr(_chunks, "CHUNK_ELEMENTS", 50)
+    monkeypatch.setattr(_chunks, "SLICE_ELEMENTS", 50)
     rows, queries = hard_case
     search = _search(rows)
     truth = brute_force(rows, queries)

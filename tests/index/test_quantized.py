@@ -217,7 +217,7 @@ def test_encoding_leaves_the_rows_alone(code_dtype, global_dtype):
 def test_rows_in_blocks_are_those_in_one(code_dtype, monkeypatch):
     rows = np.random.default_rng(0).normal(size=(97, 6))
     whole = QuantizedVectors.encode(rows, code_dtype)
-    monkeypatch.setattr("latentsk._chunks.CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr("latentsk._chunks.SLICE_ELEMENTS", 60)
     np.testing.assert_array_equal(
         QuantizedVectors.encode(rows, code_dtype).codes, whole.codes
     )

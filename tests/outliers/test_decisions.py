@@ -1,209 +1,105 @@
-"""Thresholds, p-values and probabilities of a detector, and rates in simulation."""
+"""Conformal p-values and false discovery rates: scipy, and simulation."""
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, median_abs_deviation, norm
-from sklearn.exceptions import NotFittedError
+from scipy.stats import false_discovery_control
 
-from latentsk import LatentOutlierDetector, PCAEmbedder
-
-
-@pytest.fixture(scope="module")
-def X():
-    return np.random.default_rng(0).normal(size=(400, 3)) @ np.diag([1.0, 5.0, 0.1])
+from latentsk.outliers._decisions import (
+    benjamini_hochberg,
+    conformal_p_values,
+    conformal_threshold,
+)
 
 
-@pytest.fixture
-def detector(X):
-    return LatentOutlierDetector(random_state=0).fit(X[:200])
+def test_p_values_are_their_formula():
+    rng = np.random.default_rng(0)
+    scores, calibration = rng.normal(size=50).round(1), rng.normal(size=30).round(1)
+    expected = [(1 + np.sum(calibration <= score)) / 31 for score in scores]
+    np.testing.assert_allclose(conformal_p_values(scores, calibration), expected)
 
 
-@pytest.fixture
-def calibrated(detector, X):
-    return detector.calibrate(X[200:299])
-
-
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 0.5])
-def test_the_threshold_is_numpy_s_quantile(detector, X, share):
-    scores = detector.score_samples(X[:200])
-    assert detector.set_threshold(contamination=share) is detector
-    assert detector.offset_ == pytest.approx(np.quantile(scores, share), rel=1e-12)
-    assert np.sum(detector.predict(X[:200]) == -1) == round(200 * share)
-    again = LatentOutlierDetector(contamination=share, random_state=0).fit(X[:200])
-    assert again.offset_ == pytest.approx(detector.offset_)
-
-
-def test_auto_is_kimber_s_fence_of_the_training_scores(detector, X):
-    offset = detector.offset_
-    first, median = np.quantile(detector.score_samples(X[:200]), [0.25, 0.5])
-    assert offset == pytest.approx(first - 3 * (median - first), rel=1e-9)
-    detector.set_threshold(contamination=0.1)
-    assert detector.offset_ != offset
-    assert detector.set_threshold(contamination="auto").offset_ == offset
-
-
-@pytest.mark.parametrize("name", ["fpr", "p_value"])
-@pytest.mark.parametrize("level", [0.01, 0.1, 0.123, 0.5, 0.99])
-def test_outliers_are_the_rows_of_p_values_up_to_the_level(calibrated, X, name, level):
-    calibrated.set_threshold(**{name: level})
-    # The calibration rows themselves lie on every threshold there is.
-    rows = np.concatenate([X, 3 * X])
-    below = calibrated.p_values(rows) <= level
-    assert 0 < below.sum() < 800
-    np.testing.assert_array_equal(calibrated.predict(rows) == -1, below)
-
-
-def test_p_values_are_their_formula(calibrated, X):
-    calibration = calibrated.score_samples(X[200:299])
-    np.testing.assert_allclose(calibrated.calibration_scores_, np.sort(calibration))
-    scores = calibrated.score_samples(X[290:])
-    expected = [(1 + np.sum(calibration <= score)) / 100 for score in scores]
-    np.testing.assert_allclose(calibrated.p_values(X[290:]), expected)
-    far = calibrated.p_values([[1e3, 0.0, 0.0]])
-    np.testing.assert_allclose(far, 0.01)
-
-
-@pytest.mark.parametrize("level", [0.05, 0.1, 0.4])
-def test_discoveries_are_scipy_s(calibrated, X, level):
-    rows = np.concatenate([X[300:], 9 * X[300:340]])
-    expected = false_discovery_control(calibrated.p_values(rows)) <= level
-    found = calibrated.predict_fdr(rows, level)
-    assert found.dtype == np.int64
-    np.testing.assert_array_equal(found, np.where(expected, -1, 1))
-    assert 0 < expected.sum() < 140
-
-
-def test_calibration_places_the_threshold_on_its_rows(detector, X):
-    assert detector.calibrate(X[200:]) is detector
-    scores = detector.score_samples(X[200:])
-    first, median = np.quantile(scores, [0.25, 0.5])
-    assert detector.offset_ == pytest.approx(first - 3 * (median - first), rel=1e-9)
-    detector.set_params(contamination=0.2).fit(X[:200])
-    share = detector.offset_
-    # A share of outliers is one of the training rows.
-    assert detector.calibrate(X[200:]).offset_ == share
-    detector.fit(X[:100])
-    with pytest.raises(NotFittedError, match="no calibration rows"):
-        detector.p_values(X)
+def test_rejections_are_scipy_s():
+    rng = np.random.default_rng(0)
+    for level in (0.01, 0.1, 0.5):
+        for _ in range(50):
+            p_values = rng.uniform(size=40) ** rng.uniform(1, 4)
+            expected = false_discovery_control(p_values) <= level
+            found = benjamini_hochberg(p_values, level)
+            np.testing.assert_array_equal(found, expected)
+    assert benjamini_hochberg([], 0.1).shape == (0,)
 
 
 def test_rates_stay_at_their_level_over_200_repetitions():
-    """Whatever the detector, for exchangeable rows. 200 calibration ranks hold 0.1.
-
-    Of one repetition, the false-positive rate is Beta(20, 180) of 90 rows: its mean is
-    exactly 0.1. The false discovery rate is at most 0.1 times the share of normal rows
-    (Bates et al., 2023).
-    """
+    """Exchangeable normal rows, and outliers among those that are judged."""
     rng = np.random.default_rng(0)
-    level, n_repetitions, n_normal = 0.1, 200, 90
+    level, n_repetitions = 0.1, 200
     false_positives, false_discoveries, found = [], [], []
     for _ in range(n_repetitions):
-        train, calibration = rng.normal(size=(60, 3)), rng.normal(size=(199, 3))
-        normal, outliers = rng.normal(size=(90, 3)), rng.normal(5.0, 1.0, size=(10, 3))
-        detector = LatentOutlierDetector(random_state=0).fit(train)
-        detector.calibrate(calibration).set_threshold(fpr=level)
-        false_positives.append(np.mean(detector.predict(normal) == -1))
-        rejected = detector.predict_fdr(np.r_[normal, outliers], level) == -1
-        false_discoveries.append(rejected[:90].sum() / max(1, rejected.sum()))
-        found.append(rejected[90:].mean())
-    variance = 20 * 180 / (200**2 * 201)
-    variance += (level * (1 - level) - variance) / n_normal
-    error = np.sqrt(variance / n_repetitions)
-    assert np.mean(false_positives) == pytest.approx(level, abs=3 * error)
-    error = np.std(false_discoveries) / np.sqrt(n_repetitions)
-    assert np.mean(false_discoveries) < 0.9 * level + 3 * error
-    assert np.mean(found) > 0.9
-
-
-def test_a_false_positive_rate_holds_with_59_calibration_rows():
-    rng = np.random.default_rng(1)
-    level, n_repetitions, n_normal = 0.1, 100, 50
-    rates = []
-    for _ in range(n_repetitions):
-        rows = rng.standard_t(3, size=(60 + 59 + n_normal, 3))
-        detector = LatentOutlierDetector(PCAEmbedder(2), random_state=0).fit(rows[:60])
-        detector.calibrate(rows[60:119]).set_threshold(fpr=level)
-        rates.append(np.mean(detector.predict(rows[119:]) == -1))
-    # Beta(6, 54) of 50 rows.
-    variance = 6 * 54 / (60**2 * 61)
-    variance += (level * (1 - level) - variance) / n_normal
-    error = np.sqrt(variance / n_repetitions)
-    assert np.mean(rates) == pytest.approx(level, abs=3 * error)
-
-
-def test_probabilities_are_the_gaussian_scaling(detector, X):
-    rows = np.concatenate([X[200:], 2 * X[200:]])
-    training = detector.score_samples(X[:200])
-    spread = median_abs_deviation(training, scale="normal")
-    below = (np.median(training) - detector.score_samples(rows)) / spread
-    expected = np.maximum(0.0, 2 * norm.cdf(below) - 1)
-    found = detector.outlier_probability(rows)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-    order = np.argsort(detector.score_samples(rows))
-    assert (np.diff(found[order]) <= 0.0).all()
-    assert found.min() == 0.0
-    assert 0.4 < np.mean(detector.outlier_probability(X[:200]) == 0.0) < 0.6
-    assert detector.outlier_probability([[1e6, 0.0, 0.0]])[0] == 1.0
-
-
-def test_probabilities_of_equal_training_rows_are_finite():
-    detector = LatentOutlierDetector(random_state=0).fit(np.ones((20, 3)))
-    found = detector.outlier_probability([[1.0, 1.0, 1.0], [1e5, 1.0, 1.0]])
-    np.testing.assert_array_equal(found, [0.0, 1.0])
-    # Where training scores do not spread, a unit of the score is one deviation.
-    near = detector.score_samples([[1.0, 1.0, 1.5]])
-    assert near[0] < 0.0
-    expected = 2 * norm.cdf(-near) - 1
-    np.testing.assert_allclose(
-        detector.outlier_probability([[1.0, 1.0, 1.5]]), expected
-    )
+        calibration = rng.normal(size=500)
+        normal, outliers = rng.normal(size=180), rng.normal(-4.0, size=20)
+        p_values = conformal_p_values(np.r_[normal, outliers], calibration)
+        false_positives.append(np.mean(p_values[:180] <= level))
+        rejected = benjamini_hochberg(p_values, level)
+        false_discoveries.append(rejected[:180].sum() / max(1, rejected.sum()))
+        found.append(rejected[180:].mean())
+    for rates in (false_positives, false_discoveries):
+        error = np.std(rates) / n_repetitions**0.5
+        assert np.mean(rates) < level + 3 * error
+    assert np.mean(false_positives) > 0.09
+    assert np.mean(found) > 0.8
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "exactly one of contamination, fpr and p_value, got none"),
-        ({"fpr": 0.1, "p_value": 0.1}, r"got \['fpr', 'p_value'\]"),
-        ({"contamination": 0.1, "fpr": 0.1}, r"got \['contamination', 'fpr'\]"),
-        ({"contamination": 0.0}, r"must be 'auto' or in \(0, 0.5\], got 0.0"),
-        ({"contamination": 0.51}, r"must be 'auto' or in \(0, 0.5\], got 0.51"),
-        ({"contamination": np.nan}, r"must be 'auto' or in \(0, 0.5\], got nan"),
-        ({"contamination": "AUTO"}, r"must be 'auto' or in \(0, 0.5\], got 'AUTO'"),
-        ({"fpr": 0.0}, r"fpr must be in \(0, 1\), got 0.0"),
-        ({"fpr": 1}, r"fpr must be in \(0, 1\), got 1"),
-        ({"p_value": "0.1"}, r"p_value must be in \(0, 1\), got '0.1'"),
-        ({"fpr": 0.009}, "calibrate with 111 rows or more"),
+        (([0.0], []), "no calibration scores"),
+        (([np.nan], [0.0]), "got NaN"),
+        (([0.0], [np.nan]), "got NaN"),
     ],
 )
-def test_bad_thresholds_leave_the_old_one(calibrated, arguments, message):
-    offset = calibrated.offset_
+def test_bad_scores(arguments, message):
     with pytest.raises(ValueError, match=message):
-        calibrated.set_threshold(**arguments)
-    assert calibrated.offset_ == offset
+        conformal_p_values(*arguments)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, -0.1, np.nan, "0.1", None])
-def test_bad_levels(calibrated, X, level):
-    with pytest.raises(ValueError, match=r"level must be in \(0, 1\)"):
-        calibrated.predict_fdr(X, level)
+@pytest.mark.parametrize("level", [0.0, 1.0, -1.0, np.nan])
+def test_bad_levels(level):
+    with pytest.raises(ValueError, match="level must be in"):
+        benjamini_hochberg([0.5], level)
 
 
-def test_what_needs_calibration_rows_says_so(detector, X):
-    for ask in (
-        lambda: detector.p_values(X),
-        lambda: detector.predict_fdr(X),
-        lambda: detector.set_threshold(fpr=0.1),
-        lambda: detector.set_threshold(p_value=0.1),
-    ):
-        with pytest.raises(NotFittedError, match=r"call calibrate\(X\)"):
-            ask()
-    with pytest.raises(NotFittedError, match="is not fitted yet"):
-        LatentOutlierDetector().set_threshold(contamination=0.1)
+def test_bad_p_values():
+    with pytest.raises(ValueError, match="p-values must be in"):
+        benjamini_hochberg([0.5, np.nan], 0.1)
 
 
-def test_bad_calibration_rows_leave_the_old_ones(calibrated, X):
-    scores = calibrated.calibration_scores_
-    for bad in (X[:, :2], X[:0], np.full((3, 3), np.nan)):
-        with pytest.raises(ValueError, match=r"features|sample|NaN"):
-            calibrated.calibrate(bad)
-    assert calibrated.calibration_scores_ is scores
+@pytest.mark.parametrize("n_calibration", [1, 9, 19, 30, 99])
+def test_scores_below_the_threshold_are_those_of_p_values_up_to_the_level(
+    n_calibration,
+):
+    rng = np.random.default_rng(0)
+    # Rounded, so that there are ties with and among the calibration rows.
+    calibration = rng.normal(size=n_calibration).round(1)
+    scores = np.concatenate(
+        [rng.normal(size=300).round(1), calibration, np.nextafter(calibration, -9)]
+    )
+    p_values = conformal_p_values(scores, calibration)
+    levels = np.unique(np.r_[p_values, 0.05, 0.1, 0.3, 0.999])
+    levels = levels[(levels >= 1 / (n_calibration + 1)) & (levels < 1)]
+    assert len(levels)
+    for level in levels:
+        threshold = conformal_threshold(calibration, level)
+        assert threshold in calibration
+        np.testing.assert_array_equal(scores < threshold, p_values <= level)
+
+
+def test_the_order_of_the_calibration_rows_does_not_matter():
+    assert conformal_threshold([2.0, -1.0, 1.0, 0.0], 0.4) == 0.0
+
+
+@pytest.mark.parametrize("level", [0.5, 0.1, 0.07, 0.05, 0.01, 0.003])
+def test_too_few_calibration_rows_are_told_how_many_it_takes(level):
+    needed = int(np.ceil(1 / level)) - 1
+    assert conformal_threshold(np.arange(needed), level) == 0.0
+    with pytest.raises(ValueError, match=f"calibrate with {needed} rows or more"):
+        conformal_threshold(np.arange(needed - 1), level)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from latentsk import LatentIndex, LatentOutlierDetector, PCAEmbedder, VAEEmbedder
-from latentsk.outliers.pyod import PyODAdapter
+from latentsk.outliers import PyODAdapter
 
 
 class FirstColumn(BaseEstimator):

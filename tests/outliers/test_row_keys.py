@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latentsk.outliers.row_keys import row_keys
+from latentsk.outliers._row_keys import row_keys
 
 
 def test_equal_rows_alone_share_a_number():

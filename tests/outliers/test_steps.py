@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from latentsk.outliers.steps import joined, prepared, split_steps
+from latentsk.outliers._steps import join_steps, preprocess, split_steps
 
 
 @pytest.fixture(scope="module")
@@ -16,22 +16,22 @@ def X():
 
 def test_a_pipeline_is_taken_apart_and_put_together(X):
     whole = Pipeline([("a", StandardScaler()), ("b", MinMaxScaler()), ("c", PCA(2))])
-    head, tail = split_steps(whole.fit(X))
-    assert [name for name, _ in head.steps] == ["a", "b"]
-    assert tail is whole.named_steps["c"]
-    again = joined(whole, head, tail)
+    preprocessor, last = split_steps(whole.fit(X))
+    assert [name for name, _ in preprocessor.steps] == ["a", "b"]
+    assert last is whole.named_steps["c"]
+    again = join_steps(whole, preprocessor, last)
     assert list(again.named_steps) == ["a", "b", "c"]
     np.testing.assert_allclose(again.transform(X), whole.transform(X))
-    rows = prepared(head, X)
-    np.testing.assert_allclose(tail.transform(rows), whole.transform(X))
+    rows = preprocess(preprocessor, X)
+    np.testing.assert_allclose(last.transform(rows), whole.transform(X))
 
 
-def test_pipelines_of_one_step_and_plain_transformers_have_no_head(X):
+def test_pipelines_of_one_step_and_plain_transformers_have_no_preprocessor(X):
     alone, pca = make_pipeline(PCA(2)), PCA(2)
-    head, tail = split_steps(alone.fit(X))
-    assert head is None
-    assert isinstance(tail, PCA)
-    assert joined(alone, head, tail).steps == [("pca", tail)]
+    preprocessor, last = split_steps(alone.fit(X))
+    assert preprocessor is None
+    assert isinstance(last, PCA)
+    assert join_steps(alone, preprocessor, last).steps == [("pca", last)]
     assert split_steps(pca) == (None, pca)
-    assert joined(pca, None, pca) is pca
-    assert prepared(None, X) is X
+    assert join_steps(pca, None, pca) is pca
+    assert preprocess(None, X) is X

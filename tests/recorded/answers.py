@@ -65,7 +65,7 @@ def _embedder(estimator, X):
     if hasattr(estimator, "history_"):
         losses = ("train_loss", "validation_loss", "monitored_loss")
         found["history"] = np.array(
-            [[r[name] for name in losses if name in r] for r in estimator.history_]
+            [[r[name] for name in losses] for r in estimator.history_], dtype=float
         )
     return found
 
@@ -193,7 +193,10 @@ def vae_cases():
     iwae = {"objective": "iwae", "n_samples": 5}
     return {
         "default": _vae(hidden_layer_sizes="auto"),
-        "laplace": _vae(likelihood="laplace", likelihood_scale="feature"),
+        # Signs of an odd number of rows never cancel out: Adam divides by what is left.
+        "laplace": _vae(
+            likelihood="laplace", likelihood_scale="feature", batch_size=15
+        ),
         "student_t": _vae(likelihood="student_t", likelihood_scale=0.5),
         "bernoulli": _vae(images, likelihood="bernoulli", dynamic_binarization=True),
         "continuous": _vae(images, likelihood="continuous_bernoulli"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentsk.exceptions import OutOfMemoryWarning
-from latentsk.training.inference import in_batches
+from latentsk.training._inference import in_batches
 
 
 def test_in_batches_joins_in_order():

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from latentsk.training.threads import MIN_OPERATIONS_TO_SHARE, threads_for
+from latentsk.training._threads import MIN_OPERATIONS_TO_SHARE, threads_for
 
 
 @pytest.fixture(autouse=True)

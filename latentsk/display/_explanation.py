@@ -1,0 +1,296 @@
+"""A row's score as a sum over its features, drawn as bars."""
+
+from __future__ import annotations
+
+import textwrap
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._numbers import clipped, short
+
+LINE_WIDTH = 40  # characters of a label, in one line
+LINE_HEIGHT, BAR_HEIGHT = 0.17, 0.16  # inches
+LABEL_WIDTH = 0.075  # inches per character
+
+
+class ExplanationDisplay:
+    """Bars of what each feature adds to the score of one row.
+
+    Create it with :meth:`from_estimator`. All parameters are stored as attributes.
+
+    Parameters
+    ----------
+    reasons : DataFrame of shape (n_features, n_columns)
+        What `explain` returns, for one row: the features are the last level of the
+        index, the label of the row is the level before. Columns: "contribution" and
+        "value"; "reconstructed" and "nearest_1" may be there.
+
+    score : float or None, default=None
+        Score of the row. None: the sum of the contributions.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn on.
+
+    figure_ : matplotlib Figure
+        The figure of `ax_`.
+
+    bars_ : matplotlib BarContainer
+        The bars from top to bottom.
+
+    See Also
+    --------
+    OutlierScoreDisplay : The scores of many rows.
+
+    Notes
+    -----
+    Beside each bar, in grey: what the latent space expects ("reconstructed"), or, where
+    it keeps every value as it is, the value of the nearest normal row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from latentsk.display import ExplanationDisplay
+    >>> reasons = pd.DataFrame(
+    ...     {"contribution": [-0.5, -3.0], "value": [20.0, 7.1]},
+    ...     index=["temperature", "acidity"],
+    ... )
+    >>> display = ExplanationDisplay(reasons).plot()
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['acidity = 7.1', 'temperature = 20']
+    """
+
+    ax_: Any
+    figure_: Any
+
+    def __init__(self, reasons: pd.DataFrame, *, score: float | None = None) -> None:
+        self.reasons = reasons
+        self.score = score
+
+    @classmethod
+    def from_estimator(
+        cls,
+        detector: Any,
+        X: ArrayLike,
+        row: int = 0,
+        *,
+        max_features: int = 10,
+        ax: Any = None,
+    ) -> Self:
+        """Explain one row and draw the reasons.
+
+        Parameters
+        ----------
+        detector : object
+            Anything fitted that has `explain` and `score_samples` as
+            :class:`LatentOutlierDetector` has.
+
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        row : int, default=0
+            Position of the row among `X`, counted from 0.
+
+        max_features : int, default=10
+            How many features have a bar of their own. The others share the last one.
+
+        ax : matplotlib Axes or None, default=None
+            What to draw on; labels need a figure with ``layout="constrained"``. None: a
+            new figure with room for every label.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The picture and what it shows.
+
+        Raises
+        ------
+        ImportError
+            If there is no matplotlib.
+
+        ValueError
+            If `X`, `row` or `max_features` is not valid.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> from latentsk.display import ExplanationDisplay
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+        >>> detector = detector.fit(X[y == 0])
+        >>> display = ExplanationDisplay.from_estimator(detector, X[y == 1], row=0)
+        >>> display.ax_.get_yticklabels()[0].get_text()
+        'flavanoids = 0.57'
+        """
+        require_matplotlib(f"{cls.__name__}.from_estimator")
+        _check_max_features(max_features)
+        n_rows = _num_samples(X)
+        if not isinstance(row, Integral) or not 0 <= row < n_rows:
+            raise ValueError(f"row must be an integer in [0, {n_rows}), got {row!r}.")
+        chosen = _safe_indexing(X, [int(row)])
+        reasons = detector.explain(chosen)
+        if not isinstance(X, pd.DataFrame):
+            reasons = _renamed(reasons, int(row))
+        score = float(detector.score_samples(chosen)[0])
+        return cls(reasons, score=score).plot(ax, max_features=max_features)
+
+    def plot(self, ax: Any = None, *, max_features: int = 10) -> Self:
+        """Draw the reasons.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            What to draw on; labels need a figure with ``layout="constrained"``. None: a
+            new figure with room for every label.
+
+        max_features : int, default=10
+            How many features have a bar of their own. The others share the last one.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display itself.
+
+        Raises
+        ------
+        ImportError
+            If there is no matplotlib.
+
+        ValueError
+            If the reasons are not those of one row, or `max_features` is not a positive
+            integer.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from latentsk.display import ExplanationDisplay
+        >>> reasons = {"contribution": [-3.0, -0.5, 0.1], "value": [7.1, 20.0, 1.0]}
+        >>> reasons = pd.DataFrame(reasons, index=["a", "b", "c"])
+        >>> display = ExplanationDisplay(reasons).plot(max_features=1)
+        >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+        ['a = 7.1', '2 other features']
+        """
+        require_matplotlib(f"{type(self).__name__}.plot")
+        _check_max_features(max_features)
+        label = _row_label(self.reasons)
+        contribution = self.reasons["contribution"].to_numpy()
+        heaviest = np.argsort(-np.abs(contribution), kind="stable")
+        shown = self.reasons.iloc[heaviest[:max_features]]
+        others = self.reasons.iloc[heaviest[max_features:]]
+        names, contributions = _named_values(shown), [*shown["contribution"]]
+        if len(others):
+            names.append(f"{len(others)} other feature{'s' * (len(others) > 1)}")
+            contributions.append(others["contribution"].sum())
+
+        self.ax_ = given_or_new(ax, _size(names))
+        self.figure_ = self.ax_.figure
+        self._draw_bars(contributions, names, n_features=len(shown))
+        self._draw_normal_values(_normal_values(shown, self.reasons))
+        self._label(label)
+        return self
+
+    def _draw_bars(
+        self, contributions: list[float], names: list[str], n_features: int
+    ) -> None:
+        colors = ["C3" if c < 0.0 else "C0" for c in contributions]
+        colors[n_features:] = ["0.7"] * (len(names) - n_features)
+        positions = np.arange(len(names))
+        self.bars_ = self.ax_.barh(positions, contributions, color=colors)
+        self.ax_.set_yticks(positions, names, parse_math=False)
+        self.ax_.invert_yaxis()
+        self.ax_.axvline(0.0, color="black", linewidth=0.8)
+
+    def _draw_normal_values(self, texts: list[str]) -> None:
+        for position, text in enumerate(texts):
+            self.ax_.annotate(
+                text,
+                (1.0, position),
+                xycoords=self.ax_.get_yaxis_transform(),
+                xytext=(5.0, 0.0),
+                textcoords="offset points",
+                verticalalignment="center",
+                color="0.4",
+                annotation_clip=False,
+                parse_math=False,
+            )
+
+    def _label(self, row: Any) -> None:
+        score = self.score
+        if score is None:
+            score = float(self.reasons["contribution"].sum())
+        title = f"score {short(score)}"
+        if row is not None:
+            title = f"row {clipped(row, LINE_WIDTH)}: {title}"
+        self.ax_.set_title(title, parse_math=False)
+        self.ax_.set_xlabel("contribution to the score (negative = less normal)")
+        for side in ("top", "right"):
+            self.ax_.spines[side].set_visible(False)
+
+
+def _check_max_features(max_features: Any) -> None:
+    if not isinstance(max_features, Integral) or max_features < 1:
+        raise ValueError(f"max_features must be an integer >= 1, got {max_features!r}.")
+
+
+def _renamed(reasons: pd.DataFrame, row: int) -> pd.DataFrame:
+    """Return the reasons of a single row under the number that it has in the array."""
+    features = reasons.index.get_level_values(-1)
+    index = pd.MultiIndex.from_product([[row], features], names=reasons.index.names)
+    return reasons.set_axis(index)
+
+
+def _row_label(reasons: pd.DataFrame) -> Any:
+    """Return the label of the row that reasons belong to, None if there is none."""
+    if reasons.index.nlevels == 1:
+        return None
+    last = reasons.index.nlevels - 1
+    labels = reasons.reset_index(level=last, drop=True).index.unique()
+    if len(labels) != 1:
+        raise ValueError(
+            f"reasons must be those of one row, got {len(labels)} rows: select one "
+            "with reasons.loc[[row]]."
+        )
+    return labels[0]
+
+
+def _named_values(reasons: pd.DataFrame) -> list[str]:
+    features = reasons.index.get_level_values(-1)
+    return [
+        textwrap.fill(f"{feature} = {short(value)}", LINE_WIDTH)
+        for feature, value in zip(features, reasons["value"], strict=True)
+    ]
+
+
+def _normal_values(shown: pd.DataFrame, reasons: pd.DataFrame) -> list[str]:
+    """Return, for each feature shown, what it is in a normal row."""
+    for name, column in (("expected", "reconstructed"), ("nearest", "nearest_1")):
+        if column in reasons and not _is_copy(reasons[column], reasons["value"]):
+            return [f"{name} {short(value)}" for value in shown[column]]
+    return []
+
+
+def _is_copy(values: pd.Series, original: pd.Series) -> bool:
+    """Tell whether a latent space has kept every value, up to rounding."""
+    try:
+        found, given = values.astype(float), original.astype(float)
+    except (TypeError, ValueError):
+        return False
+    rounding = 1e-12 * np.nanmax(given.abs())
+    return np.allclose(found, given, rtol=1e-6, atol=rounding, equal_nan=True)
+
+
+def _size(names: list[str]) -> tuple[float, float]:
+    """Return a figure's size in inches that has room for bars and labels."""
+    lines = [name.splitlines() for name in names]
+    widest = max(len(line) for label in lines for line in label)
+    height = len(names) * (BAR_HEIGHT + LINE_HEIGHT * max(map(len, lines)))
+    return 4.5 + LABEL_WIDTH * widest, 1.2 + height

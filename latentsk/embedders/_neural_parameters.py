@@ -1,0 +1,59 @@
+"""Parameters that neural embedders share: what they may be, and what "auto" means."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+
+from latentsk.networks._architecture import PRESETS
+from latentsk.networks._mlp import ACTIVATIONS
+
+_POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
+NEURAL_CONSTRAINTS: dict[str, Any] = {
+    "n_components": _POSITIVE_OR_AUTO,
+    "network": [StrOptions({"mlp", "conv", *PRESETS})],
+    "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+    "decoder_layer_sizes": ["array-like", None],
+    "activation": [StrOptions({"auto", *ACTIVATIONS})],
+    "normalize": ["boolean", StrOptions({"auto"})],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "input_shape": ["array-like", None],
+    "encoder": [nn.Module, None],
+    "decoder": [nn.Module, None],
+    "standardize": ["boolean"],
+    "batch_size": _POSITIVE_OR_AUTO,
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "learning_rate": [StrOptions({"constant", "cosine"})],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "max_epochs": [Interval(Integral, 1, None, closed="left")],
+    "max_time": [Interval(Real, 0, None, closed="neither"), None],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "warm_start": ["boolean"],
+    "checkpoint": [str, os.PathLike, None],
+    "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    "compile": ["boolean", StrOptions({"auto"})],
+    "random_state": ["random_state", np.random.Generator],
+    "verbose": ["boolean"],
+}
+
+
+def automatic_batch_size(n_rows: int) -> int:
+    """Return the rows per step that "auto" means.
+
+    Examples
+    --------
+    >>> [automatic_batch_size(n_rows) for n_rows in (100, 10_000, 1_000_000)]
+    [16, 312, 512]
+    """
+    return min(512, max(16, n_rows // 32))

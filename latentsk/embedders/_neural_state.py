@@ -1,0 +1,123 @@
+"""What a file may claim of a fitted embedder with a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentsk._device import to_numpy
+from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
+from latentsk.networks._architecture_rules import check_architecture
+from latentsk.persistence._schema import (
+    Rule,
+    Rules,
+    Sizes,
+    State,
+    count,
+    flag,
+    floats,
+    instance,
+    require,
+    text,
+)
+from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
+
+
+def _are_weights(value: Any, sizes: Sizes) -> bool:
+    # Buffers may be infinite: masks of attention are.
+    return type(value) is dict and all(
+        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
+        for array in value.values()
+    )
+
+
+REQUIRED = {
+    **N_FEATURES,
+    "n_components_": count(1, named="k"),
+    "_architecture": instance(dict),
+    "mean_": floats("n_features", dtypes={"float64"}),
+    "scale_": floats("n_features", dtypes={"float64"}, least=5e-324),
+    "history_": EPOCHS,
+    "best_epoch_": count(1),
+    "module_": Rule(_are_weights, "set of weights"),
+}
+OPTIONAL = {
+    **FEATURE_NAMES,
+    **THRESHOLD,
+    "_optimizer_state": OPTIMIZER,
+    "_stopped_training": text(),
+}
+
+
+def check_network(
+    embedder: Any, state: State, sizes: Sizes, *, per_latent: int, objective: Rules
+) -> None:
+    """Refuse a network that is another than the weights, or the rows, are for.
+
+    Parameters
+    ----------
+    embedder : estimator
+        With its parameters.
+
+    state : mapping of str to object
+
+    sizes : dict of str to int
+
+    per_latent : int
+        Numbers that the encoder returns for each latent dimension.
+
+    objective : mapping of str to Rule
+        Of what the architecture says of the objective.
+
+    Raises
+    ------
+    FormatError
+        Where the file is to blame.
+
+    ValueError
+        Where modules are, which the caller has given.
+    """
+    require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
+    architecture, weights = state["_architecture"], state["module_"]
+    more = {"standardize": flag(), **objective}
+    check_architecture(architecture, sizes, weights, per_latent, more)
+    if architecture["network"] == "custom":
+        given = embedder.encoder is not None and embedder.decoder is not None
+        require(given, "encoder and decoder of its network are None")
+    if not hasattr(embedder, "module_"):
+        network = _blank_network(embedder, state)
+        _check_weights(network, weights, architecture["network"] == "custom")
+        optimizer = state.get("_optimizer_state")
+        if optimizer is not None:
+            fits = remembers(optimizer, network)
+            require(fits, "the optimizer has other weights")
+
+
+def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
+    blank = type(embedder)(**embedder.get_params(deep=False))
+    blank.n_features_in_ = state["n_features_in_"]
+    return blank._build(dict(state["_architecture"]))
+
+
+def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> None:
+    tensors = network.state_dict()
+    faults = sorted(tensors.keys() ^ weights.keys()) or [
+        name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
+    ]
+    if faults and custom:
+        raise ValueError(
+            "The modules given are not the ones whose weights the file holds: they "
+            f"differ in {faults[0]!r}."
+        )
+    fault = "".join(faults[:1])
+    require(not faults, f"the weights {fault[:100]!r} do not fit the network")
+    for name in dict(network.named_parameters()).keys() & weights.keys():
+        finite = bool(np.isfinite(weights[name]).all())
+        require(finite, f"the weights {name[:100]!r} are not finite")
+
+
+def _holds(tensor: torch.Tensor, array: Any) -> bool:
+    like = to_numpy(tensor)
+    return like.shape == array.shape and like.dtype == array.dtype

@@ -1,0 +1,1 @@
+"""Principal components and the linear-Gaussian model, as pure functions."""

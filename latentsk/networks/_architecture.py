@@ -1,0 +1,359 @@
+"""Which network an embedder's parameters mean, and how it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from latentsk.networks._autoencoder import Autoencoder
+from latentsk.networks._conv import conv_decoder, conv_encoder
+from latentsk.networks._custom import adopt, evaluate, takes_float64
+from latentsk.networks._mlp import mlp
+
+Architecture = dict[str, Any]
+
+CONV_CHANNELS = (32, 64, 128)
+
+
+class Preset(NamedTuple):
+    """A classic network.
+
+    Attributes
+    ----------
+    network : str
+    hidden_layer_sizes : tuple of int
+    n_components : int or "auto"
+        What "auto" means.
+    pixels : (int, int) or None
+        Height and width of the images that it is for.
+    """
+
+    network: str
+    hidden_layer_sizes: tuple[int, ...]
+    n_components: int | str = "auto"
+    pixels: tuple[int, int] | None = None
+
+
+PRESETS = {
+    "mlp-400": Preset("mlp", (400,)),
+    "mlp-512-256": Preset("mlp", (512, 256)),
+    "conv-32-128-256": Preset("conv", (32, 128, 256), 10, (32, 32)),
+}
+# The parameters of an embedder that say which network it trains.
+NETWORK_PARAMETERS = (
+    "network",
+    "n_components",
+    "hidden_layer_sizes",
+    "decoder_layer_sizes",
+    "activation",
+    "normalize",
+    "dropout",
+    "input_shape",
+    "encoder",
+    "decoder",
+)
+
+
+def automatic_components(n_features: int) -> int:
+    """Return the latent dimensions that "auto" means.
+
+    Examples
+    --------
+    >>> automatic_components(36), automatic_components(10_000)
+    (6, 32)
+    """
+    return min(32, math.ceil(math.sqrt(n_features)))
+
+
+def automatic_hidden_sizes(n_features: int) -> tuple[int, int]:
+    """Return the widths of hidden layers that "auto" means.
+
+    Examples
+    --------
+    >>> automatic_hidden_sizes(4), automatic_hidden_sizes(784)
+    ((32, 16), (512, 256))
+    """
+    first = min(512, max(32, 2 * n_features))
+    return first, first // 2
+
+
+def describe_network(
+    n_features: int,
+    *,
+    network: str,
+    n_components: int | str,
+    hidden_layer_sizes: Sequence[int] | str,
+    decoder_layer_sizes: Sequence[int] | None,
+    activation: str,
+    normalize: bool | str,
+    dropout: float,
+    input_shape: Sequence[int] | None,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+    per_latent: int = 1,
+) -> Architecture:
+    """Return a JSON-able description of the network that the parameters mean.
+
+    Parameters
+    ----------
+    n_features : int
+        Width of the rows.
+
+    network, n_components, hidden_layer_sizes, decoder_layer_sizes, activation, \
+normalize, dropout, input_shape, encoder, decoder
+        As in AutoencoderEmbedder.
+
+    per_latent : int, default=1
+        Numbers that the encoder returns for each latent dimension.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit each other, or the rows.
+
+    Examples
+    --------
+    >>> description = describe_network(
+    ...     9, network="mlp", n_components="auto", hidden_layer_sizes=(8, 4),
+    ...     decoder_layer_sizes=None, activation="relu", normalize="auto", dropout=0.0,
+    ...     input_shape=None, encoder=None, decoder=None,
+    ... )
+    >>> description["encoder_sizes"], description["decoder_sizes"]
+    ([9, 8, 4, 3], [3, 4, 8, 9])
+    """
+    if encoder is not None or decoder is not None:
+        shape = _checked_shape(input_shape, n_features)
+        custom = _describe_custom(n_components, shape, encoder, decoder)
+        return {**custom, "per_latent": per_latent}
+    if network in PRESETS:
+        if not isinstance(hidden_layer_sizes, str) or decoder_layer_sizes is not None:
+            raise ValueError(
+                f"network={network!r} has layers of its own: leave hidden_layer_sizes "
+                "and decoder_layer_sizes as they are, or use network="
+                f"{PRESETS[network].network!r}."
+            )
+        if input_shape is None:
+            input_shape = _preset_shape(network, n_features)
+        activation = "relu" if activation == "auto" else activation
+        network, hidden_layer_sizes, width, _ = PRESETS[network]
+        n_components = width if n_components == "auto" else n_components
+    shape = _checked_shape(input_shape, n_features)
+    automatic = automatic_components(n_features)
+    width = automatic if n_components == "auto" else int(n_components)
+    is_conv = network == "conv"
+    if activation == "auto":
+        activation = "relu" if is_conv else "gelu"
+    if is_conv:
+        if decoder_layer_sizes is not None:
+            raise ValueError("decoder_layer_sizes is for network='mlp' only.")
+        sizes = _conv_sizes(shape, hidden_layer_sizes)
+    else:
+        widths = hidden_layer_sizes, decoder_layer_sizes
+        sizes = _mlp_sizes(n_features, per_latent, width, *widths)
+    return {
+        "network": network,
+        "n_components": width,
+        "per_latent": per_latent,
+        **sizes,
+        "activation": activation,
+        "dropout": float(dropout),
+        "normalize": is_conv if normalize == "auto" else bool(normalize),
+    }
+
+
+def _conv_sizes(
+    shape: list[int] | None, hidden_layer_sizes: Sequence[int] | str
+) -> Architecture:
+    if shape is None:
+        raise ValueError("network='conv' needs input_shape=(channels, height, width).")
+    automatic = isinstance(hidden_layer_sizes, str)
+    channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
+    _require_large_enough(shape, len(channels))
+    return {"input_shape": shape, "channels": channels}
+
+
+def _mlp_sizes(
+    n_features: int,
+    per_latent: int,
+    width: int,
+    hidden_layer_sizes: Sequence[int] | str,
+    decoder_layer_sizes: Sequence[int] | None,
+) -> Architecture:
+    if isinstance(hidden_layer_sizes, str):
+        hidden_layer_sizes = automatic_hidden_sizes(n_features)
+    hidden = _checked_sizes(hidden_layer_sizes)
+    if decoder_layer_sizes is None:
+        back = hidden[::-1]
+    else:
+        back = _checked_sizes(decoder_layer_sizes, "decoder_layer_sizes")
+    return {
+        "encoder_sizes": [n_features, *hidden, per_latent * width],
+        "decoder_sizes": [width, *back, n_features],
+    }
+
+
+def _preset_shape(name: str, n_features: int) -> tuple[int, int, int] | None:
+    pixels = PRESETS[name].pixels
+    if pixels is None:
+        return None
+    n_channels, rest = divmod(n_features, math.prod(pixels))
+    if rest or not n_channels:
+        raise ValueError(
+            f"network={name!r} is for images of {pixels[0]} x {pixels[1]} pixels, but "
+            f"X has {n_features} features. Give the input_shape of others."
+        )
+    return (n_channels, *pixels)
+
+
+def _require_large_enough(shape: list[int], n_stages: int) -> None:
+    if len(shape) != 3:
+        raise ValueError(
+            "network='conv' needs input_shape=(channels, height, width), got "
+            f"{tuple(shape)}."
+        )
+    if min(shape[1:]) < 2**n_stages:
+        raise ValueError(
+            f"Images of {shape[1]} x {shape[2]} pixels are too small for {n_stages} "
+            f"stages, which need {2**n_stages}. Give fewer hidden_layer_sizes."
+        )
+
+
+def _describe_custom(
+    n_components: int | str,
+    shape: list[int] | None,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> Architecture:
+    if encoder is None or decoder is None:
+        missing = "encoder" if encoder is None else "decoder"
+        raise ValueError(f"encoder and decoder go together, but {missing} is None.")
+    width = None if n_components == "auto" else int(n_components)
+    return {
+        "network": "custom",
+        "n_components": width,
+        "input_shape": shape,
+        "float64": None,
+        "modules": [str(encoder), str(decoder)],
+    }
+
+
+def _checked_sizes(
+    sizes: Sequence[int] | str, name: str = "hidden_layer_sizes"
+) -> list[int]:
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes)
+    if not whole or any(int(size) < 1 for size in sizes):
+        raise ValueError(f"{name} must hold positive integers, got {sizes!r}.")
+    return [int(size) for size in sizes]
+
+
+def _checked_shape(shape: Sequence[int] | None, n_features: int) -> list[int] | None:
+    if shape is None:
+        return None
+    checked = _checked_sizes(shape, "input_shape")
+    if math.prod(checked) != n_features:
+        raise ValueError(
+            f"input_shape={tuple(checked)} stands for {math.prod(checked)} features, "
+            f"but X has {n_features}."
+        )
+    return checked
+
+
+def build_network(
+    architecture: Architecture,
+    n_features: int,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> Autoencoder:
+    """Return the network that a description means.
+
+    The weights of perceptrons and convolutions are not initialized yet; those of custom
+    modules are the ones they came with.
+
+    Parameters
+    ----------
+    architecture : dict
+        From :func:`describe_network`; for custom modules, `n_components` and `float64`
+        (whether they work in float64) are filled in.
+
+    n_features : int
+
+    encoder, decoder : nn.Module or None
+        Custom modules, which are copied.
+
+    Examples
+    --------
+    >>> custom = {"network": "custom", "n_components": None, "input_shape": None}
+    >>> custom["per_latent"] = 1
+    >>> build_network(custom, 3, nn.Linear(3, 2), nn.Linear(2, 3))
+    Autoencoder(
+      (encoder): Linear(in_features=3, out_features=2, bias=True)
+      (decoder): Linear(in_features=2, out_features=3, bias=True)
+    )
+    >>> custom["n_components"], custom["float64"]
+    (2, True)
+    """
+    if architecture["network"] == "custom":
+        return _build_custom(architecture, n_features, encoder, decoder)
+    names = ("activation", "dropout", "normalize")
+    options: dict[str, Any] = {name: architecture[name] for name in names}
+    if architecture["network"] == "mlp":
+        first = mlp(architecture["encoder_sizes"], **options)
+        second = mlp(architecture["decoder_sizes"], **options)
+    else:
+        shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
+        width = architecture["n_components"]
+        n_outputs = architecture["per_latent"] * width
+        first = conv_encoder(shape, channels, n_outputs, **options)
+        second = conv_decoder(shape, channels, width, **options)
+    return Autoencoder(first, second).float()  # whatever torch's default dtype is
+
+
+def _build_custom(
+    architecture: Architecture,
+    n_features: int,
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> Autoencoder:
+    assert encoder is not None, "checked when described"
+    assert decoder is not None, "checked when described"
+    shape = architecture["input_shape"]
+    row = torch.zeros(1, *(shape or [n_features]), dtype=torch.float32)
+    memo: dict[int, Any] = {}  # weights that the two share stay shared
+    first = adopt(encoder, row, name="encoder", memo=memo)
+    latents = evaluate(first, row)
+    returned, per_latent = latents.flatten(1).shape[1], architecture["per_latent"]
+    if returned % per_latent:
+        raise ValueError(
+            f"The encoder returns {returned} values per row, but {per_latent} are "
+            "needed for each latent dimension: a mean and a log-variance."
+        )
+    width = returned // per_latent
+    if architecture["n_components"] not in (None, width):
+        raise ValueError(
+            f"n_components={architecture['n_components']}, but the encoder returns "
+            f"{returned} values per row, {per_latent} for each latent dimension."
+        )
+    architecture["n_components"] = width
+    codes = torch.zeros(1, width, dtype=torch.float32)
+    second = adopt(decoder, codes, name="decoder", memo=memo)
+    output = evaluate(second, codes)
+    if output.flatten(1).shape[1] != n_features:
+        raise ValueError(
+            f"The decoder returns {output.flatten(1).shape[1]} values per row, but X "
+            f"has {n_features} features."
+        )
+    if not any(p.requires_grad for m in (first, second) for p in m.parameters()):
+        raise ValueError("encoder and decoder have no weights that require a gradient.")
+    architecture["float64"] = takes_float64(first, row) and takes_float64(second, codes)
+    if shape is not None:
+        first = nn.Sequential(nn.Unflatten(1, tuple(shape)), first)
+    if latents.ndim != 2:
+        first = nn.Sequential(first, nn.Flatten(1))
+    if output.ndim != 2:
+        second = nn.Sequential(second, nn.Flatten(1))
+    return Autoencoder(first, second)

@@ -1,0 +1,111 @@
+"""What a file may claim of a network: its description, and how large it is."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from latentsk.networks._mlp import ACTIVATIONS
+from latentsk.persistence._schema import (
+    Rules,
+    Sizes,
+    State,
+    count,
+    fields,
+    flag,
+    list_of,
+    maybe,
+    number,
+    require,
+    text,
+)
+
+# Layers of a perceptron or a convolutional network, on either side.
+MAX_LAYERS = 1_000
+
+_SIZES = list_of(count(1))
+_OPTIONS = {
+    "activation": text(*ACTIVATIONS),
+    "dropout": number(0, 1),
+    "normalize": flag(),
+}
+_NETWORKS: dict[str, Rules] = {
+    "mlp": {"encoder_sizes": _SIZES, "decoder_sizes": _SIZES, **_OPTIONS},
+    "conv": {"input_shape": list_of(count(1), 3), "channels": _SIZES, **_OPTIONS},
+    "custom": {
+        "input_shape": maybe(_SIZES),
+        "float64": flag(),
+        "modules": list_of(text(), 2),
+    },
+}
+
+
+def check_architecture(
+    architecture: State, sizes: Sizes, weights: State, per_latent: int, more: Rules
+) -> None:
+    """Refuse descriptions of unknown networks, and of larger ones than their weights.
+
+    Parameters
+    ----------
+    architecture : dict
+
+    sizes : dict of str to int
+        Of the latent space, "k", and of rows, "n_features".
+
+    weights : mapping of str to ndarray
+
+    per_latent : int
+        Numbers that the encoder returns for each latent dimension.
+
+    more : mapping of str to Rule
+        Of what the description holds besides.
+
+    Raises
+    ------
+    FormatError
+    """
+    name = architecture.get("network")
+    rules = {
+        "network": text(*_NETWORKS),
+        "n_components": count(named="k"),
+        "per_latent": count(per_latent),
+        **_NETWORKS.get(str(name), {}),
+        **more,
+    }
+    described = fields(rules).fits(architecture, sizes)
+    require(described, "its network is not described")
+    if name == "mlp":
+        matrices = _mlp_matrices(architecture, sizes, per_latent)
+    elif name == "conv":
+        matrices = _conv_matrices(architecture, sizes)
+    else:
+        shape, matrices = architecture["input_shape"], []
+        fits = shape is None or math.prod(shape) == sizes["n_features"]
+        require(fits, "its network is for other rows")
+    require(len(matrices) <= 2 * MAX_LAYERS, "its network has too many layers")
+    available = sum(array.size for array in weights.values())
+    require(sum(a * b for a, b in matrices) <= available, "weights are missing")
+
+
+def _mlp_matrices(
+    architecture: State, sizes: Sizes, per_latent: int
+) -> list[tuple[int, int]]:
+    """Return the shapes of the weights."""
+    encoder, decoder = architecture["encoder_sizes"], architecture["decoder_sizes"]
+    require(min(len(encoder), len(decoder)) > 1, "its network lacks layers")
+    latents, width = sizes["k"], sizes["n_features"]
+    ends = encoder[0], encoder[-1], decoder[0], decoder[-1]
+    fitting = width, per_latent * latents, latents, width
+    require(ends == fitting, "its network is of another width")
+    return [*pairwise(encoder), *pairwise(decoder)]
+
+
+def _conv_matrices(architecture: State, sizes: Sizes) -> list[tuple[int, int]]:
+    """Return shapes that are no larger than those of the weights."""
+    shape, channels = architecture["input_shape"], architecture["channels"]
+    require(math.prod(shape) == sizes["n_features"], "its network is for other images")
+    require(0 < len(channels) < 64, "its network lacks stages, or has too many")
+    require(min(shape[1:]) >= 2 ** len(channels), "its images are too small")
+    height, width = (-(-size // 2 ** len(channels)) for size in shape[1:])
+    last = channels[-1] * height * width
+    return [*pairwise([shape[0], *channels]), (last, sizes["k"])]

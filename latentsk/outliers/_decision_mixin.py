@@ -1,0 +1,297 @@
+"""Decisions without labels: thresholds, p-values, false discovery rates."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from latentsk._threshold import ThresholdMixin, contamination_quantile, lower_fence
+from latentsk._typing import Float64
+from latentsk.outliers._decisions import (
+    benjamini_hochberg,
+    conformal_p_values,
+    conformal_threshold,
+    gaussian_scaling,
+)
+from latentsk.outliers._magnitudes import reject_huge_columns
+
+
+class DecisionMixin(ThresholdMixin):
+    """Decisions of detectors with `fit`, `score_samples` and `contamination`.
+
+    The end of `fit` calls `_set_training_scores`.
+    """
+
+    def _set_training_scores(self, scores: Float64) -> None:
+        self.training_scores_ = np.sort(scores)
+        self._set_offset(self.training_scores_)
+
+    def calibrate(self, X: ArrayLike, y: None = None) -> Self:
+        """Rest decisions on rows that are known to be normal and were not trained on.
+
+        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates. With
+        ``contamination="auto"``, moves the threshold `offset_` to Kimber's lower fence
+        of them; a share of outliers speaks of the training rows, and stays as it is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_calibration, n_features)
+            Normal rows, drawn as the normal ones among those to judge are. The
+            smallest p-value will be ``1 / (n_calibration + 1)``: for a level of 0.01,
+            have several hundred.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The detector.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid or has a magnitude above 1e100.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> len(detector.calibrate(X[200:]).calibration_scores_)
+        200
+        """
+        scores = self.score_samples(X)
+        reject_huge_columns(X)
+        self.calibration_scores_ = np.sort(scores)
+        if self.contamination == "auto":
+            self.offset_ = lower_fence(self.calibration_scores_)
+        return self
+
+    def set_threshold(
+        self,
+        *,
+        contamination: float | str | None = None,
+        fpr: float | None = None,
+        p_value: float | None = None,
+    ) -> Self:
+        """Move the threshold `offset_`, without a refit.
+
+        Parameters
+        ----------
+        contamination : "auto" or float in (0, 0.5], optional
+            Kimber's lower fence of the training rows' scores, or the share of them
+            that lies below.
+
+        fpr : float in (0, 1), optional
+            False-positive rate: at most this share of normal rows is called outliers,
+            on average over draws of the rows given to `calibrate` (which come first).
+
+        p_value : float in (0, 1), optional
+            Outliers are the rows with a p-value of at most this: the same threshold, by
+            its other name.
+
+        Returns
+        -------
+        self : object
+            The detector.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted, or `calibrate` was not called and is needed.
+
+        ValueError
+            If not exactly one argument is given, it is out of range, or there are too
+            few calibration rows for it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> int(sum(detector.set_threshold(contamination=0.1).predict(X[:200]) == -1))
+        20
+        >>> detector = detector.calibrate(X[200:300]).set_threshold(fpr=0.05)
+        >>> bool(np.mean(detector.predict(X[300:]) == -1) < 0.15)
+        True
+        """
+        check_is_fitted(self)
+        given = {"contamination": contamination, "fpr": fpr, "p_value": p_value}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if len(chosen) != 1:
+            raise ValueError(
+                "Give exactly one of contamination, fpr and p_value, got "
+                f"{sorted(chosen) or 'none'}."
+            )
+        ((name, value),) = chosen.items()
+        if name == "contamination":
+            self.offset_ = _at_contamination(self.training_scores_, value)
+        else:
+            level = _in_unit_interval(name, value)
+            self.offset_ = conformal_threshold(self._calibration(), level)
+        return self
+
+    def p_values(self, X: ArrayLike) -> Float64:
+        """Return how often a normal row scores as low as each row.
+
+        Split-conformal: ``p = (1 + r) / (n + 1)``, where r of the n rows given to
+        `calibrate` score as low or lower.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to judge.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            In [1 / (n + 1), 1]; low for outliers. Of a normal row, ``p <= a`` has at
+            most probability a.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted, or `calibrate` was not called.
+
+        ValueError
+            If `X` is not valid.
+
+        References
+        ----------
+        S. Bates, E. Candes, L. Lei, Y. Romano and M. Sesia (2023). Testing for outliers
+        with conformal p-values. Annals of Statistics, 51(1), 149-178.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(299, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> detector.calibrate(X[200:]).p_values([[9.0, 9.0, 9.0]])
+        array([0.01])
+        """
+        check_is_fitted(self)
+        calibration = self._calibration()
+        return conformal_p_values(self.score_samples(X), calibration)
+
+    def predict_fdr(self, X: ArrayLike, level: float = 0.1) -> NDArray[np.int64]:
+        """Tell inliers from outliers at a false discovery rate.
+
+        By Benjamini and Hochberg's procedure on the p-values of all rows given: of the
+        rows called outliers, the expected share that is normal is at most `level`. What
+        is said of a row therefore depends on the others; `predict` judges each alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to judge together.
+
+        level : float in (0, 1), default=0.1
+            False discovery rate.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int64
+            +1, or -1 for outliers.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted, or `calibrate` was not called.
+
+        ValueError
+            If `X` or `level` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> detector = detector.calibrate(X[200:])
+        >>> detector.predict_fdr([[9, 9, 9], [0, 0, 0], [-8, 9, 8]], level=0.1)
+        array([-1,  1, -1])
+        """
+        level = _in_unit_interval("level", level)
+        rejected = benjamini_hochberg(self.p_values(X), level)
+        return np.where(rejected, -1, 1).astype(np.int64)
+
+    def outlier_probability(self, X: ArrayLike) -> Float64:
+        """Return scores as numbers in [0, 1], for reading (Kriegel et al., 2011).
+
+        Gaussian scaling: ``max(0, 2 F(t) - 1)``, with F the standard normal
+        distribution function and t how many robust standard deviations a score lies
+        below the training rows' median. It orders rows as the score does, and puts the
+        more normal half at 0. It is *not* the probability that the row is an outlier,
+        which nothing says without labels; for error rates, see `p_values`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples,)
+            In [0, 1]; high for outliers.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        References
+        ----------
+        H.-P. Kriegel, P. Kroeger, E. Schubert and A. Zimek (2011). Interpreting and
+        unifying outlier scores. SIAM International Conference on Data Mining, 13-24.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(200, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X)
+        >>> detector.outlier_probability([[0, 0, 0], [9, 9, 9]]).round(2)
+        array([0., 1.])
+        """
+        scores = self.score_samples(X)
+        return gaussian_scaling(scores, self.training_scores_)
+
+    def _calibration(self) -> Float64:
+        if not hasattr(self, "calibration_scores_"):
+            raise NotFittedError(
+                "There are no calibration rows: call calibrate(X) with normal rows "
+                "that the detector was not fitted on."
+            )
+        return self.calibration_scores_
+
+
+def _at_contamination(scores: Float64, contamination: Any) -> float:
+    if isinstance(contamination, str) and contamination == "auto":
+        return lower_fence(scores)
+    is_number = isinstance(contamination, Real)
+    if not is_number or not 0.0 < float(contamination) <= 0.5:
+        raise ValueError(
+            f"contamination must be 'auto' or in (0, 0.5], got {contamination!r}."
+        )
+    return contamination_quantile(scores, float(contamination))
+
+
+def _in_unit_interval(name: str, value: Any) -> float:
+    if not isinstance(value, Real) or not 0.0 < float(value) < 1.0:
+        raise ValueError(f"{name} must be in (0, 1), got {value!r}.")
+    return float(value)

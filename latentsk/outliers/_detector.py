@@ -1,0 +1,597 @@
+"""Outliers by all that a latent space knows of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import _safe_indexing, gen_batches, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from latentsk._device import on_host
+from latentsk._random import RandomState, numpy_generator
+from latentsk._state import StateMixin
+from latentsk._threshold import CONTAMINATION_CONSTRAINT
+from latentsk._typing import Float64, Positions
+from latentsk._validation import checked, fit_context, validated
+from latentsk.embedders import PCAEmbedder
+from latentsk.index import LatentIndex
+from latentsk.outliers._decision_mixin import DecisionMixin
+from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
+from latentsk.outliers._explain import (
+    distance_contributions,
+    embedder_contributions,
+    reasons_table,
+)
+from latentsk.outliers._gaussian import squared_joint, squared_outside, squared_within
+from latentsk.outliers._latent_rows import LatentRows
+from latentsk.outliers._latent_view import view_of
+from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
+from latentsk.outliers._neighborhood import neighborhood_of
+from latentsk.outliers._robust_fit import fit_robustly, nearest_rows
+from latentsk.outliers._scales import (
+    KINDS,
+    LOWEST,
+    clip_to_finite,
+    deviations,
+    scale_of_kinds,
+    score_of,
+)
+from latentsk.outliers._steps import split_steps
+from latentsk.persistence._registry import storable
+
+# Mean squared residual per feature that is rounding, in squared standard deviations.
+NO_RESIDUAL = 1e-10
+# Share of the rows that neighbours are looked for among: those on the border, too.
+NEIGHBORS_SHARE = 0.9
+# Among clean rows, neighbours lead: the other parts have to be so much more extreme.
+CLEAN_MARGIN = 1.0
+# Number of values of rows that are embedded and measured at a time.
+BLOCK_ELEMENTS = 2**23
+# The distances of rows that are too large to be embedded.
+TOO_LARGE = np.full(len(KINDS), np.inf)
+
+# Squares of far-out rows are infinite, and their scores the lowest there are.
+ignore_fp_warnings = partial(np.errstate, over="ignore", invalid="ignore")
+
+
+@storable(REQUIRED, optional=OPTIONAL, check=check_fit)
+class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
+    """Detect outliers by all that a latent space knows of a row.
+
+    Three parts judge each row: its *distance* from the centre within the latent space
+    (Mahalanobis), its *residual* outside of it, and its *neighbors* in it, near by and
+    on the whole. They are put on one scale, robust standard deviations of the logarithm
+    of the training rows' own distances. A row is as abnormal as the most suspicious
+    finds it: distance and residual joined, the neighbours near by, or those on the
+    whole.
+
+    Parameters
+    ----------
+    embedder : transformer or None, default=None
+        The latent space: any object with `fit` and `transform`, a whole Pipeline
+        included. A fitted one is used as it is; an unfitted one is cloned and fitted.
+        Without an `inverse_transform` there is no residual. None: a StandardScaler and
+        a :class:`PCAEmbedder` with every component, which leaves no residual either
+        (with "embedder_score": with 99 % of the variance).
+        What enters the embedder (a Pipeline's last step) must be numbers. Features are
+        standardized only where the embedder, or a step before it, does so.
+
+    method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
+default="auto"
+        What the score is: all parts together, or one alone. "distance" and "residual"
+        are minus the squared distance. "embedder_score" is the embedder's own
+        `score_samples` (likelihood, ELBO, reconstruction), with decisions and reasons.
+
+    assume_clean : bool, default=False
+        False: some training rows may be outliers. The embedder and the centre are
+        fitted to the three quarters of rows that lie nearest the median, then again to
+        those nearest the centre (three times for PCAEmbedder, once for others), and
+        neighbours are looked for among the nearest nine tenths. True: every training
+        row is normal; all are used, and the neighbours near by count most.
+
+    n_neighbors : int, default=5
+        Neighbours near by; all others where there are fewer.
+
+    contamination : "auto" or float in (0, 0.5], default="auto"
+        Where the threshold `offset_` lies: at Kimber's lower fence of the training
+        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below.
+        `set_threshold` and `calibrate` move it later.
+
+    max_samples : int, default=20_000
+        Largest number of training rows that serve as neighbours, and for the common
+        scale: a random subset, if there are more. The others are then scored as any
+        other row.
+
+    random_state : int, RandomState, Generator or None, default=None
+        Draws subsamples of rows, and seeds what is random in an embedder to be fitted
+        whose own `random_state` is None.
+
+    Attributes
+    ----------
+    embedder_ : transformer
+        The fitted embedder.
+
+    index_ : LatentIndex
+        The latent vectors that neighbours are looked for among. Its ids are numbers of
+        training rows.
+
+    parts_ : list of str
+        The parts that the embedder supports, of "distance", "residual", "neighbors".
+
+    offset_ : float
+        Scores below it are those of outliers.
+
+    training_scores_ : ndarray of shape (n_samples,)
+        Scores of the training rows (of `max_samples` of them, if there are more and
+        ``contamination="auto"``), each as if it were new, in ascending order.
+
+    calibration_scores_ : ndarray of shape (n_calibration,)
+        Scores of the rows given to `calibrate`, in ascending order.
+
+    n_features_in_ : int
+        Number of features.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where they are all strings.
+
+    See Also
+    --------
+    PCAEmbedder, AutoencoderEmbedder, VAEEmbedder : Latent spaces.
+    LatentIndex : Similar rows.
+
+    Notes
+    -----
+    A row that equals a training row is scored as if that row had not been there: left
+    out of its own neighbours and of the centre and covariance, its residual enlarged by
+    its leverage. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows
+    do not look more normal than new ones, unless they are few: what is near its
+    neighbours, and the latent space itself, stay as they are. Where a network has
+    memorized its training rows, or with ``method="embedder_score"``, `calibrate` on
+    others.
+
+    Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
+    close together these are, as in the local outlier factor (Breunig et al., 2000). On
+    the whole, it is the distance to the nearest of 8 random rows, as a mean over 100
+    draws (LeSiNN; Pang, Ting and Albrecht, 2015).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from latentsk import LatentOutlierDetector
+    >>> X, y = load_digits(return_X_y=True)
+    >>> zeros, ones = X[y == 0], X[y == 1]
+    >>> detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+    >>> detector.fit(zeros[:100]).predict(ones[:5])
+    array([-1, -1, -1, -1, -1])
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "embedder": [HasMethods(["fit", "transform"]), None],
+        "method": [
+            StrOptions({"auto", "distance", "residual", "neighbors", "embedder_score"})
+        ],
+        "assume_clean": ["boolean"],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "contamination": CONTAMINATION_CONSTRAINT,
+        "max_samples": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state", np.random.Generator],
+    }
+
+    # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
+    # and the scale of each kind of distance.
+    _private_state = (
+        *DecisionMixin._private_state,
+        "_is_default",
+        "_score_name",
+        "_view",
+        "_gaussian",
+        "_neighborhood",
+        "_scale",
+    )
+
+    def __init__(
+        self,
+        embedder: Any = None,
+        *,
+        method: str = "auto",
+        assume_clean: bool = False,
+        n_neighbors: int = 5,
+        contamination: str | float = "auto",
+        max_samples: int = 20_000,
+        random_state: RandomState = None,
+    ) -> None:
+        self.embedder = embedder
+        self.method = method
+        self.assume_clean = assume_clean
+        self.n_neighbors = n_neighbors
+        self.contamination = contamination
+        self.max_samples = max_samples
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Fit the latent space, what the parts need, and the threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: at least 2.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LatentOutlierDetector
+            The fitted detector.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not valid or has a magnitude above 1e100, or `method` is a part
+            that the embedder does not support. The detector is then left as it was.
+
+        TypeError
+            If `embedder` is a class.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = load_wine().data
+        >>> LatentOutlierDetector(random_state=0).fit(X).parts_
+        ['distance', 'neighbors']
+        """
+        with self._rollback_on_error(), ignore_fp_warnings():
+            given, X = X, self._validate(X, reset=True)
+            reject_huge_columns(given)
+            names = getattr(self, "feature_names_in_", None)
+            self._reset()
+            self._is_default = self.embedder is None
+            generator = numpy_generator(self.random_state)
+            embedder, rows, support, self._gaussian = fit_robustly(
+                self._resolve_embedder(), X, self.assume_clean, generator
+            )
+            self._view = view_of(embedder, X, rows, names)
+            self._fit_neighbors(X, rows, support, generator)
+            self._fit_scale(X, generator)
+            self._score_name = self._asked_score()
+        return self
+
+    def score_samples(self, X: ArrayLike) -> Float64:
+        """Score how normal each row is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Higher = more normal. A row's score depends on that row alone, up to
+            rounding. With ``method="auto"`` or "neighbors", minus the robust standard
+            deviations that the row lies above a typical training row: 0 is typical, -3
+            is far out. With "distance" and "residual", minus the squared distance, in
+            no unit. With "embedder_score", in the unit of the embedder's score. Rows
+            with a magnitude above 1e100 have the lowest finite score.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid, or `method` was changed after the fit.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = load_wine().data
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X)
+        >>> detector.score_samples(X[:3] + [[0], [1], [100]]).round(1)
+        array([ -0.3,  -8.3, -36.7])
+        """
+        return self._validated_scores(X, "score_samples")
+
+    def score_parts(self, X: ArrayLike) -> pd.DataFrame:
+        """Score rows by everything that is measured, on the common scale.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        scores : DataFrame of n_samples rows
+            Minus robust standard deviations above a typical training row. Columns:
+            "distance" and, if it is one of `parts_`, "residual"; "joint", both
+            together; "near" and "overall", the neighbours near by and on the whole.
+            With ``assume_clean=True``, all but "near" are 1 higher. The lower of the
+            last two is the score with ``method="neighbors"``, the lowest of the last
+            three that with "auto". The index is that of `X`, if it has one.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from latentsk import LatentOutlierDetector, PCAEmbedder
+        >>> X = load_wine().data
+        >>> embedder = make_pipeline(StandardScaler(), PCAEmbedder(3))
+        >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
+        >>> detector.score_parts(X[:1] + 3).round(1)
+           distance  residual  joint  near  overall
+        0      -8.3      -9.0  -10.8  -9.7    -11.3
+        """
+        check_is_fitted(self)
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        X = self._validate(X, reset=False)
+        with ignore_fp_warnings():
+            distances = self._by_blocks(X, self._measure, TOO_LARGE)
+            found = deviations(distances, self._scale)
+        scores = pd.DataFrame(clip_to_finite(-found), index=index, columns=list(KINDS))
+        return scores if "residual" in self.parts_ else scores.drop(columns="residual")
+
+    def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
+        """Split the score of each row among its features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to explain.
+
+        n_nearest : int, default=1
+            How many of the nearest presumed normal rows to put beside each.
+
+        Returns
+        -------
+        reasons : DataFrame of n_samples * n_features rows
+            Index: "row" (the index of a DataFrame, else row numbers) and "feature".
+            Columns: "contribution", whose sum over the features of a row is
+            `score_samples`; "part", what the score is: `method`, or what speaks most
+            against the row ("near", "overall" or "joint", see below); "value";
+            "reconstructed", as the latent space sees it (where "residual" is one of
+            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
+            normal training rows (itself left out). Features and values are those of
+            `X` wherever the steps before the embedder keep the features and can be
+            inverted (scaling, imputation); else those that enter the embedder.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, or the
+            score is the KL divergence of a VAEEmbedder, which is no sum over features.
+
+        Notes
+        -----
+        "residual": minus the squared residual of each feature, in squared standard
+        deviations. "distance": by corr-max rotation (Garthwaite and Koch, 2016) of
+        the whitened latents, which keeps their length and brings each to a feature of
+        its own. "joint" (both together, as ``method="auto"`` measures them): as these
+        two. "near" and "overall", the neighbours near by and on the whole: by the
+        squared differences between the row and them, in standard deviations of each
+        feature. Where the score is calibrated, it is shared in proportion.
+        "embedder_score": for the embedders of this package, the terms of their score
+        (see `score_contributions` there); for others, in proportion to how much the
+        score rises when the feature is replaced by that of the nearest row.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from latentsk import LatentOutlierDetector
+        >>> X, y = load_wine(return_X_y=True, as_frame=True)
+        >>> detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+        >>> reasons = detector.fit(X[y == 0]).explain(X[y == 1][:1])
+        >>> reasons.loc[59, "contribution"].nsmallest(2).round(1)
+        feature
+        flavanoids   -2.6
+        ash          -1.8
+        Name: contribution, dtype: float64
+        """
+        if not isinstance(n_nearest, Integral) or n_nearest < 0:
+            raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
+        given, X = X, self._validate_for_score(X)
+        reject_huge_columns(given)
+        with ignore_fp_warnings():
+            rows = self._look(X)
+            contributions, kinds = self._contributions(rows)
+            nearest = self._neighborhood.nearest_features(rows, int(n_nearest))
+        columns = {
+            "contribution": contributions,
+            "part": np.broadcast_to(kinds[:, None], contributions.shape),
+        }
+        labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
+        if "residual" not in self.parts_:
+            rows = rows._replace(residuals=None)
+        return reasons_table(X, labels, self._view, rows, columns, nearest)
+
+    @property
+    def embedder_(self) -> Any:
+        """The fitted embedder."""
+        check_is_fitted(self)
+        return self._view.embedder
+
+    @property
+    def index_(self) -> LatentIndex:
+        """The latent vectors that neighbours are looked for among."""
+        check_is_fitted(self)
+        return self._neighborhood.latent_index
+
+    # Validation
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        X, least = on_host(X), 2 if reset else 1
+        if self.embedder is None if reset else self._is_default:
+            return validated(
+                self, X, reset=reset, dtype=np.float64, ensure_min_samples=least
+            )
+        # What rows may hold (text, missing values) is for the embedder to say.
+        if not isinstance(X, pd.DataFrame):
+            X = checked(
+                X, dtype=None, ensure_all_finite=False, ensure_min_samples=least
+            )
+        return validated(self, X, reset=reset, skip_check_array=True)
+
+    def _validate_for_score(self, X: Any) -> Any:
+        """Check that the score is the one that was fitted, and the rows."""
+        check_is_fitted(self)
+        self._validate_params()
+        if self._asked_score() != self._score_name:
+            raise ValueError(
+                f"The score was {self._score_name!r} when the detector was fitted, and "
+                f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
+            )
+        return self._validate(X, reset=False)
+
+    def _asked_score(self) -> str:
+        """Return the name of the score that is asked for."""
+        name = getattr(self._view.last_step, "score_method", None)
+        if self.method != "embedder_score" or name is None:
+            return self.method
+        return f"{self.method}: {name}"
+
+    # Fitting
+
+    def _resolve_embedder(self) -> Any:
+        """Return the embedder that is given, or the default one."""
+        if self.embedder is None:
+            # A likelihood is undefined along directions without variance.
+            n_components = "auto" if self.method == "embedder_score" else None
+            return make_pipeline(StandardScaler(), PCAEmbedder(n_components))
+        has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
+        if self.method == "embedder_score" and not has_score:
+            raise ValueError(
+                "method='embedder_score' needs an embedder with score_samples, got "
+                f"{self.embedder!r}."
+            )
+        return self.embedder
+
+    def _fit_neighbors(
+        self, X: Any, rows: LatentRows, support: Positions, generator: Generator
+    ) -> None:
+        """Choose the rows that neighbours are looked for among, and index them."""
+        chosen = np.arange(len(rows.latents))
+        if not self.assume_clean:
+            distances = squared_joint(rows, self._gaussian, support)
+            chosen = nearest_rows(distances, NEIGHBORS_SHARE)
+        chosen = chosen[_some(len(chosen), self.max_samples, generator)]
+        self._neighborhood = neighborhood_of(
+            X, rows, chosen, support, self.n_neighbors, generator
+        )
+
+    def _fit_scale(self, X: Any, generator: Generator) -> None:
+        """Set the scale of each kind of distance, which parts there are, the offset."""
+        n_rows, n_features = _num_samples(X), len(self._view.scale)
+        some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
+        distances = self._by_blocks(some, self._measure, TOO_LARGE)
+        margin = CLEAN_MARGIN if self.assume_clean else 0.0
+        self._scale = scale_of_kinds(distances, margin)
+        residuals = distances[:, KINDS.index("residual")]
+        keeps_everything = np.median(residuals) <= NO_RESIDUAL * n_features
+        self.parts_ = [p for p in PARTS if p != "residual" or not keeps_everything]
+        if self.method == "residual" and keeps_everything:
+            raise ValueError(
+                "method='residual' needs an embedder that has inverse_transform and "
+                f"does not keep every component; of n_features={n_features}, this one "
+                "leaves nothing out."
+            )
+        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
+        if self.method == "embedder_score" or every_row_counts:
+            scores = self._score(X if every_row_counts else some)
+        else:
+            scores, _ = score_of(self.method, distances, self._scale)
+        self._set_training_scores(scores)
+
+    # Scoring
+
+    def _look(self, X: Any) -> LatentRows:
+        return self._neighborhood.recognized(X, self._view.rows(X))
+
+    def _measure(self, X: Any) -> Float64:
+        return self._distances(self._look(X))
+
+    def _distances(self, rows: LatentRows) -> Float64:
+        """Return a column for each of KINDS."""
+        gaussian, support = self._gaussian, self._neighborhood.in_support(rows)
+        within = squared_within(rows, gaussian, support)
+        outside = squared_outside(rows, gaussian, support)
+        joint = within + outside / gaussian.noise
+        local = self._neighborhood.local_distances(rows)
+        global_ = self._neighborhood.global_distances(rows)
+        return np.column_stack([within, outside, joint, local, global_])
+
+    def _validated_scores(self, X: Any, method: str) -> Float64:
+        X = self._validate_for_score(X)
+        with ignore_fp_warnings():
+            return self._score(X)
+
+    def _score(self, X: Any) -> Float64:
+        return self._by_blocks(X, self._score_block, LOWEST)
+
+    def _score_block(self, X: Any) -> Float64:
+        if self.method == "embedder_score":
+            scores = np.asarray(self._view.embedder.score_samples(X), np.float64)
+            return np.maximum(scores, LOWEST)
+        return score_of(self.method, self._measure(X), self._scale)[0]
+
+    def _by_blocks(
+        self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
+    ) -> Float64:
+        """Measure rows a block at a time, for bounded memory."""
+        size = max(1, BLOCK_ELEMENTS // len(self._view.scale))
+        blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
+        return np.concatenate(
+            [measure_where_small(block, measure, otherwise) for block in blocks]
+        )
+
+    def _contributions(self, rows: LatentRows) -> tuple[Float64, NDArray[np.str_]]:
+        """Return contributions, and the kind of distance that each row's score is."""
+        if self.method == "embedder_score":
+            contributions = embedder_contributions(
+                self._view.last_step, rows, self._neighborhood
+            )
+            return contributions, np.full(len(contributions), self.method)
+        scores, kinds = score_of(self.method, self._distances(rows), self._scale)
+        contributions = distance_contributions(
+            scores, kinds, rows, self._gaussian, self._neighborhood
+        )
+        return contributions, kinds
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if isinstance(self.embedder, BaseEstimator):
+            tags.input_tags = get_tags(self.embedder).input_tags
+            tags.input_tags.sparse = False
+        return tags
+
+
+def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:
+    """Return positions of all rows, or of a random subset in ascending order."""
+    if n_rows <= at_most:
+        return np.arange(n_rows)
+    return np.sort(generator.choice(n_rows, at_most, replace=False))

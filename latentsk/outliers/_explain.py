@@ -1,0 +1,229 @@
+"""Which features make rows outliers, and what normal rows look like instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from latentsk._typing import Float64, Positions
+from latentsk.linear._gaussian import corr_max
+from latentsk.outliers._gaussian import RobustGaussian, whitened
+from latentsk.outliers._latent_rows import LatentRows
+from latentsk.outliers._latent_view import LatentView
+from latentsk.outliers._neighborhood import Neighborhood
+
+
+def distance_contributions(
+    scores: Float64,
+    kinds: NDArray[np.str_],
+    rows: LatentRows,
+    gaussian: RobustGaussian,
+    neighborhood: Neighborhood,
+) -> Float64:
+    """Split scores among features, in proportion to the parts of a distance.
+
+    Parameters
+    ----------
+    scores, kinds : ndarray of shape (n_rows,)
+        Each score, and the kind of distance that it is.
+
+    rows : LatentRows
+
+    gaussian : RobustGaussian
+
+    neighborhood : Neighborhood
+
+    Returns
+    -------
+    contributions : ndarray of shape (n_rows, n_features)
+        Their sum over the features is the score.
+    """
+    contributions = np.empty(rows.features.shape)
+    for kind in np.unique(kinds):
+        chosen = np.flatnonzero(kinds == kind)
+        some = rows.at(chosen)
+        if kind in ("near", "overall"):
+            search = neighborhood.local if kind == "near" else neighborhood.global_
+            parts = difference_parts(some, neighborhood.features, search(some)[1])
+        else:
+            parts = gaussian_parts(kind, some, gaussian)
+        contributions[chosen] = scores[chosen, None] * shares(parts)
+    return contributions
+
+
+def difference_parts(
+    rows: LatentRows, features: NDArray[Any], positions: Positions
+) -> Float64:
+    """Split the mean distance to other rows, in units of the scale."""
+    # One row at a time: its neighbours may be a hundred.
+    parts = [
+        neighbor_parts(row[None] / rows.scale, features[nearest][None] / rows.scale)
+        for row, nearest in zip(rows.features, positions, strict=True)
+    ]
+    return np.concatenate(parts)
+
+
+def gaussian_parts(kind: str, rows: LatentRows, gaussian: RobustGaussian) -> Float64:
+    """Split the squared "distance", "residual" or "joint" distance of each row."""
+    outside: Any = 0.0 if rows.residuals is None else rows.residuals**2
+    if kind == "residual":
+        return outside
+    within = (whitened(rows.latents, gaussian) @ corr_max(gaussian.loadings).T) ** 2
+    return within + outside / gaussian.noise if kind == "joint" else within
+
+
+def embedder_contributions(
+    embedder: Any, rows: LatentRows, neighborhood: Neighborhood
+) -> Float64:
+    """Split the score of an embedder among features.
+
+    Parameters
+    ----------
+    embedder : fitted transformer
+
+    rows : LatentRows
+
+    neighborhood : Neighborhood
+
+    Returns
+    -------
+    contributions : ndarray of shape (n_rows, n_features)
+        The `score_contributions` of an embedder that has them; else in proportion to
+        how much the score rises when a feature is replaced by that of the nearest row.
+    """
+    names = getattr(embedder, "feature_names_in_", None)
+
+    def named(features: NDArray[Any]) -> Any:
+        return features if names is None else pd.DataFrame(features, columns=names)
+
+    def score(features: NDArray[Any]) -> Float64:
+        return np.asarray(embedder.score_samples(named(features)), np.float64)
+
+    if hasattr(embedder, "score_contributions"):
+        found = embedder.score_contributions(named(rows.features))
+        return np.asarray(found, np.float64)
+    (nearest,) = neighborhood.nearest_features(rows, 1)
+    parts = substitution_parts(score, rows.features, nearest)
+    return score(rows.features)[:, None] * shares(parts)
+
+
+def reasons_table(
+    X: Any,
+    labels: Iterable[Any],
+    view: LatentView,
+    rows: LatentRows,
+    columns: dict[str, NDArray[Any]],
+    nearest: NDArray[Any],
+) -> pd.DataFrame:
+    """Return a line for every row and feature, in original units where there are any.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_columns)
+
+    labels : iterable
+        Labels of the rows.
+
+    view : LatentView
+
+    rows : LatentRows
+        The rows as the view shows them. They are reconstructed if there are residuals.
+
+    columns : dict of str to ndarray of shape (n_rows, n_features)
+        The first columns of the table.
+
+    nearest : ndarray of shape (n_nearest, n_rows, n_features)
+    """
+    values = X if view.has_original_features else rows.features
+    columns = {**columns, "value": np.asarray(values, np.float64)}
+    if rows.residuals is not None:
+        reconstructed = rows.features - rows.residuals * rows.scale
+        columns["reconstructed"] = view.original(reconstructed)
+    for rank, features in enumerate(nearest, 1):
+        columns[f"nearest_{rank}"] = view.original(features)
+    index = pd.MultiIndex.from_product(
+        [labels, view.feature_names], names=["row", "feature"]
+    )
+    return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
+
+
+def shares(parts: ArrayLike) -> Float64:
+    """Return each part over the sum of its row; equal ones where that is zero.
+
+    Examples
+    --------
+    >>> shares([[1.0, 3.0], [0.0, 0.0]])
+    array([[0.25, 0.75],
+           [0.5 , 0.5 ]])
+    """
+    parts = np.asarray(parts, np.float64)
+    # By the largest first: squares of huge numbers would overflow in the sum.
+    largest = parts.max(axis=1, keepdims=True)
+    scaled = np.divide(parts, largest, out=np.ones_like(parts), where=largest > 0.0)
+    return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def neighbor_parts(rows: ArrayLike, neighbors: ArrayLike) -> Float64:
+    """Split mean Euclidean distances to neighbours among the features.
+
+    The distance to one neighbour is the sum over features of ``d_j^2 / |d|``; its mean
+    over the neighbours is split alike.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_rows, n_features)
+
+    neighbors : array-like of shape (n_rows, n_neighbors, n_features)
+
+    Returns
+    -------
+    parts : ndarray of shape (n_rows, n_features)
+        Not negative; their sum over features is the mean distance.
+
+    Examples
+    --------
+    >>> neighbor_parts([[0.0, 0.0]], [[[3.0, 4.0], [0.0, 1.0]]])
+    array([[0.9, 2.1]])
+    """
+    squares = (np.asarray(rows)[:, None, :] - np.asarray(neighbors)) ** 2
+    lengths = np.sqrt(squares.sum(axis=2, keepdims=True))
+    parts = np.divide(squares, lengths, out=np.zeros_like(squares), where=lengths > 0)
+    return parts.mean(axis=1)
+
+
+def substitution_parts(
+    score: Callable[[NDArray[Any]], Float64],
+    rows: NDArray[Any],
+    replacements: NDArray[Any],
+) -> Float64:
+    """Return how much each row's score rises when one feature is replaced.
+
+    Parameters
+    ----------
+    score : callable
+        Takes rows, and returns a score for each; higher = more normal.
+
+    rows, replacements : ndarray of shape (n_rows, n_features)
+
+    Returns
+    -------
+    parts : ndarray of shape (n_rows, n_features)
+        Zero where the score falls.
+
+    Examples
+    --------
+    >>> rows = np.array([[3.0, 4.0]])
+    >>> substitution_parts(lambda x: -np.abs(x).sum(axis=1), rows, rows * 0 + 1)
+    array([[2., 3.]])
+    """
+    before = score(rows)
+    parts = np.empty(rows.shape, np.float64)
+    for j in range(rows.shape[1]):
+        changed = rows.copy()
+        changed[:, j] = replacements[:, j]
+        parts[:, j] = score(changed) - before
+    return np.maximum(parts, 0.0)

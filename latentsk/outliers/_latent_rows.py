@@ -1,0 +1,150 @@
+"""Rows on both sides of a fitted embedder: latents within, residuals outside."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import FunctionTransformer
+
+from latentsk._device import on_host
+from latentsk._typing import Float64, Positions
+from latentsk._validation import MAX_MAGNITUDE, checked
+
+FLOATS = [np.float64, np.float32]
+
+
+class LatentRows(NamedTuple):
+    """Rows on both sides of an embedder.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_rows, n_features)
+        What enters the embedder: the last step of a Pipeline.
+    latents : ndarray of shape (n_rows, n_components)
+    residuals : ndarray of shape (n_rows, n_features) or None
+        What the embedder does not reconstruct, in standard deviations of each feature;
+        None where it has no `inverse_transform`.
+    scale : ndarray of shape (n_features,)
+        These standard deviations.
+    exclude : ndarray of shape (n_rows,)
+        Position of the neighbour that each row equals, and is not to be compared with;
+        -1 for none.
+    """
+
+    features: NDArray[Any]
+    latents: NDArray[Any]
+    residuals: Float64 | None
+    scale: NDArray[Any]
+    exclude: Positions
+
+    def at(self, some: Any) -> LatentRows:
+        """Return some of the rows: at positions, or of a slice."""
+        residuals = None if self.residuals is None else self.residuals[some]
+        return self._replace(
+            features=self.features[some],
+            latents=self.latents[some],
+            residuals=residuals,
+            exclude=self.exclude[some],
+        )
+
+
+def numeric(rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:
+    """Return preprocessed rows as a dense array of finite floats."""
+    rows = on_host(rows)
+    try:
+        return checked(
+            rows, dtype=FLOATS, ensure_all_finite=ensure_finite, input_name="X"
+        )
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"What enters the embedder must be numbers: {error}. Encode text before, "
+            "with a ColumnTransformer as an earlier step of a Pipeline."
+        ) from error
+
+
+def latent_rows(
+    embedder: Any, rows: Any, scale: NDArray[Any], *, ensure_finite: bool = True
+) -> LatentRows:
+    """Embed preprocessed rows and reconstruct them.
+
+    Parameters
+    ----------
+    embedder : fitted transformer
+
+    rows : array-like of shape (n_rows, n_features)
+
+    scale : ndarray of shape (n_features,)
+        Standard deviations, the unit of the residuals.
+
+    ensure_finite : bool, default=True
+        Whether to raise if the embedder's output is not finite. Otherwise latents are
+        clipped to magnitudes that can be searched, and residuals stay as they are.
+
+    Returns
+    -------
+    rows : LatentRows
+        None is excluded.
+
+    Raises
+    ------
+    ValueError
+        If the embedder returns something else than numbers, or reconstructions of
+        another shape than the rows.
+    """
+    features = numeric(rows)
+    latents = checked(
+        on_host(embedder.transform(rows)),
+        dtype=FLOATS,
+        ensure_all_finite=ensure_finite,
+        input_name="the embedder's output",
+    )
+    if len(latents) != len(features):
+        raise ValueError(
+            f"The embedder returned {len(latents)} vectors for {len(features)} rows."
+        )
+    if not ensure_finite:
+        latents = clip_magnitudes(latents)
+    exclude = np.full(len(latents), -1)
+    reconstructed = decode(embedder, latents, ensure_finite=ensure_finite)
+    if reconstructed is None:
+        return LatentRows(features, latents, None, scale, exclude)
+    if reconstructed.shape != features.shape:
+        raise ValueError(
+            f"The embedder reconstructed rows of shape {reconstructed.shape} from rows "
+            f"of shape {features.shape}."
+        )
+    residuals = (features.astype(np.float64) - reconstructed) / scale
+    return LatentRows(features, latents, residuals, scale, exclude)
+
+
+def decode(
+    embedder: Any, latents: NDArray[Any], *, ensure_finite: bool = True
+) -> NDArray[Any] | None:
+    """Return the features of latents; None where an embedder has no inverse."""
+    if isinstance(embedder, FunctionTransformer) and embedder.inverse_func is None:
+        # It would return the latents as they are, which only the identity may.
+        return numeric(latents) if embedder.func is None else None
+    try:
+        rows = embedder.inverse_transform(latents)
+    except (AttributeError, NotImplementedError):
+        # Not there, or not learned: scikit-learn's NotFittedError is one of these.
+        return None
+    return numeric(rows, ensure_finite=ensure_finite)
+
+
+def clip_magnitudes(latents: NDArray[Any]) -> NDArray[Any]:
+    """Return latents with magnitudes that can be searched; NaN becomes the largest.
+
+    Examples
+    --------
+    >>> clip_magnitudes(np.array([[1.0, -np.inf, np.nan]]))
+    array([[ 1.e+000, -1.e+100,  1.e+100]])
+    """
+    limit = min(MAX_MAGNITUDE, float(np.finfo(latents.dtype).max))
+    if (np.abs(latents) <= limit).all():
+        return latents
+    return np.nan_to_num(latents, nan=limit).clip(-limit, limit)

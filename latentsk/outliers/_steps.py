@@ -1,0 +1,71 @@
+"""The steps of an embedder: the preprocessor, and what embeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import _num_samples
+
+
+def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
+    """Return the preprocessor, None if there is none, and the step that embeds.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> split_steps(make_pipeline(StandardScaler(), PCA()))
+    (Pipeline(steps=[('standardscaler', StandardScaler())]), PCA())
+    >>> split_steps(PCA())
+    (None, PCA())
+    """
+    if not isinstance(embedder, Pipeline):
+        return None, embedder
+    last = embedder.steps[-1][1]
+    if last in (None, "passthrough"):
+        last = FunctionTransformer()
+    return (embedder[:-1] if len(embedder.steps) > 1 else None), last
+
+
+def join_steps(like: Any, preprocessor: Pipeline | None, embedder: Any) -> Any:
+    """Return fitted steps as an embedder of the form that they were split from."""
+    if not isinstance(like, Pipeline):
+        return embedder
+    name = like.steps[-1][0]
+    whole = clone(like)
+    steps = preprocessor.steps if preprocessor is not None else ()
+    whole.steps = [*steps, (name, embedder)]
+    return whole
+
+
+def preprocess(preprocessor: Pipeline | None, X: Any) -> Any:
+    """Return rows as they enter the step that embeds."""
+    return X if preprocessor is None else preprocessor.transform(X)
+
+
+def seeded(embedder: Any, generator: np.random.Generator) -> Any:
+    """Set every `random_state` that is None, as scikit-learn's ensembles do."""
+    seeds = {
+        name: int(generator.integers(2**31))
+        for name, value in sorted(embedder.get_params().items())
+        if name.split("__")[-1] == "random_state" and value is None
+    }
+    return embedder.set_params(**seeds) if seeds else embedder
+
+
+def fit_on_support(embedder: Any, rows: Any, n_rows: int) -> Any:
+    """Return a clone that is fitted to some of `n_rows` rows."""
+    try:
+        return clone(embedder).fit(rows)
+    except ValueError as error:
+        if _num_samples(rows) == n_rows:
+            raise
+        raise ValueError(
+            f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
+            f"the centre ({error}). Lower its n_components, or set assume_clean=True."
+        ) from error

@@ -1,0 +1,159 @@
+"""Which classes a file may hold: each registers itself, with the rules of its state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from latentsk.exceptions import FormatError
+from latentsk.persistence._schema import Rules, Sizes, State, check_state
+
+# Refuses, with FormatError, a state whose values do not fit each other.
+Check: TypeAlias = Callable[[Any, State, Sizes], None]
+Class = TypeVar("Class", bound=type)
+
+_NO_RULES: Rules = MappingProxyType({})
+_entries: dict[str, Entry] = {}
+
+
+class Entry(NamedTuple):
+    """A class, what its state must be, and how the state is taken and restored."""
+
+    cls: Any
+    required: Rules
+    optional: Rules
+    check: Check | None
+    check_parameters: Callable[[Any], None] | None
+
+    @property
+    def is_estimator(self) -> bool:
+        """Whether objects have parameters beside their state."""
+        return hasattr(self.cls, "get_params")
+
+    def require_parameters(self, estimator: Any) -> None:
+        """Refuse parameters that a fit would refuse.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        # Of the class: a FrozenEstimator shows what its estimator has.
+        if hasattr(self.cls, "_parameter_constraints"):
+            estimator._validate_params()
+        if self.check_parameters is not None:
+            self.check_parameters(estimator)
+
+    def require_state(self, owner: Any, state: State) -> None:
+        """Refuse a state that breaks the rules; `owner` has the parameters.
+
+        Raises
+        ------
+        FormatError
+        """
+        sizes: Sizes = {}
+        name = self.cls.__name__
+        check_state(name, state, self.required, self.optional, sizes)
+        if self.check is not None:
+            self.check(owner, state, sizes)
+
+    def state_of(self, value: Any) -> dict[str, Any]:
+        """Return the state of an object; {} of an estimator that is not fitted."""
+        if self.is_estimator:
+            return value._get_state() if hasattr(self.cls, "_get_state") else {}
+        if hasattr(self.cls, "to_state"):
+            return value.to_state()
+        return {name: getattr(value, name) for name in _field_names(self.cls)}
+
+    def restored(self, state: Mapping[str, Any]) -> Any:
+        """Return the object, not an estimator, that has this state.
+
+        Raises
+        ------
+        FormatError, ValueError
+        """
+        self.require_state(self.cls, state)
+        build = getattr(self.cls, "from_state", None)
+        return self.cls(**state) if build is None else build(state)
+
+
+def storable(
+    required: Rules = _NO_RULES,
+    *,
+    optional: Rules = _NO_RULES,
+    check: Check | None = None,
+    check_parameters: Callable[[Any], None] | None = None,
+) -> Callable[[Class], Class]:
+    """Register a class, so that `save` and `load` take its objects.
+
+    The rules are applied before an object is written, and to what a file claims before
+    it is restored. An estimator is stored by its parameters and the state that
+    :class:`~latentsk._state.StateMixin` sees. Anything else needs ``to_state()`` and a
+    classmethod ``from_state(state)``; of a dataclass or NamedTuple the fields are the
+    state. Values of a state are JSON-able, arrays, tables, and objects of classes that
+    are registered themselves.
+
+    Parameters
+    ----------
+    required, optional : mapping of str to Rule
+        What each value of the state must be, in the order in which they are applied.
+
+    check : callable, optional
+        ``check(owner, state, sizes)`` raises FormatError where values do not fit each
+        other. `owner` is the estimator with its parameters, not fitted yet where a file
+        is read; of other objects it is the class.
+
+    check_parameters : callable, optional
+        ``check_parameters(estimator)`` raises ValueError for parameters that a fit
+        would refuse, besides those that ``_parameter_constraints`` tells.
+
+    Returns
+    -------
+    register : callable
+        Takes a class and returns it.
+
+    Examples
+    --------
+    >>> from latentsk.persistence._schema import floats
+    >>> @storable({"mean": floats("k"), "scale": floats("k", least=0)})
+    ... @dataclasses.dataclass
+    ... class ToyPrior:
+    ...     mean: Any
+    ...     scale: Any
+    >>> entry_named("ToyPrior").required.keys()
+    dict_keys(['mean', 'scale'])
+    """
+
+    def register(cls: Class) -> Class:
+        assert cls.__name__ not in _entries, "files name classes without modules"
+        entry = Entry(cls, required, optional, check, check_parameters)
+        _entries[cls.__name__] = entry
+        return cls
+
+    return register
+
+
+def entry_of(cls: type) -> Entry | None:
+    """Return the entry of this very class, or None: a subclass is another class."""
+    entry = _entries.get(cls.__name__)
+    return entry if entry is not None and entry.cls is cls else None
+
+
+def entry_named(name: str) -> Entry:
+    """Return the entry of a class that a file names.
+
+    Raises
+    ------
+    FormatError
+        If no such class is registered.
+    """
+    if name not in _entries:
+        raise FormatError(f"The file is altered: the class {name[:50]!r} is unknown.")
+    return _entries[name]
+
+
+def _field_names(cls: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(cls):
+        return tuple(field.name for field in dataclasses.fields(cls))
+    return cls._fields

@@ -1,0 +1,173 @@
+"""scikit-learn's own estimators as bytes, through skops, and back.
+
+Their private state is scikit-learn's matter, so it is left to a library that follows
+it. skops runs no code of a file as long as it trusts the types by itself; what it
+reads is checked before, as it takes sizes and nesting on trust.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from latentsk.exceptions import FormatError
+from latentsk.persistence._registry import storable
+from latentsk.persistence._skops_archive import check_archive, require_part
+
+# Which type an array is of; skops itself leaves that to the caller.
+TRUSTED = ["numpy.dtype"]
+
+
+def dump_part(estimator: BaseEstimator) -> NDArray[np.uint8]:
+    """Return an estimator of scikit-learn as bytes.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    Returns
+    -------
+    content : ndarray of shape (n_bytes,), dtype uint8
+
+    Raises
+    ------
+    TypeError
+        If it holds something that only code could restore: a function or a class of
+        one's own, a tree.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> load_part(dump_part(StandardScaler().fit([[0.0], [2.0]]))).mean_
+    array([1.])
+    """
+    import skops.io
+
+    name = type(estimator).__name__
+    try:
+        content = skops.io.dumps(estimator)
+        found = skops.io.get_untrusted_types(data=content)
+    except Exception as error:
+        raise TypeError(f"{name} cannot be stored: {error}") from error
+    untrusted = sorted(set(found) - set(TRUSTED))
+    if untrusted:
+        raise TypeError(
+            f"{name} cannot be stored, as it holds {', '.join(untrusted)}, which "
+            "skops does not trust. Keep such a step outside, or use joblib."
+        )
+    try:
+        check_archive(content)
+    except FormatError as error:
+        raise TypeError(f"{name} cannot be stored: {error}") from error
+    return np.frombuffer(content, np.uint8)
+
+
+def load_part(content: NDArray[np.uint8]) -> Any:
+    """Return the estimator that :func:`dump_part` was given.
+
+    Parameters
+    ----------
+    content : ndarray of shape (n_bytes,), dtype uint8
+
+    Returns
+    -------
+    estimator : estimator
+
+    Raises
+    ------
+    FormatError
+        If it is something else, or needs more than skops trusts by itself.
+    """
+    import skops.io
+
+    require_part(content.dtype == np.uint8 and content.ndim == 1, "is not bytes")
+    data = content.tobytes()
+    check_archive(data)
+    try:
+        estimator = skops.io.loads(data, trusted=TRUSTED)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a hostile file makes skops stumble over
+        raise FormatError(
+            "A scikit-learn part of the file cannot be restored "
+            f"({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+    require_part(isinstance(estimator, BaseEstimator), "is not an estimator")
+    _sanitize(estimator)
+    return estimator
+
+
+def _sanitize(part: Any) -> None:
+    """Take from estimators what belongs to a machine, and check what leads C code."""
+    pending, known = [part], set()
+    while pending:
+        value = pending.pop()
+        if id(value) in known:
+            continue
+        known.add(id(value))
+        if isinstance(value, list | tuple):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            pending.extend(value.values())
+        if not isinstance(value, BaseEstimator):
+            continue
+        for name in ("memory", "n_jobs"):
+            if hasattr(value, name):
+                setattr(value, name, None)
+        if isinstance(value, OneHotEncoder) and hasattr(value, "categories_"):
+            _derive_columns(value)
+        pending.extend(vars(value).values())
+
+
+def _derive_columns(encoder: OneHotEncoder) -> None:
+    """Derive which columns an encoder writes to; it writes wherever they say."""
+    try:
+        sizes = [len(categories) for categories in encoder.categories_]
+        dropped = encoder._drop_idx_after_grouping
+        mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
+        for i, size in enumerate(sizes):
+            if dropped is not None and dropped[i] is not None:
+                _require_below(np.asarray(dropped[i]), size)
+            mapping = mappings[i] if mappings else None
+            if mapping is not None:
+                kept = size - len(encoder._infrequent_indices[i]) + 1
+                _require_below(np.asarray(mapping), kept)
+                if mapping.shape != (size,):
+                    raise ValueError("a mapping is of another length")
+        encoder._n_features_outs = encoder._compute_n_features_outs()
+        if min(encoder._n_features_outs, default=0) < 0:
+            raise ValueError("columns are missing")
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise FormatError(
+            "A scikit-learn part of the file contradicts itself (OneHotEncoder: "
+            f"{error})."
+        ) from error
+
+
+def _require_below(numbers: NDArray[Any], size: int) -> None:
+    if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < size)).all():
+        raise ValueError("a number is out of range")
+
+
+# The parts of these may be ours, which skops does not store: they are nodes of a tree.
+
+
+def _check_pipeline(pipeline: Pipeline) -> None:
+    if not pipeline.steps:
+        raise ValueError("a Pipeline has no steps.")
+    pipeline._validate_steps()
+
+
+def _check_frozen(frozen: FrozenEstimator) -> None:
+    if not isinstance(frozen.estimator, BaseEstimator):
+        raise TypeError("a FrozenEstimator holds no estimator.")
+
+
+storable(check_parameters=_check_pipeline)(Pipeline)
+storable(check_parameters=_check_frozen)(FrozenEstimator)

@@ -1,0 +1,182 @@
+"""Standardized features for networks, original units for users."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latentsk._chunks import row_blocks
+from latentsk._typing import Float64
+
+# What scaling to [0, 1] may leave above one.
+UNIT_TOLERANCE = 1e-6
+# Mean squares below this have lost digits.
+TINY = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
+
+
+def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """Return the dtype in which a network sees rows: float32 if it holds them exactly.
+
+    Examples
+    --------
+    >>> network_dtype(np.dtype("uint8")), network_dtype(np.dtype("int64"))
+    (torch.float32, torch.float64)
+    """
+    exact = np.can_cast(dtype, np.float32, casting="safe")
+    return torch.float32 if exact else torch.float64
+
+
+def require_unit_interval(X: NDArray[Any], setting: str) -> None:
+    """Refuse data outside [0, 1], but for rounding errors.
+
+    Examples
+    --------
+    >>> require_unit_interval(np.array([[0.0, 1.0]]), "loss='binary_cross_entropy'")
+    """
+    least = min(block.min() for block in row_blocks(X))
+    most = max(block.max() for block in row_blocks(X))
+    if least < -UNIT_TOLERANCE or most > 1 + UNIT_TOLERANCE:
+        raise ValueError(
+            f"{setting} needs data in [0, 1], but X ranges from {least:.7g} to "
+            f"{most:.7g}."
+        )
+
+
+class Standardizer(NamedTuple):
+    """Shift and scale of each feature, in float64.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+    scale : ndarray of shape (n_features,)
+
+    Examples
+    --------
+    >>> standardizer = Standardizer.of(np.array([[0.0, 7.0], [4.0, 7.0]]))
+    >>> standardizer
+    Standardizer(mean=array([2., 7.]), scale=array([2., 1.]))
+    >>> standardizer.apply(np.array([[4.0, 8.0]]), torch.float32)
+    tensor([[1., 1.]])
+    """
+
+    mean: Float64
+    scale: Float64
+
+    @classmethod
+    def of(cls, X: NDArray[Any], n_groups: int | None = None) -> Standardizer:
+        """Return the means and standard deviations of features, block by block.
+
+        A constant feature gets the scale one: it becomes zero, and a deviation from it
+        keeps its unit instead of being divided by rounding noise. With `n_groups` equal
+        groups of consecutive features, such as the channels of an image, the features
+        of a group share one mean and one scale.
+        """
+        # Around the first row, so that a large mean costs no digits.
+        origin = X[0].astype(np.float64)
+        unit = np.ones_like(origin)
+        mean, mean_square = _moments(X, origin, unit)
+        if (
+            not np.isfinite(mean_square).all()
+            or ((mean_square < TINY) & (mean != 0)).any()
+        ):
+            # Squares left the range of float64: count in units of the largest value.
+            unit = _largest(X, origin)
+            mean, mean_square = _moments(X, origin, unit)
+        variance = np.maximum(mean_square - mean**2, 0.0)
+        rounding = 10.0 * np.finfo(np.float64).eps * mean_square
+        with np.errstate(invalid="ignore"):
+            deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
+            mean = origin + unit * mean
+        if not np.isfinite(deviation).all():
+            raise ValueError(
+                "X has values so far apart that their differences leave the range of "
+                "float64. Divide the features before."
+            )
+        if n_groups is not None:
+            mean, deviation = _pooled(mean, deviation, n_groups)
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+        constant = deviation <= np.finfo(dtype).eps * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, deviation))
+
+    @classmethod
+    def identity(cls, n_features: int) -> Standardizer:
+        """Return the one that changes nothing."""
+        return cls(np.zeros(n_features), np.ones(n_features))
+
+    def apply(self, block: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
+        """Return some standardized rows as a tensor."""
+        kept = np.float32 if dtype == torch.float32 else np.float64
+        if self._changes_nothing() and block.dtype == kept:
+            return _writeable(block)
+        if block.dtype == np.float32:
+            # A mean in two parts, so that none of it is rounded away.
+            coarse = self.mean.astype(np.float32)
+            centred = block - coarse
+            centred -= (self.mean - coarse).astype(np.float32)
+            with np.errstate(over="ignore"):  # infinite, where float32 ends
+                centred /= self.scale.astype(np.float32)
+            return torch.from_numpy(centred).to(dtype)
+        with np.errstate(over="ignore"):  # infinite, where float64 ends
+            return torch.from_numpy((block - self.mean) / self.scale).to(dtype)
+
+    def tensor(self, X: NDArray[Any]) -> torch.Tensor:
+        """Return all standardized rows in float32; nothing else is copied whole."""
+        if self._changes_nothing() and X.dtype == np.float32:
+            return _writeable(X)
+        result = torch.empty(X.shape, dtype=torch.float32)
+        start = 0
+        for block in row_blocks(X):
+            stop = start + len(block)
+            result[start:stop] = self.apply(block, torch.float32)
+            start = stop
+        return result
+
+    def original(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return rows in original units, in their own dtype."""
+        with np.errstate(over="ignore"):
+            return (rows * self.scale + self.mean).astype(rows.dtype)
+
+    def _changes_nothing(self) -> bool:
+        return not self.mean.any() and bool((self.scale == 1.0).all())
+
+
+def _moments(
+    X: NDArray[Any], origin: Float64, unit: Float64
+) -> tuple[Float64, Float64]:
+    """Return the means and mean squares around an origin, in some unit."""
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in row_blocks(X):
+            centred = (block - origin) / unit
+            total += centred.sum(axis=0)
+            squares += np.square(centred, out=centred).sum(axis=0)
+    return total / len(X), squares / len(X)
+
+
+def _largest(X: NDArray[Any], origin: Float64) -> Float64:
+    """Return each feature's largest distance from an origin, or one."""
+    largest = np.zeros_like(origin)
+    with np.errstate(over="ignore"):
+        for block in row_blocks(X):
+            np.maximum(largest, np.abs(block - origin).max(axis=0), out=largest)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def _pooled(
+    mean: Float64, deviation: Float64, n_groups: int
+) -> tuple[Float64, Float64]:
+    """Return each group's mean and standard deviation, for every feature of it."""
+    width = len(mean) // n_groups
+    means = mean.reshape(n_groups, width)
+    common = means.mean(axis=1, keepdims=True)
+    deviations = deviation.reshape(n_groups, width)
+    shared = np.sqrt((deviations**2 + (means - common) ** 2).mean(axis=1))
+    return np.repeat(common[:, 0], width), np.repeat(shared, width)
+
+
+def _writeable(block: NDArray[Any]) -> torch.Tensor:
+    """Share the rows with torch, which takes no read-only memory."""
+    return torch.from_numpy(np.require(block, requirements=["C", "W"]))

@@ -1,0 +1,7 @@
+"""The variational autoencoder: likelihoods, priors, bounds, estimates, scores."""
+
+from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
+from latentsk.vae._posterior import Posterior
+from latentsk.vae._priors import PRIORS, Prior
+
+__all__ = ["LIKELIHOODS", "PRIORS", "Likelihood", "Posterior", "Prior"]

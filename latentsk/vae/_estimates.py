@@ -1,0 +1,236 @@
+"""Densities of rows given many samples of their latents, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentsk.vae._bounds import log_ratios
+from latentsk.vae._network import VAE
+from latentsk.vae._posterior import Posterior
+
+# Values of a linear layer at a time: samples times rows times units.
+CHUNK_ELEMENTS = 2**20
+# Densities that are kept at a time: samples times rows.
+KEPT_ELEMENTS = 2**22
+
+
+def independent_noise(
+    n_samples: int, n_latents: int, generator: torch.Generator
+) -> Tensor:
+    """Return standard normal noise for all rows, in float64.
+
+    Returns
+    -------
+    noise : Tensor of shape (n_samples, 1, n_latents)
+
+    Examples
+    --------
+    >>> independent_noise(5, 2, torch.Generator().manual_seed(0)).shape
+    torch.Size([5, 1, 2])
+    """
+    shape = (n_samples, 1, n_latents)
+    # In float64, so that it is the same in every dtype.
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def balanced_noise(
+    n_samples: int, n_latents: int, generator: torch.Generator
+) -> Tensor:
+    """Return standard normal noise in mirrored pairs of unit mean square.
+
+    With as many samples a mean over it comes nearer to the expectation than one over
+    independent noise (Hammersley & Morton, 1956): what is odd in the noise cancels out,
+    and squares are exact. An odd sample has no mirror image.
+
+    Returns
+    -------
+    noise : Tensor of shape (n_samples, 1, n_latents)
+
+    Examples
+    --------
+    >>> noise = balanced_noise(6, 2, torch.Generator().manual_seed(0))
+    >>> noise.mean(dim=0).abs().max() < 1e-12, noise.square().mean(dim=0)
+    (tensor(True), tensor([[1., 1.]], dtype=torch.float64))
+    """
+    half = independent_noise((n_samples + 1) // 2, n_latents, generator)
+    noise = torch.cat([half, -half])[:n_samples]
+    return noise / noise.square().mean(dim=0).sqrt()
+
+
+def rows_at_a_time(n_samples: int) -> int:
+    """Return the rows whose densities for all samples are kept at a time.
+
+    Examples
+    --------
+    >>> rows_at_a_time(1_000), rows_at_a_time(100_000)
+    (4194, 41)
+    """
+    return max(1, KEPT_ELEMENTS // n_samples)
+
+
+class Sampled(NamedTuple):
+    """What samples of the latents say about rows.
+
+    Attributes
+    ----------
+    log_densities : Tensor of shape (n_samples, n_rows)
+        Of the rows given the samples.
+    log_weights : Tensor of shape (n_samples, n_rows)
+        Importance weights.
+    posterior : Posterior
+        That the samples were drawn from.
+    """
+
+    log_densities: Tensor
+    log_weights: Tensor
+    posterior: Posterior
+
+
+def sampled(
+    vae: VAE,
+    rows: Tensor,
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    draw: Callable[[int, int], Tensor],
+    n_samples: int,
+) -> Sampled:
+    """Encode rows once, and decode samples of their latents chunk by chunk.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    rows : Tensor of shape (n_rows, n_features)
+
+    log_density : callable
+        Of the likelihood.
+
+    draw : callable
+        ``draw(start, stop)`` returns these samples of standard normal noise, of shape
+        (stop - start, n_rows or 1, n_latents). It is called for each once, in order.
+
+    n_samples : int
+
+    Returns
+    -------
+    found : Sampled
+
+    Examples
+    --------
+    >>> from latentsk.vae._likelihoods import gaussian
+    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
+    >>> sampled(vae, rows, gaussian, lambda i, j: torch.zeros(j - i, 1, 2), 7)[1].shape
+    torch.Size([7, 5])
+    """
+    posterior, log_scale = vae.encode(rows), vae.log_scale()
+    linear = (part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
+    widest = max([rows.shape[1], *(part.out_features for part in linear)])
+    per_chunk = max(1, CHUNK_ELEMENTS // (len(rows) * widest))
+    # Kept in one place: many small results between large ones would scatter the memory.
+    densities = rows.new_empty(n_samples, len(rows))
+    ratios = torch.empty_like(densities)
+    for start in range(0, n_samples, per_chunk):
+        stop = min(start + per_chunk, n_samples)
+        latents = posterior.at(draw(start, stop))
+        densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
+        ratios[start:stop] = log_ratios(latents, posterior, vae.prior)
+    return Sampled(densities, ratios.add_(densities), posterior)
+
+
+def sampled_in_parts(
+    vae: VAE,
+    rows: Tensor,
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    noise: Tensor,
+    n_parts: int,
+) -> Sampled:
+    """Do what :func:`sampled` does, for any number of rows in the same steps.
+
+    So the steps can be written down as a graph.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    rows : Tensor of shape (n_rows, n_features)
+
+    log_density : callable
+        Of the likelihood.
+
+    noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+
+    n_parts : int
+        Parts of the samples, at most. A part is decoded at once.
+
+    Returns
+    -------
+    found : Sampled
+
+    Examples
+    --------
+    >>> from latentsk.vae._likelihoods import gaussian
+    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
+    >>> sampled_in_parts(vae, rows, gaussian, torch.zeros(7, 1, 2), 3)[1].shape
+    torch.Size([7, 5])
+    """
+    posterior, log_scale = vae.encode(rows), vae.log_scale()
+    parts = [posterior.at(part) for part in noise.chunk(n_parts)]
+    densities = torch.cat(
+        [log_density(rows, vae.decode(latents), log_scale) for latents in parts]
+    )
+    ratios = torch.cat([log_ratios(part, posterior, vae.prior) for part in parts])
+    return Sampled(densities, ratios + densities, posterior)
+
+
+def feature_log_densities(
+    vae: VAE,
+    rows: Tensor,
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    posterior: Posterior,
+    noise: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Return weighted means over samples of each feature's log-density.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    rows : Tensor of shape (n_rows, n_features)
+
+    log_density : callable
+        Of the likelihood: a sum over the last axis.
+
+    posterior : Posterior
+        Of the rows.
+
+    noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+        The samples, as standard normal noise.
+
+    weights : Tensor of shape (n_samples, n_rows)
+        Sums to one over the samples.
+
+    Returns
+    -------
+    densities : Tensor of shape (n_rows, n_features)
+
+    Examples
+    --------
+    >>> from latentsk.vae._likelihoods import gaussian
+    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
+    >>> noise, weights = torch.zeros(2, 1, 2), torch.full((2, 5), 0.5)
+    >>> posterior = vae.encode(rows)
+    >>> feature_log_densities(vae, rows, gaussian, posterior, noise, weights).shape
+    torch.Size([5, 3])
+    """
+    log_scale = vae.log_scale()[..., None]
+    total = torch.zeros_like(rows)
+    for sample, weight in zip(noise, weights, strict=True):
+        output = vae.decode(posterior.at(sample))
+        # A last axis of length one, so that there is nothing to sum.
+        densities = log_density(rows[..., None], output[..., None], log_scale)
+        total += weight[:, None] * densities
+    return total

@@ -1,0 +1,256 @@
+"""Likelihoods of rows given a decoder's output: log-densities with every constant.
+
+All functions are sums over features, one value per row, in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+LOG_TWO = math.log(2.0)
+# Degrees of freedom of Student's t: tails much heavier than a Gaussian's, and still a
+# finite variance and kurtosis just out of reach.
+DEGREES_OF_FREEDOM = 4.0
+# |logit| below which the normalizer of the continuous Bernoulli is a series.
+_SMALL_LOGIT = 0.1
+
+
+def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent normal features.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their means.
+
+    log_scale : Tensor
+        Logarithm of the standard deviation: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> gaussian(one, one, torch.zeros(()))
+    tensor([-0.9189])
+    """
+    difference = rows - output
+    if log_scale.numel() == 1:  # which spares a pass over the features
+        squares = difference.square().sum(dim=-1)
+        constant = -rows.shape[-1] * (log_scale + 0.5 * LOG_TWO_PI)
+        return torch.addcmul(constant, squares, torch.exp(-2.0 * log_scale), value=-0.5)
+    squares = (difference * torch.exp(-log_scale)).square().sum(dim=-1)
+    return -0.5 * squares - (log_scale + 0.5 * LOG_TWO_PI).sum(dim=-1)
+
+
+def laplace(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent Laplace features.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their medians.
+
+    log_scale : Tensor
+        Logarithm of the mean absolute deviation: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> laplace(one, one, torch.zeros(()))
+    tensor([-0.6931])
+    """
+    deviations = torch.abs(rows - output) * torch.exp(-log_scale)
+    return (-deviations - LOG_TWO - log_scale).sum(dim=-1)
+
+
+def student_t(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent Student's t features, 4 degrees of freedom.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, and their means.
+
+    log_scale : Tensor
+        Logarithm of the scale: one, or one per feature.
+
+    Examples
+    --------
+    >>> one = torch.ones(1, 1)
+    >>> student_t(one, one, torch.zeros(()))
+    tensor([-0.9808])
+    """
+    degrees = DEGREES_OF_FREEDOM
+    constant = (
+        math.lgamma(0.5 * (degrees + 1.0))
+        - math.lgamma(0.5 * degrees)
+        - 0.5 * math.log(degrees * math.pi)
+    )
+    squares = ((rows - output) * torch.exp(-log_scale)).square()
+    tails = 0.5 * (degrees + 1.0) * torch.log1p(squares / degrees)
+    return (constant - log_scale - tails).sum(dim=-1)
+
+
+def bernoulli(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-probability of independent binary features, from logits.
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values, 0 or 1, and logits.
+
+    log_scale : Tensor
+        Not used.
+
+    Examples
+    --------
+    >>> bernoulli(torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2), torch.zeros(()))
+    tensor([-1.3863])
+    """
+    return (rows * output - F.softplus(output)).sum(dim=-1)
+
+
+def continuous_bernoulli(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+    """Return the log-density of independent features in [0, 1], from logits.
+
+    The continuous Bernoulli (Loaiza-Ganem & Cunningham, 2019): the Bernoulli's formula,
+    with the constant that makes it a density on [0, 1].
+
+    Parameters
+    ----------
+    rows, output : Tensor of shape (..., n_features)
+        Values in [0, 1], and logits.
+
+    log_scale : Tensor
+        Not used.
+
+    Examples
+    --------
+    >>> half = torch.full((1, 1), 0.5)
+    >>> continuous_bernoulli(half, torch.zeros(1, 1), torch.zeros(())).abs() < 1e-6
+    tensor([True])
+    """
+    constants = _log_normalizer(output).sum(dim=-1)
+    return bernoulli(rows, output, log_scale) + constants
+
+
+def _log_normalizer(logits: Tensor) -> Tensor:
+    """Return ``log(l / tanh(l / 2))``, whose limit at 0 is log 2."""
+    small = torch.abs(logits) < _SMALL_LOGIT
+    safe = torch.where(small, torch.ones_like(logits), logits)
+    exact = torch.log(safe / torch.tanh(0.5 * safe))
+    squares = torch.where(small, logits, torch.zeros_like(logits)).square()
+    series = LOG_TWO + squares / 12.0 - 7.0 * squares.square() / 1440.0
+    return torch.where(small, series, exact)
+
+
+def _identity(output: Tensor) -> Tensor:
+    return output
+
+
+def _continuous_bernoulli_mean(logits: Tensor) -> Tensor:
+    """Return ``p / (2 p - 1) + 1 / (2 artanh(1 - 2 p))``, in terms of the logit."""
+    small = torch.abs(logits) < _SMALL_LOGIT
+    safe = torch.where(small, torch.ones_like(logits), logits)
+    exact = torch.sigmoid(safe) / torch.tanh(0.5 * safe) - 1.0 / safe
+    series = 0.5 + logits / 12.0 - logits**3 / 720.0
+    return torch.where(small, series, exact)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Return numbers in (0, 1), drawn on the generator's device."""
+    drawn = torch.rand(
+        like.shape, generator=generator, device=generator.device, dtype=torch.float64
+    )
+    return drawn.clamp_(min=2.0**-54).to(like.device)
+
+
+def _draw_gaussian(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    normal = torch.special.ndtri(_uniform(output, generator))
+    return output + torch.exp(log_scale) * normal.to(output.dtype)
+
+
+def _draw_laplace(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    uniform = _uniform(output, generator)
+    sign = torch.sign(uniform - 0.5)
+    deviation = -sign * torch.log(2.0 * torch.minimum(uniform, 1.0 - uniform))
+    return output + torch.exp(log_scale) * deviation.to(output.dtype)
+
+
+def _draw_student_t(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    normal = torch.special.ndtri(_uniform(output, generator))
+    # Two exponential variables make a chi-squared one of four degrees of freedom.
+    product = _uniform(output, generator) * _uniform(output, generator)
+    deviation = normal / torch.sqrt(-2.0 * torch.log(product) / DEGREES_OF_FREEDOM)
+    return output + torch.exp(log_scale) * deviation.to(output.dtype)
+
+
+def _draw_bernoulli(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    return (_uniform(output, generator) < torch.sigmoid(output)).to(output.dtype)
+
+
+def _draw_continuous_bernoulli(
+    output: Tensor, log_scale: Tensor, generator: torch.Generator
+) -> Tensor:
+    uniform, logits = _uniform(output, generator), output.double()
+    # The quantile function, mirrored for positive logits, where it would overflow.
+    mirrored = torch.where(logits > 0, 1.0 - uniform, uniform)
+    slope = -torch.abs(logits)
+    small = slope > -1e-6
+    safe = torch.where(small, -torch.ones_like(slope), slope)
+    drawn = torch.log1p(mirrored * torch.expm1(safe)) / safe
+    drawn = torch.where(small, mirrored, drawn)
+    return torch.where(logits > 0, 1.0 - drawn, drawn).to(output.dtype)
+
+
+class Likelihood(NamedTuple):
+    """A distribution of rows given a decoder's output.
+
+    Attributes
+    ----------
+    log_density : callable
+        ``log_density(rows, output, log_scale)``, one value per row, in nats.
+    mean : callable
+        From the output to the mean.
+    draw : callable
+        ``draw(output, log_scale, generator)``, random rows.
+    has_scale : bool
+        Whether there is a scale, which can be fixed or learned.
+    on_unit_interval : bool
+        Whether the data lie in [0, 1], and are not standardized.
+    """
+
+    log_density: Callable[[Tensor, Tensor, Tensor], Tensor]
+    mean: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    has_scale: bool
+    on_unit_interval: bool
+
+
+LIKELIHOODS: dict[str, Likelihood] = {
+    "gaussian": Likelihood(gaussian, _identity, _draw_gaussian, True, False),
+    "laplace": Likelihood(laplace, _identity, _draw_laplace, True, False),
+    "student_t": Likelihood(student_t, _identity, _draw_student_t, True, False),
+    "bernoulli": Likelihood(bernoulli, torch.sigmoid, _draw_bernoulli, False, True),
+    "continuous_bernoulli": Likelihood(
+        continuous_bernoulli,
+        _continuous_bernoulli_mean,
+        _draw_continuous_bernoulli,
+        False,
+        True,
+    ),
+}

@@ -1,0 +1,139 @@
+"""A variational autoencoder as one module: posterior, reparameterization, decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentsk.vae._posterior import Posterior, bounded
+from latentsk.vae._priors import Prior, StandardNormal
+
+
+def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
+    """Return the logarithm of a scale above a floor.
+
+    Examples
+    --------
+    >>> floored(torch.tensor([-100.0, 0.0]), torch.tensor(-7.0))
+    tensor([-7.0000e+00,  9.1147e-04])
+    """
+    return torch.logaddexp(raw_log_scale, log_floor)
+
+
+class Output(NamedTuple):
+    """What a variational autoencoder makes of rows.
+
+    Attributes
+    ----------
+    output : Tensor of shape (n_samples, n_rows, n_features)
+        Of the decoder, for each sample of the latents.
+    latents : Tensor of shape (n_samples, n_rows, n_latents)
+    posterior : Posterior
+    log_scale : Tensor
+        Of the likelihood.
+    """
+
+    output: Tensor
+    latents: Tensor
+    posterior: Posterior
+    log_scale: Tensor
+
+
+class VAE(nn.Module):
+    """An encoder to means and log-variances, a decoder, a prior, and a scale.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        From rows to means and raw log-variances, one after the other.
+
+    decoder : nn.Module
+        From latents to what the likelihood takes.
+
+    prior : Prior or None, default=None
+        Of the latents; None is the standard normal one.
+
+    n_scales : int, default=0
+        Number of scales of the likelihood that are learned: none, one, or one per
+        feature.
+
+    min_scale : float, default=1e-3
+        Least scale of the likelihood, approached smoothly, in the unit of the rows.
+
+    initial_scale : float, default=1.0
+        Scale to start from; the one that stays, where none is learned.
+
+    Examples
+    --------
+    >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
+    >>> result = vae(torch.zeros(5, 3), torch.zeros(7, 5, 2))
+    >>> result.output.shape, result.posterior.mean.shape
+    (torch.Size([7, 5, 3]), torch.Size([5, 2]))
+    """
+
+    raw_log_scale: Tensor
+    log_floor: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        prior: Prior | None = None,
+        *,
+        n_scales: int = 0,
+        min_scale: float = 1e-3,
+        initial_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.prior = StandardNormal() if prior is None else prior
+        floor = torch.tensor(math.log(min_scale), dtype=torch.float32)
+        self.register_buffer("log_floor", floor, persistent=False)
+        # What the floor adds is taken away, so that the start is as given.
+        raw = math.log(max(initial_scale - min_scale, 1e-3 * min_scale))
+        start = torch.full((max(1, n_scales),), raw, dtype=torch.float32)
+        if n_scales:
+            self.raw_log_scale = nn.Parameter(start)
+        else:
+            self.register_buffer("raw_log_scale", start)
+
+    def log_scale(self) -> Tensor:
+        """Return the logarithm of the likelihood's scale, above that of the floor."""
+        return floored(self.raw_log_scale, self.log_floor)
+
+    def encode(self, rows: Tensor) -> Posterior:
+        """Return the posterior of the latents."""
+        mean, raw = self.encoder(rows).chunk(2, dim=-1)
+        return Posterior(mean, bounded(raw))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the decoder's output for latents of shape (..., n_latents)."""
+        flat = self.decoder(latents.flatten(0, -2))
+        return flat.view(*latents.shape[:-1], -1)
+
+    def forward(
+        self, rows: Tensor, noise: Tensor, slope: Tensor | None = None
+    ) -> Output:
+        """Encode, draw, decode.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+
+        noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
+            Standard normal.
+
+        slope : Tensor of shape (n_samples, n_rows) or None, default=None
+            What the gradient that comes to the encoder through the latents is
+            multiplied by; no value changes.
+        """
+        posterior = self.encode(rows)
+        latents = posterior.at(noise)
+        if slope is not None:
+            part = slope[..., None] * latents
+            latents = latents.detach() + (part - part.detach())
+        return Output(self.decode(latents), latents, posterior, self.log_scale())

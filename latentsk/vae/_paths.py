@@ -1,0 +1,217 @@
+"""Paths through a latent space: from row to row, and along one dimension."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from latentsk._device import on_host
+from latentsk._typing import Float64
+from latentsk._validation import checked, reject_masked
+
+# Sine of the angle below which directions are taken for parallel.
+_PARALLEL = 1e-6
+
+
+def linear_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
+    """Return points on the straight line between two points, both included.
+
+    Parameters
+    ----------
+    start, end : array-like of shape (n_latents,)
+
+    n_steps : int
+        Points, at least 2.
+
+    Returns
+    -------
+    path : ndarray of shape (n_steps, n_latents)
+
+    Examples
+    --------
+    >>> linear_path([1.2, -0.5], [-0.8, 1.1], 5)
+    array([[ 1.2, -0.5],
+           [ 0.7, -0.1],
+           [ 0.2,  0.3],
+           [-0.3,  0.7],
+           [-0.8,  1.1]])
+    """
+    share = np.linspace(0.0, 1.0, n_steps)[:, None]
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    return (1.0 - share) * start + share * end
+
+
+def spherical_path(start: ArrayLike, end: ArrayLike, n_steps: int) -> Float64:
+    """Return points on the arc between two points, both included.
+
+    ``sin((1 - t) a) / sin(a) * start + sin(t a) / sin(a) * end`` for the angle ``a``
+    between the two (Shoemake, 1985). In a space with a normal prior it stays where the
+    prior has its mass. Points in one direction, or opposite ones, are joined by a line.
+
+    Parameters
+    ----------
+    start, end : array-like of shape (n_latents,)
+
+    n_steps : int
+        Points, at least 2.
+
+    Returns
+    -------
+    path : ndarray of shape (n_steps, n_latents)
+
+    Examples
+    --------
+    >>> spherical_path([1.0, 0.0], [0.0, 1.0], 3).round(3)
+    array([[1.   , 0.   ],
+           [0.707, 0.707],
+           [0.   , 1.   ]])
+    """
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    lengths = np.linalg.norm(start) * np.linalg.norm(end)
+    cosine = np.clip(start @ end / lengths, -1.0, 1.0) if lengths else 1.0
+    angle = np.arccos(cosine)
+    if np.sin(angle) < _PARALLEL:
+        return linear_path(start, end, n_steps)
+    share = np.linspace(0.0, 1.0, n_steps)[:, None]
+    before, after = np.sin((1.0 - share) * angle), np.sin(share * angle)
+    return (before * start + after * end) / np.sin(angle)
+
+
+PATHS = {"linear": linear_path, "slerp": spherical_path}
+
+
+class LatentPathsMixin:
+    """Rows along paths through a latent space, by its public methods alone."""
+
+    def interpolate(
+        self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
+    ) -> NDArray[Any]:
+        """Return rows on the way from one row to another, through the latent space.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,) or (1, n_features)
+            Two rows.
+
+        n_steps : int, default=10
+            Rows to return, the reconstructions of both ends included; at least 2.
+
+        method : {"linear", "slerp"}, default="linear"
+            A straight line, or an arc around the origin (Shoemake, 1985), which stays
+            where the prior has its mass.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_steps, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If a row or a parameter is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> vae.interpolate(X[0], X[1], 5).shape
+        (5, 3)
+        """
+        check_is_fitted(self)
+        if not isinstance(n_steps, Integral) or n_steps < 2:
+            raise ValueError(
+                f"n_steps must be an integer of at least 2, got {n_steps!r}."
+            )
+        if not isinstance(method, str) or method not in PATHS:
+            raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
+        start, end = _latents_of(self, a, "a"), _latents_of(self, b, "b")
+        path = PATHS[method](start, end, int(n_steps))
+        path = path.astype(np.result_type(start, end))
+        return self.inverse_transform(path)
+
+    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
+        """Return a row as it changes along one latent dimension.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features,) or (1, n_features)
+            The row.
+
+        dimension : int
+            Which latent dimension.
+
+        values : array-like of shape (n_values,)
+            What it is set to; the others stay. The prior's standard deviation is 1.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_values, n_features)
+            In original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If the row or the values are not valid, or there is no such dimension.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> vae.traverse(X[0], 0, [-2, -1, 0, 1, 2]).shape
+        (5, 3)
+        """
+        check_is_fitted(self)
+        latents = _latents_of(self, x, "x")
+        n_latents = len(latents)
+        if not isinstance(dimension, Integral) or not 0 <= dimension < n_latents:
+            raise ValueError(
+                f"dimension must be an integer from 0 to {n_latents - 1}, got "
+                f"{dimension!r}."
+            )
+        values = checked(
+            on_host(values), ensure_2d=False, dtype=np.float64, input_name="values"
+        )
+        if values.ndim != 1:
+            raise ValueError(f"values must have one dimension, got {values.ndim}.")
+        path = np.tile(latents, (len(values), 1))
+        path[:, dimension] = values
+        return self.inverse_transform(path)
+
+
+def _latents_of(embedder: Any, row: Any, name: str) -> NDArray[Any]:
+    """Return the latent coordinates of a single row."""
+    return np.asarray(embedder.transform(_as_rows(embedder, row, name)))[0]
+
+
+def _as_rows(embedder: Any, row: Any, name: str) -> Any:
+    """Return a table of one row; its columns have the names of the fit."""
+    if isinstance(row, pd.Series):
+        row = pd.DataFrame([row.to_numpy()], columns=row.index)
+    if not isinstance(row, pd.DataFrame):
+        row = np.asarray(reject_masked(on_host(row)))
+        row = row[None] if row.ndim == 1 else row
+    n_features = embedder.n_features_in_
+    if row.shape != (1, n_features):
+        raise ValueError(
+            f"{name} must be a row of shape ({n_features},) or (1, {n_features}), got "
+            f"{row.shape}."
+        )
+    names = getattr(embedder, "feature_names_in_", None)
+    if names is not None and not isinstance(row, pd.DataFrame):
+        row = pd.DataFrame(row, columns=names)
+    return row

@@ -1,0 +1,149 @@
+"""What a trained variational autoencoder says of rows: its inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsk._typing import Float64
+from latentsk.training._inference import Inference, clip_to_finite
+from latentsk.training._standardize import require_unit_interval
+from latentsk.vae._bounds import elbo, iwae, kl_divergence
+from latentsk.vae._estimates import (
+    Sampled,
+    balanced_noise,
+    feature_log_densities,
+    independent_noise,
+    rows_at_a_time,
+    sampled,
+    sampled_in_parts,
+)
+from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._network import VAE
+
+# Seed of the random numbers that all rows have in common when they are scored.
+SCORE_SEED = 0
+SCORE_METHODS = ("elbo", "iwae", "reconstruction", "kl")
+
+
+class VariationalInference(Inference):
+    """Posterior means, means of the likelihood, and bounds on the log-likelihood.
+
+    Parameters
+    ----------
+    likelihood : str
+        A name in `LIKELIHOODS`.
+
+    method : {"elbo", "iwae", "reconstruction", "kl"}
+        What the score is.
+
+    n_samples : int
+        Samples of the latents for a score.
+
+    n_latents : int
+
+    scale : ndarray of shape (n_features,)
+        Of the standardization: densities are those of original units.
+
+    n_parts : int or None, default=None
+        In how many parts samples are decoded, at most; then the steps are the same for
+        any number of rows. None: in as many as memory asks for.
+    """
+
+    def __init__(
+        self,
+        likelihood: str,
+        method: str,
+        n_samples: int,
+        n_latents: int,
+        scale: Float64,
+        n_parts: int | None = None,
+    ) -> None:
+        self.likelihood = LIKELIHOODS[likelihood]
+        self.likelihood_name = likelihood
+        self.method = method
+        self.log_units = np.log(scale)
+        self.n_parts = n_parts
+        generator = torch.Generator().manual_seed(SCORE_SEED)
+        # A bound by importance weights takes independent samples, a mean better ones.
+        source = independent_noise if method == "iwae" else balanced_noise
+        self.noise = source(n_samples, n_latents, generator)
+        self.rows_per_score = rows_at_a_time(n_samples)
+        self.rows_per_contribution = rows_at_a_time(n_samples * len(scale))
+
+    def require_scorable(self, X: NDArray[Any]) -> None:
+        """Refuse rows outside [0, 1] where the likelihood is defined there."""
+        if self.method != "kl" and self.likelihood.on_unit_interval:
+            require_unit_interval(X, f"likelihood={self.likelihood_name!r}")
+
+    def encode(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return the means of the posteriors."""
+        return network.encode(rows).mean
+
+    def decode(self, network: VAE, latents: Tensor) -> Tensor:
+        """Return the means of the likelihood."""
+        return self.likelihood.mean(network.decode(latents))
+
+    def score(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return the bound or part of it that `method` names."""
+        if self.method == "kl":
+            return clip_to_finite(-self._divergence(network, rows))
+        found = self._sampled(network, rows)
+        if self.method == "iwae":
+            bound = iwae(found.log_weights)
+        elif self.method == "elbo":
+            bound = elbo(found.log_densities, self._divergence(network, rows, found))
+        else:
+            bound = found.log_densities.mean(dim=0)
+        return clip_to_finite(bound - float(self.log_units.sum()))
+
+    def contributions(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return the log-density of each feature, and shares of what belongs to none.
+
+        Raises
+        ------
+        ValueError
+            For the divergence alone.
+        """
+        if self.method == "kl":
+            raise ValueError("score_method='kl' is no sum over features; see 'elbo'.")
+        found = self._sampled(network, rows)
+        weights = torch.full_like(found.log_weights, 1.0 / len(self.noise))
+        rest = torch.zeros_like(weights[0])
+        if self.method == "elbo":
+            rest = -self._divergence(network, rows, found)
+        elif self.method == "iwae":
+            weights = torch.softmax(found.log_weights, dim=0)
+            rest = iwae(found.log_weights)
+            rest = rest - (weights * found.log_densities).sum(dim=0)
+        densities = feature_log_densities(
+            network,
+            rows,
+            self.likelihood.log_density,
+            found.posterior,
+            self.noise.to(rows),
+            weights,
+        )
+        units = torch.as_tensor(self.log_units).to(rows)
+        return clip_to_finite(densities - units + rest[:, None] / rows.shape[1])
+
+    def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
+        density, noise = self.likelihood.log_density, self.noise.to(rows)
+        if self.n_parts is not None:
+            return sampled_in_parts(network, rows, density, noise, self.n_parts)
+        return sampled(network, rows, density, lambda i, j: noise[i:j], len(noise))
+
+    def _divergence(
+        self, network: VAE, rows: Tensor, found: Sampled | None = None
+    ) -> Tensor:
+        """Return the divergence of each row's posterior from the prior."""
+        posterior = network.encode(rows) if found is None else found.posterior
+        divergences = network.prior.divergence(posterior)
+        if divergences is None:
+            latents = posterior.at(self.noise.to(rows))
+            divergences = kl_divergence(latents, posterior, network.prior)
+        return divergences.sum(dim=1)

@@ -1,0 +1,88 @@
+"""The common scale: medians of logarithms, by scipy, and what keeps it from zero."""
+
+import numpy as np
+import pytest
+from scipy.stats import median_abs_deviation, norm
+
+from latentsk.outliers._scales import (
+    FLOOR,
+    LEAST_SPREAD,
+    NORMAL_MAD,
+    Scale,
+    deviations,
+    scale_of,
+)
+
+
+def test_the_constant_is_that_of_the_normal_distribution():
+    assert pytest.approx(1 / norm.ppf(0.75), abs=1e-12) == NORMAL_MAD
+
+
+def test_a_scale_is_median_and_median_absolute_deviation_of_logarithms():
+    distances = np.random.default_rng(0).lognormal(1.0, 2.0, size=101)
+    floor = FLOOR * np.median(distances)
+    logarithms = np.log(distances + floor)
+    scale = scale_of(distances)
+    assert scale.floor == pytest.approx(floor)
+    assert scale.centre == pytest.approx(np.median(logarithms))
+    expected = median_abs_deviation(logarithms, scale="normal")
+    assert scale.spread == pytest.approx(expected, rel=1e-9)
+
+
+def test_log_normal_distances_become_standard_normal():
+    distances = np.random.default_rng(0).lognormal(3.0, 0.5, size=100_000)
+    found = deviations(distances, scale_of(distances))
+    # Standard errors: of a median sqrt(pi / 2 n) = 0.004, of the spread 1.17 / sqrt(n).
+    assert found.mean() == pytest.approx(0.0, abs=4 * 0.005)
+    assert found.std() == pytest.approx(1.0, abs=4 * 0.0044)
+
+
+def test_the_unit_of_the_distances_does_not_matter():
+    distances = np.random.default_rng(0).gamma(2.0, size=50)
+    here = deviations(distances, scale_of(distances))
+    there = deviations(1e9 * distances, scale_of(1e9 * distances))
+    np.testing.assert_allclose(there, here, rtol=1e-9, atol=1e-9)
+
+
+def test_fewer_than_half_of_the_rows_do_not_move_it_far():
+    distances = np.random.default_rng(0).lognormal(size=1_000)
+    clean = scale_of(distances)
+    distances[:400] = 1e12
+    centre, spread, *_ = scale_of(distances)
+    # The quantiles that the medians become at most: 5/6 of the clean sample.
+    assert centre < clean.centre + norm.ppf(5 / 6) + 0.2
+    assert spread < 4.0
+    assert deviations([1e12], scale_of(distances))[0] > 5.0
+
+
+def test_distances_of_zero_say_nothing_of_what_is_typical():
+    distances = np.random.default_rng(0).lognormal(size=50)
+    assert scale_of(np.r_[np.zeros(500), distances]) == scale_of(distances)
+    assert deviations([0.0], scale_of(distances)) == -3.0
+
+
+def test_equal_distances_have_the_smallest_spread():
+    centre, spread, floor, _ = scale_of(np.full(10, 7.0))
+    assert (centre, spread) == (pytest.approx(np.log(7.0 + floor)), LEAST_SPREAD)
+    found = deviations([7.0, 7.0 * np.exp(LEAST_SPREAD)], scale_of(np.full(10, 7.0)))
+    np.testing.assert_allclose(found, [0.0, 1.0], atol=1e-5)
+
+
+def test_of_zeros_alone_the_scale_is_that_of_log1p():
+    assert scale_of(np.zeros(5)) == Scale(0.0, 1.0, 1.0)
+    assert scale_of([]) == Scale(0.0, 1.0, 1.0)
+    found = deviations([0.0, 1.0, 1e6], scale_of(np.zeros(5)))
+    np.testing.assert_allclose(found, np.log1p([0.0, 1.0, 1e6]))
+
+
+def test_ties_do_not_take_the_spread():
+    """Distances between counts: most are one value, and those say nothing of it."""
+    distances = np.r_[np.full(60, 2.0), 2.0 * np.exp(np.linspace(0.5, 1.5, 41))]
+    scale = scale_of(distances)
+    assert scale.centre == pytest.approx(np.log(2.0), abs=1e-5)
+    assert scale.spread == pytest.approx(1.4826, abs=1e-3)  # their median is exp(1)
+
+
+def test_copies_are_as_normal_as_a_row_can_be():
+    scale = scale_of(np.r_[np.zeros(90), np.exp(np.linspace(-1, 1, 11))])
+    np.testing.assert_allclose(deviations([0.0, 1.0], scale), [-3.0, 0.0], atol=1e-5)
