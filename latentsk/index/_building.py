@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
@@ -19,63 +18,14 @@ from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
 from latentsk.index._recall import HeldOut, held_out_queries, recall_table
-from latentsk.index._search import Embedding, Family, Search, Training
-from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.index._search import Family, Search, Training
+from latentsk.index._settings import Settings
+from latentsk.index._spec import FLAT
 from latentsk.index._tuning import has_enough_rows, tune
 
 IVF = IVFFamily()
 # What the tuner tries.
 FAMILIES: tuple[Family, ...] = (IVF,)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an index is asked to be: parameters of `LatentIndex`, resolved.
-
-    Attributes
-    ----------
-    metric, n_neighbors, target_recall, index_spec, memory_budget
-        As in `LatentIndex`.
-
-    seed : int
-        Of everything that is drawn.
-
-    device : torch.device
-        Where rows are compared.
-
-    embed : callable or None
-        From original rows to the vectors that are coded; None: the rows themselves.
-
-    verbose : bool
-        Whether to print what is being done.
-    """
-
-    metric: str
-    n_neighbors: int
-    target_recall: float | None
-    index_spec: str | None
-    memory_budget: str | int | None
-    seed: int
-    device: torch.device
-    embed: Embedding | None
-    verbose: bool
-
-    def report(self, message: str) -> None:
-        """Print what is being done, where that is asked for."""
-        if self.verbose:
-            print(f"[LatentIndex] {message}", flush=True)
-
-    @property
-    def is_approximate(self) -> bool:
-        """Whether neighbours may be missed."""
-        return self.target_recall is not None or self.index_spec not in (None, FLAT)
-
-    @property
-    def pinned(self) -> IndexSpec | None:
-        """The specification of lists that is asked for."""
-        if self.index_spec in (None, FLAT):
-            return None
-        return IndexSpec.parse(str(self.index_spec))
 
 
 class Built(NamedTuple):

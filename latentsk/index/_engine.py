@@ -17,7 +17,7 @@ from latentsk._chunks import row_slices
 from latentsk._typing import Float64, Positions
 from latentsk._validation import MAX_MAGNITUDE
 from latentsk.index._buffers import SPARE_SHARE, GrowingArray
-from latentsk.index._building import Settings, build_search, restored_search
+from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._exact import Neighbors, Query
@@ -32,6 +32,7 @@ from latentsk.index._quantized import (
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Search
+from latentsk.index._settings import Settings
 from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (

@@ -13,6 +13,7 @@ from latentsk.index._engine import IndexEngine
 from latentsk.index._memory import parse_bytes
 from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.persistence._reader import NotGivenError
+from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     Sizes,
     State,
@@ -24,12 +25,6 @@ from latentsk.persistence._schema import (
 from latentsk.persistence._tree import read_tree, write_tree
 
 READER = "LatentIndex.load"
-REQUIRED = {"_engine": instance(IndexEngine)}
-OPTIONAL = {
-    "embedder_": instance(object, "transform"),
-    "n_features_in_": count(1, named="features"),
-    "feature_names_in_": names("features"),
-}
 
 
 def check_parameters(index: Any) -> None:
@@ -80,13 +75,28 @@ def _require_search(index: Any, state: State) -> None:
         ) from error
 
 
+# What registers LatentIndex.
+stored_index = storable(
+    {"_engine": instance(IndexEngine)},
+    optional={
+        "embedder_": instance(object, "transform"),
+        "n_features_in_": count(1, named="features"),
+        "feature_names_in_": names("features"),
+    },
+    check=check_index,
+    check_parameters=check_parameters,
+)
+
+
 def write_index(index: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted index without its embedder: see `LatentIndex.save`."""
     write_tree(index, path, READER, apart=["embedder"])
 
 
-def read_index(path: str | os.PathLike[str], embedder: Any, mmap: bool) -> Any:
-    """Return what a file holds, with an embedder: see `LatentIndex.load`.
+def read_index(
+    cls: Any, path: str | os.PathLike[str], embedder: Any, mmap: bool
+) -> Any:
+    """Return the index that a file holds, with an embedder: see `LatentIndex.load`.
 
     Raises
     ------
@@ -104,4 +114,6 @@ def read_index(path: str | os.PathLike[str], embedder: Any, mmap: bool) -> Any:
         ) from error
     if given.keys() != used:
         raise ValueError("The index in the file was fitted without an embedder.")
+    if type(index) is not cls:
+        raise FormatError(f"{path}: it holds no LatentIndex.")
     return index

@@ -14,50 +14,36 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
-from sklearn.utils import _align_api_if_sparse, get_tags
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-)
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import device_or_cpu, on_host, resolve_device
-from latentsk._faiss import faiss_available, load_faiss
 from latentsk._state import StateMixin
 from latentsk._threads import thread_limit
-from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_huge, validated
-from latentsk.exceptions import FormatError
-from latentsk.index._building import Settings
 from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._engine import IndexEngine
 from latentsk.index._exact import Neighbors
-from latentsk.index._index_state import (
-    OPTIONAL,
-    REQUIRED,
-    check_index,
-    check_parameters,
-    read_index,
-    write_index,
-)
+from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._lock import lock_of
-from latentsk.index._memory import parse_bytes
+from latentsk.index._results import (
+    as_objects,
+    check_mode,
+    checked_distance,
+    graph_of,
+    recall_frame,
+)
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Embedding
-from latentsk.index._spec import FLAT, IndexSpec
-from latentsk.persistence._registry import storable
+from latentsk.index._settings import Settings
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
+FLOATS = [np.float64, np.float32]
 
 
-@storable(
-    REQUIRED,
-    optional=OPTIONAL,
-    check=check_index,
-    check_parameters=check_parameters,
-)
+@stored_index
 class LatentIndex(StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 
@@ -307,44 +293,18 @@ class LatentIndex(StateMixin, BaseEstimator):
         >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
         ['a', 'b']
         """
-        self._check_parameters()
+        resolve_device(self.device)
+        settings = self._settings(self.metric)
+        has_embedder = self.embedder is not None
+        settings.check(self.backend, self.rerank, has_embedder=has_embedder)
         with lock_of(self).writing(), self._rollback_on_error():
             names = row_ids(X) if ids is None else ids
             vectors = self._fit_vectors(X, y)
             rows = RowStore.of(len(vectors), names, metadata)
+            settings = self._settings(self.metric)
             with thread_limit(self.n_jobs):
-                settings = self._settings(self.metric)
                 self._engine = IndexEngine.build(vectors, rows, settings)
         return self
-
-    def _check_parameters(self) -> None:
-        resolve_device(self.device)
-        approximate = self.target_recall is not None or self.index_spec not in (
-            None,
-            FLAT,
-        )
-        if self.backend == "faiss":
-            load_faiss()
-        if approximate and not faiss_available():
-            raise ImportError(
-                "target_recall and index_spec need FAISS: pip install "
-                "'latentsk[cpu]', or 'latentsk[gpu]' for NVIDIA GPUs."
-            )
-        if approximate and self.backend == "torch":
-            raise ValueError("An approximate index needs FAISS, but backend='torch'.")
-        if self.index_spec not in (None, FLAT):
-            IndexSpec.parse(self.index_spec)
-        if self.memory_budget is not None:
-            parse_bytes(self.memory_budget)
-        if self.rerank == "original":
-            if self.embedder is None:
-                raise ValueError("rerank='original' needs an embedder.")
-            if not approximate:
-                raise ValueError(
-                    "rerank='original' needs a target_recall (how many of the nearest "
-                    "original rows the latent vectors are to find) or an index_spec "
-                    "with lists."
-                )
 
     def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
         """Return the vectors of the rows to fit, and set what is known of features."""
@@ -381,7 +341,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         """Return what makes latent vectors of original rows, where both serve."""
         if self.rerank != "original":
             return None
-        embedder, names = self.embedder_, getattr(self, "feature_names_in_", None)
+        embedder = getattr(self, "embedder_", None)  # not before it is fitted
+        names = getattr(self, "feature_names_in_", None)
 
         def embedding(rows: NDArray[Any]) -> NDArray[Any]:
             X = rows if names is None else pd.DataFrame(rows, columns=names)
@@ -434,7 +395,7 @@ class LatentIndex(StateMixin, BaseEstimator):
                 "recall_ exists after a fit with target_recall; measure_recall tells "
                 "it at any time."
             )
-        return _recall_frame(recalls)
+        return recall_frame(recalls)
 
     @property
     def _fitted_engine(self) -> IndexEngine:
@@ -554,13 +515,12 @@ class LatentIndex(StateMixin, BaseEstimator):
                [0., 0., 1.],
                [1., 0., 0.]])
         """
-        _check_mode(mode)
+        check_mode(mode)
         with self._reading():
             distances, positions = self.kneighbors(X, n_neighbors, filter=filter)
             n_columns = self.n_samples_fit_
-        n_queries, k = positions.shape
-        starts = np.arange(0, n_queries * k + 1, k)
-        return _graph(distances.ravel(), positions.ravel(), starts, n_columns, mode)
+        starts = np.arange(len(positions) + 1) * positions.shape[1]
+        return graph_of(distances.ravel(), positions.ravel(), starts, n_columns, mode)
 
     def radius_neighbors(
         self,
@@ -623,7 +583,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         self._require_distance("radius_neighbors")
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
-        reach = _checked_distance(self.radius if radius is None else radius, "radius")
+        reach = checked_distance(self.radius if radius is None else radius, "radius")
         queries = None if X is None else self._vectors_of(X)
         with self._searching() as engine:
             distances, positions = engine.within(queries, reach, filter)
@@ -632,8 +592,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
             positions = [p[order] for p, order in zip(positions, orders, strict=True)]
         if return_distance:
-            return _as_objects(distances), _as_objects(positions)
-        return _as_objects(positions)
+            return as_objects(distances), as_objects(positions)
+        return as_objects(positions)
 
     def radius_neighbors_graph(
         self,
@@ -685,7 +645,7 @@ class LatentIndex(StateMixin, BaseEstimator):
                [0., 0., 0.],
                [1., 0., 0.]])
         """
-        _check_mode(mode)
+        check_mode(mode)
         with self._reading():
             distances, positions = self.radius_neighbors(
                 X, radius, sort_results=sort_results, filter=filter
@@ -694,7 +654,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         starts = np.cumsum([0, *(len(p) for p in positions)])
         columns = np.concatenate([np.empty(0, dtype=np.intp), *positions])
         data = np.concatenate([np.empty(0), *distances])
-        return _graph(data, columns, starts, n_columns, mode)
+        return graph_of(data, columns, starts, n_columns, mode)
 
     def search(
         self,
@@ -805,7 +765,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         3      1         4   4
         """
         self._require_distance("duplicates")
-        reach = _checked_distance(threshold, "threshold")
+        reach = checked_distance(threshold, "threshold")
         with self._searching() as engine:
             return engine.duplicates(reach)
 
@@ -853,7 +813,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         queries = None if X is None else self._vectors_of(X)
         k = self._k(n_neighbors)
         with self._searching() as engine:
-            return _recall_frame(engine.measured_recalls(queries, k, self.random_state))
+            return recall_frame(engine.measured_recalls(queries, k, self.random_state))
 
     def _neighbors(
         self, engine: IndexEngine, queries: Any, n_neighbors: Any, filter: Any
@@ -862,9 +822,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             self._validate_params()  # they may have been set since the fit
         query = engine.query(queries, self._k(n_neighbors), filter)
         certified = self.exactness == "certified"
-        return engine.neighbors(
-            query._replace(certified=certified, backend=self.backend)
-        )
+        query = query._replace(certified=certified, backend=self.backend)
+        return engine.neighbors(query)
 
     def _k(self, n_neighbors: Any) -> Any:
         return self.n_neighbors if n_neighbors is None else n_neighbors
@@ -872,18 +831,15 @@ class LatentIndex(StateMixin, BaseEstimator):
     def _queries(self, X: Any) -> Any:
         """Return queries as vectors: None for the rows of the index, or a tensor."""
         check_is_fitted(self)
-        if X is None:
-            return None
-        if self._stays_on_device(X):
+        if torch.is_tensor(X) and self._stays_on_device(X):
             reject_huge(X)
             return X
-        return self._vectors_of(X)
+        return None if X is None else self._vectors_of(X)
 
-    def _stays_on_device(self, X: Any) -> bool:
-        """Tell whether queries are tensors on the GPU, valid ones, to search there."""
-        if not torch.is_tensor(X) or X.device.type == "cpu":
-            return False
-        if self.exactness != "float32" or hasattr(self, "embedder_"):
+    def _stays_on_device(self, X: torch.Tensor) -> bool:
+        """Tell whether queries are on a GPU, valid ones, and searched there."""
+        is_float32 = self.exactness == "float32"
+        if X.device.type == "cpu" or not is_float32 or hasattr(self, "embedder_"):
             return False
         with self._searching() as engine:
             return engine.takes_tensor(X)
@@ -902,9 +858,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         return vectors
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        vectors = validated(
-            self, on_host(X), reset=reset, dtype=[np.float64, np.float32], order="C"
-        )
+        vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
         reject_huge(vectors, getattr(self, "feature_names_in_", None))
         return vectors
 
@@ -1065,13 +1019,10 @@ class LatentIndex(StateMixin, BaseEstimator):
     def _searching(self) -> Iterator[IndexEngine]:
         """Hold the lock with other readers, and yield the engine with its search."""
         with self._reading(), thread_limit(self.n_jobs):
-            if self._engine.search is None:
-                # Once: several readers may be here, and it takes as much as the rows.
-                with lock_of(self).building:
-                    if self._engine.search is None:
-                        self._engine.restore_search(
-                            self._settings(self.effective_metric_)
-                        )
+            # Once: several readers may be here, and it takes as much as the rows.
+            with lock_of(self).building:
+                if self._engine.search is None:
+                    self._engine.restore_search(self._settings(self._engine.metric))
             yield self._engine
 
     @contextmanager
@@ -1161,10 +1112,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         ImportError
             If the index needs FAISS, and that is not installed.
         """
-        index = read_index(path, embedder, mmap)
-        if type(index) is not cls:
-            raise FormatError(f"{path}: it holds no LatentIndex.")
-        return index
+        return read_index(cls, path, embedder, mmap)
 
     # Copies
 
@@ -1183,40 +1131,3 @@ class LatentIndex(StateMixin, BaseEstimator):
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
         return tags
-
-
-def _graph(
-    distances: Float64,
-    columns: NDArray[np.intp],
-    starts: NDArray[np.intp],
-    n_columns: int,
-    mode: str,
-) -> csr_matrix | csr_array:
-    data = distances if mode == "distance" else np.ones_like(distances)
-    graph = csr_array((data, columns, starts), shape=(len(starts) - 1, n_columns))
-    return _align_api_if_sparse(graph)
-
-
-def _recall_frame(recalls: Float64) -> pd.DataFrame:
-    index = pd.Index(recalls[:, 0].astype(int), name="n_neighbors")
-    return pd.DataFrame(recalls[:, 1:], index, columns=["recall", "lower", "upper"])
-
-
-def _checked_distance(value: Any, name: str) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    if not float(value) >= 0:
-        raise ValueError(f"{name} must not be negative, got {value}.")
-    return float(value)
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in ("connectivity", "distance"):
-        raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
-
-
-def _as_objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
-    result = np.empty(len(arrays), dtype=object)
-    for i, array in enumerate(arrays):
-        result[i] = array
-    return result
