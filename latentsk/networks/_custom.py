@@ -214,8 +214,8 @@ def _check_norm(layer: _NormBase, where: str) -> None:
         )
     if layer.track_running_stats and layer.training:
         raise ValueError(
-            f"{where} takes its statistics from other rows while training; use "
-            "nn.GroupNorm or nn.LayerNorm, or put the layer in eval mode "
+            f"{where} makes what it computes for a row depend on the other rows while "
+            "training; use nn.GroupNorm or nn.LayerNorm, or put the layer in eval mode "
             "(layer.eval()) to use its stored statistics, as for a pretrained network."
         )
 

@@ -341,7 +341,7 @@ def test_dropout_whose_input_does_not_start_with_the_row():
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.SyncBatchNorm])
 def test_batch_norm_in_training_mode(kind):
-    message = r"decoder\.1 \(\w+\) takes .*nn\.GroupNorm .*layer\.eval\("
+    message = r"decoder\.1 \(\w+\) makes .*nn\.GroupNorm .*layer\.eval\("
     with pytest.raises(ValueError, match=message):
         adopt(nn.Sequential(nn.Linear(6, 2), kind(2)), ROW, name="decoder")
 
