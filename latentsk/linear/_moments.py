@@ -125,6 +125,11 @@ def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
     xp : module
         Their namespace.
 
+    Raises
+    ------
+    ValueError
+        If squares of the centred rows leave the range of their dtype.
+
     Examples
     --------
     >>> off_centre_shift(np.array([[999.0], [1001.0]])), off_centre_shift(np.eye(2))
@@ -135,5 +140,7 @@ def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
     # Cancellation here leaves too small a variance: off-centre, as it should be.
     mean_square = float(xp.sum(rows * rows)) / rows.shape[0]
     total_variance = mean_square - float(xp.sum(mean * mean))
+    if total_variance * rows.shape[0] > float(xp.finfo(sample.dtype).max):
+        raise ValueError(TOO_LARGE)
     is_far = is_off_centre(mean, total_variance, xp)
     return xp.astype(mean, sample.dtype) if is_far else None
