@@ -7,7 +7,8 @@ rule that is declared for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,6 +22,16 @@ State: TypeAlias = Mapping[str, Any]
 Sizes: TypeAlias = dict[str, int]
 
 _BLOCK = 2**20
+# What contents that no rule foresaw make others raise.
+_IMPOSSIBLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class Rule(NamedTuple):
@@ -96,6 +107,17 @@ def require(condition: bool | None, fault: str) -> None:
         raise FormatError(f"The file is altered: {fault}.")
 
 
+@contextmanager
+def format_errors() -> Iterator[None]:
+    """Turn what Python, numpy and pandas say of impossible contents into one error."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except _IMPOSSIBLE as error:
+        raise FormatError(f"The file is altered: {error}") from error
+
+
 # Arrays
 
 
@@ -119,7 +141,7 @@ def floats(
             return False
         return least == -math.inf or _everywhere(array, lambda part: ~(part < least))
 
-    return _array("float", shape, dtypes, holds)
+    return array("float", shape, dtypes, holds)
 
 
 def integers(
@@ -141,7 +163,7 @@ def integers(
             array, lambda part: (part >= 0) & (part < limit)
         )
 
-    return _array("integer", shape, dtypes, holds)
+    return array("integer", shape, dtypes, holds)
 
 
 def booleans(*shape: int | str) -> Rule:
@@ -152,7 +174,7 @@ def booleans(*shape: int | str) -> Rule:
     >>> booleans("n").fits(np.array([True]), {}), booleans("n").fits(np.ones(1), {})
     (True, False)
     """
-    return _array("boolean", shape, {"bool"})
+    return array("boolean", shape, {"bool"})
 
 
 def names(length: int | str) -> Rule:
@@ -168,15 +190,23 @@ def names(length: int | str) -> Rule:
         strings = all(type(name) is str for name in array)
         return strings and len(set(array)) == len(array)
 
-    return _array("distinct string", (length,), {"object"}, holds)
+    return array("distinct string", (length,), {"object"}, holds)
 
 
-def _array(
+def array(
     kind: str,
     shape: tuple[int | str, ...],
     dtypes: Set[str],
     holds: Callable[[Any, Sizes], bool] = lambda array, sizes: True,
 ) -> Rule:
+    """Return the rule of an array of certain dtypes, for which `holds` is true.
+
+    Examples
+    --------
+    >>> array("byte", ("n",), {"uint8"}).fits(np.zeros(3), {})
+    False
+    """
+
     def fits(value: Any, sizes: Sizes) -> bool:
         return (
             isinstance(value, np.ndarray)
