@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
+from latentsk.persistence import _schema as schema
 from latentsk.persistence._atomic import atomic_file, check_target
 
 FORMAT_NAME = "latentsk"
@@ -31,27 +31,26 @@ FORMAT_VERSION = 2
 OLDEST_VERSION = 2
 # JSON takes up to some thirty times as much memory once it is parsed.
 MAX_HEADER = 2**24
-MAX_DIMENSIONS = 64
-MAX_BYTES = 2**63 - 1
 
 _ALIGNMENT = 64
 _BLOCK = 2**20
 _NO_CHECKSUM = b"0" * 64
-_DTYPES = {
-    "BOOL": np.dtype("|b1"),
-    "U8": np.dtype("|u1"),
-    "I8": np.dtype("|i1"),
-    "U16": np.dtype("<u2"),
-    "I16": np.dtype("<i2"),
-    "F16": np.dtype("<f2"),
-    "U32": np.dtype("<u4"),
-    "I32": np.dtype("<i4"),
-    "F32": np.dtype("<f4"),
-    "U64": np.dtype("<u8"),
-    "I64": np.dtype("<i8"),
-    "F64": np.dtype("<f8"),
+_DTYPES = {"BOOL": np.dtype("?")} | {
+    f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}")
+    for kind, sizes in {"i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}.items()
+    for size in sizes
 }
 _CODES = {dtype.str: code for code, dtype in _DTYPES.items()}
+
+
+# What the header must say of each array.
+_CLAIM = schema.fields(
+    {
+        "dtype": schema.text(*_DTYPES),
+        "shape": schema.list_of(schema.count()),
+        "data_offsets": schema.list_of(schema.count(), 2),
+    }
+)
 
 
 class _Entry(NamedTuple):
@@ -274,19 +273,20 @@ def _read(file: BinaryIO, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray
     content = _read_header(file, size)
     header = parse_json(content, "header")
     metadata = _checked_metadata(header.pop("__metadata__", None))
-    entries = _checked_entries(header, size - file.tell())
+    start = file.tell()
+    entries = _checked_entries(header, size - start)
     checksum = metadata["sha256"]
     blank = content.replace(checksum.encode("ascii", "replace"), _NO_CHECKSUM, 1)
     digest = hashlib.sha256(struct.pack("<Q", len(content)) + blank)
-    read = _mapped if mmap else _loaded
+    mapped = np.memmap(file, np.uint8, "r")[start:] if mmap else None
     arrays = {}
-    for name, array in read(file, entries):
-        data = array.reshape(-1).view(np.uint8)
+    for name, entry in entries.items():
+        data = _bytes_of(file, entry, mapped)
         digest.update(data)  # type: ignore
         # Other bytes than these two are undefined behaviour in a boolean array.
-        if array.dtype == np.bool_ and data.max(initial=0) > 1:
+        if entry.code == "BOOL" and data.max(initial=0) > 1:
             raise FormatError("is altered: a boolean array holds other values.")
-        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+        arrays[name] = _array_of(name, entry, data)
     if digest.hexdigest() != checksum:
         raise FormatError("was altered: its checksum does not match.")
     return parse_json(metadata["document"], "document"), arrays
@@ -353,18 +353,21 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
 
 
 def _checked_entries(claims: dict[str, Any], available: int) -> dict[str, _Entry]:
-    """Return the arrays' places in their order; they tile the `available` bytes."""
-    found = {name: _checked_entry(name, claim) for name, claim in claims.items()}
-    entries = dict(sorted(found.items(), key=lambda item: item[1][2:]))
+    """Return the arrays' places; in their order, they tile the `available` bytes."""
+    entries: dict[str, _Entry] = {}
     position = 0
-    for name, entry in entries.items():
-        if entry.begin != position:
+    for name, claim in claims.items():
+        if not _CLAIM.fits(claim, {}):
+            raise _altered(name, "is not described")
+        shape, (begin, end) = tuple(claim["shape"]), claim["data_offsets"]
+        if not position == begin <= end <= available:
             raise _altered(
                 name,
-                f"begins at byte {entry.begin} of the data, but the one before it ends "
-                f"at {position}",
+                f"lies in bytes {begin} to {end} of {available}, but the one before it "
+                f"ends at {position}",
             )
-        position = entry.end
+        entries[name] = _Entry(claim["dtype"], shape, begin, end)
+        position = end
     if position != available:
         raise FormatError(
             f"is truncated or altered: its arrays take {position} bytes, but "
@@ -373,52 +376,26 @@ def _checked_entries(claims: dict[str, Any], available: int) -> dict[str, _Entry
     return entries
 
 
-def _checked_entry(name: str, claim: Any) -> _Entry:
-    match claim:
-        case {"dtype": str(code), "shape": list(shape), "data_offsets": [begin, end]}:
-            entry = _Entry(code, tuple(shape), begin, end)
-        case _:
-            raise _altered(name, "is not described")
-    if code not in _DTYPES:
-        raise _altered(name, f"has the unknown dtype {shorten(code)}")
-    if len(shape) > MAX_DIMENSIONS:
-        raise _altered(name, f"has {len(shape)} dimensions")
-    if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in (*shape, begin, end)):
-        raise _altered(name, "has a shape or a place that is not made of sizes")
-    if not _agree(entry):
-        size = f"of dtype {code} and shape {entry.shape}"
-        raise _altered(name, f"{size} cannot lie in bytes {begin} to {end}")
-    return entry
+def _bytes_of(
+    file: BinaryIO, entry: _Entry, mapped: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    if mapped is not None:
+        return mapped[entry.begin : entry.end]
+    content = np.empty(entry.end - entry.begin, np.uint8)
+    if file.readinto(content) != len(content):  # type: ignore
+        raise FormatError("is truncated: it ended while it was read.")
+    return content
+
+
+def _array_of(name: str, entry: _Entry, content: NDArray[np.uint8]) -> NDArray[Any]:
+    try:
+        array = content.view(entry.dtype).reshape(entry.shape)
+    except ValueError as error:
+        size = f"of dtype {entry.code} and shape {entry.shape}"
+        fault = f"{size} cannot lie in bytes {entry.begin} to {entry.end}"
+        raise _altered(name, fault) from error
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _altered(name: str, fault: str) -> FormatError:
     return FormatError(f"is altered: array {shorten(name)} {fault}.")
-
-
-def _agree(entry: _Entry) -> bool:
-    itemsize = entry.dtype.itemsize
-    # numpy counts empty dimensions as one when it looks for overflows.
-    extent = math.prod(n for n in entry.shape if n) * itemsize
-    used = math.prod(entry.shape) * itemsize
-    return extent <= MAX_BYTES and entry.end - entry.begin == used
-
-
-def _loaded(
-    file: BinaryIO, entries: Mapping[str, _Entry]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, entry in entries.items():
-        array = np.empty(entry.shape, entry.dtype)
-        content = array.reshape(-1).view(np.uint8)
-        if file.readinto(content) != len(content):  # type: ignore
-            raise FormatError("is truncated: it ended while it was read.")
-        yield name, array
-
-
-def _mapped(
-    file: BinaryIO, entries: Mapping[str, _Entry]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    start = file.tell()
-    content = np.memmap(file, np.uint8, mode="r")[start:]
-    for name, entry in entries.items():
-        part = content[entry.begin : entry.end]
-        yield name, part.view(entry.dtype).reshape(entry.shape)
