@@ -90,7 +90,7 @@ class Reader:
 
     def _built(self, name: str, content: dict[Any, Any], depth: int) -> Any:
         if content.keys() == {"skops"}:
-            part = load_part(self.store.take(content["skops"]))
+            part = load_part(decode_value(content["skops"], self.store))
             require(type(part).__name__ == name, f"no {name[:50]!r} is there")
             return part
         entry = entry_named(name)

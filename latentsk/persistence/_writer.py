@@ -118,9 +118,9 @@ class Writer:
             found[name] = self._value(state[name], path + name, full_name)
         return found
 
-    def _skops(self, value: Any, path: str) -> str:
+    def _skops(self, value: Any, path: str) -> Any:
         if type(value).__module__.partition(".")[0] == "sklearn":
-            return self.store.put(f"{path}skops", dump_part(value))
+            return encode_value(dump_part(value), f"{path}skops", self.store)
         if not hasattr(value, "fit"):
             refuse_value(value, path.rstrip("/"))
         raise TypeError(
