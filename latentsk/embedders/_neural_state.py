@@ -10,44 +10,31 @@ import torch
 from latentsk._device import to_numpy
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.networks._architecture_rules import check_architecture
-from latentsk.persistence._schema import (
-    Rule,
-    Rules,
-    Sizes,
-    State,
-    count,
-    flag,
-    floats,
-    instance,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
 
 
-def _are_weights(value: Any, sizes: Sizes) -> bool:
+def _is_weight(value: Any, _: Sizes) -> bool:
     # Buffers may be infinite: masks of attention are.
-    return type(value) is dict and all(
-        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
-        for array in value.values()
-    )
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 REQUIRED = {
     **N_FEATURES,
-    "n_components_": count(1, named="k"),
-    "_architecture": instance(dict),
-    "mean_": floats("n_features", dtypes={"float64"}),
-    "scale_": floats("n_features", dtypes={"float64"}, least=5e-324),
+    "n_components_": schema.count(1, named="k"),
+    "_architecture": schema.instance(dict),
+    "mean_": schema.floats("n_features", dtypes={"float64"}),
+    "scale_": schema.floats("n_features", dtypes={"float64"}, least=5e-324),
     "history_": EPOCHS,
-    "best_epoch_": count(1),
-    "module_": Rule(_are_weights, "set of weights"),
+    "best_epoch_": schema.count(1),
+    "module_": schema.fields({}, others=Rule(_is_weight, "array of weights")),
 }
 OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_optimizer_state": OPTIMIZER,
-    "_stopped_training": text(),
+    "_stopped_training": schema.text(),
 }
 
 
@@ -81,7 +68,7 @@ def check_network(
     """
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
-    more = {"standardize": flag(), **objective}
+    more = {"standardize": schema.flag(), **objective}
     check_architecture(architecture, sizes, weights, per_latent, more)
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None

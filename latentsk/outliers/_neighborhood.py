@@ -14,17 +14,9 @@ from latentsk.index import LatentIndex
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._row_keys import row_keys
 from latentsk.outliers._scales import scale_of
+from latentsk.persistence import _schema as schema
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    booleans,
-    count,
-    floats,
-    instance,
-    integers,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8
@@ -196,13 +188,13 @@ def _check(_: Any, state: State, sizes: Sizes) -> None:
 
 @storable(
     {
-        "n_neighbors": count(1),
-        "latent_index": instance(LatentIndex, "ids_"),
-        "features": floats("rows", "features", finite=False),
-        "keys": integers("rows", dtypes={"uint64"}),
-        "is_support": booleans("rows"),
-        "mean_distances": floats("rows", least=0),
-        "subsamples": integers("subsamples", "size", below="rows"),
+        "n_neighbors": schema.count(1),
+        "latent_index": schema.instance(LatentIndex, "ids_"),
+        "features": schema.floats("rows", "features", finite=False),
+        "keys": schema.integers("rows", dtypes={"uint64"}),
+        "is_support": schema.booleans("rows"),
+        "mean_distances": schema.floats("rows", least=0),
+        "subsamples": schema.integers("subsamples", "size", below="rows"),
     },
     check=_check,
 )

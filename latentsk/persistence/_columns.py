@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -33,9 +34,9 @@ _NUMBERS = frozenset(
     ["bool", "float16", "float32", "float64"]
     + [f"{sign}int{size}" for sign in ("", "u") for size in _SIZES]
 )
-_NULLABLE = ("boolean", "Float32", "Float64") + tuple(
+_NULLABLE = ["boolean", "Float32", "Float64"] + [
     f"{sign}Int{size}" for sign in ("", "U") for size in _SIZES
-)
+]
 _TIMES = re.compile(r"(datetime64|timedelta64)\[(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]")
 _CHARACTERS = re.compile(r"U[1-9][0-9]{0,8}")
 # Under names that begin with "dateutil", pandas would open files.
@@ -43,7 +44,6 @@ _ZONES = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+\-:/]*")
 _NONE = type(None)
 _PLAIN = frozenset([str, int, float, bool, _NONE])
 _ITEMS = {"b": bool, "i": int, "u": int, "f": float}
-_LAST_CODE_POINT = 0x10FFFF
 
 
 def encode_column(values: Column | pd.Series | pd.Index) -> Content:
@@ -159,11 +159,11 @@ def _decode_plain(dtype: str, values: NDArray[Any]) -> NDArray[Any]:
     values = np.asarray(values)
     if _CHARACTERS.fullmatch(dtype):
         # Not as UTF-8: a long string among short ones could claim any amount of memory.
-        is_text = values.dtype == np.uint32 and values.max(initial=0) <= _LAST_CODE_POINT
+        is_text = values.dtype == np.uint32 and values.max(initial=0) <= sys.maxunicode
         require(is_text, "a string holds an invalid character")
         return np.ascontiguousarray(values).view(f"={dtype}")
     numbers = "int64" if _TIMES.fullmatch(dtype) else dtype
-    require(values.dtype.name == numbers, f"a column of dtype {dtype[:20]!r} is unknown")
+    require(values.dtype.name == numbers, f"the dtype {dtype[:20]!r} is unknown")
     return values.view(dtype)
 
 
@@ -177,8 +177,8 @@ def _encode_nullable(column: Any) -> Content:
 
 
 def _decode_nullable(dtype: str, values: Any, mask: Any) -> ExtensionArray:
-    cls = pd.api.types.pandas_dtype(dtype).construct_array_type()
-    column = cls(np.asarray(values), np.asarray(mask))
+    known: Any = pd.api.types.pandas_dtype(dtype)
+    column = known.construct_array_type()(np.asarray(values), np.asarray(mask))
     require(str(column.dtype) == dtype, "a column is of another dtype")
     return column
 
@@ -335,7 +335,10 @@ def _is_long(value: Any) -> bool:
     return type(value) is int and not -(2**63) <= value < 2**64
 
 
-_VALUES = {"dtype": schema.text(), "values": schema.array("number", ("rows",), _NUMBERS)}
+_VALUES = {
+    "dtype": schema.text(),
+    "values": schema.array("number", ("rows",), _NUMBERS),
+}
 _MASK = {"dtype": schema.text(*_NULLABLE), "mask": schema.booleans("rows")}
 _JSON = {"text": schema.integers("bytes", dtypes={"uint8"})}
 _ZONED = {**_VALUES, "zone": schema.text()}

@@ -383,18 +383,21 @@ def list_of(rule: Rule, length: int | str | None = None) -> Rule:
     return Rule(fits, f"list, each a {rule.meaning}")
 
 
-def fields(rules: Rules) -> Rule:
-    """Return the rule of a dict with certain keys, and no others.
+def fields(rules: Rules, others: Rule | None = None) -> Rule:
+    """Return the rule of a dict with certain keys; `others` is that of further ones.
 
     Examples
     --------
     >>> fields({"epoch": count(1)}).fits({"epoch": 0}, {})
     False
+    >>> fields({}, flag()).fits({"a": True}, {}), fields({}).fits({"a": True}, {})
+    (True, False)
     """
 
     def fits(value: Any, sizes: Sizes) -> bool:
-        if type(value) is not dict or value.keys() != rules.keys():
+        if type(value) is not dict or not rules.keys() <= value.keys():
             return False
-        return all(rules[key].fits(item, sizes) for key, item in value.items())
+        found = [(rules.get(key, others), item) for key, item in value.items()]
+        return all(rule is not None and rule.fits(item, sizes) for rule, item in found)
 
     return Rule(fits, f"record of {', '.join(rules)}")

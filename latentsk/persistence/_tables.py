@@ -119,7 +119,7 @@ def _decode_index(content: Any) -> pd.Index:
     if limits is not None:
         require(all(type(n) is int for n in limits), "a range is not made of integers")
         # pandas itself would take larger numbers, and fail later.
-        return pd.RangeIndex(*np.array(limits, np.int64).tolist(), name=name)
+        return pd.RangeIndex(*np.array(limits, np.int64).tolist()).rename(name)
     values = decode_column(content["labels"])
     # With its dtype, or pandas would infer another one for objects.
     return pd.Index(values, dtype=values.dtype, name=name)
