@@ -190,15 +190,7 @@ default="auto"
 
     # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
     # and the scale of each kind of distance.
-    _private_state = (
-        *DecisionMixin._private_state,
-        "_is_default",
-        "_score_name",
-        "_view",
-        "_gaussian",
-        "_neighborhood",
-        "_scale",
-    )
+    _private_state = tuple(name for name in REQUIRED if name.startswith("_"))
 
     def __init__(
         self,
