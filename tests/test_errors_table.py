@@ -49,6 +49,12 @@ EXCEPTIONS = {
         "TypeError",
         f"{GAP}: {GAP}",
     ): "a column before another message",
+    (
+        "persistence/_sklearn_parts.py",
+        "ValueError",
+        f"it holds {GAP}, which skops does not trust. Keep such a step outside, or "
+        "use joblib.",
+    ): "becomes a TypeError",
 } | {
     (f"persistence/{path}", category, message): "becomes a FormatError"
     for path, category, message in [

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
+from latentsk.exceptions import FormatError
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rules, format_errors, require
 
@@ -197,7 +198,8 @@ def _encode_zoned(column: Any) -> Content:
 
 def _decode_zoned(dtype: str, values: NDArray[Any], zone: str) -> ExtensionArray:
     known = _zone(zone)
-    require(known is not None, f"the time zone {zone[:40]!r} is unknown here")
+    if known is None:
+        raise FormatError(f"The time zone {zone[:40]!r} is unknown here.")
     require(dtype.startswith("datetime64"), "what has a time zone is no time")
     times = pd.DatetimeIndex(_decode_plain(dtype, values))
     return times.tz_localize("UTC").tz_convert(known).array
