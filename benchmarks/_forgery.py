@@ -226,26 +226,25 @@ def forge_schema(schema: Any, rng: random.Random) -> None:
 def assembled(text: str, arrays: Any, rng: random.Random) -> bytes:
     """Return a file with a fitting checksum; now and then with sizes that are lies."""
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    entries = _format._layout(arrays)
-    truth = dict(entries)
-    if entries and rng.random() < 0.2:
-        name = rng.choice(sorted(entries))
-        entries[name] = lie(entries[name], rng)
+    claims = dict(_format._layout(arrays))
+    if claims and rng.random() < 0.2:
+        name = rng.choice(sorted(claims))
+        claims[name] = {**claims[name], **lie(claims[name], rng)}
 
-    content = _format._header(text, entries)
-    content += b"".join(arrays[name].tobytes() for name in truth)
+    content = _format._header(text, claims)
+    content += b"".join(arrays[name].tobytes() for name in claims)
     checksum = hashlib.sha256(content).hexdigest().encode()
     return content.replace(_format._NO_CHECKSUM, checksum, 1)
 
 
-def lie(entry: Any, rng: random.Random) -> Any:
+def lie(claim: Any, rng: random.Random) -> dict[str, Any]:
     huge = rng.choice([2**40, 2**62, 2**63 - 1])
     shapes = [(huge,), (huge, huge), (huge, 0), (0,), (-1,), (), (1,) * 65]
-    how = rng.randrange(4)
+    (begin, end), how = claim["data_offsets"], rng.randrange(4)
     if how == 0:
-        return entry._replace(shape=rng.choice(shapes))
+        return {"shape": rng.choice(shapes)}
     if how == 1:
-        return entry._replace(end=entry.end + rng.choice([1, huge, -1]))
+        return {"data_offsets": (begin, end + rng.choice([1, huge, -1]))}
     if how == 2:
-        return entry._replace(begin=entry.begin + rng.choice([1, huge, -1]))
-    return entry._replace(shape=(huge,), end=entry.begin + 8 * huge)
+        return {"data_offsets": (begin + rng.choice([1, huge, -1]), end)}
+    return {"shape": (huge,), "data_offsets": (begin, begin + 8 * huge)}

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from reprlib import repr as shorten
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,19 +51,7 @@ _CLAIM = schema.fields(
         "data_offsets": schema.list_of(schema.count(), 2),
     }
 )
-
-
-class _Entry(NamedTuple):
-    """An array's place among the bytes behind the header."""
-
-    code: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return _DTYPES[self.code]
+Claims: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 # Writing
@@ -115,13 +103,13 @@ def write_file(
     """
     path = Path(path)
     check_target(path)
-    entries = _layout(arrays)
-    header = _header(_json(document), entries)
+    claims = _layout(arrays)
+    header = _header(_json(document), claims)
     digest = hashlib.sha256(header)
     with atomic_file(path) as file:
         file.write(header)
-        for name, entry in entries.items():
-            for block in _blocks(arrays[name], entry.dtype):
+        for name, claim in claims.items():
+            for block in _blocks(arrays[name], _DTYPES[claim["dtype"]]):
                 digest.update(block)  # type: ignore
                 file.write(block)  # type: ignore
         file.seek(header.index(_NO_CHECKSUM))
@@ -135,7 +123,7 @@ def _json(document: Mapping[str, Any]) -> str:
         raise ValueError("The document is nested too deeply to be stored.") from error
 
 
-def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Entry]:
+def _layout(arrays: Mapping[str, NDArray[Any]]) -> Claims:
     """Place the arrays one behind the other, in the order of the result.
 
     The format allows no gaps. What fills whole lines of 64 bytes comes first, then
@@ -147,13 +135,17 @@ def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Entry]:
         array = arrays[name]
         return array.nbytes % _ALIGNMENT != 0, -array.itemsize, -array.nbytes, name
 
-    codes = {name: _code(name, array.dtype) for name, array in arrays.items()}
-    entries: dict[str, _Entry] = {}
+    claims = {}
     end = 0
     for name in sorted(arrays, key=order):
-        begin, end = end, end + arrays[name].nbytes
-        entries[name] = _Entry(codes[name], arrays[name].shape, begin, end)
-    return entries
+        array = arrays[name]
+        begin, end = end, end + array.nbytes
+        claims[name] = {
+            "dtype": _code(name, array.dtype),
+            "shape": array.shape,
+            "data_offsets": (begin, end),
+        }
+    return claims
 
 
 def _code(name: str, dtype: np.dtype[Any]) -> str:
@@ -169,7 +161,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _header(text: str, entries: Mapping[str, _Entry]) -> bytes:
+def _header(text: str, claims: Claims) -> bytes:
     """Return the length and the JSON header, with zeros for the checksum."""
     metadata = {
         "format": FORMAT_NAME,
@@ -177,14 +169,6 @@ def _header(text: str, entries: Mapping[str, _Entry]) -> bytes:
         "latentsk": __version__,
         "sha256": _NO_CHECKSUM.decode(),
         "document": text,
-    }
-    claims = {
-        name: {
-            "dtype": entry.code,
-            "shape": entry.shape,
-            "data_offsets": (entry.begin, entry.end),
-        }
-        for name, entry in entries.items()
     }
     header = json.dumps({"__metadata__": metadata, **claims}).encode()
     header += b" " * (-(8 + len(header)) % _ALIGNMENT)
@@ -274,19 +258,19 @@ def _read(file: BinaryIO, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray
     header = parse_json(content, "header")
     metadata = _checked_metadata(header.pop("__metadata__", None))
     start = file.tell()
-    entries = _checked_entries(header, size - start)
+    _check_claims(header, size - start)
     checksum = metadata["sha256"]
     blank = content.replace(checksum.encode("ascii", "replace"), _NO_CHECKSUM, 1)
     digest = hashlib.sha256(struct.pack("<Q", len(content)) + blank)
     mapped = np.memmap(file, np.uint8, "r")[start:] if mmap else None
     arrays = {}
-    for name, entry in entries.items():
-        data = _bytes_of(file, entry, mapped)
+    for name, claim in header.items():
+        data = _bytes_of(file, claim, mapped)
         digest.update(data)  # type: ignore
         # Other bytes than these two are undefined behaviour in a boolean array.
-        if entry.code == "BOOL" and data.max(initial=0) > 1:
+        if claim["dtype"] == "BOOL" and data.max(initial=0) > 1:
             raise FormatError("is altered: a boolean array holds other values.")
-        arrays[name] = _array_of(name, entry, data)
+        arrays[name] = _array_of(name, claim, data)
     if digest.hexdigest() != checksum:
         raise FormatError("was altered: its checksum does not match.")
     return parse_json(metadata["document"], "document"), arrays
@@ -352,47 +336,44 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     return metadata
 
 
-def _checked_entries(claims: dict[str, Any], available: int) -> dict[str, _Entry]:
-    """Return the arrays' places; in their order, they tile the `available` bytes."""
-    entries: dict[str, _Entry] = {}
+def _check_claims(claims: Claims, available: int) -> None:
+    """Refuse arrays that do not tile the `available` bytes in their order."""
     position = 0
     for name, claim in claims.items():
         if not _CLAIM.fits(claim, {}):
             raise _altered(name, "is not described")
-        shape, (begin, end) = tuple(claim["shape"]), claim["data_offsets"]
+        begin, end = claim["data_offsets"]
         if not position == begin <= end <= available:
-            raise _altered(
-                name,
-                f"lies in bytes {begin} to {end} of {available}, but the one before it "
-                f"ends at {position}",
-            )
-        entries[name] = _Entry(claim["dtype"], shape, begin, end)
+            fault = f"lies in bytes {begin} to {end} of {available}, not at {position}"
+            raise _altered(name, fault)
         position = end
     if position != available:
         raise FormatError(
             f"is truncated or altered: its arrays take {position} bytes, but "
             f"{available} are there."
         )
-    return entries
 
 
 def _bytes_of(
-    file: BinaryIO, entry: _Entry, mapped: NDArray[np.uint8] | None
+    file: BinaryIO, claim: Mapping[str, Any], mapped: NDArray[np.uint8] | None
 ) -> NDArray[np.uint8]:
+    begin, end = claim["data_offsets"]
     if mapped is not None:
-        return mapped[entry.begin : entry.end]
-    content = np.empty(entry.end - entry.begin, np.uint8)
+        return mapped[begin:end]
+    content = np.empty(end - begin, np.uint8)
     if file.readinto(content) != len(content):  # type: ignore
         raise FormatError("is truncated: it ended while it was read.")
     return content
 
 
-def _array_of(name: str, entry: _Entry, content: NDArray[np.uint8]) -> NDArray[Any]:
+def _array_of(
+    name: str, claim: Mapping[str, Any], content: NDArray[np.uint8]
+) -> NDArray[Any]:
+    code, shape = claim["dtype"], claim["shape"]
     try:
-        array = content.view(entry.dtype).reshape(entry.shape)
+        array = content.view(_DTYPES[code]).reshape(shape)
     except ValueError as error:
-        size = f"of dtype {entry.code} and shape {entry.shape}"
-        fault = f"{size} cannot lie in bytes {entry.begin} to {entry.end}"
+        fault = f"of dtype {code} and shape {shape} takes no {len(content)} bytes"
         raise _altered(name, fault) from error
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
