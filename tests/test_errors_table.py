@@ -61,9 +61,6 @@ EXCEPTIONS = {
         ("_format.py", "ValueError", "a key occurs twice"),
         ("_sklearn_parts.py", "ValueError", "a Pipeline has no steps."),
         ("_sklearn_parts.py", "TypeError", "a FrozenEstimator holds no estimator."),
-        ("_sklearn_parts.py", "ValueError", "a mapping is of another length"),
-        ("_sklearn_parts.py", "ValueError", "columns are missing"),
-        ("_sklearn_parts.py", "ValueError", "a number is out of range"),
     ]
 }
 

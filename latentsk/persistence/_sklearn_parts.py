@@ -95,6 +95,8 @@ def load_part(part: Any) -> Any:
         check_schema(schema, arrays)
         archive = _archive(schema, arrays)
         estimator = skops.io.loads(archive, trusted=TRUSTED)
+        require_part(isinstance(estimator, BaseEstimator), "is not an estimator")
+        _sanitize(estimator)
     except (FormatError, MemoryError):
         raise
     except Exception as error:  # whatever a hostile file makes skops stumble over
@@ -102,8 +104,6 @@ def load_part(part: Any) -> Any:
             "A scikit-learn part of the file cannot be restored "
             f"({type(error).__name__}: {str(error)[:200]})."
         ) from error
-    require_part(isinstance(estimator, BaseEstimator), "is not an estimator")
-    _sanitize(estimator)
     return estimator
 
 
@@ -141,32 +141,24 @@ def _sanitize(part: Any) -> None:
 
 def _derive_columns(encoder: OneHotEncoder) -> None:
     """Derive which columns an encoder writes to; it writes wherever they say."""
-    try:
-        sizes = [len(categories) for categories in encoder.categories_]
-        dropped = encoder._drop_idx_after_grouping
-        mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
-        for i, size in enumerate(sizes):
-            if dropped is not None and dropped[i] is not None:
-                _require_below(np.asarray(dropped[i]), size)
-            mapping = mappings[i] if mappings else None
-            if mapping is not None:
-                kept = size - len(encoder._infrequent_indices[i]) + 1
-                _require_below(np.asarray(mapping), kept)
-                if mapping.shape != (size,):
-                    raise ValueError("a mapping is of another length")
-        encoder._n_features_outs = encoder._compute_n_features_outs()
-        if min(encoder._n_features_outs, default=0) < 0:
-            raise ValueError("columns are missing")
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise FormatError(
-            "A scikit-learn part of the file contradicts itself (OneHotEncoder: "
-            f"{error})."
-        ) from error
+    sizes = [len(categories) for categories in encoder.categories_]
+    dropped = encoder._drop_idx_after_grouping
+    mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
+    for i, size in enumerate(sizes):
+        if dropped is not None and dropped[i] is not None:
+            _require_below(np.asarray(dropped[i]), size)
+        mapping = mappings[i] if mappings else None
+        if mapping is not None:
+            kept = size - len(encoder._infrequent_indices[i]) + 1
+            _require_below(np.asarray(mapping), kept)
+            require_part(mapping.shape == (size,), "has a mapping of another length")
+    encoder._n_features_outs = encoder._compute_n_features_outs()
+    require_part(min(encoder._n_features_outs, default=0) >= 0, "lacks columns")
 
 
 def _require_below(numbers: NDArray[Any], size: int) -> None:
-    if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < size)).all():
-        raise ValueError("a number is out of range")
+    known = numbers.dtype.kind in "iu" and ((numbers >= 0) & (numbers < size)).all()
+    require_part(known, "has a number out of range")
 
 
 # The parts of these may be ours, which skops does not store: they are nodes of a tree.

@@ -5,11 +5,11 @@ skops checks types, and takes numbers and nesting on trust.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any
 
 from latentsk.exceptions import FormatError
-from latentsk.persistence._format import parse_json
 
 # Transformers whose state is arrays and Python's values, and leads numpy, which checks.
 # Compiled code (of trees, neighbours, clusters) trusts the numbers of its state.
@@ -56,12 +56,9 @@ def check_schema(content: bytes, files: Collection[str]) -> None:
 
     Raises
     ------
-    FormatError
+    FormatError, or what others raise of what is no JSON object.
     """
-    try:
-        schema = parse_json(content, "schema")
-    except FormatError as error:
-        raise FormatError(f"A scikit-learn part of the file {error}") from error
+    schema = json.loads(content)
     protocol = schema.get("protocol")
     current = type(protocol) is int and protocol >= OLDEST_PROTOCOL
     require_part(current, "is of an old kind")

@@ -170,7 +170,7 @@ def test_columns_are_written_where_the_categories_say():
     ],
 )
 def test_columns_elsewhere_are_refused(change):
-    with pytest.raises(FormatError, match="OneHotEncoder"):
+    with pytest.raises(FormatError, match="A scikit-learn part"):
         load_part(one_hot(change))
 
 
