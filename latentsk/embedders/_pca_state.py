@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentsk._device import DEVICE_TYPES
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Sizes, State, require
@@ -26,7 +27,7 @@ SUMS = {
     "_mean_seen": schema.floats("n_features"),
     "_scatter": schema.floats("n_features", "n_features", finite=False),
 }
-DEVICE = {"tensor_device": schema.device()}
+DEVICE = {"tensor_device": schema.device(*DEVICE_TYPES)}
 OPTIONAL = {**FEATURE_NAMES, **THRESHOLD, **MODEL, **SUMS, **DEVICE}
 
 

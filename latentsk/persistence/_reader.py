@@ -8,7 +8,7 @@ from typing import Any
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
 from latentsk.persistence._registry import Entry, entry_named
-from latentsk.persistence._schema import device, format_errors, require
+from latentsk.persistence._schema import device, either, format_errors, require, text
 from latentsk.persistence._sklearn_parts import load_part
 from latentsk.persistence._values import ArrayStore, decode_value, refuse_document
 from latentsk.persistence._writer import MACHINE_PARAMETERS, Node
@@ -151,6 +151,6 @@ class Reader:
     def _device_of(self, stored: Any) -> str:
         if self._device is not None:
             return self._device
-        known = device().fits(stored, {}) and stored.startswith(("cpu", "cuda"))
-        require(known or stored == "auto", "unknown device")
+        fits = either(text("auto"), device("cpu", "cuda")).fits
+        require(fits(stored, {}), "unknown device")
         return stored

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from latentsk._device import DEVICE_TYPES
 from latentsk.exceptions import FormatError
 
 State: TypeAlias = Mapping[str, Any]
@@ -301,18 +300,18 @@ def flag() -> Rule:
     return Rule(lambda value, _: type(value) is bool, "boolean")
 
 
-def device() -> Rule:
-    """Return the rule of the name of a device that arrays may have lain on.
+def device(*types: str) -> Rule:
+    """Return the rule of the name of a device of these types.
 
     Examples
     --------
-    >>> device().fits("cuda:1", {}), device().fits("meta", {})
+    >>> device("cuda").fits("cuda:1", {}), device("cuda").fits("meta", {})
     (True, False)
     """
 
     def fits(value: Any, sizes: Sizes) -> bool:
         try:
-            return type(value) is str and torch.device(value).type in DEVICE_TYPES
+            return type(value) is str and torch.device(value).type in types
         except RuntimeError:
             return False
 

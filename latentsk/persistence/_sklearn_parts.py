@@ -158,7 +158,7 @@ def _derive_columns(encoder: OneHotEncoder) -> None:
 
 def _require_below(numbers: NDArray[Any], size: int) -> None:
     known = numbers.dtype.kind in "iu" and ((numbers >= 0) & (numbers < size)).all()
-    require_part(known, "has a number out of range")
+    require_part(bool(known), "has a number out of range")
 
 
 # The parts of these may be ours, which skops does not store: they are nodes of a tree.

@@ -58,7 +58,7 @@ def check_schema(content: bytes, files: Collection[str]) -> None:
     ------
     FormatError, or what others raise of what is no JSON object.
     """
-    schema = json.loads(content)
+    schema = json.loads(content.decode())
     protocol = schema.get("protocol")
     current = type(protocol) is int and protocol >= OLDEST_PROTOCOL
     require_part(current, "is of an old kind")
