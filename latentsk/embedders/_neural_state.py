@@ -12,7 +12,7 @@ from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.networks._architecture_rules import check_architecture
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
-from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
+from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
 
 
 def _is_weight(value: Any, _: Sizes) -> bool:
@@ -89,10 +89,8 @@ def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
 
 
 def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> None:
-    tensors = network.state_dict()
-    faults = sorted(tensors.keys() ^ weights.keys()) or [
-        name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
-    ]
+    expected = {name: to_numpy(tensor) for name, tensor in network.state_dict().items()}
+    faults = differing(expected, weights)
     if faults and custom:
         raise ValueError(
             "The modules given are not the ones whose weights the file holds: they "
@@ -103,8 +101,3 @@ def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> No
     for name in dict(network.named_parameters()).keys() & weights.keys():
         finite = bool(np.isfinite(weights[name]).all())
         require(finite, f"the weights {name[:100]!r} are not finite")
-
-
-def _holds(tensor: torch.Tensor, array: Any) -> bool:
-    like = to_numpy(tensor)
-    return like.shape == array.shape and like.dtype == array.dtype

@@ -21,16 +21,6 @@ State: TypeAlias = Mapping[str, Any]
 Sizes: TypeAlias = dict[str, int]
 
 _BLOCK = 2**20
-# What contents that no rule foresaw make others raise.
-_IMPOSSIBLE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 class Rule(NamedTuple):
@@ -108,12 +98,12 @@ def require(condition: bool | None, fault: str) -> None:
 
 @contextmanager
 def format_errors() -> Iterator[None]:
-    """Turn what Python, numpy and pandas say of impossible contents into one error."""
+    """Turn what others say of impossible contents into one error."""
     try:
         yield
-    except FormatError:
+    except (FormatError, ImportError, MemoryError):
         raise
-    except _IMPOSSIBLE as error:
+    except Exception as error:  # whatever no rule foresaw
         raise FormatError(f"The file is altered: {error}") from error
 
 

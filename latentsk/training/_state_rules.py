@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Sizes, State
 from latentsk.training._optimizer import FlatAdamW, OptimizerSettings
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 _NUMBER = schema.number(finite=False)
 _RECORD = {
@@ -58,9 +62,18 @@ def remembers(state: State, network: nn.Module) -> bool:
     optimizer.take_up(state["layout"])
     arrays = {k: a for k, a in state.items() if k not in ("layout", "generator")}
     memory = optimizer.memory()
-    return memory.keys() == arrays.keys() and all(
-        memory[k].shape == a.shape
-        and memory[k].dtype == a.dtype
-        and (k.startswith("mean") or bool((a >= 0).all()))
-        for k, a in arrays.items()
-    )
+    signed = all(k.startswith("mean") or bool((arrays[k] >= 0).all()) for k in arrays)
+    return signed and not differing(memory, arrays)
+
+
+def differing(arrays: Arrays, others: Arrays) -> list[str]:
+    """Return names of arrays that differ in shape or dtype, or are in one group alone.
+
+    Examples
+    --------
+    >>> differing({"a": np.zeros(2), "b": np.zeros(2)}, {"a": np.ones(2)})
+    ['b']
+    """
+    groups = arrays.items(), others.items()
+    first, second = ({(k, a.shape, a.dtype) for k, a in group} for group in groups)
+    return sorted({name for name, *_ in first ^ second})
