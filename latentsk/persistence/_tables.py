@@ -77,6 +77,8 @@ def decode_frame(content: Mapping[str, Any]) -> pd.DataFrame:
     x  True
     """
     with format_errors():
+        parts = {"values", "columns", "index"}
+        require(content.keys() == parts, "a table is not described")
         index, names = (_decode_index(content[key]) for key in ("index", "columns"))
         _check_labels(names)
         columns = map(decode_column, content["values"])

@@ -818,14 +818,16 @@ REFUSED = {
     ),
     "metadata of other rows": (
         "everything",
-        lambda d, a: d["tables"]["metadata"].update(length=3),
+        lambda d, a: d["tables"]["metadata"].update(
+            index={"name": None, "range": [0, 3, 1]}
+        ),
     ),
     "names too many": (
         "everything",
         lambda d, a: (
             d["values"].update(n_features_in_=8)
             or d["tables"].update(feature_names=d["tables"]["ids"])
-            or a.update({"feature_names/json": np.frombuffer(b'["a"]', np.uint8)})
+            or a.update({"feature_names/text": np.frombuffer(b'["a"]', np.uint8)})
         ),
     ),
 }

@@ -207,6 +207,7 @@ FRAME_DAMAGE = {
     "range too long": ranged(0, 2**80, 1),
     "range too far": ranged(2**80, 2**80 + 2, 1),
     "name is a list": ranged(0, 2, 1, name=[]),
+    "a part more": {"length": 2},
     "names are null": {"columns": {"name": None, "labels": NULLS}},
 }
 
