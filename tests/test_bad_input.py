@@ -36,8 +36,8 @@ from latentsk import (
     PyODAdapter,
     VAEEmbedder,
 )
+from latentsk._faiss import faiss_available
 from latentsk.exceptions import DivergenceError, PosteriorCollapseWarning
-from latentsk.index._faiss import faiss_available
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(24, 3)) @ [[1.0, 0.4, 0.1], [0.0, 0.8, -0.3], [0.0, 0.0, 0.5]]

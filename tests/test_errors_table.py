@@ -43,7 +43,6 @@ EXCEPTIONS = {
     ): "the path before another message",
     ("persistence/_tree.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     ("persistence/_reader.py", "NotGivenError", GAP): "becomes a ValueError",
-    ("index/_storage.py", "FormatError", f"{GAP}: {GAP}"): "likewise",
     (
         "persistence/_tables.py",
         "TypeError",
