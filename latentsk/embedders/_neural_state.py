@@ -7,37 +7,34 @@ from typing import Any
 import numpy as np
 import torch
 
+from latentsk._device import to_numpy
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
-from latentsk.exceptions import FormatError
 from latentsk.networks._architecture_rules import check_architecture
-from latentsk.persistence import _schema as rule
-from latentsk.persistence._schema import Rules, Sizes, State, require
-from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
+from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
 
 
-def _are_weights(value: Any, sizes: Sizes) -> bool:
+def _is_weight(value: Any, _: Sizes) -> bool:
     # Buffers may be infinite: masks of attention are.
-    return type(value) is dict and all(
-        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
-        for array in value.values()
-    )
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 REQUIRED = {
     **N_FEATURES,
-    "n_components_": rule.count(1, named="k"),
-    "_architecture": rule.instance(dict),
-    "mean_": rule.floats("n_features", dtypes={"float64"}),
-    "scale_": rule.floats("n_features", dtypes={"float64"}, least=5e-324),
+    "n_components_": schema.count(1, named="k"),
+    "_architecture": schema.instance(dict),
+    "mean_": schema.floats("n_features", dtypes={"float64"}),
+    "scale_": schema.floats("n_features", dtypes={"float64"}, least=5e-324),
     "history_": EPOCHS,
-    "best_epoch_": rule.count(1),
-    "module_": rule.Rule(_are_weights, "set of weights"),
+    "best_epoch_": schema.count(1),
+    "module_": schema.fields({}, others=Rule(_is_weight, "array of weights")),
 }
 OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_optimizer_state": OPTIMIZER,
-    "_stopped_training": rule.text(),
+    "_stopped_training": schema.text(),
 }
 
 
@@ -71,7 +68,7 @@ def check_network(
     """
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
-    more = {"standardize": rule.flag(), **objective}
+    more = {"standardize": schema.flag(), **objective}
     check_architecture(architecture, sizes, weights, per_latent, more)
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
@@ -92,16 +89,15 @@ def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
 
 
 def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> None:
-    try:
-        network.load_state_dict({name: torch.tensor(a) for name, a in weights.items()})
-    except (RuntimeError, TypeError, ValueError) as error:
-        if custom:
-            raise ValueError(
-                "The modules given are not the ones whose weights the file holds; they "
-                f"differ in this: {error}"
-            ) from error
-        raise FormatError(
-            "The file is altered: the weights do not fit the network."
-        ) from error
-    finite = all(bool(p.isfinite().all()) for p in network.parameters())
-    require(finite, "weights are not finite")
+    expected = {name: to_numpy(tensor) for name, tensor in network.state_dict().items()}
+    faults = differing(expected, weights)
+    if faults and custom:
+        raise ValueError(
+            "The modules given are not the ones whose weights the file holds: they "
+            f"differ in {faults[0]!r}."
+        )
+    fault = "".join(faults[:1])
+    require(not faults, f"the weights {fault[:100]!r} do not fit the network")
+    for name in dict(network.named_parameters()).keys() & weights.keys():
+        finite = bool(np.isfinite(weights[name]).all())
+        require(finite, f"the weights {name[:100]!r} are not finite")

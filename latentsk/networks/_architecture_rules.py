@@ -6,29 +6,26 @@ import math
 from itertools import pairwise
 
 from latentsk.networks._mlp import ACTIVATIONS
-from latentsk.persistence import _schema as rule
+from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rules, Sizes, State, require
 
 # Layers of a perceptron or a convolutional network, on either side.
 MAX_LAYERS = 1_000
 
-_SIZES = rule.list_of(rule.count(1))
+_SIZES = schema.list_of(schema.count(1))
+_IMAGE = schema.list_of(schema.count(1), 3)
 _OPTIONS = {
-    "activation": rule.text(*ACTIVATIONS),
-    "dropout": rule.number(0, 1),
-    "normalize": rule.flag(),
+    "activation": schema.text(*ACTIVATIONS),
+    "dropout": schema.number(0, 1),
+    "normalize": schema.flag(),
 }
 _NETWORKS: dict[str, Rules] = {
     "mlp": {"encoder_sizes": _SIZES, "decoder_sizes": _SIZES, **_OPTIONS},
-    "conv": {
-        "input_shape": rule.list_of(rule.count(1), 3),
-        "channels": _SIZES,
-        **_OPTIONS,
-    },
+    "conv": {"input_shape": _IMAGE, "channels": _SIZES, **_OPTIONS},
     "custom": {
-        "input_shape": rule.maybe(_SIZES),
-        "float64": rule.flag(),
-        "modules": rule.list_of(rule.text(), 2),
+        "input_shape": schema.maybe(_SIZES),
+        "float64": schema.flag(),
+        "modules": schema.list_of(schema.text(), 2),
     },
 }
 
@@ -59,13 +56,13 @@ def check_architecture(
     """
     name = architecture.get("network")
     rules = {
-        "network": rule.text(*_NETWORKS),
-        "n_components": rule.count(named="k"),
-        "per_latent": rule.count(per_latent),
+        "network": schema.text(*_NETWORKS),
+        "n_components": schema.count(named="k"),
+        "per_latent": schema.count(per_latent),
         **_NETWORKS.get(str(name), {}),
         **more,
     }
-    described = rule.fields(rules).fits(architecture, sizes)
+    described = schema.fields(rules).fits(architecture, sizes)
     require(described, "its network is not described")
     if name == "mlp":
         matrices = _mlp_matrices(architecture, sizes, per_latent)
