@@ -29,7 +29,7 @@ from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
 from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
-from latentsk.vae._estimates import rows_at_a_time, sampled
+from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 from latentsk.vae._network import VAE
 from latentsk.vae._objective import VariationalBound
@@ -719,16 +719,17 @@ default="auto"
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
             shape = (len(rows), self.n_components_)
-
-            def draw(start: int, stop: int) -> Tensor:
-                drawn = torch.randn(
-                    stop - start, *shape, generator=generator, dtype=rows.dtype
-                )
-                return drawn.to(rows.device)
-
-            weights = sampled(
-                network, rows, log_density, draw, int(n_samples)
-            ).log_weights
+            at_a_time = samples_at_a_time(network, rows)
+            parts = (
+                torch.randn(
+                    min(at_a_time, int(n_samples) - start),
+                    *shape,
+                    generator=generator,
+                    dtype=rows.dtype,
+                ).to(rows.device)
+                for start in range(0, int(n_samples), at_a_time)
+            )
+            weights = sampled(network, rows, log_density, parts).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)
