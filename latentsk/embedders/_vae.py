@@ -767,7 +767,7 @@ default="auto"
         >>> import numpy as np
         >>> from latentsk import VAEEmbedder
         >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
-        >>> vae = VAEEmbedder(1, random_state=0).fit(X)
+        >>> vae = VAEEmbedder(1, max_epochs=50, random_state=0).fit(X)
         >>> report = vae.latent_report(X)
         >>> report.n_active
         1
