@@ -34,19 +34,9 @@ from latentsk.index._rows import RowStore
 from latentsk.index._search import Search
 from latentsk.index._settings import Settings
 from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    count,
-    either,
-    floats,
-    instance,
-    integers,
-    maybe,
-    require,
-    text,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # A search is rebuilt when its rows are this many times more, or fewer, than those that
 # it was built for.
@@ -83,16 +73,16 @@ def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
 
 @storable(
     {
-        "vectors": either(
-            floats("rows", "width", dtypes={"float16", "float32", "float64"}),
-            integers("rows", "width", dtypes={"uint8"}),
+        "vectors": rules.either(
+            rules.floats("rows", "width", dtypes={"float16", "float32", "float64"}),
+            rules.integers("rows", "width", dtypes={"uint8"}),
         ),
-        "quantization": maybe(instance(Quantization)),
-        "rows": instance(RowStore),
-        "metric": text("euclidean", "cosine", "inner_product"),
-        "search_state": instance(dict),
-        "n_built": count(),
-        "recalls": maybe(floats("numbers", 4, least=0, dtypes={"float64"})),
+        "quantization": rules.maybe(rules.instance(Quantization)),
+        "rows": rules.instance(RowStore),
+        "metric": rules.text("euclidean", "cosine", "inner_product"),
+        "search_state": rules.instance(dict),
+        "n_built": rules.count(),
+        "recalls": rules.maybe(rules.floats("numbers", 4, least=0, dtypes={"float64"})),
     },
     check=_check_engine,
 )

@@ -24,16 +24,9 @@ from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    check_state,
-    count,
-    instance,
-    require,
-    text,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # Candidates that float64 measures beyond the neighbours asked for, so that rounding in
 # float32 leaves none out.
@@ -61,7 +54,7 @@ def _check_codes(_: Any, state: State, sizes: Sizes) -> None:
 
 
 @storable(
-    {"projection": instance(Projection), "codebook": instance(Codebook)},
+    {"projection": rules.instance(Projection), "codebook": rules.instance(Codebook)},
     check=_check_codes,
 )
 class IVFCodes(NamedTuple):
@@ -316,10 +309,10 @@ class IVFSearch:
 
 
 STATE = {
-    "spec": text(),
-    "n_drifted": count(),
-    "codes": instance(IVFCodes),
-    "rescaling": instance(Rescaling),
+    "spec": rules.text(),
+    "n_drifted": rules.count(),
+    "codes": rules.instance(IVFCodes),
+    "rescaling": rules.instance(Rescaling),
 }
 
 
@@ -330,7 +323,7 @@ def check_search_state(state: State, shape: tuple[int, ...], metric: str) -> Non
     ------
     FormatError, ValueError
     """
-    check_state("IVFSearch", state, STATE, {}, {})
+    rules.check_state("IVFSearch", state, STATE, {}, {})
     spec, codes, (n_rows, width) = IndexSpec.parse(state["spec"]), state["codes"], shape
     same = codes.spec(spec.n_probe, spec.rerank) == replace(spec, rows=None)
     require(same, "its codes are of another specification")

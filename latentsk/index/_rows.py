@@ -11,15 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Positions
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    booleans,
-    instance,
-    maybe,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 
 def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
@@ -36,9 +30,9 @@ def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
 
 @storable(
     {
-        "active": booleans("rows"),
-        "ids": instance(np.ndarray),
-        "metadata": maybe(instance(pd.DataFrame)),
+        "active": rules.booleans("rows"),
+        "ids": rules.instance(np.ndarray),
+        "metadata": rules.maybe(rules.instance(pd.DataFrame)),
     },
     check=_check_rows,
 )
