@@ -20,7 +20,7 @@ from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
-from latentsk.index._exact import Neighbors, Query
+from latentsk.index._exact import Query
 from latentsk.index._ivf_search import check_search_state
 from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
 from latentsk.index._quantized import (
@@ -46,29 +46,24 @@ DRIFTED_SHARE = 0.02
 
 
 def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
-    vectors, quantization, search = (
-        state[name] for name in ("vectors", "quantization", "search_state")
+    codes, quantization, recalls = (
+        state[name] for name in ("vectors", "quantization", "recalls")
     )
-    expected: Any = (np.float32, np.float64)
+    dtypes: Any = (np.float32, np.float64)
     if quantization is not None:
-        expected = (CODE_TYPES[quantization.dtype],)
-        same = len(quantization.scale) == sizes["width"]
-        require(same, "the codes are of another width")
-    require(vectors.dtype in expected and vectors.size > 0, "there are no vectors")
+        dtypes = (CODE_TYPES[quantization.dtype],)
+        fits = len(quantization.scale) == sizes["width"]
+        require(fits, "the codes are of another width")
+    require(codes.dtype in dtypes and codes.size > 0, "there are no vectors")
     require(len(state["rows"]) == sizes["rows"], "there are not as many ids as vectors")
+    vectors = IndexEngine.from_state(state).vectors
     for part in row_slices(*vectors.shape):
         with np.errstate(over="ignore", invalid="ignore"):
-            some = (
-                vectors[part]
-                if quantization is None
-                else quantization.decode(vectors[part])
-            )
-        small = float(np.abs(some).max()) <= MAX_MAGNITUDE
-        require(small, "vectors are out of range")
-    recalls = state["recalls"]
+            is_small = float(np.abs(vectors[part]).max()) <= MAX_MAGNITUDE
+        require(is_small, "vectors are out of range")
     require(recalls is None or bool((recalls[:, 1:] <= 1).all()), "a recall is above 1")
-    if search != {"spec": FLAT}:
-        check_search_state(search, vectors.shape, state["metric"])
+    if state["search_state"] != {"spec": FLAT}:
+        check_search_state(state["search_state"], codes.shape, state["metric"])
 
 
 @storable(
@@ -240,20 +235,10 @@ class IndexEngine:
             )
         return int(k)
 
-    def neighbors(self, query: Query) -> Neighbors:
-        """Return the nearest rows of each query."""
-        return self._ready.neighbors(query)
-
-    def within(
-        self, vectors: Any, radius: float, filter: Any
-    ) -> tuple[list[Float64], list[Positions]]:
-        """Return the rows within a distance of each query, exactly."""
-        return self._ready.exact.within(self.query(vectors, None, filter), radius)
-
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows within a distance: see `LatentIndex.duplicates`."""
         active = None if self.rows.active.all() else self.rows.active
-        groups = duplicate_groups(self._ready.exact.space, threshold, active)
+        groups = duplicate_groups(self.ready_search.exact.space, threshold, active)
         positions = np.flatnonzero(groups >= 0)
         positions = positions[np.argsort(groups[positions], kind="stable")]
         ids = self.rows.ids[positions]
@@ -274,7 +259,7 @@ class IndexEngine:
 
         seed : int
         """
-        search, members = self._ready, self.rows.positions
+        search, members = self.ready_search, self.rows.positions
         query = Query(vectors, 0, None, self.rows.eligible(None))
         k, held_out = self._checked(k, query), None
         if vectors is not None:
@@ -322,7 +307,7 @@ class IndexEngine:
     def _dropping_search_on_error(self) -> Iterator[Search]:
         """Yield the search, which may have changed in part where the block raises."""
         try:
-            yield self._ready
+            yield self.ready_search
         except BaseException:
             self.search = None
             raise
@@ -347,8 +332,7 @@ class IndexEngine:
                 change(self.vectors, positions)
                 return self._with_rows(rows)
         except BaseException:
-            self.store.truncate(n_rows)
-            self.store.assign(present, before)
+            self.store.restore(n_rows, present, before)
             raise
 
     def _requantized(
@@ -366,7 +350,7 @@ class IndexEngine:
 
     def _with_rows(self, rows: RowStore) -> IndexEngine:
         """Return an engine with the search as it is after a change, or rebuilt."""
-        engine = replace(self, rows=rows, search_state=self._ready.to_state())
+        engine = replace(self, rows=rows, search_state=self.ready_search.to_state())
         if not engine._is_outdated():
             return engine
         return IndexEngine.build(engine.vectors, rows, self._asked, engine.store)
@@ -397,7 +381,7 @@ class IndexEngine:
         budget, codes = self._asked.memory_budget, self.store.rows
         if budget is None:
             return
-        copied, cosine = self._ready.exact.fast.is_copy, self.metric == "cosine"
+        copied, cosine = self.ready_search.exact.fast.is_copy, self.metric == "cosine"
         width, itemsize = codes.shape[1], codes.dtype.itemsize
         needed = exact_bytes(n_rows, width, itemsize, copied=copied, cosine=cosine)
         if self.spec != FLAT:
@@ -409,7 +393,8 @@ class IndexEngine:
             )
 
     @property
-    def _ready(self) -> Search:
+    def ready_search(self) -> Search:
+        """The search, which has been restored."""
         assert self.search is not None, "the search has to be restored first"
         return self.search
 

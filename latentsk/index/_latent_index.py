@@ -586,7 +586,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         reach = checked_distance(self.radius if radius is None else radius, "radius")
         queries = None if X is None else self._vectors_of(X)
         with self._searching() as engine:
-            distances, positions = engine.within(queries, reach, filter)
+            query = engine.query(queries, None, filter)
+            distances, positions = engine.ready_search.exact.within(query, reach)
         if sort_results:
             orders = [np.argsort(d, kind="stable") for d in distances]
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
@@ -811,7 +812,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         """
         check_is_fitted(self)
         queries = None if X is None else self._vectors_of(X)
-        k = self._k(n_neighbors)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._searching() as engine:
             return recall_frame(engine.measured_recalls(queries, k, self.random_state))
 
@@ -820,13 +821,11 @@ class LatentIndex(StateMixin, BaseEstimator):
     ) -> Neighbors:
         if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
             self._validate_params()  # they may have been set since the fit
-        query = engine.query(queries, self._k(n_neighbors), filter)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        query = engine.query(queries, k, filter)
         certified = self.exactness == "certified"
         query = query._replace(certified=certified, backend=self.backend)
-        return engine.neighbors(query)
-
-    def _k(self, n_neighbors: Any) -> Any:
-        return self.n_neighbors if n_neighbors is None else n_neighbors
+        return engine.ready_search.neighbors(query)
 
     def _queries(self, X: Any) -> Any:
         """Return queries as vectors: None for the rows of the index, or a tensor."""
