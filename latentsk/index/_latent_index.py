@@ -142,7 +142,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         What is known of each position; only if it was given.
 
     index_spec_ : str
-        What the index is made of: "Flat" where every row is compared, else a text like
+        What the index is made of: "Flat" where every row is compared, else like
         "PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3", in FAISS's words: 96 principal
         components, 256 lists, a code of four bits for each component; a search scans 16
         lists and measures 3 candidates for each neighbour.
@@ -274,8 +274,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not valid, `ids` are not unique or not as many as rows, `metadata`
-            has another number of rows, or parameters contradict each other.
+            If `X` is not valid or has magnitudes above 1e100, `ids` are not unique or
+            not as many as rows, `metadata` has another number of rows, or parameters
+            contradict each other.
 
         TypeError
             If `embedder` is a class, or `X` is sparse and there is no embedder.
@@ -446,8 +447,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` or `filter` is not valid, there are fewer rows than neighbours, or
-            the metric is "inner_product".
+            If `X` or `filter` is not valid, `X` has magnitudes above 1e100, there are
+            fewer rows than neighbours, or the metric is "inner_product".
 
         TypeError
             If `n_neighbors` is not an integer.
@@ -567,8 +568,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` or `radius` is not valid, the metric is "inner_product", or
-            `sort_results` is asked for without `return_distance`.
+            If `X` or `radius` is not valid, as in `kneighbors`, the metric is
+            "inner_product", or `sort_results` is asked for without `return_distance`.
 
         TypeError
             If `radius` is not a number.
@@ -690,7 +691,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid or there are fewer rows than neighbours.
+            If `X` is not valid or has magnitudes above 1e100, or there are fewer rows
+            than neighbours.
 
         TypeError
             If `n_neighbors` is not an integer.
@@ -878,7 +880,7 @@ class LatentIndex(StateMixin, BaseEstimator):
     ) -> Self:
         """Add rows behind the present ones.
 
-        An approximate index is built anew once it has twice the rows that it was built
+        An approximate index is rebuilt once it has twice the rows that it was built
         for, or once two in a hundred lie where none lay then.
 
         Parameters
@@ -905,8 +907,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid, ids or metadata do not fit it, or the rows exceed the
-            `memory_budget`. Nothing is added.
+            If `X` is not valid or has magnitudes above 1e100, ids or metadata do not
+            fit it, or the rows exceed the `memory_budget`. Nothing is added.
 
         Examples
         --------
@@ -954,7 +956,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If an id is unknown. Nothing is replaced.
 
         ValueError
-            If `X` is not valid, or ids or metadata do not fit it. Nothing is replaced.
+            If `X` is not valid or has magnitudes above 1e100, or ids or metadata do not
+            fit it. Nothing is replaced.
 
         Examples
         --------
@@ -978,7 +981,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         ----------
         ids : array-like of shape (n_samples,)
             Ids of the rows to remove. They may be used again for other rows. The
-            memory of the vectors is kept, as their positions are: fit anew when most
+            memory of the vectors is kept, as their positions are: fit again when most
             rows are gone.
 
         Returns

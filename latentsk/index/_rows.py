@@ -230,7 +230,7 @@ class RowStore:
         """
         if ids is None and self.ids.dtype.kind not in "iu":
             raise ValueError(
-                "ids are needed, because the index has ids of its own kind."
+                "ids are needed, because those of the index are not whole numbers."
             )
         numbers = np.arange(len(self), len(self) + n_rows)
         added = _as_ids(numbers if ids is None else ids)
