@@ -21,7 +21,6 @@ from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._exact import Query
-from latentsk.index._ivf_search import check_search_state
 from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
 from latentsk.index._quantized import (
     CODE_TYPES,
@@ -31,7 +30,7 @@ from latentsk.index._quantized import (
 )
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
-from latentsk.index._search import Search
+from latentsk.index._search import Search, SearchState
 from latentsk.index._settings import Settings
 from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.persistence import _schema as rules
@@ -62,8 +61,6 @@ def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
             is_small = float(np.abs(vectors[part]).max()) <= MAX_MAGNITUDE
         require(is_small, "vectors are out of range")
     require(recalls is None or bool((recalls[:, 1:] <= 1).all()), "a recall is above 1")
-    if state["search_state"] != {"spec": FLAT}:
-        check_search_state(state["search_state"], codes.shape, state["metric"])
 
 
 @storable(
@@ -75,7 +72,7 @@ def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
         "quantization": rules.maybe(rules.instance(Quantization)),
         "rows": rules.instance(RowStore),
         "metric": rules.text("euclidean", "cosine", "inner_product"),
-        "search_state": rules.instance(dict),
+        "search_state": rules.instance(object, "restore"),
         "n_built": rules.count(),
         "recalls": rules.maybe(rules.floats("numbers", 4, least=0, dtypes={"float64"})),
     },
@@ -103,8 +100,8 @@ class IndexEngine:
     metric : str
         What is compared.
 
-    search_state : dict
-        What the search is made of: see `Search.to_state`.
+    search_state : SearchState
+        What the search is made of.
 
     n_built : int
         Number of rows that the search was built for.
@@ -123,7 +120,7 @@ class IndexEngine:
     quantization: Quantization | None
     rows: RowStore
     metric: str
-    search_state: dict[str, Any]
+    search_state: SearchState
     n_built: int
     recalls: Float64 | None = None
     settings: Settings | None = None
@@ -172,7 +169,7 @@ class IndexEngine:
     @property
     def spec(self) -> str:
         """What the search is made of, as a string."""
-        return str(self.search_state["spec"])
+        return self.search_state.spec
 
     # Searches
 
@@ -362,9 +359,9 @@ class IndexEngine:
             return False
         if pinned is not None and n_members < max(pinned.n_lists, pinned.n_codes):
             return False  # too few to train what is pinned, which serves on as it is
-        n_drifted = self.search_state.get("n_drifted", 0)
         is_near = n_members / REBUILD_FACTOR < self.n_built < n_members * REBUILD_FACTOR
-        return n_drifted > DRIFTED_SHARE * n_members or not is_near
+        has_drifted = self.search_state.n_drifted > DRIFTED_SHARE * n_members
+        return has_drifted or not is_near
 
     def _in_own_precision(self, vectors: NDArray[Any]) -> NDArray[Any]:
         dtype = self.vectors.dtype

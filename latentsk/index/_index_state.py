@@ -49,10 +49,11 @@ def check_index(index: Any, state: State, sizes: Sizes) -> None:
     if is_original or not is_embedded:
         fits = state.get("n_features_in_") == width
         require(fits, "the rows are of another width")
-    if engine.spec != FLAT and not is_original:
-        is_similarity = engine.metric == "inner_product"
-        fits = engine.search_state["codes"].width == width + is_similarity
-        require(fits, "its codes are of another width")
+    try:
+        shape = engine.vectors.shape
+        engine.search_state.check_fits(shape, engine.metric, embedded=is_original)
+    except ValueError as error:
+        raise FormatError(f"The file is altered: {error}") from error
     if not hasattr(index, "_engine"):
         _require_search(index, state)
 

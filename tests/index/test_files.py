@@ -778,7 +778,7 @@ REFUSED = {
     "negative drift": ("everything", put("search_state", "n_drifted", -1)),
     "unknown metric": ("exact", put("metric", "manhattan")),
     "lists of an exact search": ("everything", put("search_state", "spec", "Flat")),
-    "lists without parts": ("exact", put("search_state", "spec", SPEC)),
+    "a part of an exact search": ("exact", put("search_state", "spec", SPEC)),
     "negative lists": ("everything", put("search_state", "spec", "IVF-16,PQ8x4fs")),
     "many lists": (
         "everything",
