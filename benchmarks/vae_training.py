@@ -218,7 +218,9 @@ def per_row_loop(vae: VAEEmbedder, X: np.ndarray) -> np.ndarray:
             posterior = network.encode(row[None])
             latents = posterior.at(torch.randn(N_IMPORTANCE, 1, vae.n_components_))
             densities = log_density(row, network.decode(latents), network.log_scale())
-            bounds.append(iwae(densities + log_ratios(latents, posterior)))
+            bounds.append(
+                iwae(densities + log_ratios(latents, posterior, network.prior))
+            )
     return torch.cat(bounds).numpy()
 
 

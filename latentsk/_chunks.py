@@ -93,11 +93,9 @@ def sample_rows(X: Any) -> Any:
     (1024, 3)
     """
     n_rows, n_columns = X.shape
-    wanted = min(SAMPLE_ROWS, max(MIN_SAMPLE_ROWS, SAMPLE_ELEMENTS // n_columns))
-    if n_rows <= wanted:
-        rows = np.arange(n_rows)
-    else:
-        rows = np.sort(np.random.default_rng(0).choice(n_rows, wanted, replace=False))
+    most = min(SAMPLE_ROWS, max(MIN_SAMPLE_ROWS, SAMPLE_ELEMENTS // n_columns))
+    generator = np.random.default_rng(0)
+    rows = np.sort(generator.choice(n_rows, min(n_rows, most), replace=False))
     if issparse(X):
         return X[rows].toarray()
     xp, _ = get_namespace(X)

@@ -92,7 +92,7 @@ def kl_divergence(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor
     divergences = prior.divergence(posterior)
     if divergences is None:
         ratios = log_ratios(latents, posterior, prior)
-        divergences = -ratios.view(-1, len(posterior.mean)).mean(dim=0)[:, None]
+        divergences = -ratios.view(-1, ratios.shape[-1]).mean(dim=0)[:, None]
     return divergences
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -90,14 +90,20 @@ class Sampled(NamedTuple):
     posterior: Posterior
 
 
+def samples_at_a_time(vae: VAE, rows: Tensor) -> int:
+    """Return the samples decoded at once, so that no layer returns too much."""
+    linear = (part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
+    widest = max([rows.shape[1], *(part.out_features for part in linear)])
+    return max(1, CHUNK_ELEMENTS // (len(rows) * widest))
+
+
 def sampled(
     vae: VAE,
     rows: Tensor,
     log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
-    draw: Callable[[int, int], Tensor],
-    n_samples: int,
+    noise: Iterable[Tensor],
 ) -> Sampled:
-    """Encode rows once, and decode samples of their latents chunk by chunk.
+    """Encode rows once, and decode samples of their latents part by part.
 
     Parameters
     ----------
@@ -108,11 +114,8 @@ def sampled(
     log_density : callable
         Of the likelihood.
 
-    draw : callable
-        ``draw(start, stop)`` returns these samples of standard normal noise, of shape
-        (stop - start, n_rows or 1, n_latents). It is called for each once, in order.
-
-    n_samples : int
+    noise : iterable of Tensor of shape (n_part, n_rows or 1, n_latents)
+        Parts of the samples, as standard normal noise.
 
     Returns
     -------
@@ -122,67 +125,17 @@ def sampled(
     --------
     >>> from latentsk.vae._likelihoods import gaussian
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
-    >>> sampled(vae, rows, gaussian, lambda i, j: torch.zeros(j - i, 1, 2), 7)[1].shape
+    >>> sampled(vae, rows, gaussian, torch.zeros(7, 1, 2).split(3))[1].shape
     torch.Size([7, 5])
     """
     posterior, log_scale = vae.encode(rows), vae.log_scale()
-    linear = (part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
-    widest = max([rows.shape[1], *(part.out_features for part in linear)])
-    per_chunk = max(1, CHUNK_ELEMENTS // (len(rows) * widest))
-    # Kept in one place: many small results between large ones would scatter the memory.
-    densities = rows.new_empty(n_samples, len(rows))
-    ratios = torch.empty_like(densities)
-    for start in range(0, n_samples, per_chunk):
-        stop = min(start + per_chunk, n_samples)
-        latents = posterior.at(draw(start, stop))
-        densities[start:stop] = log_density(rows, vae.decode(latents), log_scale)
-        ratios[start:stop] = log_ratios(latents, posterior, vae.prior)
-    return Sampled(densities, ratios.add_(densities), posterior)
-
-
-def sampled_in_parts(
-    vae: VAE,
-    rows: Tensor,
-    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
-    noise: Tensor,
-    n_parts: int,
-) -> Sampled:
-    """Do what :func:`sampled` does, for any number of rows in the same steps.
-
-    So the steps can be written down as a graph.
-
-    Parameters
-    ----------
-    vae : VAE
-
-    rows : Tensor of shape (n_rows, n_features)
-
-    log_density : callable
-        Of the likelihood.
-
-    noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
-
-    n_parts : int
-        Parts of the samples, at most. A part is decoded at once.
-
-    Returns
-    -------
-    found : Sampled
-
-    Examples
-    --------
-    >>> from latentsk.vae._likelihoods import gaussian
-    >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
-    >>> sampled_in_parts(vae, rows, gaussian, torch.zeros(7, 1, 2), 3)[1].shape
-    torch.Size([7, 5])
-    """
-    posterior, log_scale = vae.encode(rows), vae.log_scale()
-    parts = [posterior.at(part) for part in noise.chunk(n_parts)]
-    densities = torch.cat(
-        [log_density(rows, vae.decode(latents), log_scale) for latents in parts]
-    )
-    ratios = torch.cat([log_ratios(part, posterior, vae.prior) for part in parts])
-    return Sampled(densities, ratios + densities, posterior)
+    densities, ratios = [], []
+    for part in noise:
+        latents = posterior.at(part)
+        densities.append(log_density(rows, vae.decode(latents), log_scale))
+        ratios.append(log_ratios(latents, posterior, vae.prior))
+    joined = torch.cat(densities)
+    return Sampled(joined, torch.cat(ratios) + joined, posterior)
 
 
 def feature_log_densities(

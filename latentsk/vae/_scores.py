@@ -20,7 +20,7 @@ from latentsk.vae._estimates import (
     independent_noise,
     rows_at_a_time,
     sampled,
-    sampled_in_parts,
+    samples_at_a_time,
 )
 from latentsk.vae._likelihoods import LIKELIHOODS
 from latentsk.vae._network import VAE
@@ -134,8 +134,9 @@ class VariationalInference(Inference):
     def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
         density, noise = self.likelihood.log_density, self.noise.to(rows)
         if self.n_parts is not None:
-            return sampled_in_parts(network, rows, density, noise, self.n_parts)
-        return sampled(network, rows, density, lambda i, j: noise[i:j], len(noise))
+            return sampled(network, rows, density, noise.chunk(self.n_parts))
+        parts = noise.split(samples_at_a_time(network, rows))
+        return sampled(network, rows, density, parts)
 
     def _divergence(
         self, network: VAE, rows: Tensor, found: Sampled | None = None

@@ -61,7 +61,7 @@ def test_scores_of_finite_rows_never_raise(X, name, method):
     np.testing.assert_array_equal(detector.score_samples(_far(X, 200)[:2]), LOWEST)
 
 
-@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("name", sorted(SCORED))
 def test_scores_of_float32_rows_never_raise(X, name):
     X = X.astype(np.float32)
     for method in ("auto", "embedder_score"):
