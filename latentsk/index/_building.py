@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,8 @@ from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
 from latentsk.index._recall import HeldOut, held_out_queries, recall_table
-from latentsk.index._search import Family, Search, Training
+from latentsk.index._search import Family, Search, SearchState, Training
 from latentsk.index._settings import Settings
-from latentsk.index._spec import FLAT
 from latentsk.index._tuning import has_enough_rows, tune
 
 IVF = IVFFamily()
@@ -92,13 +91,14 @@ def flat_search(
 
 
 def restored_search(
-    state: dict[str, Any], vectors: Vectors, members: Positions, settings: Settings
+    state: SearchState, vectors: Vectors, members: Positions, settings: Settings
 ) -> Search:
     """Return the search whose `to_state` it was, over the same vectors."""
-    if state["spec"] == FLAT:
-        return flat_search(vectors, settings)
-    flat = flat_search(vectors, settings, state["rescaling"])
-    return IVFSearch.from_state(state, flat, members, settings.embed)
+
+    def flat_over(rescaling: Rescaling | None) -> Search:
+        return flat_search(vectors, settings, rescaling)
+
+    return state.restore(flat_over, members, settings.embed)
 
 
 def _search_over(

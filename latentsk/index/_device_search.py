@@ -12,7 +12,7 @@ import torch
 from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float32, Positions
-from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._exact import ExactSearch, FlatState, Neighbors, Query
 from latentsk.index._quantized import Vectors
 from latentsk.index._spec import FLAT
 
@@ -123,8 +123,8 @@ class DeviceSearch:
         """Return the cost of a query among so many rows, on the CPU."""
         return self.exact.cost(n_neighbors, n_rows)
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what the search is restored from, besides the vectors."""
+    def to_state(self) -> FlatState:
+        """Return what the search is restored from: nothing but the vectors."""
         return self.exact.to_state()
 
     def _of_tensor(self, query: Query) -> Neighbors:

@@ -266,7 +266,7 @@ def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float
     -------
     recalls : ndarray of shape (n_queries, n_candidates)
         In column ``i``, the recall with ``i + 1`` candidates; where the search keeps
-        rows in few bytes, only for numbers that are tried.
+        quantized rows, only for numbers that are tried.
     """
     wanted = search.spec.n_candidates(k)
     assert held_out.positions is not None
@@ -279,7 +279,7 @@ def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float
     hits = scores <= last
     if search.exact is truth:
         return np.minimum(np.cumsum(hits, axis=1), k) / k
-    # Rows in few bytes: the best of the candidates are chosen by what is kept of them.
+    # Quantized rows: they choose the best of the candidates.
     exact = search.exact
     queries = exact.space.fast_queries(held_out.queries)
     kept = exact.fast.scores(queries, candidates)

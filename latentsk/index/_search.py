@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from latentsk._typing import Positions
 from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import Vectors
 from latentsk.index._spec import IndexSpec
 
@@ -46,10 +47,45 @@ class Search(Protocol):
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the counted work of a query among so many rows: see `_cost`."""
 
-    def to_state(self) -> dict[str, Any]:
-        """Return plain values and arrays: "spec", and what a family needs besides.
+    def to_state(self) -> SearchState:
+        """Return what the search is made of besides the vectors."""
 
-        With the vectors, they are what a search that finds the same is made of.
+
+class SearchState(Protocol):
+    """What a search is made again of, with the vectors; files and pickles hold it."""
+
+    @property
+    def spec(self) -> str:
+        """What the search is made of, as a string: `index_spec_` of the index."""
+
+    @property
+    def n_drifted(self) -> int:
+        """Number of rows that came where none lay when the search was built."""
+
+    def restore(
+        self,
+        flat_over: Callable[[Rescaling | None], Search],
+        members: Positions,
+        embed: Embedding | None,
+    ) -> Search:
+        """Return the search; `flat_over` makes an exact one over the same vectors."""
+
+    def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
+        """Refuse vectors that the state does not belong to.
+
+        Parameters
+        ----------
+        shape : tuple
+            Of the vectors.
+
+        metric : str
+
+        embedded : bool
+            Whether the search embeds the vectors, of another width then.
+
+        Raises
+        ------
+        FormatError, ValueError
         """
 
 
