@@ -1,4 +1,4 @@
-"""Rows in blocks and samples, so that temporary arrays stay small."""
+"""Rows in slices, blocks and samples, so that temporary arrays stay small."""
 
 from __future__ import annotations
 
@@ -15,6 +15,40 @@ MIN_BLOCK_ROWS = 64
 SAMPLE_ROWS = 1_024
 MIN_SAMPLE_ROWS = 128
 SAMPLE_ELEMENTS = 2**20
+# Elements of a slice of rows that are converted or copied: a few MB.
+SLICE_ELEMENTS = 2**19
+
+
+def row_slices(
+    n_rows: int, elements_per_row: int, n_elements: int | None = None
+) -> Iterator[slice]:
+    """Cut rows into slices of a bounded number of elements, and of one row at least.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows.
+
+    elements_per_row : int
+        Elements that one row takes.
+
+    n_elements : int or None, default=None
+        Elements of a slice at most; None: some 500,000.
+
+    Yields
+    ------
+    rows : slice
+        Consecutive; together all rows.
+
+    Examples
+    --------
+    >>> list(row_slices(5, 10, 20))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    most = SLICE_ELEMENTS if n_elements is None else n_elements
+    step = max(1, most // max(1, elements_per_row))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
 
 
 def row_blocks(X: Any) -> Iterator[Any]:
@@ -59,11 +93,9 @@ def sample_rows(X: Any) -> Any:
     (1024, 3)
     """
     n_rows, n_columns = X.shape
-    wanted = min(SAMPLE_ROWS, max(MIN_SAMPLE_ROWS, SAMPLE_ELEMENTS // n_columns))
-    if n_rows <= wanted:
-        rows = np.arange(n_rows)
-    else:
-        rows = np.sort(np.random.default_rng(0).choice(n_rows, wanted, replace=False))
+    most = min(SAMPLE_ROWS, max(MIN_SAMPLE_ROWS, SAMPLE_ELEMENTS // n_columns))
+    generator = np.random.default_rng(0)
+    rows = np.sort(generator.choice(n_rows, min(n_rows, most), replace=False))
     if issparse(X):
         return X[rows].toarray()
     xp, _ = get_namespace(X)

@@ -13,13 +13,6 @@ from sklearn.utils._array_api import move_to
 DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 
 
-def to_tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Hand an array to torch; on the CPU without a copy, unless it is read-only."""
-    if not array.flags.writeable:
-        return torch.tensor(array, device=device)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     """Bring a tensor of any device to numpy, which has no bfloat16."""
     tensor = tensor.detach().cpu()
@@ -58,21 +51,19 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if available else "cpu")
     try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
-        ) from error
-    if resolved.type not in ("cpu", "cuda"):
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    if kind not in ("cpu", "cuda"):
         raise ValueError(
             f"device must be 'auto', 'cpu', 'cuda' or like 'cuda:0', got {device!r}."
         )
-    if resolved.type == "cuda" and not available:
+    if kind == "cuda" and not available:
         raise ValueError(
             f"device={device!r}, but torch finds no CUDA device. Use device='auto', or "
             "install a torch with CUDA."
         )
-    return resolved
+    return torch.device(device)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks as _with_callbacks
@@ -16,6 +16,7 @@ from sklearn.utils._array_api import get_namespace
 from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
 
+from latentsk._chunks import row_blocks
 from latentsk._device import array_to_numpy, to_numpy
 
 # scikit-learn's decorators have no types, and hide those of what they decorate from a
@@ -88,6 +89,23 @@ def reject_masked(X: Any) -> Any:
     return X.detach() if torch.is_tensor(X) else X
 
 
+def require_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no integer, or too small a one.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> require_count("n_samples", 3, least=1)
+    """
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}, got {value!r}."
+        )
+
+
 def reject_huge(
     X: Any, feature_names: Sequence[str] | None = None, *, input_name: str = "X"
 ) -> None:
@@ -117,35 +135,30 @@ def reject_huge(
     ...
     ValueError: X has magnitudes above 1e+100: -1e+101 in column 'weight', row 1. ...
     """
-    values = X.data if issparse(X) else X
-    if not _may_be_huge(values) or _is_bounded(values):
+    if _is_bounded(X.data if issparse(X) else X):
         return
-    low, high = _column_limits(X)
-    is_huge = (low < -MAX_MAGNITUDE) | (high > MAX_MAGNITUDE)
-    if not is_huge.any():
-        return  # values are missing, and the others are small
-    column = int(is_huge.argmax())
-    name = f"x{column}" if feature_names is None else feature_names[column]
-    entries = _column(X, column)
-    row = int(np.nanargmax(np.abs(entries)))
-    raise ValueError(
-        f"{input_name} has magnitudes above {MAX_MAGNITUDE:g}: {entries[row]:g} in "
-        f"column {name!r}, row {row}. Scale or clip the column, or leave the row out."
-    )
-
-
-def _may_be_huge(values: Any) -> bool:
-    """Tell whether the dtype holds magnitudes above the limit."""
-    if isinstance(values, np.ndarray):
-        return (
-            values.dtype.kind == "f" and values.dtype.itemsize > 4 and values.size > 0
-        )
-    # Tensors, and the arrays of other namespaces.
-    return str(values.dtype).endswith("float64") and 0 not in values.shape
+    start = 0
+    for block in row_blocks(X if X.ndim == 2 else X.reshape(len(X), -1)):
+        entries = to_numpy(block) if torch.is_tensor(block) else array_to_numpy(block)
+        rows, columns = np.nonzero(np.abs(entries) > MAX_MAGNITUDE)
+        if len(rows):
+            row, column = rows[0], columns[0]
+            name = f"x{column}" if feature_names is None else feature_names[column]
+            raise ValueError(
+                f"{input_name} has magnitudes above {MAX_MAGNITUDE:g}: "
+                f"{entries[row, column]:g} in column {name!r}, row {start + row}. "
+                "Scale or clip the column, or leave the row out."
+            )
+        start += len(entries)
 
 
 def _is_bounded(values: Any) -> bool:
     """Tell whether all values are within the limit; False where some are missing."""
+    is_wide = str(values.dtype).endswith("float64")
+    if isinstance(values, np.ndarray):
+        is_wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
+    if not is_wide or 0 in values.shape:
+        return True
     with np.errstate(invalid="ignore"):
         if isinstance(values, np.ndarray | torch.Tensor):
             high, low = values.max(), values.min()
@@ -153,29 +166,3 @@ def _is_bounded(values: Any) -> bool:
             xp, _ = get_namespace(values)
             high, low = xp.max(values), xp.min(values)
         return bool(high <= MAX_MAGNITUDE) and bool(low >= -MAX_MAGNITUDE)
-
-
-def _column_limits(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the smallest and the largest value of each column, but for missing ones.
-
-    Axes behind the second are columns, too.
-    """
-    if issparse(X):
-        limits = X.nanmin(axis=0).toarray(), X.nanmax(axis=0).toarray()
-    else:
-        rows = _on_host(X)
-        limits = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
-    return limits[0].ravel(), limits[1].ravel()
-
-
-def _column(X: Any, column: int) -> NDArray[Any]:
-    if issparse(X):
-        return X[:, [column]].toarray().ravel()
-    rows = _on_host(X)
-    return rows.reshape(len(rows), -1)[:, column]
-
-
-def _on_host(X: Any) -> NDArray[Any]:
-    if isinstance(X, np.ndarray):
-        return X
-    return to_numpy(X) if torch.is_tensor(X) else array_to_numpy(X)

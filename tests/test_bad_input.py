@@ -36,8 +36,8 @@ from latentsk import (
     PyODAdapter,
     VAEEmbedder,
 )
+from latentsk._faiss import faiss_available
 from latentsk.exceptions import DivergenceError, PosteriorCollapseWarning
-from latentsk.index._faiss import faiss_available
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(24, 3)) @ [[1.0, 0.4, 0.1], [0.0, 0.8, -0.3], [0.0, 0.0, 0.5]]
@@ -499,7 +499,7 @@ def path_calls():
 def embedder_probe(embedder):
     answers: list[Any] = []
     probe = WIDE_PROBE[:, : embedder.n_features_in_]
-    # A first chunk may be too short to fit, and a score may have no meaning.
+    # A first chunk may be too short to fit, and a score may be undefined.
     for method in ("transform", "reconstruct", "score_samples", "decision_function"):
         try:
             answers.append(getattr(embedder, method)(probe))
@@ -1160,7 +1160,7 @@ def test_magnitudes_without_meaning_are_refused(make, value):
 
 def test_labels_that_cannot_be_told_leave_nothing_fitted():
     embedder = PCAEmbedder(2, score_method="mahalanobis")
-    with pytest.raises(ValueError, match="has no meaning"):
+    with pytest.raises(ValueError, match="is undefined"):
         embedder.fit_predict(np.ones((9, 3)))
     assert vars(embedder).keys() == embedder.get_params().keys()
 

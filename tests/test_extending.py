@@ -112,3 +112,22 @@ def test_examples_run_as_they_are_and_fit_on_a_page(path, capsys):
     load(path.stem).main()
     assert capsys.readouterr().out
     assert len(path.read_text().splitlines()) <= 120
+
+
+def test_a_display_computes_and_draws(X):
+    module = load("display")
+    embedder = latentsk.AutoencoderEmbedder(2, **QUICK).fit(X)
+    display = module.LossCurveDisplay.from_estimator(embedder)
+    training, validation, best = display.ax_.get_lines()
+    drawn = [epoch["train_loss"] for epoch in embedder.history_]
+    np.testing.assert_array_equal(training.get_ydata(), drawn)
+    assert training.get_xdata()[0] == 1
+    drawn = [epoch["validation_loss"] for epoch in embedder.history_]
+    np.testing.assert_array_equal(validation.get_ydata(), drawn)
+    assert best.get_xdata()[0] == embedder.best_epoch_
+    again = module.LossCurveDisplay.from_estimator(
+        latentsk.AutoencoderEmbedder(2, validation_fraction=0.0, **QUICK).fit(X),
+        ax=display.ax_,
+    )
+    assert again.ax_ is display.ax_
+    assert list(again.losses) == ["training"]

@@ -32,8 +32,8 @@ from latentsk import (
     PyODAdapter,
     VAEEmbedder,
 )
-from latentsk.index.approximate import ApproximateSearch
-from latentsk.index.exact import ExactSearch
+from latentsk.index._exact import ExactSearch
+from latentsk.index._ivf_search import IVFSearch
 
 PATIENCE = 120.0
 N_THREADS, N_ROUNDS = 4, 2
@@ -196,7 +196,7 @@ def named(request, monkeypatch):
     if request.param == "index with lists":
         pytest.importorskip("faiss")
         # By candidates in spite of so few rows, for which it would compare all.
-        monkeypatch.setattr(ApproximateSearch, "_prefers_exact", lambda *_: False)
+        monkeypatch.setattr(IVFSearch, "_prefers_exact", lambda *_: False)
     return request.param, _seeded(request.param)
 
 

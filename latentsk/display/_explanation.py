@@ -210,18 +210,9 @@ class ExplanationDisplay:
         self.ax_.axvline(0.0, color="black", linewidth=0.8)
 
     def _draw_normal_values(self, texts: list[str]) -> None:
+        place = {"transform": self.ax_.get_yaxis_transform(), "va": "center"}
         for position, text in enumerate(texts):
-            self.ax_.annotate(
-                text,
-                (1.0, position),
-                xycoords=self.ax_.get_yaxis_transform(),
-                xytext=(5.0, 0.0),
-                textcoords="offset points",
-                verticalalignment="center",
-                color="0.4",
-                annotation_clip=False,
-                parse_math=False,
-            )
+            self.ax_.text(1.01, position, text, color="0.4", parse_math=False, **place)
 
     def _label(self, row: Any) -> None:
         score = self.score

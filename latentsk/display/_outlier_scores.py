@@ -277,15 +277,13 @@ def _label_open_bins(ax: Any, bins: Bins) -> None:
     edges, room = bins.edges, 0.1 * np.ptp(bins.edges)
     locator = MaxNLocator(9, steps=[1, 2, 5, 10])
     ticks: Float64 = np.asarray(locator.tick_values(edges[0], edges[-1]))
-    ticks = ticks[(ticks >= edges[0]) & (ticks <= edges[-1])]
+    low = edges[1] + room if bins.open_below else edges[0]
+    high = edges[-2] - room if bins.open_above else edges[-1]
+    ticks = ticks[(ticks >= low) & (ticks <= high)]
     # An offset or a power of ten would be lost from fixed labels.
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)
     formatter.set_axis(ax.xaxis)
-    if bins.open_below:
-        ticks = ticks[ticks > edges[1] + room]
-    if bins.open_above:
-        ticks = ticks[ticks < edges[-2] - room]
     texts = formatter.format_ticks(ticks.tolist())
     if bins.open_below:
         ticks = np.append(ticks, edges[:2].mean())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -18,23 +17,17 @@ from sklearn.base import (
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk import _validation as validation
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
-from latentsk._validation import (
-    Method,
-    available_if,
-    fit_context,
-    reject_huge,
-    with_callbacks,
-)
 from latentsk._version import __version__
 from latentsk.embedders._onnx import METHODS, check_request, write_onnx
 
 
-def _has(method: str) -> Callable[[Method], Method]:
+def _has(method: str) -> Callable[[validation.Method], validation.Method]:
     """Show a public method only on embedders that have its private method."""
-    return available_if(lambda embedder: hasattr(embedder, method))
+    return validation.available_if(lambda embedder: hasattr(embedder, method))
 
 
 class BaseEmbedder(
@@ -85,8 +78,8 @@ class BaseEmbedder(
     @abstractmethod
     def _score_samples(self, X: Any) -> Any: ...
 
-    @with_callbacks
-    @fit_context(prefer_skip_nested_validation=True)
+    @validation.with_callbacks
+    @validation.fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the latent space and the outlier threshold.
 
@@ -120,8 +113,8 @@ class BaseEmbedder(
             self._fit(self._validated_for_fit(X, "fit"))
         return self
 
-    @with_callbacks
-    @fit_context(prefer_skip_nested_validation=True)
+    @validation.with_callbacks
+    @validation.fit_context(prefer_skip_nested_validation=True)
     def fit_transform(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on `X` and return its latent coordinates.
 
@@ -164,11 +157,11 @@ class BaseEmbedder(
     def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
         """Return valid rows, none of whose values is too large to compute with."""
         X = self._validate(X, reset=reset, method=method)
-        reject_huge(X, getattr(self, "feature_names_in_", None))
+        validation.reject_huge(X, getattr(self, "feature_names_in_", None))
         return X
 
     @_has("_partial_fit")
-    @fit_context(prefer_skip_nested_validation=True)
+    @validation.fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Continue learning from a chunk of rows.
 
@@ -270,7 +263,13 @@ class BaseEmbedder(
         array([[3. , 3.1]])
         """
         check_is_fitted(self)
-        return self._inverse_transform(self._validate_latents(X))
+        Z = self._validate_latents(X)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
+                f"{self._n_features_out} components."
+            )
+        return self._inverse_transform(Z)
 
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Return rows as the latent space sees them.
@@ -323,7 +322,7 @@ class BaseEmbedder(
             If the embedder is not fitted.
 
         ValueError
-            If `X` is not valid, or the score has no meaning for this model.
+            If `X` is not valid, or the score is undefined for this model.
 
         Examples
         --------
@@ -382,7 +381,7 @@ default=all of them
             If the embedder is not fitted.
 
         ValueError
-            If a method or the dtype is unknown, the score has no meaning for this
+            If a method or the dtype is unknown, the score is undefined for this
             model, modules of your own cannot be written as a graph, or the model takes
             more than 2 GB.
 
@@ -457,7 +456,7 @@ default=all of them
         Raises
         ------
         ValueError
-            If `X` is not valid, or the score has no meaning for this model.
+            If `X` is not valid, or the score is undefined for this model.
 
         Examples
         --------
@@ -494,7 +493,7 @@ default=all of them
             If the embedder is not fitted.
 
         ValueError
-            If `X` is not valid, or the score has no meaning for this model or is no
+            If `X` is not valid, or the score is undefined for this model or is no
             sum over features (the KL divergence alone).
 
         Examples
@@ -585,10 +584,7 @@ default=all of them
         (3, 2)
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(
-                f"n_samples must be an integer of at least 1, got {n_samples!r}."
-            )
+        validation.require_count("n_samples", n_samples, least=1)
         if random_state is None:
             random_state = self.random_state
         return self._sample(n_samples, numpy_generator(random_state))

@@ -8,13 +8,13 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils.validation import assert_all_finite
 from torch import nn
 
 from latentsk._chunks import row_blocks, sample_rows
@@ -34,13 +34,9 @@ from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
     automatic_batch_size,
 )
-from latentsk.embedders._onnx import MAX_PARTS, NetworkGraph
-from latentsk.networks._architecture import (
-    NETWORK_PARAMETERS,
-    Architecture,
-    build_network,
-    describe_network,
-)
+from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph
+from latentsk.networks import _architecture
+from latentsk.networks._architecture import Architecture, NetworkParameters
 from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._mlp import initialize, perceptron_operations
 from latentsk.training._checkpoint import Checkpoint
@@ -56,17 +52,8 @@ from latentsk.training._standardize import Standardizer, network_dtype
 from latentsk.training._weights import detached
 
 # What a network takes without a copy of the whole array in another dtype.
-DTYPES = [
-    np.float64,
-    np.float32,
-    np.float16,
-    np.uint8,
-    np.int8,
-    np.int16,
-    np.uint16,
-    np.int32,
-    np.int64,
-]
+FLOATS = [np.float64, np.float32, np.float16]
+INTEGERS = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64]
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
 
@@ -99,14 +86,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
     # Parameters that are read here, with what they are where a final class has none.
-    network: str = "mlp"
-    n_components: int | str = "auto"
-    hidden_layer_sizes: Sequence[int] | str = "auto"
-    decoder_layer_sizes: Sequence[int] | None = None
-    activation: str = "auto"
-    normalize: bool | str = "auto"
-    dropout: float = 0.0
-    input_shape: Sequence[int] | None = None
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     standardize: bool = True
@@ -240,17 +219,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     def _continued(self, architecture: Architecture, who: str) -> Any:
         """Return a copy of the trained network, if the parameters still mean it."""
         for name, value in self._architecture.items():
-            # None stands for what custom modules decide.
+            # None stands for what custom modules decide, and for what another kind of
+            # network lacks.
             if architecture.get(name) not in (value, None):
                 raise ValueError(
                     f"{who} continues with the same network, but {name} is now "
                     f"{architecture[name]!r} instead of {value!r}. Set the parameters "
-                    "back, or fit with warm_start=False."
-                )
-            if name not in architecture:
-                raise ValueError(
-                    f"{who} continues with the same network, but the parameters now "
-                    f"mean another one (network={architecture['network']!r}). Set them "
                     "back, or fit with warm_start=False."
                 )
         return copy.deepcopy(self.module_)
@@ -264,11 +238,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         return Standardizer.of(X, channels)
 
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
-        parameters = {name: getattr(self, name) for name in NETWORK_PARAMETERS}
-        return describe_network(n_features, **parameters, per_latent=per_latent)
+        names = filter(partial(hasattr, self), NetworkParameters._fields)
+        parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
+        return _architecture.describe_network(parameters, n_features, per_latent)
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
-        return build_network(
+        return _architecture.build_network(
             architecture, self.n_features_in_, self.encoder, self.decoder
         )
 
@@ -408,10 +383,17 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows_at_a_time = inference.rows_per_contribution
         return self._infer(inference.contributions, X, rows_at_a_time)
 
-    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> NetworkGraph:
+    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
         inference = self._make_inference(MAX_PARTS)
-        parts = inference.encode, inference.decode, inference.score
-        return NetworkGraph(self.module_, *parts, self.mean_, self.scale_, methods)
+        return EmbedderGraph(
+            self.module_,
+            inference.encode,
+            inference.decode,
+            inference.score,
+            self._standardizer,
+            methods,
+            torch.float32,  # onnxruntime has no convolutions in float64 on the CPU
+        )
 
     @property
     def _n_features_out(self) -> int:
@@ -441,26 +423,18 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 f"Expected 2D array, got {X.ndim}D array instead. Flatten images with "
                 "X.reshape(len(X), -1), and give their input_shape."
             )
-        X = on_host(X)
-        if not is_memory_mapped(X):
-            return validated(self, X, reset=reset, dtype=DTYPES)
-        # scikit-learn's test for NaN may make an array as large as the file.
-        X = validated(self, X, reset=reset, dtype=DTYPES, ensure_all_finite=False)
-        for block in row_blocks(X):
-            with np.errstate(over="ignore", invalid="ignore"):  # it adds them up
-                assert_all_finite(
-                    block, estimator_name=type(self).__name__, input_name="X"
-                )
+        # scikit-learn's test for NaN may make an array as large as a mapped file.
+        by_blocks = is_memory_mapped(X)
+        dtype = [*FLOATS, *INTEGERS]
+        X = validated(
+            self, on_host(X), reset=reset, dtype=dtype, ensure_all_finite=not by_blocks
+        )
+        for block in row_blocks(X) if by_blocks else ():
+            checked(block, dtype=None, input_name="X", estimator=self)
         return X
 
     def _validate_latents(self, Z: Any) -> Any:
-        Z = checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
-                f"{self.n_components_} components."
-            )
-        return Z
+        return checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,44 +10,31 @@ import torch
 from latentsk._device import to_numpy
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.networks._architecture_rules import check_architecture
-from latentsk.persistence._schema import (
-    Rule,
-    Rules,
-    Sizes,
-    State,
-    count,
-    flag,
-    floats,
-    instance,
-    require,
-    text,
-)
-from latentsk.training._state_rules import EPOCHS, OPTIMIZER, remembers
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
+from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
 
 
-def _are_weights(value: Any, sizes: Sizes) -> bool:
+def _is_weight(value: Any, _: Sizes) -> bool:
     # Buffers may be infinite: masks of attention are.
-    return type(value) is dict and all(
-        isinstance(array, np.ndarray) and array.dtype.kind in "biuf"
-        for array in value.values()
-    )
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
 REQUIRED = {
     **N_FEATURES,
-    "n_components_": count(1, named="k"),
-    "_architecture": instance(dict),
-    "mean_": floats("n_features", dtypes={"float64"}),
-    "scale_": floats("n_features", dtypes={"float64"}, least=5e-324),
+    "n_components_": schema.count(1, named="k"),
+    "_architecture": schema.instance(dict),
+    "mean_": schema.floats("n_features", dtypes={"float64"}),
+    "scale_": schema.floats("n_features", dtypes={"float64"}, least=5e-324),
     "history_": EPOCHS,
-    "best_epoch_": count(1),
-    "module_": Rule(_are_weights, "set of weights"),
+    "best_epoch_": schema.count(1),
+    "module_": schema.fields({}, others=Rule(_is_weight, "array of weights")),
 }
 OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_optimizer_state": OPTIMIZER,
-    "_stopped_training": text(),
+    "_stopped_training": schema.text(),
 }
 
 
@@ -81,7 +68,7 @@ def check_network(
     """
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
-    more = {"standardize": flag(), **objective}
+    more = {"standardize": schema.flag(), **objective}
     check_architecture(architecture, sizes, weights, per_latent, more)
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
@@ -102,10 +89,8 @@ def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
 
 
 def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> None:
-    tensors = network.state_dict()
-    faults = sorted(tensors.keys() ^ weights.keys()) or [
-        name for name, tensor in tensors.items() if not _holds(tensor, weights[name])
-    ]
+    expected = {name: to_numpy(tensor) for name, tensor in network.state_dict().items()}
+    faults = differing(expected, weights)
     if faults and custom:
         raise ValueError(
             "The modules given are not the ones whose weights the file holds: they "
@@ -116,8 +101,3 @@ def _check_weights(network: torch.nn.Module, weights: State, custom: bool) -> No
     for name in dict(network.named_parameters()).keys() & weights.keys():
         finite = bool(np.isfinite(weights[name]).all())
         require(finite, f"the weights {name[:100]!r} are not finite")
-
-
-def _holds(tensor: torch.Tensor, array: Any) -> bool:
-    like = to_numpy(tensor)
-    return like.shape == array.shape and like.dtype == array.dtype

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -26,18 +25,18 @@ from latentsk._version import __version__
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import atomic_file, check_target
+from latentsk.training._standardize import Standardizer
 
 METHODS = ("transform", "reconstruct", "score_samples")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # The oldest operators that torch writes; onnxruntime 1.15 of 2023 reads both.
 OPSET = 18
 IR_VERSION = 8
-# The limit of protobuf.
-MAX_BYTES = 2**31 - 1
+# Of the weights. The limit of protobuf is 2**31; the graph itself takes some.
+MAX_BYTES = 2**31 - 2**24
 # Samples of the latents are decoded in at most so many parts. More would lengthen the
 # graph, fewer would take more memory.
 MAX_PARTS = 4
-TOO_LARGE = "The model takes more than 2 GB, which is the most an ONNX file can hold."
 
 _INPUT = "X"
 # Warnings are silenced for the whole process, one export at a time.
@@ -91,8 +90,8 @@ def _require_packages() -> None:
             ) from error
 
 
-class PCAGraph(nn.Module):
-    """A linear-Gaussian model as a function of rows.
+class LinearModel(nn.Module):
+    """A linear-Gaussian model as a network of centred rows.
 
     Constants are tensors: torch writes Python's numbers with the digits of float32.
 
@@ -104,26 +103,22 @@ class PCAGraph(nn.Module):
     scale : ndarray of shape (n_components,)
         What coordinates are divided by, and multiplied with on the way back.
 
-    score_method : {"likelihood", "reconstruction", "mahalanobis"}
+    score_method : {"likelihood", "reconstruction", "mahalanobis"} or None
+        None if no scores are wanted.
 
-    methods : sequence of str
-
-    dtype : numpy dtype
+    dtype : torch.dtype
         To compute in.
 
     Examples
     --------
-    >>> one, wide = np.ones(1), np.dtype("float64")
+    >>> import numpy as np
+    >>> one = np.ones(1)
     >>> model = LinearGaussian(np.zeros(2), np.array([[0.6, 0.8]]), one, 0.5)
-    >>> graph = PCAGraph(model, one, "reconstruction", METHODS, wide)
-    >>> graph(torch.tensor([[3.0, 4.0]]))
-    (tensor([[5.]]), tensor([[3., 4.]]), tensor([-0.]))
+    >>> linear = LinearModel(model, one, "reconstruction", torch.float32)
+    >>> linear.encode(torch.tensor([[3.0, 4.0]]))
+    tensor([[5.]])
     """
 
-    mean: Tensor
-    components: Tensor
-    variances: Tensor
-    noise: Tensor
     constant: Tensor
     scale: Tensor
 
@@ -131,58 +126,42 @@ class PCAGraph(nn.Module):
         self,
         model: LinearGaussian,
         scale: NDArray[Any],
-        score_method: str,
-        methods: Sequence[str],
-        dtype: np.dtype[Any],
+        score_method: str | None,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.score_method, self.methods = score_method, tuple(methods)
-        self.dtype = DTYPES[dtype.name]
-        constant = 0.0
-        if score_method == "likelihood" and "score_samples" in methods:
-            constant = linear_gaussian.log_constant(model)
+        self.score_method = score_method
+        is_density = score_method == "likelihood"
+        constant = linear_gaussian.log_constant(model) if is_density else 0.0
         arrays = {**model._asdict(), "constant": constant, "scale": scale}
         for name, array in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.array(array, dtype)))
+            self.register_buffer(name, torch.tensor(array, dtype=dtype))
 
-    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
-        """Return the results of the methods."""
-        model = LinearGaussian(
-            self.mean,
-            self.components,
-            self.variances,
-            self.noise,  # type: ignore
-        )
-        centred = X.to(self.dtype) - model.mean
-        latents = linear_gaussian.coordinates(centred, model) / self.scale
-        results = []
-        for method in self.methods:
-            if method == "transform":
-                results.append(latents)
-            elif method == "reconstruct":
-                back = (latents * self.scale) @ model.components
-                results.append(back + model.mean)
-            else:
-                scores = self._scores(centred, model).to(X.dtype)
-                # Out of the range of its dtype, a row is most abnormal.
-                lowest = torch.tensor(torch.finfo(X.dtype).min, dtype=X.dtype)
-                results.append(torch.where(scores > lowest, scores, lowest))
-        return tuple(result.to(X.dtype) for result in results)
+    @property
+    def _model(self) -> LinearGaussian:
+        fields: Any = map(self.get_buffer, LinearGaussian._fields)
+        return LinearGaussian(*fields)
 
-    def _scores(self, centred: Tensor, model: LinearGaussian) -> Tensor:
+    def encode(self, rows: Tensor) -> Tensor:
+        """Return the latent coordinates of centred rows."""
+        return linear_gaussian.coordinates(rows, self._model) / self.scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the centred rows that latent coordinates stand for."""
+        return (latents * self.scale) @ self._model.components
+
+    def score(self, rows: Tensor) -> Tensor:
+        """Return the score of each centred row."""
         if self.score_method == "reconstruction":
-            return -linear_gaussian.squared_residual(centred, model, torch)
+            return -linear_gaussian.squared_residual(rows, self._model, torch)
         if self.score_method == "mahalanobis":
-            return -linear_gaussian.squared_mahalanobis(centred, model, torch)
-        distance = linear_gaussian.squared_distance(centred, model, torch)
+            return -linear_gaussian.squared_mahalanobis(rows, self._model, torch)
+        distance = linear_gaussian.squared_distance(rows, self._model, torch)
         return -0.5 * (self.constant + distance)
 
 
-class NetworkGraph(nn.Module):
-    """A trained network between original units as a function of rows.
-
-    The network works in float32, also for rows in float64: onnxruntime has no
-    convolutions and no error function in float64 on the CPU.
+class EmbedderGraph(nn.Module):
+    """A fitted embedder as a function of rows in original units.
 
     Parameters
     ----------
@@ -192,20 +171,24 @@ class NetworkGraph(nn.Module):
     encode, decode, score : callable
         Functions of the network and of standardized rows or latent coordinates.
 
-    mean, scale : ndarray of shape (n_features,), dtype float64
-        Of the standardization.
+    standardizer : Standardizer
 
     methods : sequence of str
 
+    dtype : torch.dtype
+        To compute in.
+
     Examples
     --------
+    >>> import numpy as np
     >>> from latentsk.networks._autoencoder import Autoencoder
-    >>> graph = NetworkGraph(
+    >>> graph = EmbedderGraph(
     ...     Autoencoder(nn.Identity(), nn.Identity()),
     ...     lambda network, rows: network.encoder(rows),
     ...     lambda network, latents: network.decoder(latents),
     ...     lambda network, rows: rows.sum(dim=1),
-    ...     np.array([1.0, 2.0]), np.array([1.0, 4.0]), METHODS,
+    ...     Standardizer(np.array([1.0, 2.0]), np.array([1.0, 4.0])),
+    ...     METHODS, torch.float32,
     ... )
     >>> graph(torch.tensor([[3.0, 4.0]]))
     (tensor([[2.0000, 0.5000]]), tensor([[3., 4.]]), tensor([2.5000]))
@@ -222,16 +205,17 @@ class NetworkGraph(nn.Module):
         encode: Function,
         decode: Function,
         score: Function,
-        mean: NDArray[np.float64],
-        scale: NDArray[np.float64],
+        standardizer: Standardizer,
         methods: Sequence[str],
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).cpu().float().eval()
+        self.network = copy.deepcopy(network).cpu().to(dtype).eval()
         self.encode, self.decode, self.score = encode, decode, score
         self.methods = tuple(methods)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        self.dtype = dtype
+        for name, array in standardizer._asdict().items():
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         # A mean in two parts, so that none of it is rounded away in float32.
         self.register_buffer("coarse", self.mean.float())
         self.register_buffer("fine", (self.mean - self.coarse).float())
@@ -248,18 +232,21 @@ class NetworkGraph(nn.Module):
                 back = self.decode(self.network, latents).double()
                 results.append(back * self.scale + self.mean)
             else:
-                results.append(self.score(self.network, rows))
+                scores = self.score(self.network, rows).to(X.dtype)
+                # Out of the range of its dtype, a row is most abnormal.
+                lowest = torch.tensor(torch.finfo(X.dtype).min, dtype=X.dtype)
+                results.append(torch.where(scores > lowest, scores, lowest))
         return tuple(result.to(X.dtype) for result in results)
 
     def _standardized(self, X: Tensor) -> Tensor:
-        if X.dtype == torch.float64:
-            return ((X - self.mean) / self.scale).float()
+        if torch.float64 in (X.dtype, self.dtype):
+            return ((X.double() - self.mean) / self.scale).to(self.dtype)
         return (X - self.coarse - self.fine) / self.scale.float()
 
 
 def write_onnx(
     path: str | os.PathLike[str],
-    graph: PCAGraph | NetworkGraph,
+    graph: EmbedderGraph,
     n_features: int,
     dtype: str,
     metadata: Mapping[str, str],
@@ -270,7 +257,7 @@ def write_onnx(
     ----------
     path : str or path-like
 
-    graph : PCAGraph or NetworkGraph
+    graph : EmbedderGraph
 
     n_features : int
 
@@ -287,9 +274,10 @@ def write_onnx(
     Examples
     --------
     >>> import tempfile
-    >>> one, wide = np.ones(1), np.dtype("float64")
-    >>> model = LinearGaussian(np.zeros(2), np.array([[0.6, 0.8]]), one, 0.5)
-    >>> graph = PCAGraph(model, one, "reconstruction", METHODS, wide)
+    >>> graph = EmbedderGraph(
+    ...     nn.Linear(2, 1), nn.Linear.forward, nn.Linear.forward, nn.Linear.forward,
+    ...     Standardizer.identity(2), ["transform"], torch.float32,
+    ... )
     >>> path = Path(tempfile.mkdtemp()) / "model.onnx"
     >>> write_onnx(path, graph, 2, "float32", {})
     >>> path.stat().st_size > 0
@@ -297,19 +285,15 @@ def write_onnx(
     """
     weights = [*graph.parameters(), *graph.buffers()]
     if sum(tensor.nbytes for tensor in weights) > MAX_BYTES:
-        raise ValueError(TOO_LARGE)
+        raise ValueError(
+            "The model takes more than 2 GB, which is the most an ONNX file can hold."
+        )
     model = _finished(_exported(graph, n_features, DTYPES[dtype]), metadata)
-    try:
-        content = model.SerializeToString()
-    except Exception as error:
-        raise ValueError(TOO_LARGE) from error
     with atomic_file(path) as file:
-        file.write(content)
+        file.write(model.SerializeToString())
 
 
-def _exported(
-    graph: PCAGraph | NetworkGraph, n_features: int, dtype: torch.dtype
-) -> Any:
+def _exported(graph: EmbedderGraph, n_features: int, dtype: torch.dtype) -> Any:
     """Return what torch writes for any number of rows."""
     rows = torch.zeros(2, n_features, dtype=dtype)
     any_number = ({0: torch.export.Dim("n_samples")},)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -21,36 +20,16 @@ from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
-from latentsk.embedders._onnx import PCAGraph
+from latentsk.embedders._onnx import DTYPES, EmbedderGraph, LinearModel
 from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
 from latentsk.linear import _gaussian as linear_gaussian
+from latentsk.linear import _moments, _spectrum
 from latentsk.linear._components import fit_components
 from latentsk.linear._gaussian import LinearGaussian
-from latentsk.linear._moments import (
-    TOO_LARGE,
-    Moments,
-    in_range,
-    is_off_centre,
-    merge,
-    moments_of,
-)
-from latentsk.linear._spectrum import (
-    Spectrum,
-    chosen_dimension,
-    n_directions,
-    rounding_floor,
-    spectrum_of,
-    truncated,
-)
+from latentsk.linear._moments import TOO_LARGE, Moments, in_range
+from latentsk.linear._spectrum import Spectrum
 from latentsk.persistence._registry import storable
-
-ENGINE_PARAMETERS = (
-    "svd_solver",
-    "tol",
-    "iterated_power",
-    "n_oversamples",
-    "power_iteration_normalizer",
-)
+from latentsk.training._standardize import Standardizer
 
 EVERY_COMPONENT_KEPT = (
     "every component is kept, so that nothing is left to reconstruct wrongly. Set "
@@ -69,6 +48,18 @@ SINGULAR = (
     "n_components below the rank of the data, or leave it at 'auto'."
 )
 
+# What scores rows, and splits the scores among the features, by score_method.
+SCORES: dict[str, Callable[..., Any]] = {
+    "likelihood": linear_gaussian.log_likelihood,
+    "reconstruction": lambda *of: -linear_gaussian.squared_residual(*of),
+    "mahalanobis": lambda *of: -linear_gaussian.squared_mahalanobis(*of),
+}
+CONTRIBUTIONS: dict[str, Callable[..., Any]] = {
+    "likelihood": linear_gaussian.log_likelihood_parts,
+    "reconstruction": lambda *of: -linear_gaussian.residual_parts(*of),
+    "mahalanobis": lambda *of: -linear_gaussian.mahalanobis_parts(*of),
+}
+
 
 @storable(REQUIRED, optional=OPTIONAL, check=check_pca)
 class PCAEmbedder(BaseEmbedder):
@@ -84,7 +75,7 @@ class PCAEmbedder(BaseEmbedder):
         How many components to keep.
 
         - "auto": the fewest that explain 99 % of the variance, but fewer than the rank
-          of the data, so that every `score_method` has a meaning; at least one.
+          of the data, so that every `score_method` is defined; at least one.
         - int: that many.
         - float in (0, 1): the fewest that explain more than this share of the variance.
         - "mle": Minka's estimate (needs ``n_samples >= n_features``).
@@ -164,7 +155,7 @@ default="likelihood"
 
     offset_ : float
         Threshold of `decision_function`, in the unit of the scores; nan where the
-        score has no meaning. Not set by `partial_fit`.
+        score is undefined. Not set by `partial_fit`.
 
     n_features_in_ : int
         Number of features.
@@ -179,7 +170,7 @@ default="likelihood"
 
     Notes
     -----
-    **Scores without a meaning.** A likelihood needs a positive variance in every
+    **Undefined scores.** A likelihood needs a positive variance in every
     direction; a reconstruction error needs a direction that is left out; the
     Mahalanobis distance needs a positive variance in every component. Where that fails,
     scoring raises a ValueError with the remedy instead of returning infinities or
@@ -241,7 +232,7 @@ default="likelihood"
         ],
         "n_oversamples": [Interval(Integral, 1, None, closed="left")],
         "power_iteration_normalizer": [StrOptions({"auto", "QR", "LU", "none"})],
-        "score_method": [StrOptions({"likelihood", "reconstruction", "mahalanobis"})],
+        "score_method": [StrOptions(set(SCORES))],
         "random_state": ["random_state", np.random.Generator],
     }
 
@@ -287,21 +278,24 @@ default="likelihood"
     def _fit_rows(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
         sample = sample_rows(X)
         if self._streams(X):
-            self._adopt_moments(moments_of(X), dtype=X.dtype)
+            self._adopt_moments(_moments.moments_of(X), dtype=X.dtype)
             latents = self._transform(X) if want_latents else None
         else:
-            parameters = {name: getattr(self, name) for name in ENGINE_PARAMETERS}
-            fit = fit_components(
+            spectrum, mean, solver, latents = fit_components(
                 X,
                 sample,
                 self.n_components,
                 overwrite=overwrite,
                 want_latents=want_latents,
+                svd_solver=self.svd_solver,
+                tol=self.tol,
+                iterated_power=self.iterated_power,
+                n_oversamples=self.n_oversamples,
+                power_iteration_normalizer=self.power_iteration_normalizer,
                 random_state=sklearn_seed(self.random_state),
-                **parameters,
             )
-            self._adopt(fit.spectrum, fit.mean, fit.solver, X.shape[0])
-            latents = self._whitened(fit.latents) if want_latents else None
+            self._adopt(spectrum, mean, solver, X.shape[0])
+            latents = self._whitened(latents) if want_latents else None
         self._place_offset(sample if self.contamination == "auto" else X)
         return latents
 
@@ -319,9 +313,9 @@ default="likelihood"
 
     def _adopt_moments(self, moments: Moments, dtype: Any) -> None:
         xp, _ = get_namespace(moments.mean)
-        spectrum = spectrum_of(moments, xp)
-        kept = chosen_dimension(self.n_components, spectrum, moments.n_rows)
-        spectrum = truncated(spectrum, kept)
+        spectrum = _spectrum.spectrum_of(moments, xp)
+        kept = _spectrum.chosen_dimension(self.n_components, spectrum, moments.n_rows)
+        spectrum = _spectrum.truncated(spectrum, kept)
         with np.errstate(over="ignore"):  # refused below
             spectrum = spectrum._replace(
                 axes=xp.astype(spectrum.axes, dtype),
@@ -335,14 +329,14 @@ default="likelihood"
     ) -> None:
         # Copies, so that the axes left out do not stay in memory behind a view.
         xp, _ = get_namespace(spectrum.axes)
-        if not math.isfinite(spectrum.total_variance):
+        total_variance = spectrum.total_variance
+        if not np.isfinite(total_variance):
             raise ValueError(TOO_LARGE)
         self.mean_ = mean
         self.components_ = xp.asarray(spectrum.axes, copy=True)
         self.explained_variance_ = xp.asarray(spectrum.variances, copy=True)
         with np.errstate(invalid="ignore"):
-            ratio = self.explained_variance_ / spectrum.total_variance
-        self.explained_variance_ratio_ = ratio
+            self.explained_variance_ratio_ = spectrum.variances / total_variance
         self.singular_values_ = xp.sqrt(self.explained_variance_ * (n_samples - 1))
         self.noise_variance_ = spectrum.noise
         self.n_components_ = spectrum.n_axes
@@ -351,9 +345,9 @@ default="likelihood"
 
     def _partial_fit(self, X: Any) -> None:
         xp, _ = get_namespace(X)
-        moments = moments_of(X, xp)
+        moments = _moments.moments_of(X, xp)
         if hasattr(self, "_scatter") or hasattr(self, "components_"):
-            moments = merge(self._moments_so_far(xp), moments)
+            moments = _moments.merge(self._moments_so_far(xp), moments)
         self.n_samples_seen_: int = moments.n_rows
         self._mean_seen: Any = moments.mean
         self._scatter: Any = moments.scatter
@@ -366,29 +360,25 @@ default="likelihood"
         # fit keeps no scatter: its rows count with the covariance of the model, the
         # variance outside of the components spread over all directions there.
         shape = (self.n_samples_, self.n_features_in_)
-        n_left_out = n_directions(shape, self.svd_solver_) - self.n_components_
+        n_directions = _spectrum.n_directions(shape, self.svd_solver_)
+        n_left_out = n_directions - self.n_components_
         n_outside = self.n_features_in_ - self.n_components_
         noise = self.noise_variance_ * n_left_out / max(1, n_outside)
-        model = LinearGaussian(
-            xp.astype(self.mean_, xp.float64),
-            xp.astype(self.components_, xp.float64),
-            xp.astype(self.explained_variance_, xp.float64),
-            noise,
-        )
+        model = self._model(xp.float64)._replace(noise=noise)
         scatter = linear_gaussian.covariance(model, xp) * (self.n_samples_ - 1)
         return Moments(self.n_samples_, model.mean, scatter)
 
     def _rows_needed(self) -> int:
         if self.n_components == "mle":
             return self.n_features_in_
-        if isinstance(self.n_components, Integral):
-            if self.n_components > self.n_features_in_:
-                raise ValueError(
-                    f"n_components={self.n_components} must be at most "
-                    f"n_features={self.n_features_in_}."
-                )
-            return max(2, int(self.n_components))
-        return 2
+        if not isinstance(self.n_components, Integral):
+            return 2
+        if self.n_components > self.n_features_in_:
+            raise ValueError(
+                f"n_components={self.n_components} must be at most "
+                f"n_features={self.n_features_in_}."
+            )
+        return max(2, int(self.n_components))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "components_")
@@ -397,9 +387,9 @@ default="likelihood"
 
     def _transform(self, X: Any) -> Any:
         xp, _ = get_namespace(self.components_)
-        model = self._model(X, xp)
         with np.errstate(over="ignore", invalid="ignore"):
             if issparse(X) or not self._is_off_centre(xp):
+                model = self._model(X.dtype)
                 Z = X @ model.components.T
                 Z -= xp.reshape(model.mean, (1, -1)) @ model.components.T
             else:
@@ -408,35 +398,34 @@ default="likelihood"
         return in_range(Z, xp)
 
     def _whitened(self, Z: Any) -> Any:
-        if not self.whiten:
-            return Z
-        xp, _ = get_namespace(self.components_)
-        return Z / self._component_scale(self.explained_variance_, xp)
+        return Z / self._component_scale(self.explained_variance_) if self.whiten else Z
 
     def _inverse_transform(self, Z: Any) -> Any:
         xp, _ = get_namespace(self.components_)
-        model = self._model(Z, xp)
+        model = self._model(Z.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.whiten:
-                Z = Z * self._component_scale(self.explained_variance_, xp)
+                Z = Z * self._component_scale(self.explained_variance_)
             Z = xp.astype(Z, model.mean.dtype, copy=False)
             return in_range(Z @ model.components + model.mean, xp)
 
-    def _component_scale(self, variances: Any, xp: Any) -> Any:
+    def _component_scale(self, variances: Any) -> Any:
         """Return the standard deviations for whitening, none below rounding errors."""
+        xp, _ = get_namespace(variances)
         scale = xp.sqrt(variances)
         # scikit-learn's least one, which is in the data's unit.
         smallest = eps = float(xp.finfo(scale.dtype).eps)
         if self.n_components_:
             squared = self.svd_solver_ in ("covariance_eigh", "arpack")
-            relative = math.sqrt(eps) if squared else eps
+            relative = eps**0.5 if squared else eps
             smallest = max(smallest, relative * float(scale[0]))
         return xp.clip(scale, smallest, None)
 
     def _is_off_centre(self, xp: Any) -> bool:
         left_out = self.n_features_in_ - self.n_components_
         kept = float(xp.sum(self.explained_variance_))
-        return is_off_centre(self.mean_, kept + self.noise_variance_ * left_out, xp)
+        total_variance = kept + self.noise_variance_ * left_out
+        return _moments.is_off_centre(self.mean_, total_variance, xp)
 
     @property
     def _n_features_out(self) -> int:
@@ -445,66 +434,55 @@ default="likelihood"
     # Scoring
 
     def _score_samples(self, X: Any) -> Any:
-        self._require_meaning()
-        if self.score_method == "likelihood":
-            scores = self._by_rows(X, linear_gaussian.log_likelihood)
-        elif self.score_method == "reconstruction":
-            scores = -self._by_rows(X, linear_gaussian.squared_residual)
-        else:
-            scores = -self._by_rows(X, linear_gaussian.squared_mahalanobis)
+        self._require_defined()
+        scores = self._by_rows(X, SCORES[self.score_method])
         # Out of the range of its dtype, a row is most abnormal.
         xp, _ = get_namespace(scores)
         lowest = xp.finfo(scores.dtype).min
         return xp.where(scores > lowest, scores, lowest)
 
-    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> PCAGraph:
-        if "score_samples" in methods:
-            self._require_meaning()
-        mean, axes, variances = (
-            array_to_numpy(array)
-            for array in (self.mean_, self.components_, self.explained_variance_)
-        )
-        fitted = np.dtype("f4" if "float32" in str(self.components_.dtype) else "f8")
-        noise = float(self.noise_variance_)
-        model = LinearGaussian(mean, axes, np.clip(variances, noise, None), noise)
-        unit = np.ones_like(variances)
-        return PCAGraph(
-            model,
-            self._component_scale(variances, np) if self.whiten else unit,
-            self.score_method,
+    def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
+        score_method = self.score_method if "score_samples" in methods else None
+        if score_method is not None:
+            self._require_defined()
+        model = self._model_on_host()
+        fitted = "float32" if "float32" in str(self.components_.dtype) else "float64"
+        # The precision that data and fit share, as everywhere.
+        precision = DTYPES[np.result_type(fitted, dtype).name]
+        scale = np.ones(self.n_components_)
+        if self.whiten:
+            scale = self._component_scale(array_to_numpy(self.explained_variance_))
+        return EmbedderGraph(
+            LinearModel(model, scale, score_method, precision),
+            LinearModel.encode,
+            LinearModel.decode,
+            LinearModel.score,
+            Standardizer(model.mean, np.ones_like(model.mean)),
             methods,
-            # The precision that data and fit share, as everywhere.
-            np.result_type(fitted, dtype),
+            precision,
         )
 
     def _score_contributions(self, X: Any) -> Any:
-        self._require_meaning()
-        parts = {
-            "likelihood": linear_gaussian.log_likelihood_parts,
-            "reconstruction": lambda *of: -linear_gaussian.residual_parts(*of),
-            "mahalanobis": lambda *of: -linear_gaussian.mahalanobis_parts(*of),
-        }
+        self._require_defined()
         xp, _ = get_namespace(self.components_)
-        return in_range(self._by_rows(X, parts[self.score_method]), xp)
+        return in_range(self._by_rows(X, CONTRIBUTIONS[self.score_method]), xp)
 
     def _by_rows(self, X: Any, function: Callable[..., Any]) -> Any:
         """Apply a function of centred rows block by block."""
         xp, _ = get_namespace(self.components_)
-        model = self._model(X, xp)
-        dtype = model.mean.dtype
-        with np.errstate(over="ignore", invalid="ignore"):
-            return xp.concat(
-                [
-                    function(
-                        xp.astype(block, dtype, copy=False) - model.mean, model, xp
-                    )
-                    for block in row_blocks(X)
-                ]
-            )
+        model = self._model(X.dtype)
 
-    def _model(self, X: Any, xp: Any) -> LinearGaussian:
-        """Return the model in the precision that data and fit share."""
-        dtype = xp.result_type(X.dtype, self.components_.dtype)
+        def apply(block: Any) -> Any:
+            centred = xp.astype(block, model.mean.dtype, copy=False) - model.mean
+            return function(centred, model, xp)
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            return xp.concat([apply(block) for block in row_blocks(X)])
+
+    def _model(self, dtype: Any) -> LinearGaussian:
+        """Return the model in the precision that data of some dtype and fit share."""
+        xp, _ = get_namespace(self.components_)
+        dtype = xp.result_type(dtype, self.components_.dtype)
         mean, components, variances = (
             xp.astype(array, dtype, copy=False)
             for array in (self.mean_, self.components_, self.explained_variance_)
@@ -513,33 +491,41 @@ default="likelihood"
         variances = xp.clip(variances, self.noise_variance_, None)
         return LinearGaussian(mean, components, variances, self.noise_variance_)
 
+    def _model_on_host(self) -> LinearGaussian:
+        """Return the model in numpy, in float64."""
+        arrays = self.mean_, self.components_, self.explained_variance_
+        mean, components, variances = map(array_to_numpy, arrays)
+        noise = float(self.noise_variance_)
+        return LinearGaussian(mean, components, np.clip(variances, noise, None), noise)
+
     def _place_offset(self, X: Any) -> None:
-        if self.contamination == "auto" and self._why_meaningless() is not None:
+        reason = self._undefined_reason(self.score_method)
+        if self.contamination == "auto" and reason is not None:
             self.offset_ = float("nan")
             self._offset_score_method = self.score_method
         else:
             self._set_offset(self._score_samples(X))
 
-    def _require_meaning(self) -> None:
-        reason = self._why_meaningless()
+    def _require_defined(self) -> None:
+        reason = self._undefined_reason(self.score_method)
         if reason is not None:
             raise ValueError(
-                f"score_method={self.score_method!r} has no meaning: {reason}"
+                f"score_method={self.score_method!r} is undefined: {reason}"
             )
 
-    def _why_meaningless(self) -> str | None:
+    def _undefined_reason(self, score_method: str) -> str | None:
         """Return why scores would be infinite or rounding noise, or None."""
         complete = self.n_components_ == self.n_features_in_
-        smallest = float(self.explained_variance_[-1]) if self.n_components_ else 0.0
-        if self.score_method == "reconstruction":
+        if score_method == "reconstruction":
             return EVERY_COMPONENT_KEPT if complete else None
-        if self.score_method == "mahalanobis" or complete:
-            return None if smallest > self._rounding_floor() else FLAT_COMPONENT
-        return None if self.noise_variance_ > self._rounding_floor() else NO_NOISE
-
-    def _rounding_floor(self) -> float:
-        largest = float(self.explained_variance_[0]) if self.n_components_ else 0.0
-        return rounding_floor(largest, self.n_features_in_, self.components_.dtype)
+        variances = self.explained_variance_ if self.n_components_ else [0.0]
+        largest, smallest = float(variances[0]), float(variances[-1])
+        floor = _spectrum.rounding_floor(
+            largest, self.n_features_in_, self.components_.dtype
+        )
+        if score_method == "mahalanobis" or complete:
+            return None if smallest > floor else FLAT_COMPONENT
+        return None if self.noise_variance_ > floor else NO_NOISE
 
     # What the model says of itself
 
@@ -567,7 +553,7 @@ default="likelihood"
         """
         check_is_fitted(self)
         xp, _ = get_namespace(self.components_)
-        return linear_gaussian.covariance(self._model(self.components_, xp), xp)
+        return linear_gaussian.covariance(self._model(self.components_.dtype), xp)
 
     def get_precision(self) -> NDArray[Any]:
         """Return the inverse of `get_covariance`.
@@ -595,29 +581,22 @@ default="likelihood"
                [0., 1.]])
         """
         check_is_fitted(self)
-        xp, _ = get_namespace(self.components_)
-        complete = self.n_components_ == self.n_features_in_
-        smallest = (
-            float(self.explained_variance_[-1]) if complete else self.noise_variance_
-        )
-        if not smallest > self._rounding_floor():
+        if self._undefined_reason("likelihood") is not None:
             raise ValueError(SINGULAR)
-        return linear_gaussian.precision(self._model(self.components_, xp), xp)
+        xp, _ = get_namespace(self.components_)
+        return linear_gaussian.precision(self._model(self.components_.dtype), xp)
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
-        xp, _ = get_namespace(self.components_)
-        model = self._model(self.components_, xp)
-        mean, axes, variances = (array_to_numpy(array) for array in model[:3])
-        on_host = LinearGaussian(mean, axes, variances, model.noise)
-        rows = linear_gaussian.draw(on_host, n_samples, generator)
-        return xp.asarray(rows, dtype=model.mean.dtype, device=device(self.components_))
+        rows = linear_gaussian.draw(self._model_on_host(), n_samples, generator)
+        like = self.components_
+        xp, _ = get_namespace(like)
+        return xp.asarray(rows, dtype=like.dtype, device=device(like))
 
     # Validation
 
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
         if not reset and hasattr(self, "components_"):
-            check_same_namespace(X, self, attribute="components_", method=method)
-            self._require_dispatch()
+            self._require_same_namespace(X, method)
         xp, _ = get_namespace(X)
         return validated(
             self,
@@ -628,7 +607,8 @@ default="likelihood"
             ensure_min_samples=2 if method in ("fit", "fit_transform") else 1,
         )
 
-    def _require_dispatch(self) -> None:
+    def _require_same_namespace(self, X: Any, method: str) -> None:
+        check_same_namespace(X, self, attribute="components_", method=method)
         if torch.is_tensor(self.components_) and not get_config()["array_api_dispatch"]:
             raise ValueError(
                 "This PCAEmbedder was fitted on tensors. Use it on tensors, within "
@@ -636,18 +616,9 @@ default="likelihood"
             )
 
     def _validate_latents(self, Z: Any) -> Any:
-        check_same_namespace(
-            Z, self, attribute="components_", method="inverse_transform"
-        )
-        self._require_dispatch()
+        self._require_same_namespace(Z, "inverse_transform")
         xp, _ = get_namespace(Z)
-        Z = checked(Z, input_name="X", dtype=[xp.float64, xp.float32])
-        if Z.shape[1] != self.n_components_:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but this PCAEmbedder has "
-                f"{self.n_components_} components."
-            )
-        return Z
+        return checked(Z, input_name="X", dtype=[xp.float64, xp.float32])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -656,9 +627,6 @@ default="likelihood"
         tags.array_api_support = solver not in ("arpack", "randomized") or (
             solver == "randomized" and self.power_iteration_normalizer == "QR"
         )
-        tags.input_tags.sparse = self.svd_solver in (
-            "auto",
-            "arpack",
-            "covariance_eigh",
-        )
+        with_sparse = ("auto", "arpack", "covariance_eigh")
+        tags.input_tags.sparse = self.svd_solver in with_sparse
         return tags

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentsk._device import DEVICE_TYPES
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    count,
-    device,
-    floats,
-    number,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Sizes, State, require
 
 REQUIRED = N_FEATURES
 # All of them, or none: chunks that were too few to fit leave the sums alone.
 MODEL = {
-    "n_components_": count(named="k"),
-    "mean_": floats("n_features"),
-    "components_": floats("k", "n_features"),
-    "explained_variance_": floats("k", least=0, finite=False),
-    "explained_variance_ratio_": floats("k", finite=False),
-    "singular_values_": floats("k", finite=False),
-    "noise_variance_": number(finite=False),
-    "n_samples_": count(1),
-    "svd_solver_": text(),
+    "n_components_": schema.count(named="k"),
+    "mean_": schema.floats("n_features"),
+    "components_": schema.floats("k", "n_features"),
+    "explained_variance_": schema.floats("k", least=0, finite=False),
+    "explained_variance_ratio_": schema.floats("k", finite=False),
+    "singular_values_": schema.floats("k", finite=False),
+    "noise_variance_": schema.number(finite=False),
+    "n_samples_": schema.count(1),
+    "svd_solver_": schema.text(),
 }
 SUMS = {
-    "n_samples_seen_": count(1),
-    "_mean_seen": floats("n_features"),
-    "_scatter": floats("n_features", "n_features", finite=False),
+    "n_samples_seen_": schema.count(1),
+    "_mean_seen": schema.floats("n_features"),
+    "_scatter": schema.floats("n_features", "n_features", finite=False),
 }
-OPTIONAL = {**FEATURE_NAMES, **THRESHOLD, **MODEL, **SUMS, "tensor_device": device()}
+DEVICE = {"tensor_device": schema.device(*DEVICE_TYPES)}
+OPTIONAL = {**FEATURE_NAMES, **THRESHOLD, **MODEL, **SUMS, **DEVICE}
 
 
 def check_pca(embedder: Any, state: State, sizes: Sizes) -> None:

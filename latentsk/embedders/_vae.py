@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
+from latentsk._validation import require_count
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
@@ -706,30 +707,27 @@ default="auto"
         (np.int64(0), np.True_)
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 2:
-            raise ValueError(
-                f"n_samples must be an integer of at least 2, got {n_samples!r}."
-            )
+        require_count("n_samples", n_samples, least=2)
         validated = self._validate(X, reset=False, method="log_likelihood")
         if self._likelihood.on_unit_interval:
             require_unit_interval(validated, f"likelihood={self.likelihood_!r}")
-        generator = self._generator(random_state)
-        log_density = self._likelihood.log_density
+        chosen = self.random_state if random_state is None else random_state
+        seed = int(numpy_generator(chosen).integers(2**63))
+        generator = torch.Generator().manual_seed(seed)
+        density = self._likelihood.log_density
         log_unit = float(np.log(self.scale_).sum())
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
-            shape = (len(rows), self.n_components_)
             at_a_time = samples_at_a_time(network, rows)
-            parts = (
-                torch.randn(
-                    min(at_a_time, int(n_samples) - start),
-                    *shape,
-                    generator=generator,
-                    dtype=rows.dtype,
-                ).to(rows.device)
-                for start in range(0, int(n_samples), at_a_time)
-            )
-            weights = sampled(network, rows, log_density, parts).log_weights
+
+            def draw(start: int) -> Tensor:
+                n_drawn = min(at_a_time, int(n_samples) - start)
+                shape = (n_drawn, len(rows), self.n_components_)
+                noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
+                return noise.to(rows.device)
+
+            parts = map(draw, range(0, int(n_samples), at_a_time))
+            weights = sampled(network, rows, density, parts).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)
@@ -782,11 +780,6 @@ default="auto"
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         prior = copy.deepcopy(self.module_.prior).cpu().double()
         return report(*moments, prior)
-
-    def _generator(self, random_state: RandomState) -> torch.Generator:
-        chosen = self.random_state if random_state is None else random_state
-        seed = int(numpy_generator(chosen).integers(2**63))
-        return torch.Generator().manual_seed(seed)
 
 
 def _is_binary(X: NDArray[Any]) -> bool:

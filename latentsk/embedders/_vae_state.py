@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from latentsk.embedders._neural_state import check_network
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    either,
-    number,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Sizes, State, require
 from latentsk.vae._likelihoods import LIKELIHOODS
 from latentsk.vae._priors import PRIORS
 
 # Numbers that a score is drawn with, of all samples and latent dimensions.
 MAX_DRAWN = 10_000_000
+SCALE = schema.number(1e-300, 1e300)
 
 
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
@@ -30,8 +25,8 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     drawn = embedder.n_score_samples * sizes["k"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
     objective = {
-        "likelihood": text(*LIKELIHOODS),
-        "scale": either(text("shared", "feature"), number(1e-300, 1e300)),
-        "prior": text(*PRIORS),
+        "likelihood": schema.text(*LIKELIHOODS),
+        "scale": schema.either(schema.text("shared", "feature"), SCALE),
+        "prior": schema.text(*PRIORS),
     }
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

@@ -21,8 +21,10 @@ class GrowingArray:
     rows : ndarray of shape (n_rows, ...)
         The first rows.
 
-    spare_share : float, default=0.25
-        Room for further rows whenever the array grows, as a share.
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows, ...)
+        The rows so far: a view, whose rows a later assignment may replace.
 
     Examples
     --------
@@ -35,18 +37,17 @@ class GrowingArray:
     array([1., 2.])
     """
 
-    def __init__(self, rows: NDArray[Any], spare_share: float = SPARE_SHARE) -> None:
-        self._spare_share = spare_share
-        self._store = rows
-        self._owned = False
-        self._length = len(rows)
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self.rows = rows
+        # With room at its end; None while the rows belong to somebody else.
+        self._buffer: NDArray[Any] | None = None
 
-    @property
-    def rows(self) -> NDArray[Any]:
-        """The rows so far: a view, which a later assignment may change."""
-        return self._store[: self._length]
-
-    def assign(self, positions: NDArray[np.intp], values: NDArray[Any]) -> None:
+    def assign(
+        self,
+        positions: NDArray[np.intp],
+        values: NDArray[Any],
+        spare_share: float = SPARE_SHARE,
+    ) -> None:
         """Set rows by their position, behind the present end too.
 
         Parameters
@@ -55,21 +56,27 @@ class GrowingArray:
             Together with the present ones they leave no gap.
 
         values : ndarray of shape (n, ...)
+
+        spare_share : float, default=0.25
+            Room for further rows where the array has to grow, as a share.
         """
         if len(positions) == 0:
             return
-        length = max(self._length, int(positions.max()) + 1)
-        if not self._owned or length > len(self._store):
-            self._reserve(length)
-        self._length = length
-        self._store[positions] = values
+        length = max(len(self.rows), int(positions.max()) + 1)
+        if self._buffer is None or length > len(self._buffer):
+            spare = int(spare_share * length) if length > len(self.rows) else 0
+            shape = (length + spare, *self.rows.shape[1:])
+            buffer = np.empty(shape, self.rows.dtype)
+            buffer[: len(self.rows)] = self.rows
+            self._buffer = buffer
+        self._buffer[positions] = values
+        self.rows = self._buffer[:length]
 
-    def share(self) -> None:
-        """Leave the present rows as they are for ever: the next assignment copies."""
-        self._owned = False
+    def truncate(self, length: int) -> None:
+        """Drop the rows behind a number of them."""
+        self.rows = self.rows[:length]
 
-    def _reserve(self, length: int) -> None:
-        spare = int(self._spare_share * length) if length > self._length else 0
-        store = np.empty((length + spare, *self._store.shape[1:]), self._store.dtype)
-        store[: self._length] = self.rows
-        self._store, self._owned = store, True
+    def share(self) -> NDArray[Any]:
+        """Return the rows, which stay as they are: the next assignment copies them."""
+        self._buffer = None
+        return self.rows

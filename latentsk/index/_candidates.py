@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk.index._faiss import faiss_available, load_faiss
-from latentsk.index._space import row_slices
+from latentsk._chunks import row_slices
+from latentsk._faiss import faiss_available, load_faiss
+from latentsk._typing import Float64, Positions
 
-# Scores held at a time.
+# Bytes of scores held at a time.
 SCORE_BYTES = 2**26
 # Rows scored at a time, so that many queries can share them.
 BLOCK_ROWS = 2**16
@@ -26,16 +27,17 @@ FAISS_MIN_QUERIES = 512
 FAISS_MAX_NEIGHBORS = 128
 
 Float = NDArray[Any]
-Candidates = tuple[NDArray[np.float64], NDArray[np.intp]]
+Candidates = tuple[Float64, Positions]
+Smallest = tuple[torch.Tensor, torch.Tensor]
 
 
 def smallest_scores(
     queries: Float,
-    rows: Float,
+    rows: Any,
     squared_norms: Float | None,
     n_candidates: int,
     backend: str = "auto",
-    among: NDArray[np.intp] | None = None,
+    eligible: Positions | None = None,
 ) -> Candidates:
     """Return the rows with the smallest scores for each query.
 
@@ -44,6 +46,7 @@ def smallest_scores(
     queries : ndarray of shape (n_queries, n_features)
 
     rows : ndarray of shape (n_rows, n_features), of the same dtype
+        With `eligible`, whatever returns such rows by their positions.
 
     squared_norms : ndarray of shape (n_rows,) or None
         Of the rows, for Euclidean distances; None for inner products.
@@ -55,7 +58,7 @@ def smallest_scores(
         "auto" takes FAISS where it is installed and faster. "torch" multiplies with
         numpy's BLAS and selects with torch.
 
-    among : ndarray of shape (n_eligible,) or None, default=None
+    eligible : ndarray of shape (n_eligible,) or None, default=None
         Positions of the rows that may be returned; None: all.
 
     Returns
@@ -72,12 +75,13 @@ def smallest_scores(
     >>> smallest_scores(rows[:1], rows, rows[:, 0] ** 2, 2)
     (array([[0., 1.]]), array([[0, 1]]))
     """
-    if among is not None:
-        return _among(queries, rows, squared_norms, n_candidates, backend, among)
+    if eligible is not None:
+        return _among(queries, rows, squared_norms, n_candidates, backend, eligible)
     if backend == "auto":
-        large = len(queries) >= FAISS_MIN_QUERIES
-        few = n_candidates <= FAISS_MAX_NEIGHBORS
-        backend = "faiss" if large and few and faiss_available() else "torch"
+        is_large = len(queries) >= FAISS_MIN_QUERIES
+        is_narrow = n_candidates <= FAISS_MAX_NEIGHBORS
+        use_faiss = is_large and is_narrow and faiss_available()
+        backend = "faiss" if use_faiss else "torch"
     if backend == "faiss":
         return _with_faiss(queries, rows, squared_norms, n_candidates)
     return _with_torch(queries, rows, squared_norms, n_candidates)
@@ -85,20 +89,20 @@ def smallest_scores(
 
 def _among(
     queries: Float,
-    rows: Float,
+    rows: Any,
     squared_norms: Float | None,
     n_candidates: int,
     backend: str,
-    among: NDArray[np.intp],
+    eligible: Positions,
 ) -> Candidates:
-    best: tuple[torch.Tensor, torch.Tensor] | None = None
-    for part in row_slices((len(among), rows.shape[1])):
-        some = among[part]
+    best: Smallest | None = None
+    for part in row_slices(len(eligible), rows.shape[1]):
+        some = eligible[part]
         norms = None if squared_norms is None else squared_norms[some]
         wanted = min(n_candidates, len(some))
         scores, which = smallest_scores(queries, rows[some], norms, wanted, backend)
-        found = torch.from_numpy(scores), torch.from_numpy(some[which])
-        best = _merge(best, found, n_candidates)
+        nearest = torch.from_numpy(scores), torch.from_numpy(some[which])
+        best = _merge(best, nearest, n_candidates)
     assert best is not None, "no rows to search"
     return best[0].numpy(), best[1].numpy()
 
@@ -130,29 +134,25 @@ def _with_torch(
     scores = np.empty((len(queries), n_candidates), dtype=np.float64)
     positions = np.empty((len(queries), n_candidates), dtype=np.intp)
     n_scores = min(len(rows), BLOCK_ROWS)
-    for chunk in query_chunks(len(queries), n_scores, queries.dtype):
-        best: tuple[torch.Tensor, torch.Tensor] | None = None
-        for start, block in score_blocks(queries[chunk], rows, squared_norms):
+    for part in query_chunks(len(queries), n_scores, queries.dtype):
+        best: Smallest | None = None
+        for start, block in score_blocks(queries[part], rows, squared_norms):
             values, indices = _smallest(torch.from_numpy(block), n_candidates)
             best = _merge(best, (values, indices + start), n_candidates)
         assert best is not None, "no rows to search"
-        scores[chunk], positions[chunk] = best[0].numpy(), best[1].numpy()
+        scores[part], positions[part] = best[0].numpy(), best[1].numpy()
     if squared_norms is not None:
         scores += np.sum(np.square(queries, dtype=np.float64), axis=1)[:, None]
     return scores, positions
 
 
-def _smallest(values: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _smallest(values: torch.Tensor, most: int) -> Smallest:
     most = min(most, values.shape[1])
     smallest = torch.topk(values, most, dim=1, largest=False, sorted=True)
     return smallest.values, smallest.indices
 
 
-def _merge(
-    best: tuple[torch.Tensor, torch.Tensor] | None,
-    more: tuple[torch.Tensor, torch.Tensor],
-    most: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _merge(best: Smallest | None, more: Smallest, most: int) -> Smallest:
     if best is None:
         return more
     values = torch.cat([best[0], more[0]], dim=1)
@@ -169,9 +169,7 @@ def query_chunks(n_queries: int, n_scores: int, dtype: Any) -> Iterator[slice]:
     >>> [chunk.stop for chunk in query_chunks(600, 2**16, np.float32)]
     [256, 512, 600]
     """
-    step = max(1, SCORE_BYTES // (np.dtype(dtype).itemsize * max(1, n_scores)))
-    for start in range(0, n_queries, step):
-        yield slice(start, min(start + step, n_queries))
+    return row_slices(n_queries, n_scores, SCORE_BYTES // np.dtype(dtype).itemsize)
 
 
 def score_blocks(
@@ -200,8 +198,10 @@ def score_blocks(
     buffer = np.empty((len(queries), min(len(rows), BLOCK_ROWS)), dtype=queries.dtype)
     for start in range(0, len(rows), BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(rows))
-        whole = stop - start == buffer.shape[1]
-        out = buffer if whole else np.empty((len(queries), stop - start), queries.dtype)
+        is_whole = stop - start == buffer.shape[1]
+        out = (
+            buffer if is_whole else np.empty((len(queries), stop - start), buffer.dtype)
+        )
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(queries, rows[start:stop].T, out=out)
             if squared_norms is not None:

@@ -1,19 +1,164 @@
-"""The rows with the smallest scores, on the device where the tensors are."""
+"""Exact search with the rows on a GPU."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from latentsk.index._faiss import faiss_available, load_faiss
+from latentsk._chunks import row_slices
+from latentsk._faiss import faiss_available, load_faiss
+from latentsk._typing import Float32, Positions
+from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._quantized import Vectors
+from latentsk.index._spec import FLAT
 
 # Scores held at a time.
 SCORE_ELEMENTS = 2**26
 # Share of a device's free memory that rows may take.
 MEMORY_SHARE = 0.6
+
+
+class Resident(NamedTuple):
+    """Rows on a device.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (n_rows, n_features), float32
+
+    norms : Tensor of shape (n_rows,), float32, or None
+        Squared lengths, for Euclidean distances; None for inner products.
+    """
+
+    rows: torch.Tensor
+    norms: torch.Tensor | None
+
+    def some(self, which: torch.Tensor) -> Resident:
+        """Return some of the rows."""
+        return Resident(
+            self.rows[which], None if self.norms is None else self.norms[which]
+        )
+
+
+class DeviceSearch:
+    """Exact search whose candidates are found on the device where the rows are.
+
+    The rows go there with the first search; where they find no room, the candidates are
+    found on the CPU.
+
+    Parameters
+    ----------
+    exact : ExactSearch
+        The same rows on the host, which measures and certifies.
+
+    device : torch.device
+        Where the rows are compared.
+
+    Examples
+    --------
+    >>> exact = ExactSearch(np.eye(3), "euclidean")
+    >>> search = DeviceSearch(exact, torch.device("cpu"))
+    >>> search.neighbors(Query(np.array([[0.9, 0.1, 0.0]]), k=2))[1]
+    array([[0, 1]])
+    """
+
+    spec = FLAT
+
+    def __init__(self, exact: ExactSearch, device: torch.device) -> None:
+        self.exact = exact
+        self.device = device
+        self._resident: Resident | None = None
+        self._moving = threading.Lock()
+
+    def has_room(self) -> bool:
+        """Tell whether the device has room for the rows."""
+        n_bytes = 4 * self.exact.n_rows * self.exact.space.n_features
+        return self._resident is not None or fits_device(n_bytes, self.device)
+
+    def takes(self, queries: torch.Tensor) -> bool:
+        """Tell whether queries are valid ones that can stay on the device."""
+        space = self.exact.space
+        return (
+            space.metric != "cosine"
+            and queries.dtype in (torch.float32, torch.float64)
+            and queries.shape[1:] == (space.n_features,)
+            and bool(torch.isfinite(queries).all())
+            and self.has_room()
+        )
+
+    def neighbors(self, query: Query) -> Neighbors:
+        """Return the k nearest rows of each query: see `ExactSearch.neighbors`.
+
+        Queries that are tensors (see `takes`) are answered in float32; FAISS may serve
+        them unless the backend is "torch".
+        """
+        if torch.is_tensor(query.vectors):
+            return self._of_tensor(query)
+
+        def find(fast: Float32, wanted: int, eligible: Positions | None) -> Neighbors:
+            if not self.has_room():
+                return self.exact.candidates(fast, wanted, eligible, query.backend)
+            on_device = torch.from_numpy(np.ascontiguousarray(fast)).to(self.device)
+            scores, positions = self._smallest(on_device, wanted, eligible, False)
+            return scores.astype(np.float64), positions
+
+        return self.exact.answer(query, find)
+
+    def add(self, vectors: Vectors, positions: Positions) -> None:
+        """Take over vectors that have further rows."""
+        self.revise(vectors, positions)
+
+    def revise(self, vectors: Vectors, positions: Positions) -> None:
+        """Take over vectors of which some rows are new or changed."""
+        self._resident = None
+        self.exact.revise(vectors, positions)
+
+    def remove(self, positions: Positions) -> None:
+        """Do nothing: a search is told which rows are eligible."""
+
+    def cost(self, n_neighbors: int, n_rows: int) -> float:
+        """Return the cost of a query among so many rows, on the CPU."""
+        return self.exact.cost(n_neighbors, n_rows)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what the search is restored from, besides the vectors."""
+        return self.exact.to_state()
+
+    def _of_tensor(self, query: Query) -> Neighbors:
+        """Answer in float32 for queries that are on the device already."""
+        space = self.exact.space
+        shift, scale = space.rescaling
+        fast = query.vectors.to(self.device, torch.float32)
+        if shift is not None:
+            fast = fast - torch.tensor(shift, device=self.device).float()
+        fast, use_faiss = (fast * scale).contiguous(), query.backend != "torch"
+        scores, positions = self._smallest(fast, query.k, query.eligible, use_faiss)
+        return space.to_metric(space.from_score(scores.astype(np.float64))), positions
+
+    def _smallest(
+        self, queries: torch.Tensor, k: int, eligible: Positions | None, faiss: bool
+    ) -> tuple[Float32, Positions]:
+        rows = self._resident_rows()
+        if eligible is not None:
+            rows = rows.some(torch.from_numpy(eligible).to(self.device))
+        scores, numbers = smallest_on_device(queries, rows, k, use_faiss=faiss)
+        positions = numbers.cpu().numpy()
+        if eligible is not None:
+            positions = eligible[positions]
+        return scores.cpu().numpy(), positions
+
+    def _resident_rows(self) -> Resident:
+        with self._moving:  # once, whoever of several threads is first
+            if self._resident is None:
+                fast, norms = self.exact.fast, self.exact.fast.norms
+                self._resident = Resident(
+                    torch.tensor(fast[:], device=self.device),
+                    None if norms is None else torch.tensor(norms, device=self.device),
+                )
+            return self._resident
 
 
 def fits_device(n_bytes: int, device: torch.device) -> bool:
@@ -31,12 +176,7 @@ def fits_device(n_bytes: int, device: torch.device) -> bool:
 
 
 def smallest_on_device(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
-    *,
-    use_faiss: bool = False,
+    queries: torch.Tensor, rows: Resident, n_candidates: int, *, use_faiss: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the rows with the smallest scores for each query.
 
@@ -47,10 +187,8 @@ def smallest_on_device(
     ----------
     queries : Tensor of shape (n_queries, n_features), float32
 
-    rows : Tensor of shape (n_rows, n_features), float32, on the same device
-
-    squared_norms : Tensor of shape (n_rows,), float32, or None
-        Of the rows, for Euclidean distances; None for inner products.
+    rows : Resident
+        On the same device.
 
     n_candidates : int
         At most n_rows.
@@ -68,39 +206,33 @@ def smallest_on_device(
     Examples
     --------
     >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
-    >>> smallest_on_device(rows[:1], rows, rows[:, 0] ** 2, 2)
+    >>> smallest_on_device(rows[:1], Resident(rows, rows[:, 0] ** 2), 2)
     (tensor([[0., 1.]]), tensor([[0, 1]]))
     """
-    if use_faiss and rows.is_cuda and faiss_has_gpus():
-        return _with_faiss(queries, rows, squared_norms, n_candidates)
-    scores, positions = [], []
-    step = max(1, SCORE_ELEMENTS // len(rows))
-    for start in range(0, len(queries), step):
-        part = queries[start : start + step]
-        found = _smallest(part, rows, squared_norms, n_candidates)
-        scores.append(found[0])
-        positions.append(found[1])
+    if use_faiss and rows.rows.is_cuda and faiss_has_gpus():
+        return _with_faiss(queries, rows, n_candidates)
+    parts = [
+        _with_torch(queries[part], rows, n_candidates)
+        for part in row_slices(len(queries), len(rows.rows), SCORE_ELEMENTS)
+    ]
+    scores, positions = zip(*parts, strict=True)
     return torch.cat(scores), torch.cat(positions)
 
 
-def _smallest(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
+def _with_torch(
+    queries: torch.Tensor, resident: Resident, n_candidates: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, norms = resident
     if _is_rounded(rows):
         queries, rows = queries.double(), rows.double()
-    if squared_norms is None:
+    if norms is None:
         scores = -(queries @ rows.T)
     else:
-        norms = squared_norms.to(rows.dtype)
-        scores = torch.addmm(norms, queries, rows.T, alpha=-2.0)
-    found = torch.topk(scores, n_candidates, dim=1, largest=False)
-    values = found.values
-    if squared_norms is not None:
+        scores = torch.addmm(norms.to(rows.dtype), queries, rows.T, alpha=-2.0)
+    values, positions = torch.topk(scores, n_candidates, dim=1, largest=False)
+    if norms is not None:
         values = values + (queries * queries).sum(dim=1, keepdim=True)
-    return values, found.indices
+    return values, positions
 
 
 def _is_rounded(rows: torch.Tensor) -> bool:
@@ -123,17 +255,13 @@ def _gpu_resources(device: torch.device) -> Any:
 
 
 def _with_faiss(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    squared_norms: torch.Tensor | None,
-    n_candidates: int,
+    queries: torch.Tensor, resident: Resident, n_candidates: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     # FAISS's own way of taking tensors (faiss.contrib.torch_utils) changes its classes
     # for everyone; this one hands over addresses.
     faiss = load_faiss()
-    similarity = squared_norms is None
-    shape = (len(queries), n_candidates)
-    queries, rows = queries.contiguous(), rows.contiguous()
+    similarity, shape = resident.norms is None, (len(queries), n_candidates)
+    queries, rows = queries.contiguous(), resident.rows.contiguous()
     values = torch.empty(shape, dtype=torch.float32, device=rows.device)
     positions = torch.empty(shape, dtype=torch.int64, device=rows.device)
     arguments = faiss.GpuDistanceParams()

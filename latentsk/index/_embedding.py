@@ -14,8 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._validation import checked, reject_masked
-from latentsk.index._threads import thread_limit
+from latentsk._threads import thread_limit
+from latentsk._validation import checked, reject_huge, reject_masked
 
 
 def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
@@ -32,7 +32,8 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If the embedder's output is not a finite matrix with a row for each of X.
+        If the embedder's output is not a finite matrix with a row for each of X, or
+        has magnitudes above 1e100.
     """
     with thread_limit(None):  # a forked process has one thread, here too
         embedded = embedder.transform(reject_masked(X))
@@ -42,6 +43,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
         order="C",
         input_name="the embedder's output",
     )
+    reject_huge(vectors, input_name="The embedder's output")
     if len(vectors) != _num_samples(X):
         raise ValueError(
             f"The embedder returned {len(vectors)} vectors for {_num_samples(X)} "

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from latentsk.index._compact import CODE_TYPES, CompactRows
-from latentsk.index._inverted_file import MAX_CODES
+from latentsk.index._codebook import MAX_CODES
+from latentsk.index._quantized import CODE_TYPES, QuantizedVectors
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -18,21 +18,21 @@ _PATTERN = re.compile(
 )
 _MOST_DIGITS = 40
 
-# For each row: whether it is there, its norm, an id, and its number among the living.
+# For each row: whether it is active, its norm, an id, and its position.
 BYTES_PER_ROW = 1 + 4 + 8 + 8
-# The length of a row in two factors, where the metric is cosine.
-BYTES_PER_LENGTH = 16
+# The length of a row, where the metric is cosine.
+BYTES_PER_LENGTH = 8
 # FAISS's lists hold a position for each row; they grow by doubling.
 BYTES_PER_ENTRY, LIST_GROWTH = 8, 1.6
 
 
 def parse_bytes(budget: str | int) -> int:
-    """Return a number of bytes, from a text such as "2GB" or "512 MiB".
+    """Return a number of bytes, from a string such as "2GB" or "512 MiB".
 
     Raises
     ------
     ValueError
-        If it is none, or not positive.
+        If it is not a number of bytes, or not positive.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def lists_bytes(n_rows: int, n_codes: int) -> int:
     return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + (n_codes + 1) // 2))
 
 
-def kind_within(
+def dtype_within(
     memory_budget: str | int,
     shape: tuple[int, ...],
     itemsize: int,
@@ -121,7 +121,7 @@ def kind_within(
     approximate: bool,
     cosine: bool = False,
 ) -> str | None:
-    """Return the most precise form of the rows that fits a budget.
+    """Return the most precise dtype of the rows that fits a budget.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def kind_within(
 
     Returns
     -------
-    kind : {"float32", "float16", "int8"} or None
+    dtype : {"float32", "float16", "int8"} or None
         None for the rows as they were given.
 
     Raises
@@ -156,8 +156,8 @@ def kind_within(
     Examples
     --------
     >>> shape = (1_000_000, 32)
-    >>> kind_within("1GB", shape, 4, copied=False, approximate=True)
-    >>> kind_within("130MB", shape, 4, copied=False, approximate=True)
+    >>> dtype_within("1GB", shape, 4, copied=False, approximate=True)
+    >>> dtype_within("130MB", shape, 4, copied=False, approximate=True)
     'float16'
     """
     n_rows, width = shape
@@ -168,9 +168,9 @@ def kind_within(
     )
     if as_given <= budget:
         return None
-    sizes = _kind_bytes(n_rows, width, cosine)
-    fitting = [kind for kind, size in sizes.items() if size <= budget and approximate]
-    if fitting:
+    sizes = _bytes_by_dtype(n_rows, width, cosine)
+    fitting = [dtype for dtype, size in sizes.items() if size <= budget]
+    if approximate and fitting:
         return fitting[0]
     possible = (
         f"in 8 bits a coordinate they need {format_bytes(sizes['int8'])}."
@@ -184,21 +184,21 @@ def kind_within(
     )
 
 
-def better_kinds(rows: CompactRows, *, cosine: bool = False) -> str:
-    """Return in words what an index of more precise forms of rows would take."""
-    kinds = _kind_bytes(*rows.shape, cosine)
-    better = list(kinds)[: list(kinds).index(rows.kind)]
-    sizes = [f"{format_bytes(kinds[kind])} as {kind}" for kind in better]
-    if not sizes:
+def more_precise_dtypes(rows: QuantizedVectors, *, cosine: bool = False) -> str:
+    """Return in words what an index of rows in more precise dtypes would take."""
+    sizes = _bytes_by_dtype(*rows.shape, cosine)
+    better = list(sizes)[: list(sizes).index(rows.quantization.dtype)]
+    options = [f"{format_bytes(sizes[dtype])} as {dtype}" for dtype in better]
+    if not options:
         return "The rows are in full precision already: lower the target."
-    return f"The index would take {', or '.join(sizes)}."
+    return f"The index would take {', or '.join(options)}."
 
 
-def _kind_bytes(n_rows: int, width: int, cosine: bool) -> dict[str, int]:
-    """Return the bytes of an approximate index, by form of its rows."""
+def _bytes_by_dtype(n_rows: int, width: int, cosine: bool) -> dict[str, int]:
+    """Return the bytes of an approximate index, by dtype of its rows."""
     lists = lists_bytes(n_rows, min(width, MAX_CODES))
-    sizes = {kind: np.dtype(dtype).itemsize for kind, dtype in CODE_TYPES.items()}
+    itemsizes = {name: np.dtype(dtype).itemsize for name, dtype in CODE_TYPES.items()}
     return {
-        kind: lists + exact_bytes(n_rows, width, size, copied=False, cosine=cosine)
-        for kind, size in sizes.items()
+        name: lists + exact_bytes(n_rows, width, size, copied=False, cosine=cosine)
+        for name, size in itemsizes.items()
     }

@@ -8,18 +8,41 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from latentsk._typing import Float32
-from latentsk.index._faiss import load_faiss
-from latentsk.index._space import row_slices
+from latentsk._chunks import row_slices
+from latentsk._faiss import load_faiss
+from latentsk._typing import Float32, Float64
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    floats,
+    maybe,
+    number,
+    require,
+)
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500
 MAX_PCA_ROWS = 8_192
+# No row of float32 is longer.
+LONGEST = 1e45
 
 
+def _check_projection(_: Any, state: State, sizes: Sizes) -> None:
+    is_reduced = state["mean"] is not None
+    require(is_reduced == (state["axes"] is not None), "a mean, or axes, are missing")
+
+
+@storable(
+    {
+        "mean": maybe(floats("width", dtypes={"float32"})),
+        "axes": maybe(floats("width", "components", dtypes={"float32"})),
+        "length": maybe(number(0, LONGEST)),
+    },
+    check=_check_projection,
+)
 @dataclass(frozen=True, eq=False)
 class Projection:
     """Principal components, of vectors in which inner products became distances.
@@ -66,6 +89,10 @@ class Projection:
             return vectors
         return self._transform.apply(np.ascontiguousarray(vectors))
 
+    def __reduce__(self) -> Any:
+        # Without FAISS's object, which no pickle takes.
+        return Projection, (self.mean, self.axes, self.length)
+
     @cached_property
     def _transform(self) -> Any:
         # FAISS's own, because threads of numpy's BLAS, or of torch, would go on
@@ -84,7 +111,7 @@ class Projection:
 def largest_length(rows: Any) -> float:
     """Return the length of the longest row."""
     longest = 0.0
-    for part in row_slices(rows.shape):
+    for part in row_slices(*rows.shape):
         squares = np.sum(np.square(rows[part], dtype=np.float64), axis=1)
         longest = max(longest, float(squares.max()))
     return math.sqrt(longest)
@@ -123,5 +150,5 @@ def principal_axes(sample: Float32, most: int, seed: int) -> tuple[Float32, Floa
     return np.nan_to_num(pca.explained_variance_ratio_), axes
 
 
-def _with_column(vectors: Float32, column: NDArray[np.float64]) -> Float32:
+def _with_column(vectors: Float32, column: Float64) -> Float32:
     return np.column_stack([vectors, column.astype(np.float32)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -20,23 +20,6 @@ from latentsk.linear._spectrum import (
 )
 
 
-class Components(NamedTuple):
-    """Principal components, as scikit-learn finds them.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-    mean : array of shape (n_features,)
-    solver : str, the one that ran
-    latents : array of shape (n_samples, n_axes) or None
-    """
-
-    spectrum: Spectrum
-    mean: Any
-    solver: str
-    latents: Any
-
-
 def fit_components(
     X: Any,
     sample: Any,
@@ -45,7 +28,7 @@ def fit_components(
     overwrite: bool,
     want_latents: bool,
     **parameters: Any,
-) -> Components:
+) -> tuple[Spectrum, Any, str, Any]:
     """Fit scikit-learn's PCA on validated data.
 
     Parameters
@@ -68,11 +51,23 @@ def fit_components(
     **parameters : dict
         Of scikit-learn's PCA.
 
+    Returns
+    -------
+    spectrum : Spectrum
+
+    mean : array of shape (n_features,)
+
+    solver : str
+        The one that ran.
+
+    latents : array of shape (n_samples, n_axes) or None
+
     Examples
     --------
     >>> X = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 1.0]])
     >>> fit = fit_components(X, X, 1, overwrite=False, want_latents=False)
-    >>> fit.mean.round(2), fit.solver
+    >>> _, mean, solver, _ = fit
+    >>> mean.round(2), solver
     (array([2.  , 0.33]), 'full')
     """
     xp, _ = get_namespace(X)
@@ -102,9 +97,6 @@ def fit_components(
     )
     if automatic:
         spectrum = truncated(spectrum, automatic_dimension(spectrum))
-    return Components(
-        spectrum,
-        engine.mean_ if shift is None else engine.mean_ + shift,
-        engine._fit_svd_solver,
-        latents[:, : spectrum.n_axes] if want_latents else None,
-    )
+    mean = engine.mean_ if shift is None else engine.mean_ + shift
+    latents = latents[:, : spectrum.n_axes] if want_latents else None
+    return spectrum, mean, engine._fit_svd_solver, latents

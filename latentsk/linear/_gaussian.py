@@ -73,12 +73,8 @@ def residual_parts(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     >>> residual_parts(np.array([[4.0, 3.0]]), model)
     array([[0., 9.]])
     """
-    return _squared_residuals(centred, coordinates(centred, model), model)
-
-
-def _squared_residuals(centred: Any, scores: Any, model: LinearGaussian) -> Any:
     # The shorter |x|^2 - |z|^2 cancels where the rows lie close to the subspace.
-    residual = centred - scores @ model.components
+    residual = centred - coordinates(centred, model) @ model.components
     return residual * residual
 
 
@@ -92,10 +88,7 @@ def squared_mahalanobis(centred: Any, model: LinearGaussian, xp: Any = np) -> An
     >>> squared_mahalanobis(np.array([[4.0, 4.0]]), model)
     array([4.])
     """
-    return _squared_mahalanobis(coordinates(centred, model), model, xp)
-
-
-def _squared_mahalanobis(scores: Any, model: LinearGaussian, xp: Any) -> Any:
+    scores = coordinates(centred, model)
     return xp.sum(scores * scores / model.variances, axis=1)
 
 
@@ -124,10 +117,10 @@ def squared_distance(centred: Any, model: LinearGaussian, xp: Any = np) -> Any:
     """
     n_outside = model.components.shape[1] - model.components.shape[0]
     scores = coordinates(centred, model)
-    distance = _squared_mahalanobis(scores, model, xp)
+    distance = xp.sum(scores * scores / model.variances, axis=1)
     if n_outside:
-        residual = xp.sum(_squared_residuals(centred, scores, model), axis=1)
-        distance = distance + residual / model.noise
+        residual = centred - scores @ model.components
+        distance = distance + xp.sum(residual * residual, axis=1) / model.noise
     return distance
 
 

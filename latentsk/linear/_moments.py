@@ -89,22 +89,15 @@ def in_range(rows: Any, xp: Any = np) -> Any:
     >>> in_range(np.array([[1e308, 1.0]]))
     array([[1.e+308, 1.e+000]])
     """
-    if not _is_finite(rows, xp):
+    with np.errstate(over="ignore", invalid="ignore"):
+        # One pass without another array; a sum of finite values may overflow by itself.
+        is_finite = math.isfinite(float(xp.sum(rows)))
+    if not is_finite and not bool(xp.all(xp.isfinite(rows))):
         raise ValueError(
             f"X has values so large that results leave the range of {rows.dtype}. "
             "Scale or correct them, or pass float64."
         )
     return rows
-
-
-def _is_finite(rows: Any, xp: Any) -> bool:
-    if isinstance(rows, np.ndarray):
-        # One pass without another array: half the time. It may overflow by itself.
-        flat = rows.ravel(order="K")
-        with np.errstate(over="ignore", invalid="ignore"):
-            if math.isfinite(np.dot(flat, flat)):
-                return True
-    return bool(xp.all(xp.isfinite(rows)))
 
 
 def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
@@ -115,18 +108,10 @@ def is_off_centre(mean: Any, total_variance: float, xp: Any = np) -> bool:
     >>> is_off_centre(np.array([1e3, 0.0]), 1.0), is_off_centre(np.array([3.0]), 1.0)
     (True, False)
     """
-    with np.errstate(over="ignore", under="ignore"):
-        squared_mean = float(xp.sum(mean * mean))
-    return squared_mean > OFF_CENTRE_RATIO * total_variance
-
-
-def _far_mean(sample: Any, xp: Any) -> Any:
-    """Return the mean of rows whose squares are out of the range of float32."""
-    mean = sample[0, :] + xp.mean(sample - sample[0, :], axis=0)
-    centred = sample - mean
-    if not math.isfinite(float(xp.sum(centred * centred))):
-        raise ValueError(TOO_LARGE)
-    return mean
+    mean = xp.astype(
+        mean, xp.float64, copy=False
+    )  # squares may leave the range of float32
+    return float(xp.sum(mean * mean)) > OFF_CENTRE_RATIO * total_variance
 
 
 def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
@@ -140,16 +125,22 @@ def off_centre_shift(sample: Any, xp: Any = np) -> Any | None:
     xp : module
         Their namespace.
 
+    Raises
+    ------
+    ValueError
+        If squares of the centred rows leave the range of their dtype.
+
     Examples
     --------
     >>> off_centre_shift(np.array([[999.0], [1001.0]])), off_centre_shift(np.eye(2))
     (array([1000.]), None)
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = xp.mean(sample, axis=0)
-        # Cancellation here leaves too small a variance: off-centre, as it should be.
-        mean_square = float(xp.sum(sample * sample)) / sample.shape[0]
-        total_variance = mean_square - float(xp.sum(mean * mean))
-        if not math.isfinite(mean_square):
-            return _far_mean(sample, xp)
-    return mean if is_off_centre(mean, total_variance, xp) else None
+    rows = xp.astype(sample, xp.float64, copy=False)
+    mean = xp.mean(rows, axis=0)
+    # Cancellation here leaves too small a variance: off-centre, as it should be.
+    mean_square = float(xp.sum(rows * rows)) / rows.shape[0]
+    total_variance = mean_square - float(xp.sum(mean * mean))
+    if total_variance * rows.shape[0] > float(xp.finfo(sample.dtype).max):
+        raise ValueError(TOO_LARGE)
+    is_far = is_off_centre(mean, total_variance, xp)
+    return xp.astype(mean, sample.dtype) if is_far else None

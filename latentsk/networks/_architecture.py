@@ -44,19 +44,28 @@ PRESETS = {
     "mlp-512-256": Preset("mlp", (512, 256)),
     "conv-32-128-256": Preset("conv", (32, 128, 256), 10, (32, 32)),
 }
-# The parameters of an embedder that say which network it trains.
-NETWORK_PARAMETERS = (
-    "network",
-    "n_components",
-    "hidden_layer_sizes",
-    "decoder_layer_sizes",
-    "activation",
-    "normalize",
-    "dropout",
-    "input_shape",
-    "encoder",
-    "decoder",
-)
+
+
+class NetworkParameters(NamedTuple):
+    """The parameters of an embedder that say which network it trains.
+
+    Attributes
+    ----------
+    network, n_components, hidden_layer_sizes, decoder_layer_sizes, activation, \
+normalize, dropout, input_shape, encoder, decoder
+        As in AutoencoderEmbedder.
+    """
+
+    network: str = "mlp"
+    n_components: int | str = "auto"
+    hidden_layer_sizes: Sequence[int] | str = "auto"
+    decoder_layer_sizes: Sequence[int] | None = None
+    activation: str = "auto"
+    normalize: bool | str = "auto"
+    dropout: float = 0.0
+    input_shape: Sequence[int] | None = None
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
 
 
 def automatic_components(n_features: int) -> int:
@@ -83,30 +92,16 @@ def automatic_hidden_sizes(n_features: int) -> tuple[int, int]:
 
 
 def describe_network(
-    n_features: int,
-    *,
-    network: str,
-    n_components: int | str,
-    hidden_layer_sizes: Sequence[int] | str,
-    decoder_layer_sizes: Sequence[int] | None,
-    activation: str,
-    normalize: bool | str,
-    dropout: float,
-    input_shape: Sequence[int] | None,
-    encoder: nn.Module | None,
-    decoder: nn.Module | None,
-    per_latent: int = 1,
+    parameters: NetworkParameters, n_features: int, per_latent: int = 1
 ) -> Architecture:
     """Return a JSON-able description of the network that the parameters mean.
 
     Parameters
     ----------
+    parameters : NetworkParameters
+
     n_features : int
         Width of the rows.
-
-    network, n_components, hidden_layer_sizes, decoder_layer_sizes, activation, \
-normalize, dropout, input_shape, encoder, decoder
-        As in AutoencoderEmbedder.
 
     per_latent : int, default=1
         Numbers that the encoder returns for each latent dimension.
@@ -118,125 +113,112 @@ normalize, dropout, input_shape, encoder, decoder
 
     Examples
     --------
-    >>> description = describe_network(
-    ...     9, network="mlp", n_components="auto", hidden_layer_sizes=(8, 4),
-    ...     decoder_layer_sizes=None, activation="relu", normalize="auto", dropout=0.0,
-    ...     input_shape=None, encoder=None, decoder=None,
-    ... )
+    >>> parameters = NetworkParameters(hidden_layer_sizes=(8, 4))
+    >>> description = describe_network(parameters, 9)
     >>> description["encoder_sizes"], description["decoder_sizes"]
     ([9, 8, 4, 3], [3, 4, 8, 9])
     """
-    if encoder is not None or decoder is not None:
-        shape = _checked_shape(input_shape, n_features)
-        custom = _describe_custom(n_components, shape, encoder, decoder)
+    if parameters.encoder is not None or parameters.decoder is not None:
+        custom = _describe_custom(parameters, n_features)
         return {**custom, "per_latent": per_latent}
-    if network in PRESETS:
-        if not isinstance(hidden_layer_sizes, str) or decoder_layer_sizes is not None:
-            raise ValueError(
-                f"network={network!r} has layers of its own: leave hidden_layer_sizes "
-                "and decoder_layer_sizes as they are, or use network="
-                f"{PRESETS[network].network!r}."
-            )
-        if input_shape is None:
-            input_shape = _preset_shape(network, n_features)
-        activation = "relu" if activation == "auto" else activation
-        network, hidden_layer_sizes, width, _ = PRESETS[network]
-        n_components = width if n_components == "auto" else n_components
-    shape = _checked_shape(input_shape, n_features)
-    automatic = automatic_components(n_features)
-    width = automatic if n_components == "auto" else int(n_components)
-    is_conv = network == "conv"
-    if activation == "auto":
-        activation = "relu" if is_conv else "gelu"
-    if is_conv:
-        if decoder_layer_sizes is not None:
-            raise ValueError("decoder_layer_sizes is for network='mlp' only.")
-        sizes = _conv_sizes(shape, hidden_layer_sizes)
-    else:
-        widths = hidden_layer_sizes, decoder_layer_sizes
-        sizes = _mlp_sizes(n_features, per_latent, width, *widths)
+    if parameters.network in PRESETS:
+        parameters = _with_preset(parameters, n_features)
+    is_conv = parameters.network == "conv"
+    width, normalize = parameters.n_components, parameters.normalize
+    width = automatic_components(n_features) if width == "auto" else int(width)
+    sizes = _conv_sizes if is_conv else _mlp_sizes
+    usual_activation = "relu" if is_conv else "gelu"
+    is_automatic = parameters.activation == "auto"
     return {
-        "network": network,
+        "network": parameters.network,
         "n_components": width,
         "per_latent": per_latent,
-        **sizes,
-        "activation": activation,
-        "dropout": float(dropout),
+        **sizes(parameters, n_features, width, per_latent),
+        "activation": usual_activation if is_automatic else parameters.activation,
+        "dropout": float(parameters.dropout),
         "normalize": is_conv if normalize == "auto" else bool(normalize),
     }
 
 
 def _conv_sizes(
-    shape: list[int] | None, hidden_layer_sizes: Sequence[int] | str
+    parameters: NetworkParameters, n_features: int, width: int, per_latent: int
 ) -> Architecture:
+    if parameters.decoder_layer_sizes is not None:
+        raise ValueError("decoder_layer_sizes is for network='mlp' only.")
+    shape = _checked_shape(parameters.input_shape, n_features)
     if shape is None:
         raise ValueError("network='conv' needs input_shape=(channels, height, width).")
-    automatic = isinstance(hidden_layer_sizes, str)
-    channels = _checked_sizes(CONV_CHANNELS if automatic else hidden_layer_sizes)
-    _require_large_enough(shape, len(channels))
-    return {"input_shape": shape, "channels": channels}
-
-
-def _mlp_sizes(
-    n_features: int,
-    per_latent: int,
-    width: int,
-    hidden_layer_sizes: Sequence[int] | str,
-    decoder_layer_sizes: Sequence[int] | None,
-) -> Architecture:
-    if isinstance(hidden_layer_sizes, str):
-        hidden_layer_sizes = automatic_hidden_sizes(n_features)
-    hidden = _checked_sizes(hidden_layer_sizes)
-    if decoder_layer_sizes is None:
-        back = hidden[::-1]
-    else:
-        back = _checked_sizes(decoder_layer_sizes, "decoder_layer_sizes")
-    return {
-        "encoder_sizes": [n_features, *hidden, per_latent * width],
-        "decoder_sizes": [width, *back, n_features],
-    }
-
-
-def _preset_shape(name: str, n_features: int) -> tuple[int, int, int] | None:
-    pixels = PRESETS[name].pixels
-    if pixels is None:
-        return None
-    n_channels, rest = divmod(n_features, math.prod(pixels))
-    if rest or not n_channels:
-        raise ValueError(
-            f"network={name!r} is for images of {pixels[0]} x {pixels[1]} pixels, but "
-            f"X has {n_features} features. Give the input_shape of others."
-        )
-    return (n_channels, *pixels)
-
-
-def _require_large_enough(shape: list[int], n_stages: int) -> None:
     if len(shape) != 3:
         raise ValueError(
             "network='conv' needs input_shape=(channels, height, width), got "
             f"{tuple(shape)}."
         )
-    if min(shape[1:]) < 2**n_stages:
+    sizes = parameters.hidden_layer_sizes
+    channels = _checked_sizes(CONV_CHANNELS if isinstance(sizes, str) else sizes)
+    least = 2 ** len(channels)
+    if min(shape[1:]) < least:
         raise ValueError(
-            f"Images of {shape[1]} x {shape[2]} pixels are too small for {n_stages} "
-            f"stages, which need {2**n_stages}. Give fewer hidden_layer_sizes."
+            f"Images of {shape[1]} x {shape[2]} pixels are too small for "
+            f"{len(channels)} stages, which need {least}. Give fewer "
+            "hidden_layer_sizes."
         )
+    return {"input_shape": shape, "channels": channels}
 
 
-def _describe_custom(
-    n_components: int | str,
-    shape: list[int] | None,
-    encoder: nn.Module | None,
-    decoder: nn.Module | None,
+def _mlp_sizes(
+    parameters: NetworkParameters, n_features: int, width: int, per_latent: int
 ) -> Architecture:
+    _checked_shape(parameters.input_shape, n_features)
+    sizes, back = parameters.hidden_layer_sizes, parameters.decoder_layer_sizes
+    automatic = automatic_hidden_sizes(n_features)
+    hidden = _checked_sizes(automatic if isinstance(sizes, str) else sizes)
+    mirrored = hidden[::-1]
+    if back is not None:
+        mirrored = _checked_sizes(back, "decoder_layer_sizes")
+    return {
+        "encoder_sizes": [n_features, *hidden, per_latent * width],
+        "decoder_sizes": [width, *mirrored, n_features],
+    }
+
+
+def _with_preset(parameters: NetworkParameters, n_features: int) -> NetworkParameters:
+    """Return the parameters that the name of a classic network stands for."""
+    name, given = parameters.network, parameters
+    preset = PRESETS[name]
+    has_sizes = not isinstance(given.hidden_layer_sizes, str)
+    if has_sizes or given.decoder_layer_sizes is not None:
+        raise ValueError(
+            f"network={name!r} has layers of its own: leave hidden_layer_sizes and "
+            f"decoder_layer_sizes as they are, or use network={preset.network!r}."
+        )
+    shape, pixels, width = given.input_shape, preset.pixels, given.n_components
+    if shape is None and pixels is not None:
+        n_channels, rest = divmod(n_features, math.prod(pixels))
+        if rest or not n_channels:
+            raise ValueError(
+                f"network={name!r} is for images of {pixels[0]} x {pixels[1]} pixels, "
+                f"but X has {n_features} features. Give the input_shape of others."
+            )
+        shape = (n_channels, *pixels)
+    return given._replace(
+        network=preset.network,
+        n_components=preset.n_components if width == "auto" else width,
+        hidden_layer_sizes=preset.hidden_layer_sizes,
+        activation="relu" if given.activation == "auto" else given.activation,
+        input_shape=shape,
+    )
+
+
+def _describe_custom(parameters: NetworkParameters, n_features: int) -> Architecture:
+    encoder, decoder = parameters.encoder, parameters.decoder
     if encoder is None or decoder is None:
         missing = "encoder" if encoder is None else "decoder"
         raise ValueError(f"encoder and decoder go together, but {missing} is None.")
-    width = None if n_components == "auto" else int(n_components)
+    width = parameters.n_components
     return {
         "network": "custom",
-        "n_components": width,
-        "input_shape": shape,
+        "n_components": None if width == "auto" else int(width),
+        "input_shape": _checked_shape(parameters.input_shape, n_features),
         "float64": None,
         "modules": [str(encoder), str(decoder)],
     }
@@ -255,10 +237,11 @@ def _checked_shape(shape: Sequence[int] | None, n_features: int) -> list[int] | 
     if shape is None:
         return None
     checked = _checked_sizes(shape, "input_shape")
-    if math.prod(checked) != n_features:
+    stands_for = math.prod(checked)
+    if stands_for != n_features:
         raise ValueError(
-            f"input_shape={tuple(checked)} stands for {math.prod(checked)} features, "
-            f"but X has {n_features}."
+            f"input_shape={tuple(checked)} stands for {stands_for} features, but X has "
+            f"{n_features}."
         )
     return checked
 
@@ -342,10 +325,11 @@ def _build_custom(
     codes = torch.zeros(1, width, dtype=torch.float32)
     second = adopt(decoder, codes, name="decoder", memo=memo)
     output = evaluate(second, codes)
-    if output.flatten(1).shape[1] != n_features:
+    decoded = output.flatten(1).shape[1]
+    if decoded != n_features:
         raise ValueError(
-            f"The decoder returns {output.flatten(1).shape[1]} values per row, but X "
-            f"has {n_features} features."
+            f"The decoder returns {decoded} values per row, but X has {n_features} "
+            "features."
         )
     if not any(p.requires_grad for m in (first, second) for p in m.parameters()):
         raise ValueError("encoder and decoder have no weights that require a gradient.")

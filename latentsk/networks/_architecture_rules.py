@@ -6,36 +6,26 @@ import math
 from itertools import pairwise
 
 from latentsk.networks._mlp import ACTIVATIONS
-from latentsk.persistence._schema import (
-    Rules,
-    Sizes,
-    State,
-    count,
-    fields,
-    flag,
-    list_of,
-    maybe,
-    number,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Rules, Sizes, State, require
 
 # Layers of a perceptron or a convolutional network, on either side.
 MAX_LAYERS = 1_000
 
-_SIZES = list_of(count(1))
+_SIZES = schema.list_of(schema.count(1))
+_IMAGE = schema.list_of(schema.count(1), 3)
 _OPTIONS = {
-    "activation": text(*ACTIVATIONS),
-    "dropout": number(0, 1),
-    "normalize": flag(),
+    "activation": schema.text(*ACTIVATIONS),
+    "dropout": schema.number(0, 1),
+    "normalize": schema.flag(),
 }
 _NETWORKS: dict[str, Rules] = {
     "mlp": {"encoder_sizes": _SIZES, "decoder_sizes": _SIZES, **_OPTIONS},
-    "conv": {"input_shape": list_of(count(1), 3), "channels": _SIZES, **_OPTIONS},
+    "conv": {"input_shape": _IMAGE, "channels": _SIZES, **_OPTIONS},
     "custom": {
-        "input_shape": maybe(_SIZES),
-        "float64": flag(),
-        "modules": list_of(text(), 2),
+        "input_shape": schema.maybe(_SIZES),
+        "float64": schema.flag(),
+        "modules": schema.list_of(schema.text(), 2),
     },
 }
 
@@ -66,13 +56,13 @@ def check_architecture(
     """
     name = architecture.get("network")
     rules = {
-        "network": text(*_NETWORKS),
-        "n_components": count(named="k"),
-        "per_latent": count(per_latent),
+        "network": schema.text(*_NETWORKS),
+        "n_components": schema.count(named="k"),
+        "per_latent": schema.count(per_latent),
         **_NETWORKS.get(str(name), {}),
         **more,
     }
-    described = fields(rules).fits(architecture, sizes)
+    described = schema.fields(rules).fits(architecture, sizes)
     require(described, "its network is not described")
     if name == "mlp":
         matrices = _mlp_matrices(architecture, sizes, per_latent)

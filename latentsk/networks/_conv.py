@@ -46,31 +46,6 @@ class Pad(nn.Module):
         return images
 
 
-class Crop(nn.Module):
-    """Take away what :class:`Pad` added.
-
-    Parameters
-    ----------
-    margins : tuple of four int
-        Columns left and right, rows above and below.
-
-    Examples
-    --------
-    >>> Crop((0, 1, 0, 0))(torch.tensor([[[[1.0, 2.0, 3.0]]]]))
-    tensor([[[[1., 2.]]]])
-    """
-
-    def __init__(self, margins: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.margins = margins
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the smaller images."""
-        left, right, top, bottom = self.margins
-        height, width = images.shape[-2:]
-        return images[..., top : height - bottom, left : width - right]
-
-
 def conv_encoder(
     input_shape: Shape,
     channels: Sequence[int],
@@ -87,7 +62,7 @@ def conv_encoder(
 
     Parameters
     ----------
-    input_shape : tuple of int
+    input_shape : tuple of three int
         Channels, height and width of an image. The network takes images as flat rows,
         in this order.
 
@@ -112,12 +87,6 @@ def conv_encoder(
     -------
     network : nn.Sequential
         Call :func:`latentsk.networks._mlp.initialize` next.
-
-    Raises
-    ------
-    ValueError
-        If an image is not described by three positive integers, if it is too small for
-        the number of stages, or if there is none.
 
     Examples
     --------
@@ -180,11 +149,6 @@ def conv_decoder(
     network : nn.Sequential
         Call :func:`latentsk.networks._mlp.initialize` next.
 
-    Raises
-    ------
-    ValueError
-        As for the encoder.
-
     Examples
     --------
     >>> from latentsk.networks._mlp import initialize
@@ -207,7 +171,10 @@ def conv_decoder(
         layers.append(_doubling(n_in, n_out))
         layers.extend(_activation(n_out, activation, normalize))
     layers.append(_doubling(channels[0], input_shape[0]))
-    return nn.Sequential(*layers, Crop(margins), nn.Flatten())
+    if any(margins):  # negative ones take away what Pad added
+        left, right, top, bottom = margins
+        layers.append(nn.ZeroPad2d((-left, -right, -top, -bottom)))
+    return nn.Sequential(*layers, nn.Flatten())
 
 
 def _doubling(n_in: int, n_out: int) -> nn.Module:
@@ -227,7 +194,6 @@ def _geometry(
     input_shape: Shape, channels: Sequence[int]
 ) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
     """Return the margins to pad with, and height and width after all stages."""
-    _check(input_shape, channels)
     factor = 2 ** len(channels)
     _, height, width = input_shape
     # Half of what is missing on either side; the odd one at the end.
@@ -235,30 +201,3 @@ def _geometry(
         (-size % factor // 2, (-size % factor + 1) // 2) for size in (width, height)
     )
     return (left, right, top, bottom), (-(-height // factor), -(-width // factor))
-
-
-def _check(input_shape: Shape, channels: Sequence[int]) -> None:
-    if not _positive_integers(input_shape) or len(input_shape) != 3:
-        raise ValueError(
-            "input_shape must be three positive integers (channels, height, width), "
-            f"got {input_shape!r}."
-        )
-    if not _positive_integers(channels) or len(channels) == 0:
-        raise ValueError(
-            f"channels must be one or more positive integers, got {channels!r}."
-        )
-    _, height, width = input_shape
-    least = 2 ** len(channels)
-    if min(height, width) < least:
-        raise ValueError(
-            f"input_shape must have a height and a width of at least {least} for "
-            f"{len(channels)} halvings (one for each of channels), got "
-            f"height {height} and width {width}."
-        )
-
-
-def _positive_integers(values: object) -> bool:
-    # By type, not by isinstance: True is no number of channels.
-    return isinstance(values, tuple | list) and all(
-        type(value) is int and value > 0 for value in values
-    )

@@ -186,10 +186,8 @@ def _check_parameters(module: nn.Module, name: str) -> None:
 def _check_layers(module: nn.Module, name: str) -> None:
     for path, layer in module.named_modules():
         where = _label(name, path, layer)
-        if isinstance(layer, _BatchNorm):
-            _check_batch_norm(layer, where)
-        elif isinstance(layer, _NormBase) and layer.track_running_stats:
-            _check_instance_norm(layer, where)
+        if isinstance(layer, _NormBase):
+            _check_norm(layer, where)
         if is_parametrized(layer) and any(
             "SpectralNorm" in type(part).__name__
             for part in layer.parametrizations.modules()
@@ -208,25 +206,17 @@ def _check_layers(module: nn.Module, name: str) -> None:
             raise ValueError(f"{where} must have a rate p below 1, got 1.")
 
 
-def _check_batch_norm(layer: _BatchNorm, where: str) -> None:
-    problem = (
-        f"{where}: BatchNorm makes the result for a row depend on the other rows; use "
-        "nn.GroupNorm or nn.LayerNorm"
-    )
-    if layer.running_mean is None:
-        raise ValueError(f"{problem}. (This layer has no stored statistics.)")
-    if layer.training:
+def _check_norm(layer: _NormBase, where: str) -> None:
+    if isinstance(layer, _BatchNorm) and layer.running_mean is None:
         raise ValueError(
-            f"{problem}, or put the layer in eval mode (layer.eval()) to use its "
-            "stored statistics, as for a pretrained network."
+            f"{where} has no stored statistics, so that the result for a row depends "
+            "on the other rows; use nn.GroupNorm or nn.LayerNorm."
         )
-
-
-def _check_instance_norm(layer: _NormBase, where: str) -> None:
-    if layer.training:
+    if layer.track_running_stats and layer.training:
         raise ValueError(
-            f"{where} would change its stored statistics while training; make it "
-            "without them (track_running_stats=False), or put it in eval mode."
+            f"{where} makes what it computes for a row depend on the other rows while "
+            "training; use nn.GroupNorm or nn.LayerNorm, or put the layer in eval mode "
+            "(layer.eval()) to use its stored statistics, as for a pretrained network."
         )
 
 
@@ -342,20 +332,12 @@ def _outside(layer: nn.Module, shapes: set[tuple[int, ...]], where: str) -> nn.M
     assert isinstance(layer, nn.Dropout)
     if layer.p == 0.0 or not layer.training:
         return nn.Identity().train(layer.training)
-    if not shapes:
+    starts_with_the_row = all(shape[:1] == (1,) for shape in shapes)
+    if len(shapes) != 1 or not starts_with_the_row:
         raise ValueError(
-            f"{where} is never called in eval mode, or not as layer(x), so that the "
-            "shape of its input is unknown; call it so in both modes, or remove it."
-        )
-    if len(shapes) > 1:
-        raise ValueError(
-            f"{where} is used in several places, with inputs of the shapes "
-            f"{sorted(shapes)}; use a layer of its own for each."
+            f"{where} must be called as layer(x), in eval mode too, with rows as the "
+            "first dimension of x and always the same shape, got the shapes "
+            f"{sorted(shapes)} for one row. Use a layer of its own in each place."
         )
     (shape,) = shapes
-    if shape[:1] != (1,):
-        raise ValueError(
-            f"{where} must take one row as the first dimension of its input, got an "
-            f"input of shape {shape} for one row."
-        )
     return Dropout(layer.p, shape[1:]).train(layer.training)

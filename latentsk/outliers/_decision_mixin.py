@@ -12,12 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._threshold import ThresholdMixin, contamination_quantile, lower_fence
 from latentsk._typing import Float64
-from latentsk.outliers._decisions import (
-    benjamini_hochberg,
-    conformal_p_values,
-    conformal_threshold,
-    gaussian_scaling,
-)
+from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._magnitudes import reject_huge_columns
 
 
@@ -139,7 +134,7 @@ class DecisionMixin(ThresholdMixin):
             self.offset_ = _at_contamination(self.training_scores_, value)
         else:
             level = _in_unit_interval(name, value)
-            self.offset_ = conformal_threshold(self._calibration(), level)
+            self.offset_ = decisions.conformal_threshold(self._calibration(), level)
         return self
 
     def p_values(self, X: ArrayLike) -> Float64:
@@ -183,7 +178,7 @@ class DecisionMixin(ThresholdMixin):
         """
         check_is_fitted(self)
         calibration = self._calibration()
-        return conformal_p_values(self.score_samples(X), calibration)
+        return decisions.conformal_p_values(self.score_samples(X), calibration)
 
     def predict_fdr(self, X: ArrayLike, level: float = 0.1) -> NDArray[np.int64]:
         """Tell inliers from outliers at a false discovery rate.
@@ -224,7 +219,7 @@ class DecisionMixin(ThresholdMixin):
         array([-1,  1, -1])
         """
         level = _in_unit_interval("level", level)
-        rejected = benjamini_hochberg(self.p_values(X), level)
+        rejected = decisions.benjamini_hochberg(self.p_values(X), level)
         return np.where(rejected, -1, 1).astype(np.int64)
 
     def outlier_probability(self, X: ArrayLike) -> Float64:
@@ -269,7 +264,7 @@ class DecisionMixin(ThresholdMixin):
         array([0., 1.])
         """
         scores = self.score_samples(X)
-        return gaussian_scaling(scores, self.training_scores_)
+        return decisions.gaussian_scaling(scores, self.training_scores_)
 
     def _calibration(self) -> Float64:
         if not hasattr(self, "calibration_scores_"):

@@ -26,6 +26,7 @@ from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
+from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import DecisionMixin
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
@@ -39,14 +40,6 @@ from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import neighborhood_of
 from latentsk.outliers._robust_fit import fit_robustly, nearest_rows
-from latentsk.outliers._scales import (
-    KINDS,
-    LOWEST,
-    clip_to_finite,
-    deviations,
-    scale_of_kinds,
-    score_of,
-)
 from latentsk.outliers._steps import split_steps
 from latentsk.persistence._registry import storable
 
@@ -59,7 +52,7 @@ CLEAN_MARGIN = 1.0
 # Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
 # The distances of rows that are too large to be embedded.
-TOO_LARGE = np.full(len(KINDS), np.inf)
+TOO_LARGE = np.full(len(scales.KINDS), np.inf)
 
 # Squares of far-out rows are infinite, and their scores the lowest there are.
 ignore_fp_warnings = partial(np.errstate, over="ignore", invalid="ignore")
@@ -190,15 +183,7 @@ default="auto"
 
     # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
     # and the scale of each kind of distance.
-    _private_state = (
-        *DecisionMixin._private_state,
-        "_is_default",
-        "_score_name",
-        "_view",
-        "_gaussian",
-        "_neighborhood",
-        "_scale",
-    )
+    _private_state = tuple(name for name in REQUIRED if name.startswith("_"))
 
     def __init__(
         self,
@@ -350,8 +335,8 @@ default="auto"
         X = self._validate(X, reset=False)
         with ignore_fp_warnings():
             distances = self._by_blocks(X, self._measure, TOO_LARGE)
-            found = deviations(distances, self._scale)
-        scores = pd.DataFrame(clip_to_finite(-found), index=index, columns=list(KINDS))
+            found = scales.deviations(distances, self._scale)
+        scores = pd.DataFrame(scales.clip_to_finite(-found), index, list(scales.KINDS))
         return scores if "residual" in self.parts_ else scores.drop(columns="residual")
 
     def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
@@ -510,8 +495,8 @@ default="auto"
         some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
         distances = self._by_blocks(some, self._measure, TOO_LARGE)
         margin = CLEAN_MARGIN if self.assume_clean else 0.0
-        self._scale = scale_of_kinds(distances, margin)
-        residuals = distances[:, KINDS.index("residual")]
+        self._scale = scales.scale_of_kinds(distances, margin)
+        residuals = distances[:, scales.KINDS.index("residual")]
         keeps_everything = np.median(residuals) <= NO_RESIDUAL * n_features
         self.parts_ = [p for p in PARTS if p != "residual" or not keeps_everything]
         if self.method == "residual" and keeps_everything:
@@ -524,7 +509,7 @@ default="auto"
         if self.method == "embedder_score" or every_row_counts:
             scores = self._score(X if every_row_counts else some)
         else:
-            scores, _ = score_of(self.method, distances, self._scale)
+            scores, _ = scales.score_of(self.method, distances, self._scale)
         self._set_training_scores(scores)
 
     # Scoring
@@ -551,13 +536,13 @@ default="auto"
             return self._score(X)
 
     def _score(self, X: Any) -> Float64:
-        return self._by_blocks(X, self._score_block, LOWEST)
+        return self._by_blocks(X, self._score_block, scales.LOWEST)
 
     def _score_block(self, X: Any) -> Float64:
         if self.method == "embedder_score":
             scores = np.asarray(self._view.embedder.score_samples(X), np.float64)
-            return np.maximum(scores, LOWEST)
-        return score_of(self.method, self._measure(X), self._scale)[0]
+            return np.maximum(scores, scales.LOWEST)
+        return scales.score_of(self.method, self._measure(X), self._scale)[0]
 
     def _by_blocks(
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
@@ -576,7 +561,7 @@ default="auto"
                 self._view.last_step, rows, self._neighborhood
             )
             return contributions, np.full(len(contributions), self.method)
-        scores, kinds = score_of(self.method, self._distances(rows), self._scale)
+        scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
         contributions = distance_contributions(
             scores, kinds, rows, self._gaussian, self._neighborhood
         )

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._neighborhood import Neighborhood
 from latentsk.outliers._scales import Scale
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    count,
-    flag,
-    floats,
-    instance,
-    list_of,
-    maybe,
-    names,
-    number,
-    require,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Sizes, State, require
 
 # What `parts_` may hold.
 PARTS = ("distance", "residual", "neighbors")
 REQUIRED = {
-    "n_features_in_": count(1, named="columns"),
-    "offset_": number(finite=False),
-    "_offset_score_method": maybe(text()),
-    "training_scores_": floats("scored"),
-    "parts_": list_of(text(*PARTS)),
-    "_is_default": flag(),
-    "_score_name": text(),
-    "_view": instance(LatentView),
-    "_gaussian": instance(RobustGaussian),
-    "_neighborhood": instance(Neighborhood),
-    "_scale": instance(Scale),
+    **N_FEATURES,
+    **THRESHOLD,
+    "training_scores_": schema.floats("scored"),
+    "parts_": schema.list_of(schema.text(*PARTS)),
+    "_is_default": schema.flag(),
+    "_score_name": schema.text(),
+    "_view": schema.instance(LatentView),
+    "_gaussian": schema.instance(RobustGaussian),
+    "_neighborhood": schema.instance(Neighborhood),
+    "_scale": schema.instance(Scale),
 }
-OPTIONAL = {
-    "feature_names_in_": names("columns"),
-    "calibration_scores_": floats("calibrated"),
-}
+OPTIONAL = {**FEATURE_NAMES, "calibration_scores_": schema.floats("calibrated")}
 
 
 def check_fit(_: Any, state: State, sizes: Sizes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,18 +20,7 @@ RIDGE = 0.1
 LEAST_REMAINDER = 1e-3
 
 
-@storable(
-    {
-        "centre": floats("latents"),
-        "axes": floats("latents", "latents"),
-        "variances": floats("latents", least=0),
-        "ridge": number(5e-324),
-        "n_rows": count(1),
-        "noise": number(0),
-        "was_fitted_on": flag(),
-        "loadings": floats("latents", "features", finite=False),
-    }
-)
+@storable()
 class RobustGaussian(NamedTuple):
     """A normal distribution around a latent space, estimated from a support.
 
@@ -57,14 +46,16 @@ class RobustGaussian(NamedTuple):
         How much each feature changes along each axis: see `feature_loadings`.
     """
 
-    centre: Float64
-    axes: Float64
-    variances: Float64
-    ridge: float
-    n_rows: int
-    noise: float = 1.0
-    was_fitted_on: bool = False
-    loadings: Float64 = np.empty((0, 0))
+    centre: Annotated[Float64, floats("latents")]
+    axes: Annotated[Float64, floats("latents", "latents")]
+    variances: Annotated[Float64, floats("latents", least=0)]
+    ridge: Annotated[float, number(5e-324)]
+    n_rows: Annotated[int, count(1)]
+    noise: Annotated[float, number(0)] = 1.0
+    was_fitted_on: Annotated[bool, flag()] = False
+    loadings: Annotated[Float64, floats("latents", "features", finite=False)] = (
+        np.empty((0, 0))
+    )
 
 
 def gaussian_of_latents(latents: ArrayLike, n_features: int) -> RobustGaussian:

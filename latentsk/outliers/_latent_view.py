@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,7 @@ from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import flag, floats, instance, list_of, text
 
 
-@storable(
-    {
-        "embedder": instance(object, "transform"),
-        "scale": floats("features", least=5e-324),
-        "feature_names": list_of(text(), "features"),
-        "has_original_features": flag(),
-    }
-)
+@storable()
 class LatentView(NamedTuple):
     """Rows as a fitted embedder shows them.
 
@@ -38,10 +31,10 @@ class LatentView(NamedTuple):
         Whether these are the columns of X.
     """
 
-    embedder: Any
-    scale: Float64
-    feature_names: list[str]
-    has_original_features: bool
+    embedder: Annotated[Any, instance(object, "transform")]
+    scale: Annotated[Float64, floats("features", least=5e-324)]
+    feature_names: Annotated[list[str], list_of(text(), "features")]
+    has_original_features: Annotated[bool, flag()]
 
     @property
     def last_step(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,9 @@ from latentsk.index import LatentIndex
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._row_keys import row_keys
 from latentsk.outliers._scales import scale_of
+from latentsk.persistence import _schema as schema
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    booleans,
-    count,
-    floats,
-    instance,
-    integers,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # LeSiNN's sizes: rows of a subsample, and subsamples.
 SUBSAMPLE_ROWS = 8
@@ -194,18 +186,7 @@ def _check(_: Any, state: State, sizes: Sizes) -> None:
     require(min(sizes["subsamples"], sizes["size"]) > 0, "subsamples are empty")
 
 
-@storable(
-    {
-        "n_neighbors": count(1),
-        "latent_index": instance(LatentIndex, "ids_"),
-        "features": floats("rows", "features", finite=False),
-        "keys": integers("rows", dtypes={"uint64"}),
-        "is_support": booleans("rows"),
-        "mean_distances": floats("rows", least=0),
-        "subsamples": integers("subsamples", "size", below="rows"),
-    },
-    check=_check,
-)
+@storable(check=_check)
 class Neighborhood(NamedTuple):
     """Training rows that others are compared with, and the distances to them.
 
@@ -227,13 +208,15 @@ class Neighborhood(NamedTuple):
         Positions of the rows of each subsample.
     """
 
-    n_neighbors: int
-    latent_index: LatentIndex
-    features: NDArray[Any]
-    keys: NDArray[np.uint64]
-    is_support: NDArray[np.bool_]
-    mean_distances: Float64
-    subsamples: Positions
+    n_neighbors: Annotated[int, schema.count(1)]
+    latent_index: Annotated[LatentIndex, schema.instance(LatentIndex, "ids_")]
+    features: Annotated[NDArray[Any], schema.floats("rows", "features", finite=False)]
+    keys: Annotated[NDArray[np.uint64], schema.integers("rows", dtypes={"uint64"})]
+    is_support: Annotated[NDArray[np.bool_], schema.booleans("rows")]
+    mean_distances: Annotated[Float64, schema.floats("rows", least=0)]
+    subsamples: Annotated[
+        Positions, schema.integers("subsamples", "size", below="rows")
+    ]
 
     def recognized(self, X: Any, rows: LatentRows) -> LatentRows:
         """Return rows that exclude the neighbour that they equal."""

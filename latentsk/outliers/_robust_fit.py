@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing
 from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.index._embedding import is_fitted_embedder
+from latentsk.outliers import _steps as steps
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     feature_loadings,
@@ -23,13 +24,6 @@ from latentsk.outliers._gaussian import (
 )
 from latentsk.outliers._latent_rows import LatentRows, latent_rows, numeric
 from latentsk.outliers._scales import NORMAL_MAD
-from latentsk.outliers._steps import (
-    fit_on_support,
-    join_steps,
-    preprocess,
-    seeded,
-    split_steps,
-)
 
 # Number of concentration steps: a fit of PCA takes milliseconds, a training does not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -71,11 +65,11 @@ def fit_robustly(
     gaussian : RobustGaussian
     """
     is_fitted = is_fitted_embedder(embedder)
-    whole = embedder if is_fitted else seeded(clone(embedder), generator)
-    preprocessor, last = split_steps(whole)
+    whole = embedder if is_fitted else steps.seeded(clone(embedder), generator)
+    preprocessor, last = steps.split_steps(whole)
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
-    prepared = preprocess(preprocessor, X)
+    prepared = steps.preprocess(preprocessor, X)
     features = numeric(prepared)
     scale = StandardScaler().fit(features).scale_
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
@@ -84,7 +78,7 @@ def fit_robustly(
         if known is not None:
             return known
         some = _safe_indexing(prepared, support)
-        fitted = fit_on_support(last, some, len(features))
+        fitted = steps.fit_on_support(last, some, len(features))
         return fitted, latent_rows(fitted, prepared, scale)
 
     n_steps = PCA_STEPS if isinstance(last, PCAEmbedder) else OTHER_STEPS
@@ -94,7 +88,7 @@ def fit_robustly(
     gaussian = gaussian_of(rows.at(support), was_fitted_on=not is_fitted)
     loadings = feature_loadings(last, rows.at(support), gaussian)
     if not is_fitted:
-        embedder = join_steps(embedder, preprocessor, last)
+        embedder = steps.join_steps(embedder, preprocessor, last)
     return embedder, rows, support, gaussian._replace(loadings=loadings)
 
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from reprlib import repr as shorten
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
+from latentsk.persistence import _schema as schema
 from latentsk.persistence._atomic import atomic_file, check_target
 
 FORMAT_NAME = "latentsk"
@@ -31,40 +31,27 @@ FORMAT_VERSION = 2
 OLDEST_VERSION = 2
 # JSON takes up to some thirty times as much memory once it is parsed.
 MAX_HEADER = 2**24
-MAX_DIMENSIONS = 64
-MAX_BYTES = 2**63 - 1
 
 _ALIGNMENT = 64
 _BLOCK = 2**20
 _NO_CHECKSUM = b"0" * 64
-_DTYPES = {
-    "BOOL": np.dtype("|b1"),
-    "U8": np.dtype("|u1"),
-    "I8": np.dtype("|i1"),
-    "U16": np.dtype("<u2"),
-    "I16": np.dtype("<i2"),
-    "F16": np.dtype("<f2"),
-    "U32": np.dtype("<u4"),
-    "I32": np.dtype("<i4"),
-    "F32": np.dtype("<f4"),
-    "U64": np.dtype("<u8"),
-    "I64": np.dtype("<i8"),
-    "F64": np.dtype("<f8"),
+_DTYPES = {"BOOL": np.dtype("?")} | {
+    f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}")
+    for kind, sizes in {"i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8)}.items()
+    for size in sizes
 }
 _CODES = {dtype.str: code for code, dtype in _DTYPES.items()}
 
 
-class _Entry(NamedTuple):
-    """An array's place among the bytes behind the header."""
-
-    code: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return _DTYPES[self.code]
+# What the header must say of each array.
+_CLAIM = schema.fields(
+    {
+        "dtype": schema.text(*_DTYPES),
+        "shape": schema.list_of(schema.count()),
+        "data_offsets": schema.list_of(schema.count(), 2),
+    }
+)
+Claims: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 # Writing
@@ -116,13 +103,13 @@ def write_file(
     """
     path = Path(path)
     check_target(path)
-    entries = _layout(arrays)
-    header = _header(_json(document), entries)
+    claims = _layout(arrays)
+    header = _header(_json(document), claims)
     digest = hashlib.sha256(header)
     with atomic_file(path) as file:
         file.write(header)
-        for name, entry in entries.items():
-            for block in _blocks(arrays[name], entry.dtype):
+        for name, claim in claims.items():
+            for block in _blocks(arrays[name], _DTYPES[claim["dtype"]]):
                 digest.update(block)  # type: ignore
                 file.write(block)  # type: ignore
         file.seek(header.index(_NO_CHECKSUM))
@@ -136,7 +123,7 @@ def _json(document: Mapping[str, Any]) -> str:
         raise ValueError("The document is nested too deeply to be stored.") from error
 
 
-def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Entry]:
+def _layout(arrays: Mapping[str, NDArray[Any]]) -> Claims:
     """Place the arrays one behind the other, in the order of the result.
 
     The format allows no gaps. What fills whole lines of 64 bytes comes first, then
@@ -148,13 +135,17 @@ def _layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, _Entry]:
         array = arrays[name]
         return array.nbytes % _ALIGNMENT != 0, -array.itemsize, -array.nbytes, name
 
-    codes = {name: _code(name, array.dtype) for name, array in arrays.items()}
-    entries: dict[str, _Entry] = {}
+    claims = {}
     end = 0
     for name in sorted(arrays, key=order):
-        begin, end = end, end + arrays[name].nbytes
-        entries[name] = _Entry(codes[name], arrays[name].shape, begin, end)
-    return entries
+        array = arrays[name]
+        begin, end = end, end + array.nbytes
+        claims[name] = {
+            "dtype": _code(name, array.dtype),
+            "shape": array.shape,
+            "data_offsets": (begin, end),
+        }
+    return claims
 
 
 def _code(name: str, dtype: np.dtype[Any]) -> str:
@@ -170,7 +161,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _header(text: str, entries: Mapping[str, _Entry]) -> bytes:
+def _header(text: str, claims: Claims) -> bytes:
     """Return the length and the JSON header, with zeros for the checksum."""
     metadata = {
         "format": FORMAT_NAME,
@@ -178,14 +169,6 @@ def _header(text: str, entries: Mapping[str, _Entry]) -> bytes:
         "latentsk": __version__,
         "sha256": _NO_CHECKSUM.decode(),
         "document": text,
-    }
-    claims = {
-        name: {
-            "dtype": entry.code,
-            "shape": entry.shape,
-            "data_offsets": (entry.begin, entry.end),
-        }
-        for name, entry in entries.items()
     }
     header = json.dumps({"__metadata__": metadata, **claims}).encode()
     header += b" " * (-(8 + len(header)) % _ALIGNMENT)
@@ -274,19 +257,20 @@ def _read(file: BinaryIO, mmap: bool) -> tuple[dict[str, Any], dict[str, NDArray
     content = _read_header(file, size)
     header = parse_json(content, "header")
     metadata = _checked_metadata(header.pop("__metadata__", None))
-    entries = _checked_entries(header, size - file.tell())
+    start = file.tell()
+    _check_claims(header, size - start)
     checksum = metadata["sha256"]
     blank = content.replace(checksum.encode("ascii", "replace"), _NO_CHECKSUM, 1)
     digest = hashlib.sha256(struct.pack("<Q", len(content)) + blank)
-    read = _mapped if mmap else _loaded
+    mapped = np.memmap(file, np.uint8, "r")[start:] if mmap else None
     arrays = {}
-    for name, array in read(file, entries):
-        data = array.reshape(-1).view(np.uint8)
+    for name, claim in header.items():
+        data = _bytes_of(file, claim, mapped)
         digest.update(data)  # type: ignore
         # Other bytes than these two are undefined behaviour in a boolean array.
-        if array.dtype == np.bool_ and data.max(initial=0) > 1:
+        if claim["dtype"] == "BOOL" and data.max(initial=0) > 1:
             raise FormatError("is altered: a boolean array holds other values.")
-        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+        arrays[name] = _array_of(name, claim, data)
     if digest.hexdigest() != checksum:
         raise FormatError("was altered: its checksum does not match.")
     return parse_json(metadata["document"], "document"), arrays
@@ -352,73 +336,47 @@ def _checked_metadata(metadata: Any) -> dict[str, str]:
     return metadata
 
 
-def _checked_entries(claims: dict[str, Any], available: int) -> dict[str, _Entry]:
-    """Return the arrays' places in their order; they tile the `available` bytes."""
-    found = {name: _checked_entry(name, claim) for name, claim in claims.items()}
-    entries = dict(sorted(found.items(), key=lambda item: item[1][2:]))
+def _check_claims(claims: Claims, available: int) -> None:
+    """Refuse arrays that do not tile the `available` bytes in their order."""
     position = 0
-    for name, entry in entries.items():
-        if entry.begin != position:
-            raise _altered(
-                name,
-                f"begins at byte {entry.begin} of the data, but the one before it ends "
-                f"at {position}",
-            )
-        position = entry.end
+    for name, claim in claims.items():
+        if not _CLAIM.fits(claim, {}):
+            raise _altered(name, "is not described")
+        begin, end = claim["data_offsets"]
+        if not position == begin <= end <= available:
+            fault = f"lies in bytes {begin} to {end} of {available}, not at {position}"
+            raise _altered(name, fault)
+        position = end
     if position != available:
         raise FormatError(
             f"is truncated or altered: its arrays take {position} bytes, but "
             f"{available} are there."
         )
-    return entries
 
 
-def _checked_entry(name: str, claim: Any) -> _Entry:
-    match claim:
-        case {"dtype": str(code), "shape": list(shape), "data_offsets": [begin, end]}:
-            entry = _Entry(code, tuple(shape), begin, end)
-        case _:
-            raise _altered(name, "is not described")
-    if code not in _DTYPES:
-        raise _altered(name, f"has the unknown dtype {shorten(code)}")
-    if len(shape) > MAX_DIMENSIONS:
-        raise _altered(name, f"has {len(shape)} dimensions")
-    if not all(type(n) is int and 0 <= n <= MAX_BYTES for n in (*shape, begin, end)):
-        raise _altered(name, "has a shape or a place that is not made of sizes")
-    if not _agree(entry):
-        size = f"of dtype {code} and shape {entry.shape}"
-        raise _altered(name, f"{size} cannot lie in bytes {begin} to {end}")
-    return entry
+def _bytes_of(
+    file: BinaryIO, claim: Mapping[str, Any], mapped: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    begin, end = claim["data_offsets"]
+    if mapped is not None:
+        return mapped[begin:end]
+    content = np.empty(end - begin, np.uint8)
+    if file.readinto(content) != len(content):  # type: ignore
+        raise FormatError("is truncated: it ended while it was read.")
+    return content
+
+
+def _array_of(
+    name: str, claim: Mapping[str, Any], content: NDArray[np.uint8]
+) -> NDArray[Any]:
+    code, shape = claim["dtype"], claim["shape"]
+    try:
+        array = content.view(_DTYPES[code]).reshape(shape)
+    except ValueError as error:
+        fault = f"of dtype {code} and shape {shape} takes no {len(content)} bytes"
+        raise _altered(name, fault) from error
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _altered(name: str, fault: str) -> FormatError:
     return FormatError(f"is altered: array {shorten(name)} {fault}.")
-
-
-def _agree(entry: _Entry) -> bool:
-    itemsize = entry.dtype.itemsize
-    # numpy counts empty dimensions as one when it looks for overflows.
-    extent = math.prod(n for n in entry.shape if n) * itemsize
-    used = math.prod(entry.shape) * itemsize
-    return extent <= MAX_BYTES and entry.end - entry.begin == used
-
-
-def _loaded(
-    file: BinaryIO, entries: Mapping[str, _Entry]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, entry in entries.items():
-        array = np.empty(entry.shape, entry.dtype)
-        content = array.reshape(-1).view(np.uint8)
-        if file.readinto(content) != len(content):  # type: ignore
-            raise FormatError("is truncated: it ended while it was read.")
-        yield name, array
-
-
-def _mapped(
-    file: BinaryIO, entries: Mapping[str, _Entry]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    start = file.tell()
-    content = np.memmap(file, np.uint8, mode="r")[start:]
-    for name, entry in entries.items():
-        part = content[entry.begin : entry.end]
-        yield name, part.view(entry.dtype).reshape(entry.shape)

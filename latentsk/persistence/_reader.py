@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-import torch
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
 from latentsk.persistence._registry import Entry, entry_named
-from latentsk.persistence._schema import require
+from latentsk.persistence._schema import device, either, format_errors, require, text
 from latentsk.persistence._sklearn_parts import load_part
 from latentsk.persistence._values import ArrayStore, decode_value, refuse_document
 from latentsk.persistence._writer import MACHINE_PARAMETERS, Node
@@ -90,7 +87,7 @@ class Reader:
 
     def _built(self, name: str, content: dict[Any, Any], depth: int) -> Any:
         if content.keys() == {"skops"}:
-            part = load_part(self.store.take(content["skops"]))
+            part = load_part(decode_value(content["skops"], self.store))
             require(type(part).__name__ == name, f"no {name[:50]!r} is there")
             return part
         entry = entry_named(name)
@@ -99,7 +96,7 @@ class Reader:
         if entry.is_estimator:
             return self._estimator(entry, depth, **content)
         state = self._values(content["state"], depth)
-        with _as_format_error():
+        with format_errors():
             return entry.restored(state)
 
     def _estimator(
@@ -109,7 +106,7 @@ class Reader:
         self._check_names(entry.cls, values)
         if "device" in entry.cls._get_param_names():
             values["device"] = self._device_of(values.get("device", "auto"))
-        with _as_format_error():
+        with format_errors():
             estimator = entry.cls(**values)
             entry.require_parameters(estimator)
         if output is not None:
@@ -119,7 +116,7 @@ class Reader:
         fitted = self._values(state, depth)
         if fitted:
             entry.require_state(estimator, fitted)
-            with _as_format_error():
+            with format_errors():
                 estimator._set_state(fitted)
         return estimator
 
@@ -154,21 +151,6 @@ class Reader:
     def _device_of(self, stored: Any) -> str:
         if self._device is not None:
             return self._device
-        try:
-            known = type(stored) is str and (
-                stored == "auto" or torch.device(stored).type in ("cpu", "cuda")
-            )
-        except RuntimeError:
-            known = False
-        require(known, "unknown device")
+        fits = either(text("auto"), device("cpu", "cuda")).fits
+        require(fits(stored, {}), "unknown device")
         return stored
-
-
-@contextmanager
-def _as_format_error() -> Iterator[None]:
-    try:
-        yield
-    except FormatError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"The file is altered: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 from latentsk.exceptions import FormatError
 from latentsk.persistence._schema import Rules, Sizes, State, check_state
@@ -64,7 +64,9 @@ class Entry(NamedTuple):
             return value._get_state() if hasattr(self.cls, "_get_state") else {}
         if hasattr(self.cls, "to_state"):
             return value.to_state()
-        return {name: getattr(value, name) for name in _field_names(self.cls)}
+        if dataclasses.is_dataclass(self.cls):
+            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return value._asdict()
 
     def restored(self, state: Mapping[str, Any]) -> Any:
         """Return the object, not an estimator, that has this state.
@@ -117,8 +119,7 @@ def storable(
     --------
     >>> from latentsk.persistence._schema import floats
     >>> @storable({"mean": floats("k"), "scale": floats("k", least=0)})
-    ... @dataclasses.dataclass
-    ... class ToyPrior:
+    ... class ToyPrior(NamedTuple):
     ...     mean: Any
     ...     scale: Any
     >>> entry_named("ToyPrior").required.keys()
@@ -127,7 +128,8 @@ def storable(
 
     def register(cls: Class) -> Class:
         assert cls.__name__ not in _entries, "files name classes without modules"
-        entry = Entry(cls, required, optional, check, check_parameters)
+        rules = required or _annotated_rules(cls)
+        entry = Entry(cls, rules, optional, check, check_parameters)
         _entries[cls.__name__] = entry
         return cls
 
@@ -153,7 +155,7 @@ def entry_named(name: str) -> Entry:
     return _entries[name]
 
 
-def _field_names(cls: Any) -> tuple[str, ...]:
-    if dataclasses.is_dataclass(cls):
-        return tuple(field.name for field in dataclasses.fields(cls))
-    return cls._fields
+def _annotated_rules(cls: type) -> Rules:
+    hints = get_type_hints(cls, include_extras=True)
+    annotated = {k: getattr(hint, "__metadata__", ()) for k, hint in hints.items()}
+    return {name: extras[0] for name, extras in annotated.items() if extras}

@@ -7,13 +7,13 @@ rule that is declared for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 
-from latentsk._device import DEVICE_TYPES
 from latentsk.exceptions import FormatError
 
 State: TypeAlias = Mapping[str, Any]
@@ -96,6 +96,17 @@ def require(condition: bool | None, fault: str) -> None:
         raise FormatError(f"The file is altered: {fault}.")
 
 
+@contextmanager
+def format_errors() -> Iterator[None]:
+    """Turn what others say of impossible contents into one error."""
+    try:
+        yield
+    except (FormatError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # whatever no rule foresaw
+        raise FormatError(f"The file is altered: {error}") from error
+
+
 # Arrays
 
 
@@ -119,7 +130,7 @@ def floats(
             return False
         return least == -math.inf or _everywhere(array, lambda part: ~(part < least))
 
-    return _array("float", shape, dtypes, holds)
+    return array("float", shape, dtypes, holds)
 
 
 def integers(
@@ -141,7 +152,7 @@ def integers(
             array, lambda part: (part >= 0) & (part < limit)
         )
 
-    return _array("integer", shape, dtypes, holds)
+    return array("integer", shape, dtypes, holds)
 
 
 def booleans(*shape: int | str) -> Rule:
@@ -152,7 +163,7 @@ def booleans(*shape: int | str) -> Rule:
     >>> booleans("n").fits(np.array([True]), {}), booleans("n").fits(np.ones(1), {})
     (True, False)
     """
-    return _array("boolean", shape, {"bool"})
+    return array("boolean", shape, {"bool"})
 
 
 def names(length: int | str) -> Rule:
@@ -168,15 +179,23 @@ def names(length: int | str) -> Rule:
         strings = all(type(name) is str for name in array)
         return strings and len(set(array)) == len(array)
 
-    return _array("distinct string", (length,), {"object"}, holds)
+    return array("distinct string", (length,), {"object"}, holds)
 
 
-def _array(
+def array(
     kind: str,
     shape: tuple[int | str, ...],
     dtypes: Set[str],
     holds: Callable[[Any, Sizes], bool] = lambda array, sizes: True,
 ) -> Rule:
+    """Return the rule of an array of certain dtypes, for which `holds` is true.
+
+    Examples
+    --------
+    >>> array("byte", ("n",), {"uint8"}).fits(np.zeros(3), {})
+    False
+    """
+
     def fits(value: Any, sizes: Sizes) -> bool:
         return (
             isinstance(value, np.ndarray)
@@ -271,18 +290,18 @@ def flag() -> Rule:
     return Rule(lambda value, _: type(value) is bool, "boolean")
 
 
-def device() -> Rule:
-    """Return the rule of the name of a device that arrays may have lain on.
+def device(*types: str) -> Rule:
+    """Return the rule of the name of a device of these types.
 
     Examples
     --------
-    >>> device().fits("cuda:1", {}), device().fits("meta", {})
+    >>> device("cuda").fits("cuda:1", {}), device("cuda").fits("meta", {})
     (True, False)
     """
 
     def fits(value: Any, sizes: Sizes) -> bool:
         try:
-            return type(value) is str and torch.device(value).type in DEVICE_TYPES
+            return type(value) is str and torch.device(value).type in types
         except RuntimeError:
             return False
 
@@ -353,18 +372,21 @@ def list_of(rule: Rule, length: int | str | None = None) -> Rule:
     return Rule(fits, f"list, each a {rule.meaning}")
 
 
-def fields(rules: Rules) -> Rule:
-    """Return the rule of a dict with certain keys, and no others.
+def fields(rules: Rules, others: Rule | None = None) -> Rule:
+    """Return the rule of a dict with certain keys; `others` is that of further ones.
 
     Examples
     --------
     >>> fields({"epoch": count(1)}).fits({"epoch": 0}, {})
     False
+    >>> fields({}, flag()).fits({"a": True}, {}), fields({}).fits({"a": True}, {})
+    (True, False)
     """
 
     def fits(value: Any, sizes: Sizes) -> bool:
-        if type(value) is not dict or value.keys() != rules.keys():
+        if type(value) is not dict or not rules.keys() <= value.keys():
             return False
-        return all(rules[key].fits(item, sizes) for key, item in value.items())
+        found = [(rules.get(key, others), item) for key, item in value.items()]
+        return all(rule is not None and rule.fits(item, sizes) for rule, item in found)
 
     return Rule(fits, f"record of {', '.join(rules)}")

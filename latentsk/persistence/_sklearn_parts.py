@@ -1,12 +1,15 @@
-"""scikit-learn's own estimators as bytes, through skops, and back.
+"""scikit-learn's own estimators as a schema and arrays, through skops, and back.
 
 Their private state is scikit-learn's matter, so it is left to a library that follows
 it. skops runs no code of a file as long as it trusts the types by itself; what it
-reads is checked before, as it takes sizes and nesting on trust.
+reads is checked before, as it takes sizes and nesting on trust. Its archive is taken
+apart, and made again of checked parts.
 """
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -18,14 +21,14 @@ from sklearn.preprocessing import OneHotEncoder
 
 from latentsk.exceptions import FormatError
 from latentsk.persistence._registry import storable
-from latentsk.persistence._skops_archive import check_archive, require_part
+from latentsk.persistence._skops_schema import check_schema, require_part
 
 # Which type an array is of; skops itself leaves that to the caller.
 TRUSTED = ["numpy.dtype"]
 
 
-def dump_part(estimator: BaseEstimator) -> NDArray[np.uint8]:
-    """Return an estimator of scikit-learn as bytes.
+def dump_part(estimator: BaseEstimator) -> dict[str, Any]:
+    """Return the schema and the arrays of an estimator of scikit-learn.
 
     Parameters
     ----------
@@ -33,7 +36,8 @@ def dump_part(estimator: BaseEstimator) -> NDArray[np.uint8]:
 
     Returns
     -------
-    content : ndarray of shape (n_bytes,), dtype uint8
+    part : dict
+        "schema": bytes of JSON, as an array; "arrays": the arrays by name.
 
     Raises
     ------
@@ -49,31 +53,31 @@ def dump_part(estimator: BaseEstimator) -> NDArray[np.uint8]:
     """
     import skops.io
 
-    name = type(estimator).__name__
     try:
         content = skops.io.dumps(estimator)
-        found = skops.io.get_untrusted_types(data=content)
+        untrusted = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)
+        if untrusted:
+            raise ValueError(
+                f"it holds {', '.join(sorted(untrusted))}, which skops does not trust. "
+                "Keep such a step outside, or use joblib."
+            )
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        schema = parts.pop("schema.json")
+        check_schema(schema, parts)
+        arrays = {name: np.load(io.BytesIO(part)) for name, part in parts.items()}
     except Exception as error:
+        name = type(estimator).__name__
         raise TypeError(f"{name} cannot be stored: {error}") from error
-    untrusted = sorted(set(found) - set(TRUSTED))
-    if untrusted:
-        raise TypeError(
-            f"{name} cannot be stored, as it holds {', '.join(untrusted)}, which "
-            "skops does not trust. Keep such a step outside, or use joblib."
-        )
-    try:
-        check_archive(content)
-    except FormatError as error:
-        raise TypeError(f"{name} cannot be stored: {error}") from error
-    return np.frombuffer(content, np.uint8)
+    return {"schema": np.frombuffer(schema, np.uint8), "arrays": arrays}
 
 
-def load_part(content: NDArray[np.uint8]) -> Any:
+def load_part(part: Any) -> Any:
     """Return the estimator that :func:`dump_part` was given.
 
     Parameters
     ----------
-    content : ndarray of shape (n_bytes,), dtype uint8
+    part : dict
 
     Returns
     -------
@@ -86,21 +90,31 @@ def load_part(content: NDArray[np.uint8]) -> Any:
     """
     import skops.io
 
-    require_part(content.dtype == np.uint8 and content.ndim == 1, "is not bytes")
-    data = content.tobytes()
-    check_archive(data)
     try:
-        estimator = skops.io.loads(data, trusted=TRUSTED)
-    except MemoryError:
+        schema, arrays = part["schema"].tobytes(), part["arrays"]
+        check_schema(schema, arrays)
+        archive = _archive(schema, arrays)
+        estimator = skops.io.loads(archive, trusted=TRUSTED)
+        require_part(isinstance(estimator, BaseEstimator), "is not an estimator")
+        _sanitize(estimator)
+    except (FormatError, MemoryError):
         raise
     except Exception as error:  # whatever a hostile file makes skops stumble over
         raise FormatError(
             "A scikit-learn part of the file cannot be restored "
             f"({type(error).__name__}: {str(error)[:200]})."
         ) from error
-    require_part(isinstance(estimator, BaseEstimator), "is not an estimator")
-    _sanitize(estimator)
     return estimator
+
+
+def _archive(schema: bytes, arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(name, "w", force_zip64=True) as file:
+                np.save(file, array, allow_pickle=False)
+        archive.writestr("schema.json", schema)
+    return buffer.getvalue()
 
 
 def _sanitize(part: Any) -> None:
@@ -127,32 +141,24 @@ def _sanitize(part: Any) -> None:
 
 def _derive_columns(encoder: OneHotEncoder) -> None:
     """Derive which columns an encoder writes to; it writes wherever they say."""
-    try:
-        sizes = [len(categories) for categories in encoder.categories_]
-        dropped = encoder._drop_idx_after_grouping
-        mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
-        for i, size in enumerate(sizes):
-            if dropped is not None and dropped[i] is not None:
-                _require_below(np.asarray(dropped[i]), size)
-            mapping = mappings[i] if mappings else None
-            if mapping is not None:
-                kept = size - len(encoder._infrequent_indices[i]) + 1
-                _require_below(np.asarray(mapping), kept)
-                if mapping.shape != (size,):
-                    raise ValueError("a mapping is of another length")
-        encoder._n_features_outs = encoder._compute_n_features_outs()
-        if min(encoder._n_features_outs, default=0) < 0:
-            raise ValueError("columns are missing")
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise FormatError(
-            "A scikit-learn part of the file contradicts itself (OneHotEncoder: "
-            f"{error})."
-        ) from error
+    sizes = [len(categories) for categories in encoder.categories_]
+    dropped = encoder._drop_idx_after_grouping
+    mappings = getattr(encoder, "_default_to_infrequent_mappings", None)
+    for i, size in enumerate(sizes):
+        if dropped is not None and dropped[i] is not None:
+            _require_below(np.asarray(dropped[i]), size)
+        mapping = mappings[i] if mappings else None
+        if mapping is not None:
+            kept = size - len(encoder._infrequent_indices[i]) + 1
+            _require_below(np.asarray(mapping), kept)
+            require_part(mapping.shape == (size,), "has a mapping of another length")
+    encoder._n_features_outs = encoder._compute_n_features_outs()
+    require_part(min(encoder._n_features_outs, default=0) >= 0, "lacks columns")
 
 
 def _require_below(numbers: NDArray[Any], size: int) -> None:
-    if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < size)).all():
-        raise ValueError("a number is out of range")
+    known = numbers.dtype.kind in "iu" and ((numbers >= 0) & (numbers < size)).all()
+    require_part(bool(known), "has a number out of range")
 
 
 # The parts of these may be ours, which skops does not store: they are nodes of a tree.

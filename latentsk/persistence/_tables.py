@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsk.exceptions import FormatError
-from latentsk.persistence._columns import (
-    Column,
-    Content,
-    decode_column,
-    encode_column,
-    field,
-    format_errors,
-)
+from latentsk.persistence._columns import Content, decode_column, encode_column
+from latentsk.persistence._schema import format_errors, require
 
 
 def encode_frame(frame: pd.DataFrame) -> Content:
@@ -42,8 +35,8 @@ def encode_frame(frame: pd.DataFrame) -> Content:
     --------
     >>> frame = pd.DataFrame({"n": [1, 2], "name": ["x", "y"]}, index=[7, 5])
     >>> content = encode_frame(frame)
-    >>> content["length"], content["index"]["values"]
-    (2, array([7, 5]))
+    >>> content["values"][0]["values"], content["index"]["labels"]["values"]
+    (array([1, 2]), array([7, 5]))
     >>> decode_frame(content)
        n name
     7  1    x
@@ -55,7 +48,6 @@ def encode_frame(frame: pd.DataFrame) -> Content:
         for i, label in enumerate(frame.columns)
     ]
     return {
-        "length": len(frame),
         "values": values,
         "columns": _naming("The names of columns", _encode_index, frame.columns),
         "index": _naming("The index", _encode_index, frame.index),
@@ -84,15 +76,14 @@ def decode_frame(content: Mapping[str, Any]) -> pd.DataFrame:
           a
     x  True
     """
-    with format_errors("table"):
-        values = field(content, "values", list)
-        index = _decode_index(content["index"], field(content, "length", int))
-        names = _decode_index(content["columns"], len(values))
+    with format_errors():
+        parts = {"values", "columns", "index"}
+        require(content.keys() == parts, "a table is not described")
+        index, names = (_decode_index(content[key]) for key in ("index", "columns"))
         _check_labels(names)
-        columns = {
-            i: _series(decode_column(column), index) for i, column in enumerate(values)
-        }
-        frame = pd.DataFrame(columns, index=index)
+        columns = map(decode_column, content["values"])
+        series = [pd.Series(values, index, values.dtype) for values in columns]
+        frame = pd.DataFrame(dict(enumerate(series)), index=index)
         frame.columns = names
         return frame
 
@@ -113,46 +104,24 @@ def _naming(what: str, encode: Callable[[Any], Any], values: Any) -> Any:
         raise TypeError(f"{what}: {error}") from error
 
 
-def _series(values: Column, index: pd.Index) -> pd.Series:
-    if len(values) != len(index):
-        raise FormatError(f"A column has {len(values)} values for {len(index)} rows.")
-    return pd.Series(values, index=index, dtype=values.dtype)
-
-
-def _encode_index(index: pd.Index) -> Content | None:
-    """Encode the labels of rows or columns; None stands for their numbers."""
+def _encode_index(index: pd.Index) -> Content:
+    """Encode the labels of rows or columns; of a range, its limits."""
     name = index.name
     # Two lone surrogates in a row would come back as one character.
     if type(name) not in (str, int, type(None)) or json.loads(json.dumps(name)) != name:
         raise TypeError(f"The name {name!r} cannot be stored; a str or an int can.")
-    if not isinstance(index, pd.RangeIndex):
-        return encode_column(index) | {"name": name}
-    if (index.start, index.step, name) == (0, 1, None) and index.stop == len(index):
-        return None
-    limits = {"start": index.start, "stop": index.stop, "step": index.step}
-    return {"kind": "range", "name": name} | limits
+    if isinstance(index, pd.RangeIndex):
+        return {"name": name, "range": [index.start, index.stop, index.step]}
+    return {"name": name, "labels": encode_column(index)}
 
 
-def _decode_index(content: Any, length: int) -> pd.Index:
-    if content is None:
-        return _of_length(pd.RangeIndex(length), length)
-    if field(content, "kind", str) == "range":
-        limits = [field(content, name, int) for name in ("start", "stop", "step")]
+def _decode_index(content: Any) -> pd.Index:
+    name, limits = content["name"], content.get("range")
+    require(type(name) in (str, int, type(None)), "an index has a strange name")
+    if limits is not None:
+        require(all(type(n) is int for n in limits), "a range is not made of integers")
         # pandas itself would take larger numbers, and fail later.
-        index: pd.Index = pd.RangeIndex(*np.array(limits, dtype=np.int64).tolist())
-    else:
-        values = decode_column(content)
-        # With its dtype, or pandas would infer another one for objects.
-        index = pd.Index(values, dtype=values.dtype)
-    name = content.get("name")
-    if type(name) not in (str, int, type(None)):
-        raise FormatError("The name of an index must be a str or an int.")
-    return _of_length(index.rename(name), length)
-
-
-def _of_length(index: pd.Index, length: int) -> pd.Index:
-    if len(index) != length:
-        raise FormatError(
-            f"A table has {length} rows or columns, but {len(index)} labels."
-        )
-    return index
+        return pd.RangeIndex(*np.array(limits, np.int64).tolist()).rename(name)
+    values = decode_column(content["labels"])
+    # With its dtype, or pandas would infer another one for objects.
+    return pd.Index(values, dtype=values.dtype, name=name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._version import __version__
 from latentsk.exceptions import FormatError
 from latentsk.persistence._format import read_file, write_file
 from latentsk.persistence._reader import Reader
-from latentsk.persistence._schema import require
+from latentsk.persistence._schema import format_errors, require
 from latentsk.persistence._values import ArrayStore
 from latentsk.persistence._writer import Writer
 
@@ -50,10 +47,11 @@ def write_tree(
     TypeError, ValueError, OSError
         As :func:`latentsk.save`.
     """
+    libraries = {m.__name__: str(m.__version__) for m in (np, sklearn, torch)}
     with ExitStack() as held:
         writer = Writer(held, apart)
         node = writer.node(root)
-        document = {"reader": reader, "libraries": _libraries(), "root": node}
+        document = {"reader": reader, "libraries": libraries, "root": node}
         write_file(path, document, writer.store.arrays)
 
 
@@ -100,7 +98,9 @@ def read_tree(
         if wanted != reader:
             raise FormatError(f"Read the file with {str(wanted)[:50]}.")
         tree = Reader(ArrayStore(arrays), given, device)
-        root = _fitted(tree.node(document.get("root")))
+        root = tree.node(document.get("root"))
+        with format_errors():
+            check_is_fitted(root)
         require(not tree.store.arrays, "it has too many arrays")
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
@@ -108,21 +108,3 @@ def read_tree(
         # What no rule foresaw.
         raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
     return root, tree.used
-
-
-def _fitted(root: Any) -> Any:
-    try:
-        check_is_fitted(root)
-    except (NotFittedError, TypeError) as error:
-        raise FormatError("The file is altered: it has no state.") from error
-    return root
-
-
-def _libraries() -> dict[str, str]:
-    return {
-        "latentsk": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "scikit-learn": sklearn.__version__,
-        "torch": str(torch.__version__),
-    }

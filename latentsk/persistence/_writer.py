@@ -7,8 +7,8 @@ An object that occurs twice is one node, and a reference to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -105,9 +105,15 @@ class Writer:
         prefix: str,
     ) -> Node:
         state = entry.state_of(value)
-        if state:
-            with _as_value_error(type(value).__name__):
+        try:
+            if state:
                 entry.require_state(value, state)
+        except FormatError as error:
+            fault = str(error).removeprefix("The file is altered: ")
+            raise ValueError(
+                f"{type(value).__name__} cannot be stored, as it could not be loaded. "
+                f"Set it back, or fit it again: {fault}"
+            ) from error
         found: Node = {}
         for name in sorted(state):
             # A fitted part is made of a parameter; the fields of other objects are all
@@ -118,9 +124,9 @@ class Writer:
             found[name] = self._value(state[name], path + name, full_name)
         return found
 
-    def _skops(self, value: Any, path: str) -> str:
+    def _skops(self, value: Any, path: str) -> Any:
         if type(value).__module__.partition(".")[0] == "sklearn":
-            return self.store.put(f"{path}skops", dump_part(value))
+            return encode_value(dump_part(value), f"{path}skops", self.store)
         if not hasattr(value, "fit"):
             refuse_value(value, path.rstrip("/"))
         raise TypeError(
@@ -151,16 +157,3 @@ class Writer:
         if isinstance(value, type):
             raise TypeError(f"{path} must be an instance, got a class.")
         return {"object": self.node(value, f"{path}/", f"{name}__" if name else "")}
-
-
-@contextmanager
-def _as_value_error(name: str) -> Iterator[None]:
-    """Turn what would be wrong with a file into what is wrong with an object."""
-    try:
-        yield
-    except FormatError as error:
-        fault = str(error).removeprefix("The file is altered: ")
-        raise ValueError(
-            f"{name} cannot be stored, as it could not be loaded. Set it back, or fit "
-            f"it again: {fault}"
-        ) from error

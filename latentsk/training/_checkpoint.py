@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,14 +42,18 @@ class Stored(NamedTuple):
         """Whether the training had come to its end."""
         return self.document["finished"]
 
+    @property
+    def stopping(self) -> EarlyStopping:
+        """The best epoch so far."""
+        return EarlyStopping(**self.document["stopping"])
+
     def restore(
-        self, trainer: Trainer, stopping: EarlyStopping, generator: torch.Generator
+        self, trainer: Trainer, generator: torch.Generator
     ) -> tuple[list[EpochRecord], Weights]:
         """Put everything back, in place; return the history and the best weights."""
         trainer.optimizer.load(self.document["layout"], self._group("optimizer"))
         weights = Weights.from_arrays(self._group("weights"), trainer.device)
         weights.restore(trainer.network, trainer.optimizer)
-        stopping.restore(self.document["stopping"])
         generator.set_state(torch.from_numpy(self.arrays["generator"]))
         history = [EpochRecord(*record) for record in self.document["history"]]
         return history, Weights.from_arrays(self._group("best"), trainer.device)
@@ -159,7 +164,7 @@ class Checkpoint:
             "kind": KIND,
             "identity": self.identity,
             "seed": self.seed,
-            "stopping": stopping.progress(),
+            "stopping": asdict(stopping),
             "history": [list(record) for record in history],
             "layout": trainer.optimizer.layout(),
             "compiled": trainer.is_compiled,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
@@ -57,6 +58,7 @@ class EpochRecord(NamedTuple):
         }
 
 
+@dataclass
 class EarlyStopping:
     """Find the best epoch, and say when the loss has not improved for long.
 
@@ -72,13 +74,14 @@ class EarlyStopping:
     first_epoch : int, default=0
         Epoch from which the patience is counted at the earliest.
 
-    Attributes
-    ----------
     loss : float
         Of the best epoch; infinite before the first.
 
     epoch : int
         The best one, from 1; 0 before the first.
+
+    reference, reference_epoch : float, int
+        The loss that has to be improved on, and its epoch.
 
     Examples
     --------
@@ -90,40 +93,24 @@ class EarlyStopping:
     (2.0, 2, False, True)
     """
 
-    def __init__(self, patience: int, tolerance: float, first_epoch: int = 0) -> None:
-        self.patience = patience
-        self.tolerance = tolerance
-        self.first_epoch = first_epoch
-        self.loss = math.inf
-        self.epoch = 0
-        self._reference = math.inf
-        self._reference_epoch = 0
+    patience: int
+    tolerance: float
+    first_epoch: int = 0
+    loss: float = math.inf
+    epoch: int = 0
+    reference: float = math.inf
+    reference_epoch: int = 0
 
     def update(self, epoch: int, loss: float) -> bool:
         """Take note of an epoch; return whether it is the best one so far."""
         is_best = loss < self.loss
         if is_best:
             self.loss, self.epoch = loss, epoch
-        first = math.isinf(self._reference)
-        if first or loss < self._reference - self.tolerance * abs(self._reference):
-            self._reference, self._reference_epoch = loss, epoch
+        first = math.isinf(self.reference)
+        if first or loss < self.reference - self.tolerance * abs(self.reference):
+            self.reference, self.reference_epoch = loss, epoch
         return is_best
 
     def is_due(self, epoch: int) -> bool:
         """Tell whether to stop after this epoch."""
-        return epoch - max(self._reference_epoch, self.first_epoch) >= self.patience
-
-    def progress(self) -> dict[str, Any]:
-        """Return what :meth:`restore` takes."""
-        return {
-            "loss": self.loss,
-            "epoch": self.epoch,
-            "reference": self._reference,
-            "reference_epoch": self._reference_epoch,
-        }
-
-    def restore(self, progress: dict[str, Any]) -> None:
-        """Continue from what :meth:`progress` returned."""
-        self.loss, self.epoch = progress["loss"], progress["epoch"]
-        self._reference = progress["reference"]
-        self._reference_epoch = progress["reference_epoch"]
+        return epoch - max(self.reference_epoch, self.first_epoch) >= self.patience

@@ -150,7 +150,8 @@ def train(
     best, finished, compile = None, False, settings.compile
     if checkpoint is not None and checkpoint.stored is not None:
         stored = checkpoint.stored
-        history, best = stored.restore(trainer, stopping, generator)
+        history, best = stored.restore(trainer, generator)
+        stopping = stored.stopping
         finished, compile = stored.finished, stored.compiled
     # Where compiling failed, a resumed training runs as it did: by autograd.
     trainer.prepare(closed_form=not settings.compile, compile=compile)

@@ -20,7 +20,7 @@ def squared_error(output: Tensor, target: Tensor) -> Tensor:
     >>> squared_error(torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2))
     tensor([5.])
     """
-    return torch.square(output - target).flatten(1).sum(dim=1)
+    return F.mse_loss(output, target, reduction="none").flatten(1).sum(dim=1)
 
 
 def absolute_error(output: Tensor, target: Tensor) -> Tensor:

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from latentsk.persistence._schema import (
-    Rule,
-    Sizes,
-    State,
-    count,
-    list_of,
-    maybe,
-    number,
-    text,
-)
+from latentsk.persistence import _schema as schema
+from latentsk.persistence._schema import Rule, Sizes, State
 from latentsk.training._optimizer import FlatAdamW, OptimizerSettings
 
-_RECORD: dict[str, Rule] = {
-    "epoch": count(1),
-    "train_loss": number(finite=False),
-    "validation_loss": maybe(number(finite=False)),
-    "monitored_loss": number(finite=False),
-    "learning_rate": number(0),
-    "seconds": number(0),
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+_NUMBER = schema.number(finite=False)
+_RECORD = {
+    "epoch": schema.count(1),
+    "train_loss": _NUMBER,
+    "validation_loss": schema.maybe(_NUMBER),
+    "monitored_loss": _NUMBER,
+    "learning_rate": schema.number(0),
+    "seconds": schema.number(0),
 }
-_TERM = maybe(number(finite=False))
+_EPOCH = schema.fields(_RECORD, others=schema.maybe(_NUMBER))
+EPOCHS = schema.list_of(_EPOCH, "epochs")
 
 
-def _is_epoch(value: Any, sizes: Sizes) -> bool:
-    if type(value) is not dict or not _RECORD.keys() <= value.keys():
-        return False
-    terms = value.keys() - _RECORD.keys()
-    named = all(name.startswith(("train_", "validation_")) for name in terms)
-    return named and all(_RECORD.get(k, _TERM).fits(v, {}) for k, v in value.items())
-
-
-def _is_generator_state(value: Any) -> bool:
+def _is_generator_state(value: Any, _: Sizes) -> bool:
     if not (isinstance(value, np.ndarray) and value.dtype == np.uint8):
         return False
     try:
@@ -49,26 +39,18 @@ def _is_generator_state(value: Any) -> bool:
     return True
 
 
-def _is_optimizer_state(value: Any, sizes: Sizes) -> bool:
-    if type(value) is not dict:
-        return False
-    rest = dict(value)
-    layout, generator = rest.pop("layout", None), rest.pop("generator", None)
-    return (
-        list_of(list_of(text())).fits(layout, {})
-        and _is_generator_state(generator)
-        and all(
-            isinstance(array, np.ndarray)
-            and array.dtype.kind == "f"
-            and bool(np.isfinite(array).all())
-            and (name.startswith("mean") or bool((array >= 0).all()))
-            for name, array in rest.items()
-        )
-    )
+def _is_memory(value: Any, _: Sizes) -> bool:
+    is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return is_float and bool(np.isfinite(value).all())
 
 
-EPOCHS = list_of(Rule(_is_epoch, "record of an epoch"), "epochs")
-OPTIMIZER = Rule(_is_optimizer_state, "state of an optimizer")
+OPTIMIZER = schema.fields(
+    {
+        "layout": schema.list_of(schema.list_of(schema.text())),
+        "generator": Rule(_is_generator_state, "state of a generator"),
+    },
+    others=Rule(_is_memory, "finite array"),
+)
 
 
 def remembers(state: State, network: nn.Module) -> bool:
@@ -80,7 +62,18 @@ def remembers(state: State, network: nn.Module) -> bool:
     optimizer.take_up(state["layout"])
     arrays = {k: a for k, a in state.items() if k not in ("layout", "generator")}
     memory = optimizer.memory()
-    return memory.keys() == arrays.keys() and all(
-        memory[k].shape == a.shape and memory[k].dtype == a.dtype
-        for k, a in arrays.items()
-    )
+    signed = all(k.startswith("mean") or bool((arrays[k] >= 0).all()) for k in arrays)
+    return signed and not differing(memory, arrays)
+
+
+def differing(arrays: Arrays, others: Arrays) -> list[str]:
+    """Return names of arrays that differ in shape or dtype, or are in one group alone.
+
+    Examples
+    --------
+    >>> differing({"a": np.zeros(2), "b": np.zeros(2)}, {"a": np.ones(2)})
+    ['b']
+    """
+    groups = arrays.items(), others.items()
+    first, second = ({(k, a.shape, a.dtype) for k, a in group} for group in groups)
+    return sorted({name for name, *_ in first ^ second})

@@ -39,12 +39,12 @@ def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
     >>> gaussian(one, one, torch.zeros(()))
     tensor([-0.9189])
     """
-    difference = rows - output
     if log_scale.numel() == 1:  # which spares a pass over the features
-        squares = difference.square().sum(dim=-1)
+        squares = F.mse_loss(output, rows.expand_as(output), reduction="none")
+        squares = squares.sum(dim=-1)
         constant = -rows.shape[-1] * (log_scale + 0.5 * LOG_TWO_PI)
         return torch.addcmul(constant, squares, torch.exp(-2.0 * log_scale), value=-0.5)
-    squares = (difference * torch.exp(-log_scale)).square().sum(dim=-1)
+    squares = ((rows - output) * torch.exp(-log_scale)).square().sum(dim=-1)
     return -0.5 * squares - (log_scale + 0.5 * LOG_TWO_PI).sum(dim=-1)
 
 

@@ -194,9 +194,9 @@ def require_least_scores(session, embedder, dtype):
 
 def test_a_score_without_meaning_is_refused_as_when_scoring(X, tmp_path):
     embedder = PCAEmbedder(5, score_method="reconstruction").fit(X)
-    with pytest.raises(ValueError, match="has no meaning") as scoring:
+    with pytest.raises(ValueError, match="is undefined") as scoring:
         embedder.score_samples(X)
-    with pytest.raises(ValueError, match="has no meaning") as exporting:
+    with pytest.raises(ValueError, match="is undefined") as exporting:
         embedder.to_onnx(tmp_path / "model.onnx")
     assert str(exporting.value) == str(scoring.value)
     assert list(tmp_path.iterdir()) == []

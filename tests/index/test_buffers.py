@@ -95,15 +95,15 @@ def test_copies_are_few_and_spare_room_is_little():
     array, stores = GrowingArray(np.zeros((8, 4))), []
     for i in range(8, 1008):
         array.assign(np.array([i]), np.ones((1, 4)))
-        if not stores or array._store is not stores[-1]:
-            stores.append(array._store)
+        if not stores or array._buffer is not stores[-1]:
+            stores.append(array._buffer)
     assert len(array.rows) == 1008
     ratio = 1.0 + _buffers.SPARE_SHARE
     assert len(stores) <= np.log(1008 / 8) / np.log(ratio) + 4
-    assert len(array._store) <= ratio * 1008 + 1
+    assert len(array._buffer) <= ratio * 1008 + 1
 
 
 def test_a_replacement_takes_no_spare_room():
     array = GrowingArray(np.zeros((1_000, 1)))
     array.assign(np.array([3]), np.ones((1, 1)))
-    assert len(array._store) == 1_000
+    assert len(array._buffer) == 1_000

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from latentsk import LatentIndex
-from latentsk.index.approximate import ApproximateSearch
+from latentsk.index._ivf_search import IVFSearch
 
 PATIENCE = 60.0
 N_READERS, N_QUERIES, WIDTH = 8, 20, 8
@@ -25,7 +25,7 @@ def spec(request, monkeypatch):
     if SPECS[request.param] is not None:
         pytest.importorskip("faiss")
         # All the same by candidates, and not by an exact search.
-        monkeypatch.setattr(ApproximateSearch, "_prefers_exact", lambda *_: False)
+        monkeypatch.setattr(IVFSearch, "_prefers_exact", lambda *_: False)
     return SPECS[request.param]
 
 
@@ -110,9 +110,9 @@ def _is_consistent(index, queries):
 def _is_whole(index):
     """A copy is of one state: pairs are opposite, and both are there."""
     copied = pickle.loads(pickle.dumps(index))
-    vectors, alive = copied.vectors_, copied._row_store().alive
-    assert len(vectors) == len(alive) == len(copied.ids_) == copied.n_samples_fit_
-    np.testing.assert_array_equal(alive[::2], alive[1::2])
+    vectors, active = copied.vectors_, copied._engine.rows.active
+    assert len(vectors) == len(active) == len(copied.ids_) == copied.n_samples_fit_
+    np.testing.assert_array_equal(active[::2], active[1::2])
     np.testing.assert_array_equal(vectors[::2], -vectors[1::2])
 
 
@@ -137,7 +137,7 @@ def test_searches_while_rows_change(spec):
     _run([write, *(lambda i=i: read(i) for i in range(N_READERS))])
     assert min(n_searches) >= 3
     # All changes came through, and the index is as one that was made at once.
-    index, there = writer.index, writer.index._row_store().living
+    index, there = writer.index, writer.index._engine.rows.positions
     fresh = LatentIndex().fit(index.vectors_[there])
     queries = writer.directions[:50]
     true = fresh.kneighbors(queries, 5)
@@ -248,7 +248,7 @@ def test_writers_in_many_threads():
             position = there[f"{number} {i}"]
             expected = -row if i % 2 else row
             np.testing.assert_array_equal(index.vectors_[position], expected)
-            assert index._row_store().alive[position] == (i % 3 != 0)
+            assert index._engine.rows.active[position] == (i % 3 != 0)
 
 
 # Processes

@@ -7,19 +7,23 @@ import pytest
 import torch
 
 from latentsk import LatentIndex
-from latentsk.index import _device_search
-from latentsk.index._device_search import fits_device, smallest_on_device
-from latentsk.index.exact import ExactSearch
+from latentsk.index import _building, _device_search
+from latentsk.index._device_search import (
+    DeviceSearch,
+    Resident,
+    fits_device,
+    smallest_on_device,
+)
+from latentsk.index._exact import ExactSearch, Query
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 @pytest.fixture(params=DEVICES)
-def device(request, monkeypatch):
+def device(request):
     """A device that is searched as a GPU is."""
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    monkeypatch.setattr(ExactSearch, "searches_on_device", lambda self: True)
     return torch.device(request.param)
 
 
@@ -39,7 +43,7 @@ def test_scores_are_those_of_float64(device, similarity, score_elements, monkeyp
     queries = rng.normal(size=(50, 7)).astype(np.float32)
     tensors = [torch.from_numpy(a).to(device) for a in (queries, rows)]
     norms = None if similarity else (tensors[1] ** 2).sum(dim=1)
-    scores, positions = smallest_on_device(*tensors, norms, 5)
+    scores, positions = smallest_on_device(tensors[0], Resident(tensors[1], norms), 5)
     expected = _scores(queries, rows, similarity)
     order = np.argsort(expected, axis=1)[:, :5]
     np.testing.assert_array_equal(positions.cpu().numpy(), order)
@@ -55,13 +59,15 @@ def test_device_answers_as_the_cpu_does(device, metric, certified, offset, filte
     rng = np.random.default_rng(1)
     rows = offset + rng.normal(size=(400, 6))
     queries = offset + rng.normal(size=(20, 6))
-    among = np.flatnonzero(rng.random(400) < 0.3) if filtered else None
-    there = ExactSearch(rows, metric, device)
+    eligible = np.flatnonzero(rng.random(400) < 0.3) if filtered else None
     here = ExactSearch(rows, metric)
+    there = DeviceSearch(here, device)
     tolerance = {"rtol": 0, "atol": 0} if certified else {"rtol": 1e-3, "atol": 1e-4}
-    for own in (None, np.arange(20)):
-        found = there.neighbors(queries, 4, own, among, certified=certified)
-        expected = here.neighbors(queries, 4, own, among, certified=True)
+    for exclude in (None, np.arange(20)):
+        found = there.neighbors(
+            Query(queries, 4, exclude, eligible, certified=certified)
+        )
+        expected = here.neighbors(Query(queries, 4, exclude, eligible, certified=True))
         np.testing.assert_allclose(found[0], expected[0], **tolerance)
         if certified:
             np.testing.assert_array_equal(found[1], expected[1])
@@ -73,27 +79,34 @@ def test_queries_on_the_device_stay_there(device, metric, offset):
     rng = np.random.default_rng(2)
     rows = offset + rng.normal(size=(200, 5))
     queries = offset + rng.normal(size=(9, 5))
-    search = ExactSearch(rows, metric, device)
-    assert search.takes_tensors()
-    values, positions = search.neighbors(torch.from_numpy(queries).to(device), 3)
-    expected = ExactSearch(rows, metric).neighbors(queries, 3)
+    search = DeviceSearch(ExactSearch(rows, metric), device)
+    on_device = torch.from_numpy(queries).to(device)
+    assert search.takes(on_device)
+    values, positions = search.neighbors(Query(on_device, 3))
+    expected = ExactSearch(rows, metric).neighbors(Query(queries, 3))
     np.testing.assert_array_equal(positions, expected[1])
     np.testing.assert_allclose(values, expected[0], rtol=1e-4)
 
 
 def test_rows_that_change_are_taken_to_the_device_again(device):
     rows = np.random.default_rng(3).normal(size=(50, 3))
-    search = ExactSearch(rows, "euclidean", device)
-    search.neighbors(rows[:1], 1)
+    search = DeviceSearch(ExactSearch(rows, "euclidean"), device)
+    search.neighbors(Query(rows[:1], 1))
     changed = np.concatenate([rows, rows[:1] + 9.0])
     changed[7] = rows[0] - 9.0
-    assert search.revise(changed, np.array([7, 50]))
+    search.revise(changed, np.array([7]))
+    search.add(changed, np.array([50]))
     queries = changed[[7, 50]]
-    assert search.neighbors(queries, 1)[1].ravel().tolist() == [7, 50]
+    assert search.neighbors(Query(queries, 1))[1].ravel().tolist() == [7, 50]
 
 
-def test_an_index_on_a_device_meets_any_target(device):
+def test_an_index_on_a_device_meets_any_target(device, monkeypatch):
     """Every row is compared there, so no lists are made."""
+
+    def flat_search(vectors, settings):
+        return DeviceSearch(ExactSearch(vectors, settings.metric), device)
+
+    monkeypatch.setattr(_building, "flat_search", flat_search)
     rng = np.random.default_rng(4)
     rows = rng.normal(size=(12_000, 8)).astype(np.float32)
     index = LatentIndex(target_recall=0.9, device=str(device)).fit(rows)
@@ -110,7 +123,7 @@ def test_products_are_exact_enough_to_certify(precision, dtype, monkeypatch):
         _device_search, "_is_rounded", lambda rows: precision != "highest"
     )
     rows = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    scores, _ = smallest_on_device(rows, rows, (rows**2).sum(dim=1), 2)
+    scores, _ = smallest_on_device(rows, Resident(rows, (rows**2).sum(dim=1)), 2)
     assert scores.dtype == dtype
 
 
@@ -121,7 +134,9 @@ def test_everything_fits_the_host():
 def test_faiss_is_not_asked_where_it_has_no_gpus(monkeypatch):
     monkeypatch.setattr(_device_search, "_with_faiss", None)
     rows = torch.eye(3)
-    _, positions = smallest_on_device(rows, rows, rows.sum(dim=1), 1, use_faiss=True)
+    _, positions = smallest_on_device(
+        rows, Resident(rows, rows.sum(dim=1)), 1, use_faiss=True
+    )
     assert positions.ravel().tolist() == [0, 1, 2]
 
 
@@ -140,8 +155,8 @@ def test_faiss_gets_the_tensors_themselves(monkeypatch):
 
     monkeypatch.setattr(_device_search, "load_faiss", lambda: Faiss)
     _device_search._gpu_resources.cache_clear()
-    found = _device_search._with_faiss(rows, rows, rows.sum(dim=1), 2)
-    _device_search._with_faiss(rows, rows, None, 2)
+    found = _device_search._with_faiss(rows, Resident(rows, rows.sum(dim=1)), 2)
+    _device_search._with_faiss(rows, Resident(rows, None), 2)
     _device_search._gpu_resources.cache_clear()
     assert [arguments.metric for arguments in handed] == ["L2", "IP"]
     first = handed[0]
@@ -170,8 +185,8 @@ def test_tensors_of_a_gpu_are_searched_there():
 )
 def test_faiss_on_a_gpu_agrees_with_torch():
     rows = torch.randn(2_000, 8, device="cuda")
-    norms = (rows**2).sum(dim=1)
-    faiss = smallest_on_device(rows[:50], rows, norms, 5, use_faiss=True)
-    ours = smallest_on_device(rows[:50], rows, norms, 5)
+    resident = Resident(rows, (rows**2).sum(dim=1))
+    faiss = smallest_on_device(rows[:50], resident, 5, use_faiss=True)
+    ours = smallest_on_device(rows[:50], resident, 5)
     assert (faiss[1] == ours[1]).float().mean() > 0.99
     torch.testing.assert_close(faiss[0], ours[0], atol=1e-3, rtol=1e-3)

@@ -9,9 +9,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from latentsk.index import duplicates
-from latentsk.index._space import MetricSpace
-from latentsk.index.duplicates import Forest, duplicate_groups
+from latentsk.index import _cells, _duplicates
+from latentsk.index._duplicates import duplicate_groups
+from latentsk.index._forest import Forest
+from latentsk.index._metric import MetricSpace
 
 
 def groups_of(graph):
@@ -28,17 +29,17 @@ def measured_pairs(space):
     """Return all distances, as the space measures them for its own rows."""
     rows = space.rows(slice(None))
     with np.errstate(all="ignore"):
-        values = np.array([space.measured(row[None], rows) for row in rows])
+        values = np.array([space.exact_distances(row[None], rows) for row in rows])
     if space.metric == "cosine":
         zero = ~space.vectors.any(axis=1)
         values[zero] = values[:, zero] = 1.0
     return values
 
 
-def brute_force(space, threshold, alive=None):
+def brute_force(space, threshold, active=None):
     near = measured_pairs(space) <= threshold
-    if alive is not None:
-        near &= alive & alive[:, None]
+    if active is not None:
+        near &= active & active[:, None]
     return groups_of(near)
 
 
@@ -71,14 +72,15 @@ def test_equals_brute_force_on_hard_data(hard_case, metric):
 def test_equals_brute_force_whatever_the_cells_and_blocks(
     monkeypatch, metric, n_cells_per_root, n_features
 ):
-    monkeypatch.setattr(duplicates, "CELLS_PER_ROOT", n_cells_per_root)
-    monkeypatch.setattr(duplicates, "BLOCK_SCORES", 50)
-    monkeypatch.setattr(duplicates, "ROW_ELEMENTS", 70)
-    monkeypatch.setattr(duplicates, "VISIT_BYTES", 900)
-    monkeypatch.setattr(duplicates, "FLATTEN_EVERY", 3)
+    monkeypatch.setattr(_cells, "CELLS_PER_ROOT", n_cells_per_root)
+    for module in (_cells, _duplicates):
+        monkeypatch.setattr(module, "BLOCK_SCORES", 50)
+        monkeypatch.setattr(module, "ROW_ELEMENTS", 70)
+    monkeypatch.setattr(_cells, "TABLE_BYTES", 900)
+    monkeypatch.setattr(_duplicates, "FLATTEN_EVERY", 3)
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(12, n_features))
-    rows = centres[rng.integers(0, 12, 250)] + 0.1 * rng.normal(size=(250, n_features))
+    rows = centres[rng.integers(0, 12, 120)] + 0.1 * rng.normal(size=(120, n_features))
     space = MetricSpace(rows, metric)
     for threshold in thresholds(space):
         expected = brute_force(space, threshold)
@@ -182,7 +184,7 @@ def test_copies_are_the_groups_at_distance_zero(metric):
 def test_copies_are_not_compared(monkeypatch):
     # All pairs of 300,000 rows would be 45 thousand million.
     rows = np.random.default_rng(0).normal(size=(3, 4))[np.arange(300_000) % 3]
-    monkeypatch.setattr(duplicates, "_near", _at_most_rows(duplicates._near, 3))
+    monkeypatch.setattr(_duplicates, "_near", _at_most_rows(_duplicates._near, 3))
     found = duplicate_groups(MetricSpace(rows, "euclidean"), 1e-3)
     np.testing.assert_array_equal(found, np.arange(300_000) % 3)
 
@@ -198,7 +200,7 @@ def _at_most_rows(compare, most):
 
 def test_equal_hashes_are_no_proof(monkeypatch):
     monkeypatch.setattr(
-        duplicates, "_hashes", lambda _, p: np.zeros(len(p), dtype=np.uint64)
+        _duplicates, "_hashes", lambda _, p: np.zeros(len(p), dtype=np.uint64)
     )
     rows = np.random.default_rng(7).integers(0, 5, (400, 3)).astype(float)
     found = duplicate_groups(MetricSpace(rows, "euclidean"), 0.0)
@@ -209,7 +211,7 @@ def test_equal_hashes_are_no_proof(monkeypatch):
 def test_hashes_tell_rows_of_few_digits_apart():
     rows = np.stack(np.meshgrid(*[np.arange(20.0)] * 4), axis=-1).reshape(-1, 4)
     space = MetricSpace(rows, "euclidean")
-    hashes = duplicates._hashes(space, np.arange(len(rows)))
+    hashes = _duplicates._hashes(space, np.arange(len(rows)))
     assert len(np.unique(hashes)) == len(rows)
 
 
@@ -223,14 +225,14 @@ def test_near_copies_unite_without_all_pairs(monkeypatch):
     # Of the pairs of 30,000 rows that are all near, few need to be measured.
     space = MetricSpace(np.random.default_rng(8).normal(size=(30_000, 4)), "euclidean")
     n_measured = 0
-    measure = space.measured
+    measure = space.exact_distances
 
     def counted(queries, rows):
         nonlocal n_measured
         n_measured += len(rows)
         return measure(queries, rows)
 
-    monkeypatch.setattr(space, "measured", counted)
+    monkeypatch.setattr(space, "exact_distances", counted)
     assert (duplicate_groups(space, 100.0) == 0).all()
     assert n_measured < 200_000
 
@@ -265,15 +267,15 @@ def test_opposite_rows_under_cosine():
 # Rows that are there, and their numbers
 
 
-def test_dead_rows_are_no_duplicates_and_connect_nothing(metric):
+def test_deleted_rows_are_no_duplicates_and_connect_nothing(metric):
     rng = np.random.default_rng(10)
     rows = rng.normal(size=(500, 3))
-    alive = rng.random(500) < 0.7
+    active = rng.random(500) < 0.7
     space = MetricSpace(rows, metric)
     for threshold in thresholds(space):
-        found = duplicate_groups(space, threshold, alive)
-        np.testing.assert_array_equal(found, brute_force(space, threshold, alive))
-        assert (found[~alive] == -1).all()
+        found = duplicate_groups(space, threshold, active)
+        np.testing.assert_array_equal(found, brute_force(space, threshold, active))
+        assert (found[~active] == -1).all()
 
 
 @pytest.mark.parametrize("n_alive", [0, 1, 2])
@@ -292,11 +294,11 @@ def test_chains_are_one_group():
 
 
 def test_rows_and_mask_stay_as_they_are():
-    rows, alive = np.random.default_rng(12).normal(size=(100, 3)), np.ones(100, bool)
+    rows, active = np.random.default_rng(12).normal(size=(100, 3)), np.ones(100, bool)
     before = rows.copy()
-    labels = duplicate_groups(MetricSpace(rows, "euclidean"), 0.5, alive)
+    labels = duplicate_groups(MetricSpace(rows, "euclidean"), 0.5, active)
     np.testing.assert_array_equal(rows, before)
-    assert alive.all()
+    assert active.all()
     assert labels.dtype == np.intp
 
 
@@ -342,10 +344,10 @@ def test_equals_brute_force_on_any_lattice(
 ):
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, n_values, (n_rows, n_features)).astype(np.float32)
-    alive = rng.random(n_rows) < 0.9
+    active = rng.random(n_rows) < 0.9
     space = MetricSpace(rows, "euclidean")
-    found = duplicate_groups(space, threshold, alive)
-    np.testing.assert_array_equal(found, brute_force(space, threshold, alive))
+    found = duplicate_groups(space, threshold, active)
+    np.testing.assert_array_equal(found, brute_force(space, threshold, active))
 
 
 # Size

@@ -277,7 +277,7 @@ def test_an_index_that_is_not_fitted():
         LatentIndex().duplicates(0.5)
 
 
-@pytest.mark.parametrize("exponent", [-200, -30, 30, 150])
+@pytest.mark.parametrize("exponent", [-200, -30, 30, 98])
 def test_any_unit(exponent):
     rows = clustered(6) * 10.0**exponent
     found = LatentIndex().fit(rows).duplicates(0.1 * 10.0**exponent)

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from latentsk import LatentIndex
-from latentsk.index import _candidates, _faiss
+from latentsk import LatentIndex, _faiss
+from latentsk.index import _candidates
 
 # Enough queries for backend="auto" to choose FAISS where there is one.
 N_QUERIES = 600

@@ -13,10 +13,12 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from latentsk import LatentIndex, LatentNeighborsTransformer
-from latentsk.index import recall
-from latentsk.index._inverted_file import InvertedFile, train_codebook
-from latentsk.index.approximate import rerank
-from latentsk.index.recall import found_share
+from latentsk.index import _recall
+from latentsk.index._codebook import train_codebook
+from latentsk.index._fast_rows import FastRows
+from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._metric import MetricSpace
+from latentsk.index._recall import found_share
 
 faiss = pytest.importorskip("faiss")
 
@@ -30,7 +32,7 @@ IDS = ["exact", "approximate"]
 @pytest.fixture(scope="module", autouse=True)
 def _few_held_out():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recall, "MAX_HELD_OUT", 500)
+        patch.setattr(_recall, "MAX_HELD_OUT", 500)
         yield
 
 
@@ -55,7 +57,7 @@ def _flat(rows):
     return index
 
 
-def _recall(index, rows, queries, k=K):
+def _found_by(index, rows, queries, k=K):
     true = np.sort(cdist(queries, rows), axis=1)[:, :k]
     found = index.kneighbors(queries, n_neighbors=k)[0]
     # scipy's last digits may differ.
@@ -153,7 +155,7 @@ def test_rows_far_from_the_origin_are_found():
     np.testing.assert_array_equal(index.kneighbors(queries)[1], true)
     index = LatentIndex(n_neighbors=K, target_recall=0.9, random_state=1).fit(rows)
     assert index.recall_.loc[K, "lower"] >= 0.9
-    assert _recall(index, rows, queries) > 0.88
+    assert _found_by(index, rows, queries) > 0.88
 
 
 # Signs
@@ -225,7 +227,7 @@ def test_the_number_of_lists_is_not_left_at_one():
     assert np.mean(hits) / K < 0.5
     index = LatentIndex(n_neighbors=K, target_recall=0.9).fit(rows)
     assert index.index_spec_.startswith("IVF")
-    assert _recall(index, rows, queries) > 0.88
+    assert _found_by(index, rows, queries) > 0.88
 
 
 # Not a number
@@ -260,7 +262,7 @@ def test_rows_can_be_removed(rows, settings):
     found = index.kneighbors(rows)[1]
     assert not np.isin(found, gone).any()
     left = np.setdiff1d(np.arange(3_000), gone)
-    assert _recall(index, rows[left], rows[:300]) > 0.85
+    assert _found_by(index, rows[left], rows[:300]) > 0.85
 
 
 def test_rows_added_after_a_removal_are_coded_as_others_are(rows):
@@ -282,7 +284,7 @@ def test_faiss_leaves_bits_of_removed_rows_behind(rows):
     """Why lists are filled again; where this fails, that is needed no more."""
     sample, n = _float32(rows), 1_000
     codebook = train_codebook(sample, 1, residual=False, seed=0)
-    fresh, used = (InvertedFile(codebook)._index for _ in range(2))
+    fresh, used = (InvertedLists(codebook)._index for _ in range(2))
     # Other rows, of which the last 500 go, and what should have been there comes.
     used.add_with_ids(np.r_[sample[:500], sample[n : n + 500]], np.arange(n))
     used.remove_ids(np.arange(500, n))
@@ -318,7 +320,8 @@ def test_candidates_behind_a_missing_one_are_measured():
         3,
     )
     assert 1 not in found
-    assert rerank(query, rows, candidates, 2, False)[1].tolist() == [[1, 4]]
+    fast = FastRows(MetricSpace(rows, "euclidean"))
+    assert fast.best_of(query, candidates, 2)[1].tolist() == [[1, 4]]
 
 
 # Graphs of neighbours

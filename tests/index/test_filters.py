@@ -6,10 +6,8 @@ import polars as pl
 import pytest
 
 from latentsk import LatentIndex
-from latentsk.index import approximate
-from latentsk.index._filters import eligible_positions
-from latentsk.index.recall import recall_bounds
-from latentsk.index.rows import RowStore
+from latentsk.index import _ivf_search
+from latentsk.index._recall import recall_bounds
 
 N_ROWS, WIDTH, N_QUERIES, K = 6_000, 12, 150, 10
 SPECS = {
@@ -139,7 +137,7 @@ def test_every_method_takes_a_filter(index):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
 @pytest.mark.parametrize("exactness", ["certified", "float32"])
-def test_exact_search_among_some(metric, share, exactness, brute_force, backend):
+def test_exact_search_eligible_some(metric, share, exactness, brute_force, backend):
     rng = np.random.default_rng(2)
     rows, queries = rng.normal(size=(700, 5)), rng.normal(size=(60, 5))
     mask = rng.random(700) < share
@@ -197,7 +195,7 @@ def test_removed_rows_pass_no_filter(index):
         index.kneighbors([[0.0, 0.0]], 1, filter=["row 3", "row 5"])
     with pytest.raises(ValueError, match="leaves no row"):
         index.kneighbors([[0.0, 0.0]], 1, filter=np.isin(np.arange(40), [3, 4]))
-    assert eligible_positions(RowStore(index.ids_, index._alive), None).tolist() == [
+    assert index._engine.rows.eligible(None).tolist() == [
         i for i in range(40) if i not in (3, 4)
     ]
 
@@ -209,7 +207,7 @@ def test_an_empty_index_says_so():
             index.kneighbors(np.eye(2), 1, filter=wanted)
 
 
-# Approximate search among some
+# Approximate search eligible some
 
 
 @pytest.fixture(scope="module")
@@ -256,10 +254,10 @@ def _unfiltered_bound(index, queries):
     return recall_bounds(_recalls(index, queries, K, everything))[1]
 
 
-@pytest.fixture(params=[0.0, approximate.EXACT_PATIENCE], ids=["lists", "as it is"])
+@pytest.fixture(params=[0.0, _ivf_search.EXACT_PATIENCE], ids=["lists", "as it is"])
 def patience(request, monkeypatch):
     """The exact search that takes the place of a dear one: never, and as it is."""
-    monkeypatch.setattr(approximate, "EXACT_PATIENCE", request.param)
+    monkeypatch.setattr(_ivf_search, "EXACT_PATIENCE", request.param)
     return request.param
 
 
@@ -297,22 +295,22 @@ def test_filters_after_changes(fitted, clustered, patience):
     index.remove(range(0, 1000)).add(rows[4000:])
     index.update(rows[:500][::-1], range(1000, 1500))
     rng = np.random.default_rng(5)
-    alive = np.arange(N_ROWS) >= 1000
+    active = np.arange(N_ROWS) >= 1000
     for share in (0.01, 0.3):
         mask = rng.random(N_ROWS) < share
         found = index.kneighbors(queries, 3, filter=mask)[1]
-        assert (mask & alive)[found].all()
+        assert (mask & active)[found].all()
     bound = _unfiltered_bound(fitted("narrow"), queries)
-    assert _recalls(index, queries, K, alive).mean() >= bound - 0.02
+    assert _recalls(index, queries, K, active).mean() >= bound - 0.02
 
 
-def test_candidates_among_are_among(fitted, clustered):
+def test_candidates_eligible_are_eligible(fitted, clustered):
     """The search in FAISS itself, not what is measured afterwards."""
     _, _, queries = clustered
-    search = fitted("narrow")._search
+    search = fitted("narrow")._engine.search
     mask = np.random.default_rng(6).random(N_ROWS) < 0.05
-    among = np.flatnonzero(mask)
-    found = search.candidates(queries, 60, among)
+    eligible = np.flatnonzero(mask)
+    found = search.candidates(queries, 60, eligible)
     assert found.shape == (N_QUERIES, 60)
     assert mask[found[found >= 0]].all()
     for row in found.tolist():
@@ -323,18 +321,18 @@ def test_candidates_among_are_among(fitted, clustered):
     # Six lists of 64 hold a tenth of the rows, so a tenth of 5 % is looked through at
     # least, wherever they are.
     n_found = (found >= 0).sum(axis=1)
-    assert (n_found >= min(60, 6 * len(among) // 64)).all()
+    assert (n_found >= min(60, 6 * len(eligible) // 64)).all()
 
 
 def test_lists_are_scanned_until_they_hold_enough(fitted, clustered):
     """As many eligible rows as lists of ordinary size hold of all, or all there are."""
     _, _, queries = clustered
-    lists = fitted("narrow")._search.lists
-    among = np.random.default_rng(7).permutation(N_ROWS)[:300]
+    lists = fitted("narrow")._engine.search.lists
+    eligible = np.random.default_rng(7).permutation(N_ROWS)[:300]
     enough = 6 * N_ROWS / 64
     assert enough > 300
-    found = lists.candidates_among(queries, 300, 6, np.sort(among))
-    assert (np.sort(found, axis=1) == np.sort(among)).all()
+    found = lists.candidates(queries, 300, 6, np.sort(eligible))
+    assert (np.sort(found, axis=1) == np.sort(eligible)).all()
 
 
 def test_one_row_that_passes_is_found(fitted, clustered, patience):
@@ -379,7 +377,7 @@ def test_lists_that_hold_too_few_leave_it_to_an_exact_search(clustered):
     index = LatentIndex(index_spec="IVF64,PQ12x4fs,nprobe=1,rerank=1").fit(rows)
     distances, positions = index.kneighbors(None, 150)
     # One list of 64 holds fewer, except for some clusters.
-    sizes = [len(held) for _, held in index._search.lists._held()]
+    sizes = [len(held) for _, held in index._engine.search.lists._held()]
     assert np.median(sizes) < 150
     assert (positions != np.arange(2_000)[:, None]).all()
     exactly = LatentIndex().fit(rows).kneighbors(None, 150)

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import FunctionTransformer
 
 from latentsk import LatentIndex, PCAEmbedder
 
@@ -111,6 +112,59 @@ def test_queries_with_other_names_are_refused(index, method, names, message):
     index.fit(pd.DataFrame(ROWS, columns=list("abc")))
     with pytest.raises(ValueError, match=message):
         getattr(index, method)(pd.DataFrame(ROWS, columns=names))
+
+
+# Magnitudes
+
+
+def _huge(column, row=4):
+    rows = ROWS.copy()
+    rows[row, column] = -1.1e100
+    return rows
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_huge_values_are_refused_by_column(column):
+    message = f"magnitudes above 1e\\+100: -1.1e\\+100 in column 'x{column}', row 4"
+    with pytest.raises(ValueError, match=message):
+        LatentIndex().fit(_huge(column))
+    index = LatentIndex().fit(ROWS)
+    before = index.search(ROWS)
+    for method in METHODS:
+        with pytest.raises(ValueError, match=message):
+            getattr(index, method)(_huge(column))
+    with pytest.raises(ValueError, match=message):
+        index.measure_recall(_huge(column))
+    with pytest.raises(ValueError, match=message):
+        index.add(_huge(column))
+    with pytest.raises(ValueError, match=message):
+        index.update(_huge(column), range(20))
+    assert_frame_equal(index.search(ROWS), before)
+
+
+def test_a_huge_column_of_a_table_is_named():
+    names = ["age", "income", "score"]
+    with pytest.raises(ValueError, match="column 'income', row 4"):
+        LatentIndex().fit(pd.DataFrame(_huge(1), columns=names))
+    index = LatentIndex().fit(pd.DataFrame(ROWS, columns=names))
+    with pytest.raises(ValueError, match="column 'income', row 4"):
+        index.search(pd.DataFrame(_huge(1), columns=names))
+
+
+def test_huge_vectors_of_an_embedder_are_refused():
+    index = LatentIndex(FunctionTransformer(lambda X: X * 1e90))
+    with pytest.raises(ValueError, match="The embedder's output has magnitudes"):
+        index.fit(_huge(1) * 1e-80)
+    index.fit(ROWS)
+    with pytest.raises(ValueError, match=r"The embedder's output.*column 'x1', row 4"):
+        index.kneighbors(_huge(1) * 1e-80)
+
+
+def test_the_largest_and_the_smallest_values_are_taken():
+    rows = np.concatenate([1e100 * ROWS / np.abs(ROWS).max(), 1e-300 * ROWS])
+    distances, positions = LatentIndex().fit(rows).kneighbors(rows, 1)
+    assert positions.ravel().tolist() == list(range(40))
+    assert not distances.any()
 
 
 # Parameters

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentsk import LatentIndex
-from latentsk.index._compact import CompactRows
 from latentsk.index._memory import (
-    better_kinds,
+    dtype_within,
     exact_bytes,
     format_bytes,
-    kind_within,
     lists_bytes,
+    more_precise_dtypes,
     parse_bytes,
 )
+from latentsk.index._quantized import QuantizedVectors
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -158,7 +158,7 @@ def needed(kind, shape=SHAPE):
 
 
 def chosen(budget, itemsize=4, *, shape=SHAPE, copied=False, approximate=True):
-    return kind_within(budget, shape, itemsize, copied=copied, approximate=approximate)
+    return dtype_within(budget, shape, itemsize, copied=copied, approximate=approximate)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
@@ -237,11 +237,16 @@ def test_an_exact_index_never_rounds():
 
 def test_better_kinds_in_words():
     rows = np.random.default_rng(0).normal(size=(1000, 4))
-    words = {k: better_kinds(CompactRows.encode(rows, k)) for k in ("float16", "int8")}
+    words = {
+        k: more_precise_dtypes(QuantizedVectors.encode(rows, k))
+        for k in ("float16", "int8")
+    }
     assert re.fullmatch(r"The index would take \S+B as float32\.", words["float16"])
     match = r"The index would take \S+B as float32, or \S+B as float16\."
     assert re.fullmatch(match, words["int8"])
-    assert "full precision" in better_kinds(CompactRows.encode(rows, "float32"))
+    assert "full precision" in more_precise_dtypes(
+        QuantizedVectors.encode(rows, "float32")
+    )
     (enough,) = re.findall(r"\S+B", words["float16"])
     assert chosen(enough, 8, shape=rows.shape) == "float32"
 
@@ -282,7 +287,7 @@ def held_bytes(index):
 
 def code_bytes(index):
     """Return what FAISS's lists take: whole blocks of 32 codes, and positions."""
-    held = index._search.lists
+    held = index._engine.search.lists
     lists, width = held._index.invlists, held.codebook.centers.shape[1]
     sizes = np.array([lists.list_size(i) for i in range(held.n_lists)])
     blocks = -(-sizes // 32) * 32
@@ -291,7 +296,7 @@ def code_bytes(index):
 
 
 def total_bytes(index):
-    return held_bytes(index) + (code_bytes(index) if index._structure else 0)
+    return held_bytes(index) + (code_bytes(index) if index.index_spec_ != "Flat" else 0)
 
 
 def budget_for(kind, itemsize=8):
@@ -311,7 +316,7 @@ def test_a_pinned_index_keeps_within_its_budget(rows, kind, dtype):
     index = LatentIndex(index_spec=SPEC, memory_budget=budget).fit(rows.astype(dtype))
     suffix = "" if kind is None else f",rows={kind}"
     assert index.index_spec_ == SPEC + suffix
-    assert isinstance(index._vectors, np.ndarray) == (kind is None)
+    assert isinstance(index._engine.vectors, np.ndarray) == (kind is None)
     # What is given without a copy is the caller's, but counts.
     assert total_bytes(index) <= budget
     assert total_bytes(index) > 0.7 * budget
@@ -323,7 +328,7 @@ def test_a_pinned_index_keeps_within_its_budget(rows, kind, dtype):
 def test_the_most_precise_rows_that_reach_a_recall(rows, kind):
     index = LatentIndex(target_recall=0.9, memory_budget=budget_for(kind)).fit(rows)
     assert index.recall_.loc[5, "lower"] >= 0.9
-    assert getattr(index._vectors, "kind", None) == kind
+    assert getattr(index._engine.quantization, "dtype", None) == kind
     assert index.vectors_.dtype == (np.float64 if kind is None else np.float32)
     assert total_bytes(index) <= budget_for(kind)
     true = LatentIndex().fit(rows).kneighbors(rows[:300], 5)[1]
@@ -353,7 +358,7 @@ def test_impossible_budgets_say_what_is_needed(rows):
         LatentIndex(index_spec=SPEC, memory_budget="100KB").fit(rows)
     enough = re.search(match, str(caught.value))[1]
     index = LatentIndex(index_spec=SPEC, memory_budget=enough).fit(rows)
-    assert index._vectors.kind == "int8"
+    assert index._engine.vectors.quantization.dtype == "int8"
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -361,7 +366,7 @@ def test_exact_indexes(rows, dtype):
     rows = rows.astype(dtype)
     budget = exact_bytes(N, WIDTH, rows.itemsize, copied=dtype == np.float64)
     index = LatentIndex(memory_budget=budget).fit(rows)
-    assert index._vectors is rows
+    assert index._engine.vectors is rows
     assert total_bytes(index) <= budget
     match = "an exact index of them needs (.*B); with a target_recall"
     with pytest.raises(ValueError, match=match) as caught:

@@ -366,7 +366,7 @@ def test_only_what_is_given_reaches_the_index(wine, monkeypatch):
         received.append(settings)
         return LatentIndex(embedder)
 
-    module = "latentsk.index.neighbors_transformer.LatentIndex"
+    module = "latentsk.index._neighbors_transformer.LatentIndex"
     monkeypatch.setattr(module, make_index)
     LatentNeighborsTransformer(target_recall=0.9, n_jobs=2).fit(wine)
     LatentNeighborsTransformer().fit(wine)

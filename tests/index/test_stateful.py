@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from pandas.testing import assert_frame_equal
 
 from latentsk import LatentIndex
-from latentsk.index import _cost, approximate, tuning
+from latentsk.index import _cost, _ivf_search, _tuning
 
 SEEDS = st.integers(0, 2**32 - 1)
 NUMBERS = st.sampled_from([1, 2, 5, "all"])
@@ -42,24 +42,24 @@ class _Model:
         self.metric = metric
         self.vectors = vectors
         self.ids = list(ids)
-        self.alive = np.ones(len(vectors), dtype=bool)
+        self.active = np.ones(len(vectors), dtype=bool)
         self.tags = tags
 
     @property
-    def living(self):
-        return np.flatnonzero(self.alive)
+    def positions(self):
+        return np.flatnonzero(self.active)
 
-    def living_ids(self):
-        return [self.ids[i] for i in self.living]
+    def active_ids(self):
+        return [self.ids[i] for i in self.positions]
 
     def removed_ids(self):
-        there = set(self.living_ids())
+        there = set(self.active_ids())
         return sorted({name for name in self.ids if name not in there})
 
     def add(self, vectors, ids, tags):
         self.vectors = np.concatenate([self.vectors, vectors])
         self.ids += list(ids)
-        self.alive = np.append(self.alive, np.ones(len(ids), dtype=bool))
+        self.active = np.append(self.active, np.ones(len(ids), dtype=bool))
         self.tags = pd.concat([self.tags, tags])
 
     def update(self, positions, vectors, tags):
@@ -70,8 +70,8 @@ class _Model:
             self.tags["number"] = _replaced(self.tags["number"], positions, tags)
 
     def remove(self, positions):
-        self.alive = self.alive.copy()
-        self.alive[positions] = False
+        self.active = self.active.copy()
+        self.active[positions] = False
 
     def distances(self, queries, own=None):
         """Return the distance of every pair, in float64 by differences."""
@@ -195,7 +195,7 @@ class _Machine(RuleBasedStateMachine):
         rng = np.random.default_rng(seed)
         vectors, tags = self.start.rows(rng, 2), _tags(rng, 2)
         ids = [len(self.model.ids), len(self.model.ids) + 1]
-        if self.names or set(ids) & set(self.model.living_ids()):
+        if self.names or set(ids) & set(self.model.active_ids()):
             with pytest.raises(ValueError, match="ids"):
                 self.index.add(vectors, metadata=tags)
             return
@@ -204,21 +204,21 @@ class _Machine(RuleBasedStateMachine):
         self.next = max(self.next, ids[-1] + 1)
 
     @rule(seed=SEEDS, with_tags=st.booleans())
-    @precondition(lambda self: self.model.alive.any())
+    @precondition(lambda self: self.model.active.any())
     def update(self, seed, with_tags):
         rng = np.random.default_rng(seed)
-        positions = rng.permutation(self.model.living)[: max(self.start.some[:2])]
+        positions = rng.permutation(self.model.positions)[: max(self.start.some[:2])]
         vectors = self.start.rows(rng, len(positions))
         tags = _tags(rng, len(positions)) if with_tags else None
         self.index.update(vectors, self._ids(positions), tags)
         self.model.update(positions, vectors, tags)
 
     @rule(seed=SEEDS, which=st.integers(0, 9))
-    @precondition(lambda self: self.model.alive.any())
+    @precondition(lambda self: self.model.active.any())
     def remove(self, seed, which):
         rng = np.random.default_rng(seed)
         n = self.start.some[which % len(self.start.some)]
-        positions = rng.permutation(self.model.living)[:n]
+        positions = rng.permutation(self.model.positions)[:n]
         self.index.remove(self._ids(positions))
         self.model.remove(positions)
 
@@ -226,7 +226,7 @@ class _Machine(RuleBasedStateMachine):
     def remove_all_but_a_few(self, seed):
         if seed >= 5:  # seldom
             return
-        positions = np.random.default_rng(seed).permutation(self.model.living)[seed:]
+        positions = np.random.default_rng(seed).permutation(self.model.positions)[seed:]
         self.index.remove(self._ids(positions))
         self.model.remove(positions)
 
@@ -235,9 +235,9 @@ class _Machine(RuleBasedStateMachine):
         """What is wrong changes nothing: see `same_rows`."""
         rng = np.random.default_rng(seed)
         vectors, tags = self.start.rows(rng, 2), _tags(rng, 2)
-        unknown, living = self._fresh_ids(2), self.model.living_ids()
+        unknown, active = self._fresh_ids(2), self.model.active_ids()
         with pytest.raises(KeyError, match="Unknown"):
-            self.index.remove([*living[:1], *unknown])
+            self.index.remove([*active[:1], *unknown])
         with pytest.raises(KeyError, match="Unknown"):
             self.index.update(vectors, unknown)
         with pytest.raises(ValueError, match="metadata"):
@@ -246,9 +246,9 @@ class _Machine(RuleBasedStateMachine):
             self.index.add(vectors, unknown, tags[:1])
         with pytest.raises(ValueError, match="NaN"):
             self.index.add(vectors * np.nan, unknown, tags)
-        if living:
+        if active:
             with pytest.raises(ValueError, match="already"):
-                self.index.add(vectors, [living[-1], unknown[0]], tags)
+                self.index.add(vectors, [active[-1], unknown[0]], tags)
 
     # Searches
 
@@ -278,7 +278,7 @@ class _Machine(RuleBasedStateMachine):
         k = min(self._number(number, mask.sum() - 1), 5)
         graph = self.index.kneighbors_graph(None, k, "distance", filter=given)
         distances, positions = self.index.kneighbors(None, k, filter=given)
-        own = self.model.living
+        own = self.model.positions
         assert positions.shape == (len(own), k)
         assert graph.shape == (len(own), len(self.model.ids))
         np.testing.assert_array_equal(graph.indices, positions.ravel())
@@ -295,9 +295,9 @@ class _Machine(RuleBasedStateMachine):
         given, mask = self._filter(rng, kind)
         if not mask.any():
             return
-        living = self.model.living
-        queries = self.model.vectors[living] if own else self._queries(rng)
-        truth = self.model.distances(queries[:20], living[:20] if own else None)
+        active = self.model.positions
+        queries = self.model.vectors[active] if own else self._queries(rng)
+        truth = self.model.distances(queries[:20], active[:20] if own else None)
         truth = np.where(mask, truth, np.inf)
         finite = truth[np.isfinite(truth)]
         if len(finite) == 0:
@@ -346,11 +346,11 @@ class _Machine(RuleBasedStateMachine):
             self.index = LatentIndex.load(Path(folder) / "index", mmap=mmap)
 
     @rule(seed=SEEDS)
-    @precondition(lambda self: self.model.alive.any())
+    @precondition(lambda self: self.model.active.any())
     def copies_are_on_their_own(self, seed):
         rng = np.random.default_rng(seed)
         other = copy.deepcopy(self.index)
-        some = self._ids(self.model.living[:2])
+        some = self._ids(self.model.positions[:2])
         other.update(self.start.rows(rng, len(some)), some).remove(some[:1])
 
     # The state
@@ -366,7 +366,7 @@ class _Machine(RuleBasedStateMachine):
         np.testing.assert_array_equal(
             index.metadata_["number"].to_numpy(), model.tags["number"].to_numpy()
         )
-        if not model.alive.any():
+        if not model.active.any():
             with pytest.raises(ValueError, match="no rows"):
                 index.kneighbors(model.vectors[:1], 1)
 
@@ -390,8 +390,8 @@ class _Machine(RuleBasedStateMachine):
 
     def _filter(self, rng, kind):
         """Return what is handed in, and which positions it lets pass."""
-        alive = self.model.alive
-        mask = rng.random(len(alive)) < rng.choice([0.05, 0.3, 0.9])
+        active = self.model.active
+        mask = rng.random(len(active)) < rng.choice([0.05, 0.3, 0.9])
         given: Any = None
         if kind == "mask":
             given = mask
@@ -401,10 +401,10 @@ class _Machine(RuleBasedStateMachine):
             given = self.index.metadata_["number"] > 30
             mask = self.model.tags["number"].to_numpy() > 30
         elif kind == "ids":
-            given = self._ids(np.flatnonzero(mask & alive))
+            given = self._ids(np.flatnonzero(mask & active))
         else:
-            mask = np.ones(len(alive), dtype=bool)
-        return given, mask & alive
+            mask = np.ones(len(active), dtype=bool)
+        return given, mask & active
 
 
 def _tags(rng, n):
@@ -520,10 +520,10 @@ def _approximate_start(metric, dtype, names, width=WIDTH, zeros=False, **paramet
 def always_approximate(monkeypatch):
     """Few rows are enough, and an exact search is never quicker."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(tuning, "MIN_ROWS", 500)
-    monkeypatch.setattr(tuning, "MIN_COST", 0.0, raising=False)
-    monkeypatch.setattr(tuning, "MIN_COST", 0.0)
-    monkeypatch.setattr(approximate, "EXACT_PATIENCE", 0.0)
+    monkeypatch.setattr(_tuning, "MIN_ROWS", 500)
+    monkeypatch.setattr(_tuning, "MIN_COST", 0.0, raising=False)
+    monkeypatch.setattr(_tuning, "MIN_COST", 0.0)
+    monkeypatch.setattr(_ivf_search, "EXACT_PATIENCE", 0.0)
     monkeypatch.setattr(_cost, "CANDIDATE", 1.0)
     monkeypatch.setattr(_cost, "LIST", 1.0)
 

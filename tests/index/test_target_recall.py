@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
-from latentsk import LatentIndex, LatentNeighborsTransformer, PCAEmbedder
-from latentsk.index import _faiss, recall
+from latentsk import LatentIndex, LatentNeighborsTransformer, PCAEmbedder, _faiss
+from latentsk.index import _recall
 from latentsk.index._spec import IndexSpec
 
 pytest.importorskip("faiss")
@@ -29,7 +29,7 @@ PINNED = "PCA16,IVF32,PQ16x4fsr,nprobe=8,rerank=2.5"
 @pytest.fixture(scope="module", autouse=True)
 def _few_held_out():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recall, "MAX_HELD_OUT", 800)
+        patch.setattr(_recall, "MAX_HELD_OUT", 800)
         yield
 
 

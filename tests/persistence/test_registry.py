@@ -1,7 +1,7 @@
 """A new class needs its registration, and nothing else."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -35,8 +35,8 @@ class MixturePrior:
 
 
 class Limits(NamedTuple):
-    low: float
-    high: float
+    low: Annotated[float, number()]
+    high: Annotated[float, number()]
 
 
 class Tree:
@@ -79,7 +79,7 @@ class ToyEmbedder(StateMixin, TransformerMixin, BaseEstimator):
 
 def register():
     storable({"means": floats("k", "d"), "weights": floats("k", least=0)})(MixturePrior)
-    storable({"low": number(), "high": number()})(Limits)
+    storable()(Limits)
     storable({"children": list_of(instance(Tree))})(Tree)
     rules = {
         "n_features_in_": count(1, named="d"),
@@ -187,6 +187,7 @@ def children(state):
             "prior_ of ToyEmbedder must",
         ),
         (lambda s, a: s.update(prior_=other("MixturePrior")), "lacks means"),
+        (lambda s, a: s["limits_"]["object"]["state"].update(low="0"), "low of Limits"),
         (lambda s, a: s.update(prior_=other("Unknown")), "class 'Unknown' is unknown"),
         (
             lambda s, a: a.update(

@@ -111,14 +111,7 @@ def test_frames_of_other_shapes(frame):
 
 def test_a_range_takes_no_array():
     content = encode_frame(pd.DataFrame({"a": [1.0]}, index=range(5, 6)))
-    assert content["index"] == {
-        "kind": "range",
-        "name": None,
-        "start": 5,
-        "stop": 6,
-        "step": 1,
-    }
-    assert encode_frame(pd.DataFrame({"a": [1.0]}))["index"] is None
+    assert content["index"] == {"name": None, "range": [5, 6, 1]}
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -189,32 +182,33 @@ def test_names_of_columns_are_texts_or_integers(labels):
 # What nobody encoded
 
 
+def ranged(*limits, **more):
+    return {"index": {"name": None, "range": list(limits), **more}}
+
+
+NULLS = {"kind": "objects", "text": np.frombuffer(b"[null, null]", "u1")}
 FRAME_DAMAGE = {
-    "negative length": {"length": -1},
-    "another length": {"length": 3},
-    "length is a float": {"length": 2.0},
-    "enormous length": {"length": 2**70},
+    "negative length": ranged(0, -1, 1),
+    "another length": ranged(0, 3, 1),
+    "enormous length": ranged(0, 2**62, 1),
     "a column less": {"values": [{"kind": "numbers"}]},
     "a column more": {"values": [{"kind": "numbers"}] * 3},
     "columns are an object": {"values": {}},
     "a column is null": {"values": [None, None]},
     "index is a list": {"index": []},
-    "index is unknown": {"index": {"kind": "pickle"}},
-    "short range": {"index": {"kind": "range", "start": 0, "stop": 1, "step": 1}},
-    "no step": {"index": {"kind": "range", "start": 0, "stop": 2, "step": 0}},
-    "range of floats": {"index": {"kind": "range", "start": 0.0, "stop": 2, "step": 1}},
-    "range too long": {
-        "index": {"kind": "range", "start": 0, "stop": 2**80, "step": 1}
-    },
-    "range too far": {
-        "index": {"kind": "range", "start": 2**80, "stop": 2**80 + 2, "step": 1}
-    },
-    "name is a list": {
-        "index": {"kind": "range", "start": 0, "stop": 2, "step": 1, "name": []}
-    },
-    "names are null": {
-        "columns": {"kind": "objects", "json": np.frombuffer(b"[null, null]", "u1")}
-    },
+    "index is unknown": {"index": {"name": None, "labels": {"kind": "pickle"}}},
+    "index is nothing": {"index": {"name": None}},
+    "short range": ranged(0, 1, 1),
+    "no step": ranged(0, 2, 0),
+    "no limits": ranged(),
+    "too many limits": ranged(0, 2, 1, 0),
+    "range of floats": ranged(0.0, 2, 1),
+    "range of strings": {"index": {"name": None, "range": "021"}},
+    "range too long": ranged(0, 2**80, 1),
+    "range too far": ranged(2**80, 2**80 + 2, 1),
+    "name is a list": ranged(0, 2, 1, name=[]),
+    "a part more": {"length": 2},
+    "names are null": {"columns": {"name": None, "labels": NULLS}},
 }
 
 
@@ -226,7 +220,7 @@ def test_hostile_frames(name):
         decode_frame(content | FRAME_DAMAGE[name])
 
 
-@pytest.mark.parametrize("keys", [["values", 0], ["values", 1], ["index"]])
+@pytest.mark.parametrize("keys", [["values", 0], ["values", 1], ["index", "labels"]])
 def test_frames_with_arrays_of_another_length(keys):
     frame = pd.DataFrame({"a": [1, 2], "b": [True, False]}, index=[3, 1])
     array = functools.reduce(operator.getitem, keys, encode_frame(frame))["values"]

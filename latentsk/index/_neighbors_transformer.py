@@ -19,7 +19,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._state import StateMixin
 from latentsk._validation import fit_context
-from latentsk.index.latent_index import LatentIndex
+from latentsk.index._latent_index import LatentIndex
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import instance
 

@@ -5,13 +5,9 @@ import pytest
 from scipy.cluster.vq import vq
 from scipy.spatial.distance import cdist
 
-from latentsk.index import _inverted_file
-from latentsk.index._inverted_file import (
-    Codebook,
-    InvertedFile,
-    scalar_codes,
-    train_codebook,
-)
+from latentsk.index import _codebook, _inverted_lists
+from latentsk.index._codebook import Codebook, scalar_codes, train_codebook
+from latentsk.index._inverted_lists import InvertedLists
 
 pytest.importorskip("faiss")
 
@@ -86,13 +82,13 @@ def test_distortion_of_a_normal_is_that_of_lloyd_and_max(monkeypatch):
     column = np.random.default_rng(0).normal(size=(40_000, 1)).astype(np.float32)
     found = _distortion(column[:, 0], scalar_codes(column)[0])
     assert found == pytest.approx(0.0095, rel=0.25)
-    monkeypatch.setattr(_inverted_file, "LLOYD_ITERATIONS", 500)
+    monkeypatch.setattr(_codebook, "LLOYD_ITERATIONS", 500)
     found = _distortion(column[:, 0], scalar_codes(column)[0])
     assert found == pytest.approx(0.009497, rel=0.04)
 
 
 def test_every_value_is_the_mean_of_its_cell(monkeypatch):
-    monkeypatch.setattr(_inverted_file, "LLOYD_ITERATIONS", 3_000)
+    monkeypatch.setattr(_codebook, "LLOYD_ITERATIONS", 3_000)
     rng = np.random.default_rng(0)
     sample = np.stack(
         [rng.normal(size=2_000), rng.exponential(size=2_000), rng.random(2_000)], axis=1
@@ -233,7 +229,7 @@ def test_equal_rows_train(residual):
 
 @pytest.fixture
 def lists(codebook, rows):
-    lists = InvertedFile(codebook)
+    lists = InvertedLists(codebook)
     lists.add(np.arange(N_ROWS), rows)
     return lists
 
@@ -277,7 +273,7 @@ def test_rows_that_are_missing_are_minus_one(lists, rows):
 def test_the_likeliest_come_first(normal):
     for residual in (False, True):
         codebook = train_codebook(normal, N_LISTS, residual=residual, seed=0)
-        lists = InvertedFile(codebook)
+        lists = InvertedLists(codebook)
         lists.add(np.arange(N_ROWS), normal)
         found = lists.candidates(normal[:50], 20, N_LISTS)
         _assert_likeliest_first(lists, normal, normal[:50], found, np.arange(N_ROWS))
@@ -296,7 +292,7 @@ def test_only_the_nearest_lists_are_scanned(lists, codebook, rows, n_probe):
 
 
 def test_positions_are_what_was_given(codebook, rows):
-    lists = InvertedFile(codebook)
+    lists = InvertedLists(codebook)
     positions = 5_000_000_000 + 3 * np.arange(N_ROWS)
     lists.add(positions, rows)
     found = lists.candidates(rows[:3], N_ROWS, N_LISTS)
@@ -304,7 +300,7 @@ def test_positions_are_what_was_given(codebook, rows):
 
 
 def test_batches_of_rows_and_queries_do_not_matter(lists, codebook, rows):
-    piecewise = InvertedFile(codebook)
+    piecewise = InvertedLists(codebook)
     for start in range(0, N_ROWS, 37):
         part = np.arange(start, min(start + 37, N_ROWS))
         piecewise.add(part, rows[part])
@@ -340,7 +336,7 @@ def test_removed_rows_are_not_found_and_others_are(lists, rows):
 @pytest.mark.parametrize("residual", [False, True])
 def test_lists_are_as_good_after_removals_as_new_ones(normal, residual):
     """FAISS's own removal would leave bits behind that spoil what is added later."""
-    lists = InvertedFile(train_codebook(normal, N_LISTS, residual=residual, seed=0))
+    lists = InvertedLists(train_codebook(normal, N_LISTS, residual=residual, seed=0))
     lists.add(np.arange(N_ROWS), normal)
     rng = np.random.default_rng(3)
     for _ in range(4):
@@ -387,46 +383,46 @@ def test_all_rows_can_be_removed_and_added_again(lists, rows):
 @pytest.mark.parametrize("n_eligible", [1, 3, 50, 800, N_ROWS])
 def test_only_eligible_rows_are_found(lists, rows, n_eligible):
     rng = np.random.default_rng(n_eligible)
-    among = np.sort(rng.choice(N_ROWS, n_eligible, replace=False))
-    found = lists.candidates_among(rows[:30], 5, 2, among)
+    eligible = np.sort(rng.choice(N_ROWS, n_eligible, replace=False))
+    found = lists.candidates(rows[:30], 5, 2, eligible)
     assert found.shape == (30, 5)
-    assert np.isin(found, [-1, *among]).all()
+    assert np.isin(found, [-1, *eligible]).all()
     # Two lists of ordinary size hold 250 rows; so many eligible ones are looked at.
     assert (np.sum(found >= 0, axis=1) == min(5, n_eligible)).all()
 
 
 def test_scanning_all_lists_finds_all_eligible_rows(lists, rows):
-    among = np.arange(100, 900, 2)
-    found = lists.candidates_among(rows[:10], 500, N_LISTS, among)
-    assert _sets(found) == [set(among.tolist())] * 10
+    eligible = np.arange(100, 900, 2)
+    found = lists.candidates(rows[:10], 500, N_LISTS, eligible)
+    assert _sets(found) == [set(eligible.tolist())] * 10
 
 
 def test_enough_lists_are_scanned_for_rows_far_away(clusters):
     """All eligible rows are in one cluster, and the query in another."""
     codebook = train_codebook(clusters, N_LISTS, residual=False, seed=0)
-    lists = InvertedFile(codebook)
+    lists = InvertedLists(codebook)
     lists.add(np.arange(N_ROWS), clusters)
     held = cdist(clusters, codebook.centers).argmin(axis=1)
     for number in range(N_LISTS):
-        among = np.flatnonzero(held == number)
-        found = lists.candidates_among(clusters[:20], 3, 1, among)
-        assert np.isin(found, among).all()
+        eligible = np.flatnonzero(held == number)
+        found = lists.candidates(clusters[:20], 3, 1, eligible)
+        assert np.isin(found, eligible).all()
 
 
 def test_the_likeliest_of_some_come_first(normal):
     codebook = train_codebook(normal, N_LISTS, residual=False, seed=0)
-    lists = InvertedFile(codebook)
+    lists = InvertedLists(codebook)
     lists.add(np.arange(N_ROWS), normal)
-    among = np.arange(0, N_ROWS, 3)
-    found = lists.candidates_among(normal[:50], 20, N_LISTS, among)
-    _assert_likeliest_first(lists, normal, normal[:50], found, among)
+    eligible = np.arange(0, N_ROWS, 3)
+    found = lists.candidates(normal[:50], 20, N_LISTS, eligible)
+    _assert_likeliest_first(lists, normal, normal[:50], found, eligible)
 
 
 def test_every_row_may_be_found_gives_what_a_search_gives(normal):
     codebook = train_codebook(normal, N_LISTS, residual=False, seed=0)
-    lists = InvertedFile(codebook)
+    lists = InvertedLists(codebook)
     lists.add(np.arange(N_ROWS), normal)
-    found = lists.candidates_among(normal[:50], 10, 4, np.arange(N_ROWS))
+    found = lists.candidates(normal[:50], 10, 4, np.arange(N_ROWS))
     expected = lists.candidates(normal[:50], 10, 4)
     # More lists may be scanned, where the nearest ones are smaller than others.
     agree = [len(a & b) for a, b in zip(_sets(found), _sets(expected), strict=True)]
@@ -434,17 +430,17 @@ def test_every_row_may_be_found_gives_what_a_search_gives(normal):
 
 
 def test_queries_are_ranked_in_parts(lists, rows, monkeypatch):
-    among = np.arange(0, N_ROWS, 3)
-    whole = lists.candidates_among(rows[:50], 10, 2, among)
-    monkeypatch.setattr(_inverted_file, "RANKING_ELEMENTS", 3 * N_LISTS)
-    parts = lists.candidates_among(rows[:50], 10, 2, among)
+    eligible = np.arange(0, N_ROWS, 3)
+    whole = lists.candidates(rows[:50], 10, 2, eligible)
+    monkeypatch.setattr(_inverted_lists, "RANKING_ELEMENTS", 3 * N_LISTS)
+    parts = lists.candidates(rows[:50], 10, 2, eligible)
     np.testing.assert_array_equal(parts, whole)
 
 
 def test_no_queries_have_no_candidates(lists):
     none = np.empty((0, 6), dtype=np.float32)
     assert lists.candidates(none, 5, 2).shape == (0, 5)
-    assert lists.candidates_among(none, 5, 2, np.arange(9)).shape == (0, 5)
+    assert lists.candidates(none, 5, 2, np.arange(9)).shape == (0, 5)
 
 
 def test_a_codebook_alone_makes_the_same_lists(lists, codebook, rows):
@@ -452,7 +448,7 @@ def test_a_codebook_alone_makes_the_same_lists(lists, codebook, rows):
     copied = Codebook(
         codebook.centers.copy(), codebook.values.copy(), codebook.residual
     )
-    again = InvertedFile(copied)
+    again = InvertedLists(copied)
     again.add(np.arange(N_ROWS), rows)
     np.testing.assert_array_equal(
         again.candidates(rows[:50], 30, 4), lists.candidates(rows[:50], 30, 4)
@@ -463,32 +459,7 @@ def test_wide_rows_are_scanned_in_order():
     """FAISS adds the codes of 256 coordinates in 16 bits."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 256)).astype(np.float32)
-    lists = InvertedFile(train_codebook(rows, 4, residual=False, seed=0))
+    lists = InvertedLists(train_codebook(rows, 4, residual=False, seed=0))
     lists.add(np.arange(600), rows)
     found = lists.candidates(rows[:50], 5, 4)
     np.testing.assert_array_equal(found[:, 0], np.arange(50))
-
-
-def test_rows_that_come_back_are_put_in_their_place():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(900, 4)).astype(np.float32)
-    codebook = train_codebook(rows, 8, residual=False, seed=0)
-    lists = InvertedFile(codebook)
-    lists.add(np.arange(900), rows)
-    assert len(lists.take_unordered()) == 0
-    back = np.array([5, 300, 301])
-    others = lists.remove(back)
-    assert (np.diff(others) > 0).all()
-    lists.add(others, rows[others])
-    lists.add(back, rows[back])
-    taken = lists.take_unordered()
-    assert np.isin(back, taken).all()
-    assert (np.diff(taken) > 0).all()
-    assert lists.n_rows == 900 - len(taken)
-    lists.add(taken, rows[taken])
-    anew = InvertedFile(codebook)
-    anew.add(np.arange(900), rows)
-    # Few codes for many rows: which are cut off shows in what order they lie.
-    np.testing.assert_array_equal(
-        lists.candidates(rows[:50], 20, 8), anew.candidates(rows[:50], 20, 8)
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -12,53 +14,37 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
-from sklearn.utils import _align_api_if_sparse, get_tags
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-)
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._device import on_host, resolve_device
+from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._state import StateMixin
-from latentsk._validation import fit_context, validated
-from latentsk.index._building import BuildingMixin
-from latentsk.index._changes import ChangesMixin, check_lengths
-from latentsk.index._embedding import (
-    embed,
-    fitted_embedder,
-    row_ids,
-)
-from latentsk.index._faiss import faiss_available, load_faiss
-from latentsk.index._files import (
-    OPTIONAL,
-    REQUIRED,
-    check_index,
-    check_parameters,
-)
-from latentsk.index._filters import eligible_positions
+from latentsk._threads import thread_limit
+from latentsk._validation import fit_context, reject_huge, validated
+from latentsk.index._embedding import embed, fitted_embedder, row_ids
+from latentsk.index._engine import IndexEngine
+from latentsk.index._exact import Neighbors
+from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._lock import lock_of
-from latentsk.index._memory import parse_bytes
-from latentsk.index._spec import FLAT, IndexSpec
-from latentsk.index._storage import StorageMixin
-from latentsk.index._threads import thread_limit
-from latentsk.index.duplicates import duplicate_groups
-from latentsk.index.exact import ExactSearch
-from latentsk.index.rows import RowStore
-from latentsk.persistence._registry import storable
+from latentsk.index._results import (
+    as_objects,
+    check_mode,
+    checked_distance,
+    graph_of,
+    recall_frame,
+)
+from latentsk.index._rows import RowStore
+from latentsk.index._search import Embedding
+from latentsk.index._settings import Settings
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
+FLOATS = [np.float64, np.float32]
 
 
-@storable(
-    REQUIRED,
-    optional=OPTIONAL,
-    check=check_index,
-    check_parameters=check_parameters,
-)
-class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEstimator):
+@stored_index
+class LatentIndex(StateMixin, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 
     Speaks the language of :class:`sklearn.neighbors.NearestNeighbors` (positions and
@@ -218,15 +204,7 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         "verbose": ["boolean"],
     }
 
-    _private_state = (
-        "_vectors",
-        "_alive",
-        "_recalls",
-        "_structure",
-        "_n_tuned",
-        "_n_strange",
-    )
-    _derived_state = ("_search", "_rows", "_store")
+    _private_state = ("_engine",)
 
     def __init__(
         self,
@@ -260,6 +238,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    # Fitting
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -313,20 +293,116 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
         ['a', 'b']
         """
-        self._check_parameters()
-        with self._writing(), self._rollback_on_error():
+        resolve_device(self.device)
+        settings = self._settings(self.metric)
+        has_embedder = self.embedder is not None
+        settings.check(self.backend, self.rerank, has_embedder=has_embedder)
+        with lock_of(self).writing(), self._rollback_on_error():
             names = row_ids(X) if ids is None else ids
             vectors = self._fit_vectors(X, y)
-            rows = RowStore.of(np.arange(len(vectors)) if names is None else names)
-            check_lengths(len(vectors), len(rows.ids), metadata)
-            self._forget_rows()
-            self._vectors = vectors
-            self._keep(rows)
-            if metadata is not None:
-                self.metadata_ = metadata.copy()
-            self.effective_metric_ = self.metric
-            self._build_search()
+            rows = RowStore.of(len(vectors), names, metadata)
+            settings = self._settings(self.metric)
+            with thread_limit(self.n_jobs):
+                self._engine = IndexEngine.build(vectors, rows, settings)
         return self
+
+    def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
+        """Return the vectors of the rows to fit, and set what is known of features."""
+        if self.embedder is None:
+            if hasattr(self, "embedder_"):
+                del self.embedder_
+            return self._checked(X, reset=True)
+        self.embedder_: Any = fitted_embedder(self.embedder, X, y)
+        if self.rerank == "original":
+            embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
+            return self._checked(X, reset=True)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                delattr(self, name)
+            if hasattr(self.embedder_, name):
+                setattr(self, name, getattr(self.embedder_, name))
+        return embed(self.embedder_, X)
+
+    def _settings(self, metric: str) -> Settings:
+        """Return what the index is to be by its parameters."""
+        return Settings(
+            metric=metric,
+            n_neighbors=self.n_neighbors,
+            target_recall=self.target_recall,
+            index_spec=self.index_spec,
+            memory_budget=self.memory_budget,
+            seed=self.random_state,
+            device=device_or_cpu(self.device),
+            embed=self._latent_embedding(),
+            verbose=self.verbose,
+        )
+
+    def _latent_embedding(self) -> Embedding | None:
+        """Return what makes latent vectors of original rows, where both serve."""
+        if self.rerank != "original":
+            return None
+        embedder = getattr(self, "embedder_", None)  # not before it is fitted
+        names = getattr(self, "feature_names_in_", None)
+
+        def embedding(rows: NDArray[Any]) -> NDArray[Any]:
+            X = rows if names is None else pd.DataFrame(rows, columns=names)
+            return embed(embedder, X)
+
+        return embedding
+
+    # What was fitted
+
+    @property
+    def vectors_(self) -> NDArray[Any]:
+        """The vectors that are searched; decoded where they are quantized."""
+        vectors = self._fitted_engine.vectors
+        return vectors if isinstance(vectors, np.ndarray) else vectors[:]
+
+    @property
+    def ids_(self) -> NDArray[Any]:
+        """Id of each position."""
+        return self._fitted_engine.rows.ids
+
+    @property
+    def n_samples_fit_(self) -> int:
+        """Number of rows."""
+        return len(self._fitted_engine.rows)
+
+    @property
+    def effective_metric_(self) -> str:
+        """The metric."""
+        return self._fitted_engine.metric
+
+    @property
+    def metadata_(self) -> pd.DataFrame:
+        """What is known of each position."""
+        metadata = self._fitted_engine.rows.metadata
+        if metadata is None:
+            raise AttributeError("metadata_ exists after a fit with metadata.")
+        return metadata
+
+    @property
+    def index_spec_(self) -> str:
+        """What the index is made of."""
+        return self._fitted_engine.spec
+
+    @property
+    def recall_(self) -> pd.DataFrame:
+        """Recall on held-out rows when the index was built, by number of neighbours."""
+        recalls = self._fitted_engine.recalls
+        if recalls is None:
+            raise AttributeError(
+                "recall_ exists after a fit with target_recall; measure_recall tells "
+                "it at any time."
+            )
+        return recall_frame(recalls)
+
+    @property
+    def _fitted_engine(self) -> IndexEngine:
+        check_is_fitted(self)
+        return self._engine
+
+    # Searching
 
     def kneighbors(
         self,
@@ -388,8 +464,8 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         """
         self._require_distance("kneighbors")
         queries = self._queries(X)
-        with self._reading():
-            distances, positions = self._neighbors(queries, n_neighbors, filter)
+        with self._searching() as engine:
+            distances, positions = self._neighbors(engine, queries, n_neighbors, filter)
         return (distances, positions) if return_distance else positions
 
     def kneighbors_graph(
@@ -439,18 +515,12 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
                [0., 0., 1.],
                [1., 0., 0.]])
         """
-        _check_mode(mode)
+        check_mode(mode)
         with self._reading():
             distances, positions = self.kneighbors(X, n_neighbors, filter=filter)
             n_columns = self.n_samples_fit_
-        n_queries, k = positions.shape
-        data = distances if mode == "distance" else np.ones_like(distances)
-        starts = np.arange(0, n_queries * k + 1, k)
-        graph = csr_array(
-            (data.ravel(), positions.ravel(), starts),
-            shape=(n_queries, n_columns),
-        )
-        return _align_api_if_sparse(graph)
+        starts = np.arange(len(positions) + 1) * positions.shape[1]
+        return graph_of(distances.ravel(), positions.ravel(), starts, n_columns, mode)
 
     def radius_neighbors(
         self,
@@ -513,19 +583,17 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         self._require_distance("radius_neighbors")
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
-        reach = _checked_distance(self.radius if radius is None else radius, "radius")
+        reach = checked_distance(self.radius if radius is None else radius, "radius")
         queries = None if X is None else self._vectors_of(X)
-        with self._reading(), thread_limit(self.n_jobs):
-            queries, own = self._with_own(queries)
-            among = eligible_positions(self._row_store(), filter)
-            distances, positions = self._exact().within(queries, reach, own, among)
+        with self._searching() as engine:
+            distances, positions = engine.within(queries, reach, filter)
         if sort_results:
             orders = [np.argsort(d, kind="stable") for d in distances]
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
             positions = [p[order] for p, order in zip(positions, orders, strict=True)]
         if return_distance:
-            return _as_objects(distances), _as_objects(positions)
-        return _as_objects(positions)
+            return as_objects(distances), as_objects(positions)
+        return as_objects(positions)
 
     def radius_neighbors_graph(
         self,
@@ -577,21 +645,16 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
                [0., 0., 0.],
                [1., 0., 0.]])
         """
-        _check_mode(mode)
+        check_mode(mode)
         with self._reading():
             distances, positions = self.radius_neighbors(
                 X, radius, sort_results=sort_results, filter=filter
             )
             n_columns = self.n_samples_fit_
-        counts = [len(p) for p in positions]
-        starts = np.concatenate([[0], np.cumsum(counts)])
+        starts = np.cumsum([0, *(len(p) for p in positions)])
         columns = np.concatenate([np.empty(0, dtype=np.intp), *positions])
         data = np.concatenate([np.empty(0), *distances])
-        graph = csr_array(
-            (data if mode == "distance" else np.ones_like(data), columns, starts),
-            shape=(len(counts), n_columns),
-        )
-        return _align_api_if_sparse(graph)
+        return graph_of(data, columns, starts, n_columns, mode)
 
     def search(
         self,
@@ -643,20 +706,20 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         1      0     2  c       1.0
         """
         queries, names = self._queries(X), row_ids(X)
-        with self._reading():
-            values, positions = self._neighbors(queries, n_neighbors, filter)
-            ids = self.ids_[positions.ravel()]
-            if X is None:
-                names = self.ids_[self._row_store().living]
-        names = np.arange(len(values)) if names is None else np.asarray(names)
-        k = positions.shape[1]
-        similarity = self.effective_metric_ == "inner_product"
+        with self._searching() as engine:
+            values, positions = self._neighbors(engine, queries, n_neighbors, filter)
+            rows, metric = engine.rows, engine.metric
+        n_queries, k = positions.shape
+        if X is None:
+            names = rows.ids[rows.positions]
+        names = np.arange(n_queries) if names is None else np.asarray(names)
+        value = "similarity" if metric == "inner_product" else "distance"
         return pd.DataFrame(
             {
                 "query": np.repeat(names, k),
-                "rank": np.tile(np.arange(1, k + 1), len(values)),
-                "id": ids,
-                "similarity" if similarity else "distance": values.ravel(),
+                "rank": np.tile(np.arange(1, k + 1), n_queries),
+                "id": rows.ids[positions.ravel()],
+                value: values.ravel(),
             }
         )
 
@@ -702,70 +765,91 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
         3      1         4   4
         """
         self._require_distance("duplicates")
-        reach = _checked_distance(threshold, "threshold")
-        with self._reading(), thread_limit(self.n_jobs):
-            alive = None if self._alive.all() else self._alive
-            groups = duplicate_groups(self._exact().space, reach, alive)
-            positions = np.flatnonzero(groups >= 0)
-            positions = positions[np.argsort(groups[positions], kind="stable")]
-            ids = self.ids_[positions]
-        return pd.DataFrame(
-            {"group": groups[positions], "position": positions, "id": ids}
-        )
+        reach = checked_distance(threshold, "threshold")
+        with self._searching() as engine:
+            return engine.duplicates(reach)
 
-    # Embedding
+    def measure_recall(
+        self, X: ArrayLike | None = None, n_neighbors: int | None = None
+    ) -> pd.DataFrame:
+        """Compare with an exact search, and count what is found.
 
-    def _check_parameters(self) -> None:
-        resolve_device(self.device)
-        approximate = self._is_approximate()
-        if self.backend == "faiss":
-            load_faiss()
-        if approximate and not faiss_available():
-            raise ImportError(
-                "target_recall and index_spec need FAISS: pip install "
-                "'latentsk[cpu]', or 'latentsk[gpu]' for NVIDIA GPUs."
-            )
-        if approximate and self.backend == "torch":
-            raise ValueError("An approximate index needs FAISS, but backend='torch'.")
-        if self.index_spec not in (None, FLAT):
-            IndexSpec.parse(self.index_spec)
-        if self.memory_budget is not None:
-            parse_bytes(self.memory_budget)
-        if self.rerank == "original":
-            if self.embedder is None:
-                raise ValueError("rerank='original' needs an embedder.")
-            if not approximate:
-                raise ValueError(
-                    "rerank='original' needs a target_recall (how many of the nearest "
-                    "original rows the latent vectors are to find) or an index_spec "
-                    "with lists."
-                )
+        The truth is that of the rows as the index keeps them; where a `memory_budget`
+        rounds them, `recall_` compared with the rows as they were given.
 
-    def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
-        if self.embedder is None:
-            self.__dict__.pop("embedder_", None)
-            return self._checked(X, reset=True)
-        self.embedder_ = fitted_embedder(self.embedder, X, y)
-        if self.rerank == "original":
-            embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
-            return self._checked(X, reset=True)
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
-            if hasattr(self.embedder_, name):
-                setattr(self, name, getattr(self.embedder_, name))
-        return embed(self.embedder_, X)
+        Parameters
+        ----------
+        X : array-like of shape (n_queries, n_features) or None, default=None
+            Queries. None: rows of the index, up to 2,000 drawn with `random_state`,
+            each left out of its own neighbours.
 
-    def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        return validated(
-            self, on_host(X), reset=reset, dtype=[np.float64, np.float32], order="C"
-        )
+        n_neighbors : int or None, default=None
+            Number of neighbours that is reported besides 1, 10 and 100; None takes that
+            of the estimator.
+
+        Returns
+        -------
+        table : DataFrame
+            By number of neighbours ("n_neighbors", the index), the mean "recall" and
+            its confidence bounds of 95 % each, "lower" and "upper".
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentIndex
+        >>> X = np.random.default_rng(0).normal(size=(300, 8))
+        >>> LatentIndex().fit(X).measure_recall(n_neighbors=5)["recall"].to_dict()
+        {1: 1.0, 5: 1.0, 10: 1.0, 100: 1.0}
+        """
+        check_is_fitted(self)
+        queries = None if X is None else self._vectors_of(X)
+        k = self._k(n_neighbors)
+        with self._searching() as engine:
+            return recall_frame(engine.measured_recalls(queries, k, self.random_state))
+
+    def _neighbors(
+        self, engine: IndexEngine, queries: Any, n_neighbors: Any, filter: Any
+    ) -> Neighbors:
+        if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
+            self._validate_params()  # they may have been set since the fit
+        query = engine.query(queries, self._k(n_neighbors), filter)
+        certified = self.exactness == "certified"
+        query = query._replace(certified=certified, backend=self.backend)
+        return engine.neighbors(query)
+
+    def _k(self, n_neighbors: Any) -> Any:
+        return self.n_neighbors if n_neighbors is None else n_neighbors
+
+    def _queries(self, X: Any) -> Any:
+        """Return queries as vectors: None for the rows of the index, or a tensor."""
+        check_is_fitted(self)
+        if torch.is_tensor(X) and self._stays_on_device(X):
+            reject_huge(X)
+            return X
+        return None if X is None else self._vectors_of(X)
+
+    def _stays_on_device(self, X: torch.Tensor) -> bool:
+        """Tell whether queries are on a GPU, valid ones, and searched there."""
+        is_float32 = self.exactness == "float32"
+        if X.device.type == "cpu" or not is_float32 or hasattr(self, "embedder_"):
+            return False
+        with self._searching() as engine:
+            return engine.takes_tensor(X)
 
     def _vectors_of(self, X: Any) -> NDArray[Any]:
         """Return the vectors of new rows: queries, or rows to add."""
         check_is_fitted(self)
         if not hasattr(self, "embedder_") or self.rerank == "original":
             return self._checked(X)
-        vectors, width = embed(self.embedder_, X), self._vectors.shape[1]
+        vectors, width = embed(self.embedder_, X), self._engine.vectors.shape[1]
         if vectors.shape[1] != width:
             raise ValueError(
                 f"The embedder returned {vectors.shape[1]} columns for X, but the "
@@ -773,123 +857,277 @@ class LatentIndex(BuildingMixin, ChangesMixin, StorageMixin, StateMixin, BaseEst
             )
         return vectors
 
-    def _queries(self, X: Any) -> Any:
-        """Return queries as vectors: None for the rows of the index, or a tensor."""
-        check_is_fitted(self)
-        if X is None or self._stays_on_device(X):
-            return X
-        return self._vectors_of(X)
-
-    def _stays_on_device(self, X: Any) -> bool:
-        """Whether queries are tensors on the GPU, valid ones, and searched there."""
-        if not torch.is_tensor(X) or X.device.type == "cpu":
-            return False
-        with self._reading():
-            return (
-                self.exactness == "float32"
-                and not hasattr(self, "embedder_")
-                and isinstance(self._searcher(), ExactSearch)
-                and self._exact().takes_tensors()
-                and X.dtype in (torch.float32, torch.float64)
-                and X.shape[1:] == (self._vectors.shape[1],)
-                and bool(torch.isfinite(X).all())
-            )
-
-    def _with_own(self, queries: Any) -> tuple[Any, NDArray[np.intp] | None]:
-        """Return queries, and which row of the index each of them is."""
-        if queries is not None:
-            return queries, None
-        rows = self._row_store()
-        if rows.alive.all():
-            return self.vectors_, rows.living
-        return self._vectors[rows.living], rows.living
-
-    # Locks
-
-    def _reading(self) -> AbstractContextManager[None]:
-        return lock_of(self).reading()
-
-    def _writing(self) -> AbstractContextManager[None]:
-        return lock_of(self).writing()
-
-    # Searching
-
-    def _neighbors(
-        self, queries: Any, n_neighbors: Any, filter: Any
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
-            self._validate_params()  # they may have been set since the fit
-        queries, own = self._with_own(queries)
-        among = eligible_positions(self._row_store(), filter)
-        k = self._checked_neighbors(n_neighbors, own, among)
-        with thread_limit(self.n_jobs):
-            return self._searcher().neighbors(
-                queries,
-                k,
-                own,
-                among,
-                certified=self.exactness == "certified",
-                backend=self.backend,
-            )
-
-    def _checked_neighbors(self, n_neighbors: Any, own: Any, among: Any) -> int:
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        if not isinstance(k, Integral) or isinstance(k, bool):
-            raise TypeError(
-                f"n_neighbors does not take {type(k)} value, enter integer value"
-            )
-        if int(k) < 1:
-            raise ValueError(f"Expected n_neighbors > 0. Got {k}")
-        n_eligible = self.n_samples_fit_ if among is None else len(among)
-        if int(k) > n_eligible - (own is not None):
-            # Without queries, each row is left out of its own neighbours.
-            relation = "<=" if own is None else "<"
-            name = "n_samples_fit" if among is None else "the number of eligible rows"
-            raise ValueError(
-                f"Expected n_neighbors {relation} {name}, but n_neighbors = {k},"
-                f" {name} = {n_eligible}"
-            )
-        return int(k)
+    def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
+        vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
+        reject_huge(vectors, getattr(self, "feature_names_in_", None))
+        return vectors
 
     def _require_distance(self, method: str) -> None:
-        check_is_fitted(self)
         if self.effective_metric_ == "inner_product":
             raise ValueError(
                 f"{method} needs a distance, and an inner product is a similarity. Use "
                 "search, or another metric."
             )
 
+    # Changes
+
+    def add(
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None = None,
+        metadata: pd.DataFrame | None = None,
+    ) -> Self:
+        """Add rows behind the present ones.
+
+        An approximate index is built anew once it has twice the rows that it was built
+        for, or once two in a hundred lie where none lay then.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows like those that were fitted. Add many at once: every call takes some
+            time for the ids of all rows.
+
+        ids : array-like of shape (n_samples,) or None, default=None
+            Ids that are not in the index. None: the index of a DataFrame; else the
+            positions, if all ids so far are whole numbers.
+
+        metadata : DataFrame of n_samples rows or None, default=None
+            With the columns that `fit` was given; needed if there were any.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        ValueError
+            If `X` is not valid, ids or metadata do not fit it, or the rows exceed the
+            `memory_budget`. Nothing is added.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"])
+        >>> index.add([[0, 1]], ids=["c"]).search([[0, 2]], n_neighbors=1)["id"].item()
+        'c'
+        """
+        vectors = self._vectors_of(X)
+        names = row_ids(X) if ids is None else ids
+        with self._changing() as engine:
+            self._engine = engine.add(vectors, names, metadata)
+        return self
+
+    def update(
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None = None,
+        metadata: pd.DataFrame | None = None,
+    ) -> Self:
+        """Replace rows, which keep their positions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The new rows.
+
+        ids : array-like of shape (n_samples,) or None, default=None
+            Ids of the rows to replace; None: the index of a DataFrame.
+
+        metadata : DataFrame of n_samples rows or None, default=None
+            Replaces theirs; None leaves it.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        KeyError
+            If an id is unknown. Nothing is replaced.
+
+        ValueError
+            If `X` is not valid, or ids or metadata do not fit it. Nothing is replaced.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"])
+        >>> index.update([[9, 9]], ids=["a"]).vectors_.tolist()
+        [[9.0, 9.0], [3.0, 4.0]]
+        """
+        vectors = self._vectors_of(X)
+        names = row_ids(X) if ids is None else ids
+        if names is None:
+            raise ValueError("update needs the ids of the rows to replace.")
+        with self._changing() as engine:
+            self._engine = engine.update(vectors, names, metadata)
+        return self
+
+    def remove(self, ids: ArrayLike) -> Self:
+        """Remove rows; the positions of the others stay as they are.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n_samples,)
+            Ids of the rows to remove. They may be used again for other rows. The
+            memory of the vectors is kept, as their positions are: fit anew when most
+            rows are gone.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        KeyError
+            If an id is unknown. Nothing is removed.
+
+        ValueError
+            If an id occurs twice.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]])
+        >>> index.remove([0]).kneighbors([[0, 0]], n_neighbors=2)[1]
+        array([[2, 1]])
+        """
+        check_is_fitted(self)
+        with self._changing() as engine:
+            self._engine = engine.remove(ids)
+        return self
+
+    # Locks
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return lock_of(self).reading()
+
+    @contextmanager
+    def _searching(self) -> Iterator[IndexEngine]:
+        """Hold the lock with other readers, and yield the engine with its search."""
+        with self._reading(), thread_limit(self.n_jobs):
+            # Once: several readers may be here, and it takes as much as the rows.
+            with lock_of(self).building:
+                if self._engine.search is None:
+                    self._engine.restore_search(self._settings(self._engine.metric))
+            yield self._engine
+
+    @contextmanager
+    def _changing(self) -> Iterator[IndexEngine]:
+        """Hold the lock alone, and yield the engine with its search."""
+        with lock_of(self).writing(), self._searching() as engine:
+            engine.settings = self._settings(engine.metric)
+            yield engine
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file, without its embedder.
+
+        The file takes its name in one step: a crash at any moment leaves an older file
+        as it was. It holds arrays and JSON with a checksum, and no code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to write; an existing file is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        TypeError
+            If ids or metadata are of a type that a file cannot hold.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from latentsk import LatentIndex
+        >>> path = os.path.join(tempfile.mkdtemp(), "rows.latentsk")
+        >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).save(path)
+        >>> LatentIndex.load(path).search([[3, 3]], n_neighbors=1)["id"].item()
+        'b'
+        """
+        check_is_fitted(self)
+        with self._reading():
+            write_index(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        embedder: Any = None,
+        mmap: bool = False,
+    ) -> Self:
+        """Read an index from a file, which runs no code of the file.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save` wrote.
+
+        embedder : transformer or None, default=None
+            The fitted embedder, if the index has one: the one that it was fitted with,
+            or vectors do not fit together.
+
+        mmap : bool, default=False
+            Whether to leave the vectors in the file, which must then not be changed,
+            and read them when they are needed. Processes that read the same file share
+            its memory. Searches want float32: of other vectors a copy is made.
+
+        Returns
+        -------
+        index : LatentIndex
+            The fitted index; it gives the answers of the one that was saved.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+
+        FormatError
+            If the file is foreign, truncated, altered, or of a newer format version.
+
+        ValueError
+            If the index has an embedder and none is given, or the other way round.
+
+        NotFittedError
+            If the embedder is not fitted.
+
+        ImportError
+            If the index needs FAISS, and that is not installed.
+        """
+        return read_index(cls, path, embedder, mmap)
+
+    # Copies
+
     def __getstate__(self) -> dict[str, Any]:
         with self._reading():
-            if hasattr(self, "_store"):
-                self._store.share()  # the state refers to these very vectors
-            return super().__getstate__()
+            state = super().__getstate__()
+            if hasattr(self, "_engine"):
+                state["fitted"]["_engine"] = self._engine.detached()
+        return state
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_vectors")
+        return hasattr(self, "_engine")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
         return tags
-
-
-def _checked_distance(value: Any, name: str) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    if not float(value) >= 0:
-        raise ValueError(f"{name} must not be negative, got {value}.")
-    return float(value)
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in ("connectivity", "distance"):
-        raise ValueError(f"mode must be 'connectivity' or 'distance', got {mode!r}.")
-
-
-def _as_objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
-    result = np.empty(len(arrays), dtype=object)
-    for i, array in enumerate(arrays):
-        result[i] = array
-    return result

@@ -13,7 +13,7 @@ import torch
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
-from latentsk.index._faiss import faiss_available, load_faiss
+from latentsk._faiss import faiss_available, load_faiss
 
 # No search is faster with more, and the libraries fail on what is no C int.
 MOST_THREADS = 256

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from latentsk._typing import Float64, Positions
+from latentsk.index._exact import ExactSearch, Query
+from latentsk.index._search import Search
 from latentsk.index._spec import FEW_NEIGHBORS
-from latentsk.index.approximate import ApproximateSearch
-from latentsk.index.exact import ExactSearch
 
 # Held-out queries: as many as a second or two of exact search answer.
 HELD_OUT_WORK = 1e11
@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
     neighbors : ndarray of shape (n_queries, k)
 
     truth : ExactSearch
-        Who says so: a search over the rows in full precision.
+        Over the rows in full precision, which says how far rows are.
 
     deep : HeldOut or None
         A few of the queries, with more true neighbours; None where these are enough.
@@ -59,18 +59,15 @@ class HeldOut(NamedTuple):
             return self
         return None if self.deep is None else self.deep.with_neighbors(k)
 
-    def recalls(
-        self, search: ExactSearch | ApproximateSearch, members: Positions, k: int
-    ) -> Float64:
+    def recalls(self, search: Search, members: Positions, k: int) -> Float64:
         """Return the recall of each query, measured as the truth is."""
-        own = self.positions
-        _, found = search.neighbors(self.queries, k, own, members)
-        values, _ = self.truth.measured(self.queries, found, k, own)
-        return found_share(_minimized(self.truth, values), self.values[:, :k])
+        query = Query(self.queries, k, self.positions, members)
+        values, _ = self.truth.nearest_of(query, search.neighbors(query)[1])
+        return found_share(self.truth.space.to_metric(values), self.values[:, :k])
 
 
 def recall_bounds(
-    recalls: NDArray[np.float64], confidence: float = CONFIDENCE
+    recalls: Float64, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
     """Return the mean recall with one-sided confidence bounds below and above.
 
@@ -127,14 +124,14 @@ def found_share(values: Float64, true_values: Float64) -> Float64:
 
 
 def held_out_queries(
-    exact: ExactSearch, members: Positions, n_neighbors: int, rng: np.random.Generator
+    flat: Search, members: Positions, n_neighbors: int, rng: np.random.Generator
 ) -> HeldOut:
     """Draw queries among the members and find their true neighbours.
 
     Parameters
     ----------
-    exact : ExactSearch
-        Over all rows.
+    flat : Search
+        Over all rows, exact.
 
     members : ndarray of shape (n_members,)
         Positions of the rows that are searched, ascending.
@@ -145,34 +142,35 @@ def held_out_queries(
     rng : Generator
         Draws the queries.
     """
-    affordable = int(HELD_OUT_WORK / (2.0 * len(members) * exact.space.n_features))
+    space = flat.exact.space
+    affordable = int(HELD_OUT_WORK / (2.0 * len(members) * space.n_features))
     n_queries = min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, len(members) // 2)
     positions = np.sort(rng.choice(members, n_queries, replace=False))
-    queries = exact.space.vectors[positions]
-    return _with_truth(exact, queries, n_neighbors, positions, members)
+    return _with_truth(flat, space.vectors[positions], n_neighbors, positions, members)
 
 
 def fresh_queries(
-    exact: ExactSearch,
+    flat: Search,
     queries: NDArray[Any],
     n_neighbors: int,
-    among: Positions | None,
+    eligible: Positions | None,
 ) -> HeldOut:
     """Find the true neighbours of queries that are not rows of the index."""
-    return _with_truth(exact, queries, n_neighbors, None, among)
+    return _with_truth(flat, queries, n_neighbors, None, eligible)
 
 
 def _with_truth(
-    exact: ExactSearch,
+    flat: Search,
     queries: NDArray[Any],
     n_neighbors: int,
     positions: Positions | None,
-    among: Positions | None,
+    eligible: Positions | None,
 ) -> HeldOut:
-    if among is not None and len(among) == exact.n_rows:
-        among = None
-    n_eligible = exact.n_rows if among is None else len(among)
-    available = n_eligible - (positions is not None)
+    n_rows = flat.exact.n_rows
+    if eligible is not None and len(eligible) == n_rows:
+        eligible = None
+    available = n_rows if eligible is None else len(eligible)
+    available -= positions is not None
     shallow = min(max(n_neighbors, FEW_NEIGHBORS), available)
     deep = None
     most = min(max(n_neighbors, *REPORTED_NEIGHBORS), available)
@@ -180,36 +178,30 @@ def _with_truth(
         # Many neighbours take long to certify, and are only reported.
         some = slice(None, None, math.ceil(len(queries) / DEEP_QUERIES))
         few = None if positions is None else positions[some]
-        deep = _truth(exact, queries[some], most, few, among)
-    return _truth(exact, queries, shallow, positions, among)._replace(deep=deep)
+        deep = _truth(flat, queries[some], most, few, eligible)
+    return _truth(flat, queries, shallow, positions, eligible)._replace(deep=deep)
 
 
 def _truth(
-    exact: ExactSearch,
+    flat: Search,
     queries: NDArray[Any],
     k: int,
     positions: Positions | None,
-    among: Positions | None,
+    eligible: Positions | None,
 ) -> HeldOut:
-    values, neighbors = exact.neighbors(queries, k, positions, among)
-    return HeldOut(positions, queries, _minimized(exact, values), neighbors, exact)
-
-
-def _minimized(exact: ExactSearch, values: Float64) -> Float64:
-    return -values if exact.space.is_similarity else values
+    values, neighbors = flat.neighbors(Query(queries, k, positions, eligible))
+    values = flat.exact.space.to_metric(values)  # its own inverse
+    return HeldOut(positions, queries, values, neighbors, flat.exact)
 
 
 def recall_table(
-    search: ExactSearch | ApproximateSearch,
-    held_out: HeldOut | None,
-    members: Positions,
-    n_neighbors: int,
+    search: Search, held_out: HeldOut | None, members: Positions, n_neighbors: int
 ) -> Float64:
     """Return recall and its bounds, by number of neighbours.
 
     Parameters
     ----------
-    search : ExactSearch or ApproximateSearch
+    search : Search
 
     held_out : HeldOut or None
         None where the search is exact.
@@ -233,6 +225,5 @@ def recall_table(
     for k in numbers:
         queries = held_out.with_neighbors(k)
         if queries is not None:
-            shares = queries.recalls(search, members, k)
-            rows.append((k, *recall_bounds(shares)))
+            rows.append((k, *recall_bounds(queries.recalls(search, members, k))))
     return np.array(rows).reshape(-1, 4)

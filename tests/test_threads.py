@@ -9,9 +9,8 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from latentsk import LatentIndex
-from latentsk.index import _threads
-from latentsk.index._threads import thread_limit
+from latentsk import LatentIndex, _threads
+from latentsk._threads import thread_limit
 
 faiss = pytest.importorskip("faiss")
 
@@ -199,7 +198,7 @@ def test_a_search_that_fails_puts_all_back(monkeypatch):
         _all_are(1)
         raise MemoryError
 
-    monkeypatch.setattr(index._search, "neighbors", fails)
+    monkeypatch.setattr(index._engine.search, "neighbors", fails)
     with pytest.raises(MemoryError):
         index.kneighbors(np.eye(3), 1)
     assert _numbers() == before

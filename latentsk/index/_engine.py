@@ -1,0 +1,453 @@
+"""Vectors, their rows and one search, which change together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from latentsk._chunks import row_slices
+from latentsk._typing import Float64, Positions
+from latentsk._validation import MAX_MAGNITUDE
+from latentsk.index._buffers import SPARE_SHARE, GrowingArray
+from latentsk.index._building import build_search, restored_search
+from latentsk.index._device_search import DeviceSearch
+from latentsk.index._duplicates import duplicate_groups
+from latentsk.index._exact import Neighbors, Query
+from latentsk.index._ivf_search import check_search_state
+from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
+from latentsk.index._quantized import (
+    CODE_TYPES,
+    Quantization,
+    QuantizedVectors,
+    Vectors,
+)
+from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
+from latentsk.index._rows import RowStore
+from latentsk.index._search import Search
+from latentsk.index._settings import Settings
+from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    count,
+    either,
+    floats,
+    instance,
+    integers,
+    maybe,
+    require,
+    text,
+)
+
+# A search is rebuilt when its rows are this many times more, or fewer, than those that
+# it was built for.
+REBUILD_FACTOR = 2.0
+# The same, once such a share of the rows lies where none did then.
+DRIFTED_SHARE = 0.02
+
+
+def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
+    vectors, quantization, search = (
+        state[name] for name in ("vectors", "quantization", "search_state")
+    )
+    expected: Any = (np.float32, np.float64)
+    if quantization is not None:
+        expected = (CODE_TYPES[quantization.dtype],)
+        same = len(quantization.scale) == sizes["width"]
+        require(same, "the codes are of another width")
+    require(vectors.dtype in expected and vectors.size > 0, "there are no vectors")
+    require(len(state["rows"]) == sizes["rows"], "there are not as many ids as vectors")
+    for part in row_slices(*vectors.shape):
+        with np.errstate(over="ignore", invalid="ignore"):
+            some = (
+                vectors[part]
+                if quantization is None
+                else quantization.decode(vectors[part])
+            )
+        small = float(np.abs(some).max()) <= MAX_MAGNITUDE
+        require(small, "vectors are out of range")
+    recalls = state["recalls"]
+    require(recalls is None or bool((recalls[:, 1:] <= 1).all()), "a recall is above 1")
+    if search != {"spec": FLAT}:
+        check_search_state(search, vectors.shape, state["metric"])
+
+
+@storable(
+    {
+        "vectors": either(
+            floats("rows", "width", dtypes={"float16", "float32", "float64"}),
+            integers("rows", "width", dtypes={"uint8"}),
+        ),
+        "quantization": maybe(instance(Quantization)),
+        "rows": instance(RowStore),
+        "metric": text("euclidean", "cosine", "inner_product"),
+        "search_state": instance(dict),
+        "n_built": count(),
+        "recalls": maybe(floats("numbers", 4, least=0, dtypes={"float64"})),
+    },
+    check=_check_engine,
+)
+@dataclass(eq=False)
+class IndexEngine:
+    """What a fitted index consists of, besides its embedder.
+
+    A change returns another engine, which shares what stays as it is, and takes the
+    place of this one. Where a change raises, this one serves on: its vectors are as
+    they were, and its search is made again from its state when it is needed.
+
+    Attributes
+    ----------
+    store : GrowingArray
+        Vectors by position, or their codes.
+
+    quantization : Quantization or None
+        How codes are decoded.
+
+    rows : RowStore
+        Ids, metadata, and which rows are active.
+
+    metric : str
+        What is compared.
+
+    search_state : dict
+        What the search is made of: see `Search.to_state`.
+
+    n_built : int
+        Number of rows that the search was built for.
+
+    recalls : ndarray of shape (n_numbers, 4) or None
+        Recall when the search was built: see `recall_table`.
+
+    settings : Settings or None
+        What the index is asked to be; None until that is known.
+
+    search : Search or None
+        None until it is restored.
+    """
+
+    store: GrowingArray
+    quantization: Quantization | None
+    rows: RowStore
+    metric: str
+    search_state: dict[str, Any]
+    n_built: int
+    recalls: Float64 | None = None
+    settings: Settings | None = None
+    search: Search | None = None
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Vectors,
+        rows: RowStore,
+        settings: Settings,
+        store: GrowingArray | None = None,
+    ) -> IndexEngine:
+        """Return an engine with the search that is asked for.
+
+        Raises
+        ------
+        ValueError
+            As `build_search`.
+        """
+        built = build_search(vectors, rows.positions, settings)
+        quantization = None
+        if isinstance(built.vectors, QuantizedVectors):
+            quantization = built.vectors.quantization
+        if store is None or built.vectors is not vectors:
+            store = GrowingArray(_codes(built.vectors))
+        return cls(
+            store=store,
+            quantization=quantization,
+            rows=rows,
+            metric=settings.metric,
+            search_state=built.search.to_state(),
+            n_built=len(rows.positions),
+            recalls=built.recalls,
+            settings=settings,
+            search=built.search,
+        )
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors, by position."""
+        if self.quantization is None:
+            return self.store.rows
+        return QuantizedVectors(self.store.rows, self.quantization)
+
+    @property
+    def spec(self) -> str:
+        """What the search is made of, as a string."""
+        return str(self.search_state["spec"])
+
+    # Searches
+
+    def restore_search(self, settings: Settings) -> None:
+        """Make the search again from its state."""
+        self.settings = settings
+        self.search = restored_search(
+            self.search_state, self.vectors, self.rows.positions, settings
+        )
+
+    def takes_tensor(self, queries: torch.Tensor) -> bool:
+        """Tell whether queries on a device can be searched there."""
+        return isinstance(self.search, DeviceSearch) and self.search.takes(queries)
+
+    def query(self, vectors: Any, k: Any, filter: Any) -> Query:
+        """Return a query for the rows that are there, checked.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_queries, n_features), Tensor or None
+            None: the active rows, each of which is left out of its own neighbours.
+
+        k : int or None
+            Number of neighbours; None where a radius decides.
+
+        filter : array-like or None
+            As in `RowStore.eligible`.
+
+        Raises
+        ------
+        TypeError
+            If `k` is not an integer.
+
+        ValueError
+            If there are fewer rows, or the filter is not valid.
+        """
+        exclude = None
+        if vectors is None:
+            exclude = self.rows.positions
+            vectors = self.vectors[slice(None) if self.rows.active.all() else exclude]
+        query = Query(vectors, 0, exclude, self.rows.eligible(filter))
+        return query if k is None else query._replace(k=self._checked(k, query))
+
+    def _checked(self, k: Any, query: Query) -> int:
+        if not isinstance(k, Integral) or isinstance(k, bool):
+            raise TypeError(
+                f"n_neighbors does not take {type(k)} value, enter integer value"
+            )
+        if int(k) < 1:
+            raise ValueError(f"Expected n_neighbors > 0. Got {k}")
+        name, n_eligible = "n_samples_fit", len(self.rows)
+        if query.eligible is not None:
+            name, n_eligible = "the number of eligible rows", len(query.eligible)
+        # Without queries, each row is left out of its own neighbours.
+        if int(k) > n_eligible - (query.exclude is not None):
+            relation = "<=" if query.exclude is None else "<"
+            raise ValueError(
+                f"Expected n_neighbors {relation} {name}, but n_neighbors = {k},"
+                f" {name} = {n_eligible}"
+            )
+        return int(k)
+
+    def neighbors(self, query: Query) -> Neighbors:
+        """Return the nearest rows of each query."""
+        return self._ready.neighbors(query)
+
+    def within(
+        self, vectors: Any, radius: float, filter: Any
+    ) -> tuple[list[Float64], list[Positions]]:
+        """Return the rows within a distance of each query, exactly."""
+        return self._ready.exact.within(self.query(vectors, None, filter), radius)
+
+    def duplicates(self, threshold: float) -> pd.DataFrame:
+        """Return groups of rows within a distance: see `LatentIndex.duplicates`."""
+        active = None if self.rows.active.all() else self.rows.active
+        groups = duplicate_groups(self._ready.exact.space, threshold, active)
+        positions = np.flatnonzero(groups >= 0)
+        positions = positions[np.argsort(groups[positions], kind="stable")]
+        ids = self.rows.ids[positions]
+        return pd.DataFrame(
+            {"group": groups[positions], "position": positions, "id": ids}
+        )
+
+    def measured_recalls(self, vectors: Any, k: Any, seed: int) -> Float64:
+        """Compare with an exact search: see `recall_table`.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_queries, n_features) or None
+            None: some of the rows, drawn with the seed.
+
+        k : int
+            Number of neighbours, checked here.
+
+        seed : int
+        """
+        search, members = self._ready, self.rows.positions
+        query = Query(vectors, 0, None, self.rows.eligible(None))
+        k, held_out = self._checked(k, query), None
+        if vectors is not None:
+            held_out = fresh_queries(search.exact, vectors, k, query.eligible)
+        elif self.spec != FLAT:
+            rng = np.random.default_rng(seed)
+            held_out = held_out_queries(search.exact, members, k, rng)
+        return recall_table(search, held_out, members, k)
+
+    # Changes
+
+    def add(
+        self, vectors: NDArray[Any], ids: Any, metadata: pd.DataFrame | None
+    ) -> IndexEngine:
+        """Return an engine with further rows: see `LatentIndex.add`."""
+        vectors = self._in_own_precision(vectors)
+        rows = self.rows.append(len(vectors), ids, metadata)
+        self._require_room(len(rows))
+        positions = np.arange(len(self.rows), len(rows))
+        return self._with_vectors(rows, positions, vectors)
+
+    def update(
+        self, vectors: NDArray[Any], ids: Any, metadata: pd.DataFrame | None
+    ) -> IndexEngine:
+        """Return an engine with other rows of the same ids: see `LatentIndex`."""
+        vectors = self._in_own_precision(vectors)
+        positions = self.rows.unique_positions_of(ids)
+        rows = self.rows.update(len(vectors), positions, metadata)
+        return self._with_vectors(rows, positions, vectors)
+
+    def remove(self, ids: Any) -> IndexEngine:
+        """Return an engine without some rows: see `LatentIndex.remove`."""
+        positions = self.rows.unique_positions_of(ids)
+        rows = self.rows.remove(positions)
+        with self._dropping_search_on_error() as search:
+            search.remove(positions)
+            return self._with_rows(rows)
+
+    def detached(self) -> IndexEngine:
+        """Return an engine that no change of this one concerns, without its search."""
+        store, rows = GrowingArray(self.store.share()), replace(self.rows)
+        return replace(self, store=store, rows=rows, settings=None, search=None)
+
+    @contextmanager
+    def _dropping_search_on_error(self) -> Iterator[Search]:
+        """Yield the search, which may have changed in part where the block raises."""
+        try:
+            yield self._ready
+        except BaseException:
+            self.search = None
+            raise
+
+    def _with_vectors(
+        self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
+    ) -> IndexEngine:
+        """Return an engine with vectors at some positions, all present or all new."""
+        codes, n_rows = vectors, len(self.rows)
+        if self.quantization is not None:
+            if not self.quantization.reaches(vectors):
+                return self._requantized(rows, positions, vectors)
+            codes = self.quantization.encode(vectors)
+        present = positions[positions < n_rows]
+        before = self.store.rows[present]
+        # Where memory is scarce every addition copies the rows, and none is spare.
+        spare = SPARE_SHARE if self._asked.memory_budget is None else 0.0
+        try:
+            with self._dropping_search_on_error() as search:
+                self.store.assign(positions, codes, spare)
+                change = search.revise if len(present) else search.add
+                change(self.vectors, positions)
+                return self._with_rows(rows)
+        except BaseException:
+            self.store.truncate(n_rows)
+            self.store.assign(present, before)
+            raise
+
+    def _requantized(
+        self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
+    ) -> IndexEngine:
+        """Return the same, for vectors that the codes of the others do not reach."""
+        assert self.quantization is not None
+        decoded = GrowingArray(self.vectors[:])
+        decoded.assign(positions, vectors)
+        quantization = Quantization.fitted(decoded.rows, self.quantization.dtype)
+        store = GrowingArray(quantization.encode(decoded.rows))
+        engine = replace(self, store=store, quantization=quantization, rows=rows)
+        engine.restore_search(self._asked)
+        return engine._with_rows(rows)
+
+    def _with_rows(self, rows: RowStore) -> IndexEngine:
+        """Return an engine with the search as it is after a change, or rebuilt."""
+        engine = replace(self, rows=rows, search_state=self._ready.to_state())
+        if not engine._is_outdated():
+            return engine
+        return IndexEngine.build(engine.vectors, rows, self._asked, engine.store)
+
+    def _is_outdated(self) -> bool:
+        """Tell whether rows are many more or fewer than, or unlike, those before."""
+        n_members, pinned = len(self.rows.positions), self._asked.pinned
+        if not self._asked.is_approximate:
+            return False
+        if pinned is not None and n_members < max(pinned.n_lists, pinned.n_codes):
+            return False  # too few to train what is pinned, which serves on as it is
+        n_drifted = self.search_state.get("n_drifted", 0)
+        is_near = n_members / REBUILD_FACTOR < self.n_built < n_members * REBUILD_FACTOR
+        return n_drifted > DRIFTED_SHARE * n_members or not is_near
+
+    def _in_own_precision(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        dtype = self.vectors.dtype
+        with np.errstate(over="ignore"):
+            rounded = vectors.astype(dtype, copy=False)
+        if not np.isfinite(rounded).all():
+            raise ValueError(
+                f"X has values beyond the range of {dtype}, which the index holds. "
+                "Scale them, or fit the index on float64."
+            )
+        return rounded
+
+    def _require_room(self, n_rows: int) -> None:
+        budget, codes = self._asked.memory_budget, self.store.rows
+        if budget is None:
+            return
+        copied, cosine = self._ready.exact.fast.is_copy, self.metric == "cosine"
+        width, itemsize = codes.shape[1], codes.dtype.itemsize
+        needed = exact_bytes(n_rows, width, itemsize, copied=copied, cosine=cosine)
+        if self.spec != FLAT:
+            needed += lists_bytes(n_rows, IndexSpec.parse(self.spec).n_codes)
+        if needed > parse_bytes(budget):
+            raise ValueError(
+                f"With these rows the index would take {format_bytes(needed)}, more "
+                f"than memory_budget={budget!r}. Raise it by set_params."
+            )
+
+    @property
+    def _ready(self) -> Search:
+        assert self.search is not None, "the search has to be restored first"
+        return self.search
+
+    @property
+    def _asked(self) -> Settings:
+        assert self.settings is not None, "the search has to be restored first"
+        return self.settings
+
+    # What is stored
+
+    def to_state(self) -> dict[str, Any]:
+        """Return all but the search itself, which is made again from its state."""
+        return {
+            "vectors": self.store.rows,
+            "quantization": self.quantization,
+            "rows": self.rows,
+            "metric": self.metric,
+            "search_state": self.search_state,
+            "n_built": self.n_built,
+            "recalls": self.recalls,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> IndexEngine:
+        """Return the engine of a state, whose search has to be restored."""
+        others = {name: value for name, value in state.items() if name != "vectors"}
+        return cls(store=GrowingArray(state["vectors"]), **others)
+
+
+def _codes(vectors: Vectors) -> NDArray[Any]:
+    return vectors.codes if isinstance(vectors, QuantizedVectors) else vectors

@@ -1,0 +1,99 @@
+"""What an index, and the tuner, ask of a search family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from latentsk._typing import Positions
+from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._quantized import Vectors
+from latentsk.index._spec import IndexSpec
+
+# From the rows as they were given to latent vectors.
+Embedding = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+class Search(Protocol):
+    """A way to find neighbours: one class for a family.
+
+    A search refers to the vectors of its index, and follows their changes. It may raise
+    in the middle of one; then it is dropped, and another is made of its state.
+    """
+
+    @property
+    def spec(self) -> IndexSpec | str:
+        """What it is made of; as a string, `index_spec_` of the index."""
+
+    @property
+    def exact(self) -> ExactSearch:
+        """The search that compares every row, over the same vectors."""
+
+    def neighbors(self, query: Query) -> Neighbors:
+        """Return k rows near each query: see `ExactSearch.neighbors`."""
+
+    def add(self, vectors: Vectors, positions: Positions) -> None:
+        """Take over vectors with further rows, at these positions behind the others."""
+
+    def revise(self, vectors: Vectors, positions: Positions) -> None:
+        """Take over vectors that are others at these positions, of active rows."""
+
+    def remove(self, positions: Positions) -> None:
+        """Let rows be found no more."""
+
+    def cost(self, n_neighbors: int, n_rows: int) -> float:
+        """Return the counted work of a query among so many rows: see `_cost`."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain values and arrays: "spec", and what a family needs besides.
+
+        With the vectors, they are what a search that finds the same is made of.
+        """
+
+
+class Training(NamedTuple):
+    """What a search is built of.
+
+    Attributes
+    ----------
+    members : ndarray of shape (n_members,)
+        Positions of the rows that are searched, ascending.
+
+    held_out : ndarray of shape (n_held_out,)
+        Positions of those that take no part in training.
+
+    seed : int
+        Of everything that is drawn.
+
+    embed : callable or None
+        From the rows to the vectors that are coded; None: the rows themselves.
+    """
+
+    members: Positions
+    held_out: Positions
+    seed: int
+    embed: Embedding | None
+
+
+class Family(Protocol):
+    """How searches of a family are made, and how the tuner tries them.
+
+    Everywhere `flat` is an exact search over all rows.
+    """
+
+    def build(self, flat: Search, spec: str, training: Training) -> Search:
+        """Return the search that `index_spec` pins."""
+
+    def variants(
+        self, flat: Search, training: Training, k: int, best: Callable[[], Search]
+    ) -> Iterator[Any]:
+        """Yield searches to try for k neighbours; `best` tells the best one so far."""
+
+    def cheapest_spec(self, search: Any, held_out: Any, target: float, k: int) -> Any:
+        """Return the cheapest `spec` of a variant that is expected to meet a target.
+
+        `held_out` is a `HeldOut`. None where there is no spec cheaper than an exact
+        search; the search's own one may be changed.
+        """
