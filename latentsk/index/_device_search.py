@@ -108,13 +108,9 @@ class DeviceSearch:
         return self.exact.answer(query, find)
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
-        self.revise(vectors, positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self._resident = None
-        self.exact.revise(vectors, positions)
+        self.exact.add(vectors, positions)
 
     def remove(self, positions: Positions) -> None:
         """Do nothing: a search is told which rows are eligible."""
@@ -122,6 +118,10 @@ class DeviceSearch:
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows, on the CPU."""
         return self.exact.cost(n_neighbors, n_rows)
+
+    def n_bytes(self, n_rows: int) -> int:
+        """Return 0: it holds nothing besides the rows."""
+        return 0
 
     def to_state(self) -> FlatState:
         """Return what the search is restored from: nothing but the vectors."""

@@ -21,7 +21,7 @@ from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._exact import Query
-from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
+from latentsk.index._memory import exact_bytes, format_bytes, parse_bytes
 from latentsk.index._quantized import (
     CODE_TYPES,
     Quantization,
@@ -32,7 +32,7 @@ from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Search, SearchState
 from latentsk.index._settings import Settings
-from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.index._spec import FLAT
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -169,7 +169,10 @@ class IndexEngine:
     @property
     def spec(self) -> str:
         """What the search is made of, as a string."""
-        return self.search_state.spec
+        spec, quantization = self.search_state.spec, self.quantization
+        if quantization is None or spec == FLAT:
+            return spec
+        return f"{spec},rows={quantization.dtype}"
 
     # Searches
 
@@ -325,8 +328,9 @@ class IndexEngine:
         try:
             with self._dropping_search_on_error() as search:
                 self.store.assign(positions, codes, spare)
-                change = search.revise if len(present) else search.add
-                change(self.vectors, positions)
+                if len(present):
+                    search.remove(present)
+                search.add(self.vectors, positions)
                 return self._with_rows(rows)
         except BaseException:
             self.store.restore(n_rows, present, before)
@@ -357,7 +361,7 @@ class IndexEngine:
         n_members, pinned = len(self.rows.positions), self._asked.pinned
         if not self._asked.is_approximate:
             return False
-        if pinned is not None and n_members < max(pinned.n_lists, pinned.n_codes):
+        if pinned is not None and n_members < pinned.min_rows:
             return False  # too few to train what is pinned, which serves on as it is
         is_near = n_members / REBUILD_FACTOR < self.n_built < n_members * REBUILD_FACTOR
         has_drifted = self.search_state.n_drifted > DRIFTED_SHARE * n_members
@@ -381,8 +385,7 @@ class IndexEngine:
         copied, cosine = self.ready_search.exact.fast.is_copy, self.metric == "cosine"
         width, itemsize = codes.shape[1], codes.dtype.itemsize
         needed = exact_bytes(n_rows, width, itemsize, copied=copied, cosine=cosine)
-        if self.spec != FLAT:
-            needed += lists_bytes(n_rows, IndexSpec.parse(self.spec).n_codes)
+        needed += self.ready_search.n_bytes(n_rows)
         if needed > parse_bytes(budget):
             raise ValueError(
                 f"With these rows the index would take {format_bytes(needed)}, more "

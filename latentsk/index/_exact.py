@@ -209,10 +209,6 @@ class ExactSearch:
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
-        self.revise(vectors, positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         with ignore_fp_warnings():
             if self.space.revise(vectors, positions):
@@ -229,6 +225,10 @@ class ExactSearch:
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows."""
         return exact_cost(n_rows, self.space.n_features)
+
+    def n_bytes(self, n_rows: int) -> int:
+        """Return 0: it holds nothing besides the rows."""
+        return 0
 
     def to_state(self) -> FlatState:
         """Return what the search is restored from: nothing but the vectors."""

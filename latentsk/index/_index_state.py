@@ -10,8 +10,8 @@ from sklearn.exceptions import NotFittedError
 from latentsk.exceptions import FormatError
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._engine import IndexEngine
+from latentsk.index._families import parse_index_spec
 from latentsk.index._memory import parse_bytes
-from latentsk.index._spec import FLAT, IndexSpec
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._reader import NotGivenError
 from latentsk.persistence._registry import storable
@@ -30,8 +30,7 @@ def check_parameters(index: Any) -> None:
     """
     if isinstance(index.memory_budget, str):
         parse_bytes(index.memory_budget)
-    if index.index_spec not in (None, FLAT):
-        IndexSpec.parse(index.index_spec)
+    parse_index_spec(index.index_spec)
 
 
 def check_index(index: Any, state: State, sizes: Sizes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from latentsk.index._exact import (
     ignore_fp_warnings,
 )
 from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._memory import lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
@@ -142,7 +142,7 @@ class IVFState(NamedTuple):
         """
         (n_rows, width), spec = shape, IndexSpec.parse(self.spec)
         codes, shift = self.codes, self.rescaling.shift
-        same = codes.spec(spec.n_probe, spec.rerank) == replace(spec, rows=None)
+        same = codes.spec(spec.n_probe, spec.rerank) == spec
         require(same, "its codes are of another specification")
         require(spec.n_lists <= n_rows, "there are more lists than rows")
         is_similarity = metric == "inner_product"
@@ -205,14 +205,9 @@ class IVFSearch:
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
+        """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
         self.n_drifted += self._put(positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors of which some rows are others."""
-        self.remove(positions)
-        self.add(vectors, positions)
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
@@ -233,6 +228,10 @@ class IVFSearch:
         """Return the cost of a query among so many rows."""
         width = self.exact.space.n_features
         return search_cost(self.spec, width, n_rows, n_neighbors)
+
+    def n_bytes(self, n_rows: int) -> int:
+        """Return the bytes of the lists of so many rows."""
+        return lists_bytes(n_rows, self.spec.n_codes)
 
     def to_state(self) -> IVFState:
         """Return what the search is restored from, besides the vectors."""

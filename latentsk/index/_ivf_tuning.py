@@ -43,6 +43,11 @@ WORTHWHILE_SHARE = 0.7
 class IVFFamily:
     """Inverted lists, as the tuner tries them."""
 
+    def min_rows(self, spec: str) -> int:
+        """Return how many rows train lists and codes."""
+        wanted = IndexSpec.parse(spec)
+        return max(wanted.n_lists, wanted.n_codes)
+
     def build(self, flat: Search, spec: str, training: Training) -> IVFSearch:
         """Return the search that a specification pins.
 

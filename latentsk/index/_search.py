@@ -36,16 +36,19 @@ class Search(Protocol):
         """Return k rows near each query: see `ExactSearch.neighbors`."""
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors with further rows, at these positions behind the others."""
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that are others at these positions, of active rows."""
+        """Take over vectors with further rows, or with others that were removed."""
 
     def remove(self, positions: Positions) -> None:
         """Let rows be found no more."""
 
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the counted work of a query among so many rows: see `_cost`."""
+
+    def n_bytes(self, n_rows: int) -> int:
+        """Return how many bytes it holds for so many rows, besides their vectors.
+
+        A `memory_budget` reserves `lists_bytes` before a family is chosen.
+        """
 
     def to_state(self) -> SearchState:
         """Return what the search is made of besides the vectors."""
@@ -118,6 +121,15 @@ class Family(Protocol):
 
     Everywhere `flat` is an exact search over all rows.
     """
+
+    def min_rows(self, spec: str) -> int:
+        """Return how many rows a specification needs.
+
+        Raises
+        ------
+        ValueError
+            If it is none of this family.
+        """
 
     def build(self, flat: Search, spec: str, training: Training) -> Search:
         """Return the search that `index_spec` pins."""

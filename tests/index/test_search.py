@@ -47,9 +47,6 @@ class EveryNth:
     def add(self, vectors, positions):
         self.flat.add(vectors, positions)
 
-    def revise(self, vectors, positions):
-        self.flat.revise(vectors, positions)
-
     def remove(self, positions):
         self.flat.remove(positions)
 
