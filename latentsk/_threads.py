@@ -101,14 +101,14 @@ def _blas_limit(number: int) -> Iterator[None]:
 _blas = threading.RLock()
 
 
-def _forget() -> None:
-    """Start anew in a forked process, where no other thread is."""
+def _reset_after_fork() -> None:
+    """Start with a free lock in a forked process, where no other thread is."""
     global _blas
     _blas = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @functools.cache

@@ -7,10 +7,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from scipy.stats import laplace, logistic
 
 import latentsk
-from latentsk import VAEEmbedder
+from latentsk import LatentIndex, VAEEmbedder
+from latentsk.index._families import FAMILIES
 from latentsk.persistence import _registry
 from latentsk.vae import LIKELIHOODS, PRIORS
 
@@ -21,7 +23,7 @@ QUICK = {"max_epochs": 5, "random_state": 0}
 @pytest.fixture(autouse=True)
 def _tables_as_they_were():
     """Forget what the examples register."""
-    tables = (LIKELIHOODS, PRIORS, _registry._entries)
+    tables = (LIKELIHOODS, PRIORS, FAMILIES, _registry._entries)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):
@@ -131,3 +133,106 @@ def test_a_display_computes_and_draws(X):
     )
     assert again.ax_ is display.ax_
     assert list(again.losses) == ["training"]
+
+
+GROUPS = "Groups20,nprobe=5"
+METRICS = ["euclidean", "cosine", "inner_product"]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(1).normal(size=(1_500, 6))
+
+
+def nearest(rows, queries, metric, k):
+    """Return the k nearest rows, by brute force; rows of nan are nobody's."""
+    if metric == "inner_product":
+        distances = -queries @ rows.T
+    else:
+        distances = cdist(queries, rows, metric)
+    return np.argsort(distances, axis=1)[:, :k]  # nan comes last
+
+
+def found(index, queries, k, **options):
+    table = index.search(queries, n_neighbors=k, **options)
+    return table["id"].to_numpy().reshape(-1, k)
+
+
+def share(some, true):
+    return np.mean([np.isin(s, t).mean() for s, t in zip(some, true, strict=True)])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_family_of_searches_finds_most_neighbours(rows, metric):
+    load("search_family")
+    queries = rows[:200] + 0.1
+    true, recalls = nearest(rows, queries, metric, 10), []
+    for n_probe in (1, 5, 20):
+        spec = f"Groups20,nprobe={n_probe}"
+        index = LatentIndex(index_spec=spec, metric=metric).fit(rows)
+        assert index.index_spec_ == spec
+        recalls.append(share(found(index, queries, 10), true))
+        measured = index.measure_recall(queries).loc[10]
+        assert measured["recall"] == pytest.approx(recalls[-1])
+    assert 0.1 < recalls[0] < 0.8 < recalls[1] < recalls[2] == 1.0
+
+
+@pytest.mark.parametrize("target", [0.5, 0.9])
+def test_the_tuner_takes_a_family_for_a_target(monkeypatch, target):
+    module = load("search_family")
+    monkeypatch.delitem(FAMILIES, "IVF")
+    many = np.random.default_rng(2).normal(size=(4_500, 48))
+    many[:, 4:] *= 0.05
+    many, queries = many[:4_000], many[4_000:]
+    index = LatentIndex(target_recall=target, random_state=0).fit(many)
+    n_groups, n_probe = module.numbers_in(index.index_spec_)
+    assert (n_groups, n_probe < 16) == (63, True)
+    assert index.recall_.loc[5, "lower"] >= target
+    true = nearest(many, queries, "euclidean", 5)
+    recall = share(found(index, queries, 5), true)
+    assert recall == pytest.approx(index.recall_.loc[5, "recall"], abs=0.05)
+    pinned = LatentIndex(index_spec=index.index_spec_, random_state=0).fit(many)
+    assert pinned.index_spec_ == index.index_spec_
+
+
+def test_a_family_follows_rows_filters_and_files(rows, tmp_path):
+    load("search_family")
+    index = LatentIndex(index_spec=GROUPS).fit(rows[:1_200])
+    index.add(rows[1_200:]).remove(np.arange(0, 1_500, 3))
+    index.update(rows[1:400:3] * 1.5 + 1.0, np.arange(1, 400, 3))
+    present = rows.copy()
+    present[::3] = np.nan
+    present[1:400:3] = rows[1:400:3] * 1.5 + 1.0
+    queries = present[1:1_500:3] + 0.01
+    some = found(index, queries, 5)
+    assert share(some, nearest(present, queries, "euclidean", 5)) > 0.9
+    assert not np.isin(some, np.arange(0, 1_500, 3)).any()
+    assert share(some[:, :1], np.arange(1, 1_500, 3)[:, None]) > 0.95
+
+    is_even = np.arange(1_500) % 2 == 0
+    some = found(index, queries, 5, filter=is_even)
+    masked = np.where(is_even[:, None], present, np.nan)
+    assert share(some, nearest(masked, queries, "euclidean", 5)) > 0.9
+    # So few that the groups do not hold them: exactly.
+    np.testing.assert_array_equal(
+        np.sort(found(index, queries[:9], 2, filter=[1, 4])), [[1, 4]] * 9
+    )
+
+    index.save(tmp_path / "rows.latentsk")
+    loaded = LatentIndex.load(tmp_path / "rows.latentsk")
+    assert loaded.index_spec_ == GROUPS
+    for one, other in zip(
+        loaded.kneighbors(queries), index.kneighbors(queries), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_family_keeps_rows_in_few_bytes_and_refuses_what_it_cannot_read(rows):
+    load("search_family")
+    index = LatentIndex(index_spec=f"{GROUPS},rows=int8").fit(rows)
+    assert index.index_spec_ == f"{GROUPS},rows=int8"
+    true = nearest(rows, rows[:100], "euclidean", 1)
+    assert share(found(index, rows[:100], 1), true) > 0.95
+    for spec in ("Groups4,nprobe=5", "Groups4", "Groups4,nprobe=2,rows=int4"):
+        with pytest.raises(ValueError, match="index_spec must be like 'Groups64"):
+            LatentIndex(index_spec=spec).fit(rows)

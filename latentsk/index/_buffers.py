@@ -72,9 +72,13 @@ class GrowingArray:
         self._buffer[positions] = values
         self.rows = self._buffer[:length]
 
-    def truncate(self, length: int) -> None:
-        """Drop the rows behind a number of them."""
+    def restore(
+        self, length: int, positions: NDArray[np.intp], values: NDArray[Any]
+    ) -> None:
+        """Undo an assignment: to rows that there were, and behind their end."""
         self.rows = self.rows[:length]
+        if self._buffer is not None:
+            self._buffer[positions] = values
 
     def share(self) -> NDArray[Any]:
         """Return the rows, which stay as they are: the next assignment copies them."""

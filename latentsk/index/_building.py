@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +11,14 @@ from latentsk._typing import Float64, Positions
 from latentsk._warnings import warn
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
-from latentsk.index._ivf_search import IVFSearch
-from latentsk.index._ivf_tuning import IVFFamily
+from latentsk.index._families import FAMILIES
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
 from latentsk.index._recall import HeldOut, held_out_queries, recall_table
-from latentsk.index._search import Family, Search, Training
+from latentsk.index._search import Search, SearchState, Training
 from latentsk.index._settings import Settings
-from latentsk.index._spec import FLAT
 from latentsk.index._tuning import has_enough_rows, tune
-
-IVF = IVFFamily()
-# What the tuner tries.
-FAMILIES: tuple[Family, ...] = (IVF,)
 
 
 class Built(NamedTuple):
@@ -69,8 +62,6 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
         vectors = _quantize(vectors, dtype, settings)
         flat = flat_search(vectors, settings)
     search = flat if stays_flat else _search_over(flat, members, held_out, settings)
-    if isinstance(search, IVFSearch) and isinstance(vectors, QuantizedVectors):
-        search.spec = replace(search.spec, rows=vectors.quantization.dtype)
     settings.report(f"built {search.spec}")
     if settings.target_recall is None:
         return Built(vectors, search, None)
@@ -92,13 +83,14 @@ def flat_search(
 
 
 def restored_search(
-    state: dict[str, Any], vectors: Vectors, members: Positions, settings: Settings
+    state: SearchState, vectors: Vectors, members: Positions, settings: Settings
 ) -> Search:
     """Return the search whose `to_state` it was, over the same vectors."""
-    if state["spec"] == FLAT:
-        return flat_search(vectors, settings)
-    flat = flat_search(vectors, settings, state["rescaling"])
-    return IVFSearch.from_state(state, flat, members, settings.embed)
+
+    def flat_over(rescaling: Rescaling | None) -> Search:
+        return flat_search(vectors, settings, rescaling)
+
+    return state.restore(flat_over, members, settings.embed)
 
 
 def _search_over(
@@ -108,13 +100,15 @@ def _search_over(
     if held_out is not None and held_out.positions is not None:
         held_out_rows = held_out.positions
     training = Training(members, held_out_rows, settings.seed, settings.embed)
-    if settings.index_spec is not None:
-        settings.report(f"building {settings.pinned}")
-        return IVF.build(flat, settings.index_spec, training)
+    pinned = settings.pinned
+    if pinned is not None:
+        settings.report(f"building {settings.index_spec}")
+        return pinned.family.build(flat, pinned.spec, training)
     assert held_out is not None
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
-    return tune(flat, FAMILIES, training, held_out, target, k, settings.report)
+    families = FAMILIES.values()
+    return tune(flat, families, training, held_out, target, k, settings.report)
 
 
 def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
@@ -130,8 +124,8 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
 def _chosen_dtype(exact: ExactSearch, settings: Settings) -> str | None:
     """Return the dtype that the specification, or the budget, asks for; None: any."""
     pinned = settings.pinned
-    if pinned is not None and pinned.rows is not None:
-        return pinned.rows
+    if pinned is not None and pinned.dtype is not None:
+        return pinned.dtype
     if settings.memory_budget is None:
         return None
     vectors = exact.space.vectors

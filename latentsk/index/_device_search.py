@@ -12,7 +12,7 @@ import torch
 from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float32, Positions
-from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._exact import ExactSearch, FlatState, Neighbors, Query
 from latentsk.index._quantized import Vectors
 from latentsk.index._spec import FLAT
 
@@ -108,13 +108,9 @@ class DeviceSearch:
         return self.exact.answer(query, find)
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
-        self.revise(vectors, positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self._resident = None
-        self.exact.revise(vectors, positions)
+        self.exact.add(vectors, positions)
 
     def remove(self, positions: Positions) -> None:
         """Do nothing: a search is told which rows are eligible."""
@@ -123,8 +119,12 @@ class DeviceSearch:
         """Return the cost of a query among so many rows, on the CPU."""
         return self.exact.cost(n_neighbors, n_rows)
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what the search is restored from, besides the vectors."""
+    def n_bytes(self, n_rows: int) -> int:
+        """Return 0: it holds nothing besides the rows."""
+        return 0
+
+    def to_state(self) -> FlatState:
+        """Return what the search is restored from: nothing but the vectors."""
         return self.exact.to_state()
 
     def _of_tensor(self, query: Query) -> Neighbors:

@@ -20,9 +20,8 @@ from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
-from latentsk.index._exact import Neighbors, Query
-from latentsk.index._ivf_search import check_search_state
-from latentsk.index._memory import exact_bytes, format_bytes, lists_bytes, parse_bytes
+from latentsk.index._exact import Query
+from latentsk.index._memory import exact_bytes, format_bytes, parse_bytes
 from latentsk.index._quantized import (
     CODE_TYPES,
     Quantization,
@@ -31,22 +30,12 @@ from latentsk.index._quantized import (
 )
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
-from latentsk.index._search import Search
+from latentsk.index._search import Search, SearchState
 from latentsk.index._settings import Settings
-from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.index._spec import FLAT
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    count,
-    either,
-    floats,
-    instance,
-    integers,
-    maybe,
-    require,
-    text,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # A search is rebuilt when its rows are this many times more, or fewer, than those that
 # it was built for.
@@ -56,43 +45,36 @@ DRIFTED_SHARE = 0.02
 
 
 def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
-    vectors, quantization, search = (
-        state[name] for name in ("vectors", "quantization", "search_state")
+    codes, quantization, recalls = (
+        state[name] for name in ("vectors", "quantization", "recalls")
     )
-    expected: Any = (np.float32, np.float64)
+    dtypes: Any = (np.float32, np.float64)
     if quantization is not None:
-        expected = (CODE_TYPES[quantization.dtype],)
-        same = len(quantization.scale) == sizes["width"]
-        require(same, "the codes are of another width")
-    require(vectors.dtype in expected and vectors.size > 0, "there are no vectors")
+        dtypes = (CODE_TYPES[quantization.dtype],)
+        fits = len(quantization.scale) == sizes["width"]
+        require(fits, "the codes are of another width")
+    require(codes.dtype in dtypes and codes.size > 0, "there are no vectors")
     require(len(state["rows"]) == sizes["rows"], "there are not as many ids as vectors")
+    vectors = IndexEngine.from_state(state).vectors
     for part in row_slices(*vectors.shape):
         with np.errstate(over="ignore", invalid="ignore"):
-            some = (
-                vectors[part]
-                if quantization is None
-                else quantization.decode(vectors[part])
-            )
-        small = float(np.abs(some).max()) <= MAX_MAGNITUDE
-        require(small, "vectors are out of range")
-    recalls = state["recalls"]
+            is_small = float(np.abs(vectors[part]).max()) <= MAX_MAGNITUDE
+        require(is_small, "vectors are out of range")
     require(recalls is None or bool((recalls[:, 1:] <= 1).all()), "a recall is above 1")
-    if search != {"spec": FLAT}:
-        check_search_state(search, vectors.shape, state["metric"])
 
 
 @storable(
     {
-        "vectors": either(
-            floats("rows", "width", dtypes={"float16", "float32", "float64"}),
-            integers("rows", "width", dtypes={"uint8"}),
+        "vectors": rules.either(
+            rules.floats("rows", "width", dtypes={"float16", "float32", "float64"}),
+            rules.integers("rows", "width", dtypes={"uint8"}),
         ),
-        "quantization": maybe(instance(Quantization)),
-        "rows": instance(RowStore),
-        "metric": text("euclidean", "cosine", "inner_product"),
-        "search_state": instance(dict),
-        "n_built": count(),
-        "recalls": maybe(floats("numbers", 4, least=0, dtypes={"float64"})),
+        "quantization": rules.maybe(rules.instance(Quantization)),
+        "rows": rules.instance(RowStore),
+        "metric": rules.text("euclidean", "cosine", "inner_product"),
+        "search_state": rules.instance(object, "restore"),
+        "n_built": rules.count(),
+        "recalls": rules.maybe(rules.floats("numbers", 4, least=0, dtypes={"float64"})),
     },
     check=_check_engine,
 )
@@ -118,8 +100,8 @@ class IndexEngine:
     metric : str
         What is compared.
 
-    search_state : dict
-        What the search is made of: see `Search.to_state`.
+    search_state : SearchState
+        What the search is made of.
 
     n_built : int
         Number of rows that the search was built for.
@@ -138,7 +120,7 @@ class IndexEngine:
     quantization: Quantization | None
     rows: RowStore
     metric: str
-    search_state: dict[str, Any]
+    search_state: SearchState
     n_built: int
     recalls: Float64 | None = None
     settings: Settings | None = None
@@ -187,7 +169,10 @@ class IndexEngine:
     @property
     def spec(self) -> str:
         """What the search is made of, as a string."""
-        return str(self.search_state["spec"])
+        spec, quantization = self.search_state.spec, self.quantization
+        if quantization is None or spec == FLAT:
+            return spec
+        return f"{spec},rows={quantization.dtype}"
 
     # Searches
 
@@ -250,20 +235,10 @@ class IndexEngine:
             )
         return int(k)
 
-    def neighbors(self, query: Query) -> Neighbors:
-        """Return the nearest rows of each query."""
-        return self._ready.neighbors(query)
-
-    def within(
-        self, vectors: Any, radius: float, filter: Any
-    ) -> tuple[list[Float64], list[Positions]]:
-        """Return the rows within a distance of each query, exactly."""
-        return self._ready.exact.within(self.query(vectors, None, filter), radius)
-
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows within a distance: see `LatentIndex.duplicates`."""
         active = None if self.rows.active.all() else self.rows.active
-        groups = duplicate_groups(self._ready.exact.space, threshold, active)
+        groups = duplicate_groups(self.ready_search.exact.space, threshold, active)
         positions = np.flatnonzero(groups >= 0)
         positions = positions[np.argsort(groups[positions], kind="stable")]
         ids = self.rows.ids[positions]
@@ -284,7 +259,7 @@ class IndexEngine:
 
         seed : int
         """
-        search, members = self._ready, self.rows.positions
+        search, members = self.ready_search, self.rows.positions
         query = Query(vectors, 0, None, self.rows.eligible(None))
         k, held_out = self._checked(k, query), None
         if vectors is not None:
@@ -332,7 +307,7 @@ class IndexEngine:
     def _dropping_search_on_error(self) -> Iterator[Search]:
         """Yield the search, which may have changed in part where the block raises."""
         try:
-            yield self._ready
+            yield self.ready_search
         except BaseException:
             self.search = None
             raise
@@ -353,12 +328,12 @@ class IndexEngine:
         try:
             with self._dropping_search_on_error() as search:
                 self.store.assign(positions, codes, spare)
-                change = search.revise if len(present) else search.add
-                change(self.vectors, positions)
+                if len(present):
+                    search.remove(present)
+                search.add(self.vectors, positions)
                 return self._with_rows(rows)
         except BaseException:
-            self.store.truncate(n_rows)
-            self.store.assign(present, before)
+            self.store.restore(n_rows, present, before)
             raise
 
     def _requantized(
@@ -376,7 +351,7 @@ class IndexEngine:
 
     def _with_rows(self, rows: RowStore) -> IndexEngine:
         """Return an engine with the search as it is after a change, or rebuilt."""
-        engine = replace(self, rows=rows, search_state=self._ready.to_state())
+        engine = replace(self, rows=rows, search_state=self.ready_search.to_state())
         if not engine._is_outdated():
             return engine
         return IndexEngine.build(engine.vectors, rows, self._asked, engine.store)
@@ -386,11 +361,11 @@ class IndexEngine:
         n_members, pinned = len(self.rows.positions), self._asked.pinned
         if not self._asked.is_approximate:
             return False
-        if pinned is not None and n_members < max(pinned.n_lists, pinned.n_codes):
+        if pinned is not None and n_members < pinned.min_rows:
             return False  # too few to train what is pinned, which serves on as it is
-        n_drifted = self.search_state.get("n_drifted", 0)
         is_near = n_members / REBUILD_FACTOR < self.n_built < n_members * REBUILD_FACTOR
-        return n_drifted > DRIFTED_SHARE * n_members or not is_near
+        has_drifted = self.search_state.n_drifted > DRIFTED_SHARE * n_members
+        return has_drifted or not is_near
 
     def _in_own_precision(self, vectors: NDArray[Any]) -> NDArray[Any]:
         dtype = self.vectors.dtype
@@ -407,11 +382,10 @@ class IndexEngine:
         budget, codes = self._asked.memory_budget, self.store.rows
         if budget is None:
             return
-        copied, cosine = self._ready.exact.fast.is_copy, self.metric == "cosine"
+        copied, cosine = self.ready_search.exact.fast.is_copy, self.metric == "cosine"
         width, itemsize = codes.shape[1], codes.dtype.itemsize
         needed = exact_bytes(n_rows, width, itemsize, copied=copied, cosine=cosine)
-        if self.spec != FLAT:
-            needed += lists_bytes(n_rows, IndexSpec.parse(self.spec).n_codes)
+        needed += self.ready_search.n_bytes(n_rows)
         if needed > parse_bytes(budget):
             raise ValueError(
                 f"With these rows the index would take {format_bytes(needed)}, more "
@@ -419,7 +393,8 @@ class IndexEngine:
             )
 
     @property
-    def _ready(self) -> Search:
+    def ready_search(self) -> Search:
+        """The search, which has been restored."""
         assert self.search is not None, "the search has to be restored first"
         return self.search
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from latentsk.index._metric import MetricSpace, Rescaling, lengths
 from latentsk.index._quantized import Vectors
 from latentsk.index._rounding import may_overflow, product_error, score_bound
 from latentsk.index._spec import FLAT
+from latentsk.persistence._registry import storable
 
 # Candidates beyond the neighbours asked for: their gap to the last neighbour is what
 # certifies it.
@@ -70,6 +72,24 @@ class Query(NamedTuple):
         """Return the same for some of the vectors."""
         exclude = None if self.exclude is None else self.exclude[which]
         return self._replace(vectors=self.vectors[which], exclude=exclude)
+
+
+@storable()
+@dataclass(frozen=True)
+class FlatState:
+    """The state of a search that compares every row: see `SearchState`."""
+
+    spec: ClassVar[str] = FLAT
+    n_drifted: ClassVar[int] = 0
+
+    def restore(
+        self, flat_over: Callable[[None], Any], members: Positions, embed: Any
+    ) -> Any:
+        """Return an exact search over the vectors."""
+        return flat_over(None)
+
+    def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
+        """Do nothing: any vectors will do."""
 
 
 class ExactSearch:
@@ -189,10 +209,6 @@ class ExactSearch:
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
-        self.revise(vectors, positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         with ignore_fp_warnings():
             if self.space.revise(vectors, positions):
@@ -210,9 +226,13 @@ class ExactSearch:
         """Return the cost of a query among so many rows."""
         return exact_cost(n_rows, self.space.n_features)
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what the search is restored from, besides the vectors."""
-        return {"spec": FLAT}
+    def n_bytes(self, n_rows: int) -> int:
+        """Return 0: it holds nothing besides the rows."""
+        return 0
+
+    def to_state(self) -> FlatState:
+        """Return what the search is restored from: nothing but the vectors."""
+        return FlatState()
 
     # Candidates, and what certifies them
 

@@ -109,11 +109,8 @@ class FastRows:
         arrays = _contiguous(queries, self._rows.rows, candidates)
         scores = np.empty(candidates.shape, dtype=np.float32)
         faiss, is_similarity = load_faiss(), self.space.is_similarity
-        measure = (
-            faiss.fvec_inner_products_by_idx
-            if is_similarity
-            else faiss.fvec_L2sqr_by_idx
-        )
+        kind = "inner_products" if is_similarity else "L2sqr"
+        measure = getattr(faiss, f"fvec_{kind}_by_idx")
         n_queries, n_candidates = candidates.shape
         pointers = map(faiss.swig_ptr, (scores, *arrays))
         measure(*pointers, self.shape[1], n_queries, n_candidates)
@@ -163,9 +160,8 @@ class FastRows:
         scores = np.empty((len(queries), k), dtype=np.float32)
         positions = np.empty((len(queries), k), dtype=np.int64)
         faiss, is_similarity = load_faiss(), self.space.is_similarity
-        measure = (
-            faiss.knn_inner_products_by_idx if is_similarity else faiss.knn_L2sqr_by_idx
-        )
+        kind = "inner_products" if is_similarity else "L2sqr"
+        measure = getattr(faiss, f"knn_{kind}_by_idx")
         n_queries, n_candidates = candidates.shape
         sizes = self.shape[1], n_queries, len(self), n_candidates, k
         pointers, results = (

@@ -10,18 +10,12 @@ from sklearn.exceptions import NotFittedError
 from latentsk.exceptions import FormatError
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._engine import IndexEngine
+from latentsk.index._families import parse_index_spec
 from latentsk.index._memory import parse_bytes
-from latentsk.index._spec import FLAT, IndexSpec
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._reader import NotGivenError
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    count,
-    instance,
-    names,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 from latentsk.persistence._tree import read_tree, write_tree
 
 READER = "LatentIndex.load"
@@ -36,8 +30,7 @@ def check_parameters(index: Any) -> None:
     """
     if isinstance(index.memory_budget, str):
         parse_bytes(index.memory_budget)
-    if index.index_spec not in (None, FLAT):
-        IndexSpec.parse(index.index_spec)
+    parse_index_spec(index.index_spec)
 
 
 def check_index(index: Any, state: State, sizes: Sizes) -> None:
@@ -55,10 +48,11 @@ def check_index(index: Any, state: State, sizes: Sizes) -> None:
     if is_original or not is_embedded:
         fits = state.get("n_features_in_") == width
         require(fits, "the rows are of another width")
-    if engine.spec != FLAT and not is_original:
-        is_similarity = engine.metric == "inner_product"
-        fits = engine.search_state["codes"].width == width + is_similarity
-        require(fits, "its codes are of another width")
+    try:
+        shape = engine.vectors.shape
+        engine.search_state.check_fits(shape, engine.metric, embedded=is_original)
+    except ValueError as error:
+        raise FormatError(f"The file is altered: {error}") from error
     if not hasattr(index, "_engine"):
         _require_search(index, state)
 
@@ -77,11 +71,11 @@ def _require_search(index: Any, state: State) -> None:
 
 # What registers LatentIndex.
 stored_index = storable(
-    {"_engine": instance(IndexEngine)},
+    {"_engine": rules.instance(IndexEngine)},
     optional={
-        "embedder_": instance(object, "transform"),
-        "n_features_in_": count(1, named="features"),
-        "feature_names_in_": names("features"),
+        "embedder_": rules.instance(object, "transform"),
+        "n_features_in_": rules.count(1, named="features"),
+        "feature_names_in_": rules.names("features"),
     },
     check=check_index,
     check_parameters=check_parameters,

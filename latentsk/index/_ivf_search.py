@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,21 +19,15 @@ from latentsk.index._exact import (
     ignore_fp_warnings,
 )
 from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._memory import lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    check_state,
-    count,
-    instance,
-    require,
-    text,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # Candidates that float64 measures beyond the neighbours asked for, so that rounding in
 # float32 leaves none out.
@@ -61,7 +55,7 @@ def _check_codes(_: Any, state: State, sizes: Sizes) -> None:
 
 
 @storable(
-    {"projection": instance(Projection), "codebook": instance(Codebook)},
+    {"projection": rules.instance(Projection), "codebook": rules.instance(Codebook)},
     check=_check_codes,
 )
 class IVFCodes(NamedTuple):
@@ -108,6 +102,56 @@ class IVFCodes(NamedTuple):
         """Number of coordinates that are projected and coded."""
         axes = self.projection.axes
         return self.codebook.centers.shape[1] if axes is None else len(axes)
+
+
+@storable(
+    {
+        "spec": rules.text(),
+        "n_drifted": rules.count(),
+        "codes": rules.instance(IVFCodes),
+        "rescaling": rules.instance(Rescaling),
+    }
+)
+class IVFState(NamedTuple):
+    """The state of an `IVFSearch`: see `SearchState`.
+
+    Codes are of rescaled rows, and rows that come later must not change the rescaling.
+    """
+
+    spec: str
+    n_drifted: int
+    codes: IVFCodes
+    rescaling: Rescaling
+
+    def restore(
+        self,
+        flat_over: Callable[[Rescaling | None], Search],
+        members: Positions,
+        embed: Embedding | None,
+    ) -> IVFSearch:
+        """Return the search over the same vectors."""
+        flat, spec = flat_over(self.rescaling), IndexSpec.parse(self.spec)
+        return IVFSearch(flat, spec, self.codes, members, embed, self.n_drifted)
+
+    def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
+        """Refuse vectors that the state does not belong to, and another state.
+
+        Raises
+        ------
+        FormatError, ValueError
+        """
+        (n_rows, width), spec = shape, IndexSpec.parse(self.spec)
+        codes, shift = self.codes, self.rescaling.shift
+        same = codes.spec(spec.n_probe, spec.rerank) == spec
+        require(same, "its codes are of another specification")
+        require(spec.n_lists <= n_rows, "there are more lists than rows")
+        is_similarity = metric == "inner_product"
+        same = is_similarity == (codes.projection.length is not None)
+        require(same, "its codes are of another metric")
+        fits = embedded or codes.width == width + is_similarity
+        require(fits, "its codes are of another width")
+        fits = shift is None or len(shift) - width in (0, 1)
+        require(fits, "vectors are shifted in another width")
 
 
 class IVFSearch:
@@ -161,14 +205,9 @@ class IVFSearch:
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that have further rows."""
+        """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
         self.n_drifted += self._put(positions)
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors of which some rows are others."""
-        self.remove(positions)
-        self.add(vectors, positions)
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
@@ -190,27 +229,14 @@ class IVFSearch:
         width = self.exact.space.n_features
         return search_cost(self.spec, width, n_rows, n_neighbors)
 
-    def to_state(self) -> dict[str, Any]:
-        """Return what the search is restored from, besides the vectors."""
-        return {
-            "spec": str(self.spec),
-            "n_drifted": self.n_drifted,
-            "codes": self.codes,
-            # Codes are of rescaled rows, and rows that come later must not change that.
-            "rescaling": self.exact.space.rescaling,
-        }
+    def n_bytes(self, n_rows: int) -> int:
+        """Return the bytes of the lists of so many rows."""
+        return lists_bytes(n_rows, self.spec.n_codes)
 
-    @classmethod
-    def from_state(
-        cls,
-        state: dict[str, Any],
-        flat: Search,
-        members: Positions,
-        embed: Embedding | None = None,
-    ) -> IVFSearch:
-        """Return the search of a state, over the rows of another one."""
-        spec, n_drifted = IndexSpec.parse(state["spec"]), state["n_drifted"]
-        return cls(flat, spec, state["codes"], members, embed, n_drifted)
+    def to_state(self) -> IVFState:
+        """Return what the search is restored from, besides the vectors."""
+        rescaling = self.exact.space.rescaling
+        return IVFState(str(self.spec), self.n_drifted, self.codes, rescaling)
 
     # What is found
 
@@ -313,33 +339,6 @@ class IVFSearch:
             query.some(is_reliable), nearest[is_reliable]
         )
         return values, positions
-
-
-STATE = {
-    "spec": text(),
-    "n_drifted": count(),
-    "codes": instance(IVFCodes),
-    "rescaling": instance(Rescaling),
-}
-
-
-def check_search_state(state: State, shape: tuple[int, ...], metric: str) -> None:
-    """Refuse a state that no `to_state` has returned, of rows of this shape.
-
-    Raises
-    ------
-    FormatError, ValueError
-    """
-    check_state("IVFSearch", state, STATE, {}, {})
-    spec, codes, (n_rows, width) = IndexSpec.parse(state["spec"]), state["codes"], shape
-    same = codes.spec(spec.n_probe, spec.rerank) == replace(spec, rows=None)
-    require(same, "its codes are of another specification")
-    require(spec.n_lists <= n_rows, "there are more lists than rows")
-    is_similarity = codes.projection.length is not None
-    require(is_similarity == (metric == "inner_product"), "codes are of another metric")
-    shift = state["rescaling"].shift
-    fits = shift is None or len(shift) - width in (0, 1)
-    require(fits, "vectors are shifted in another width")
 
 
 def without_excluded(

@@ -43,6 +43,11 @@ WORTHWHILE_SHARE = 0.7
 class IVFFamily:
     """Inverted lists, as the tuner tries them."""
 
+    def min_rows(self, spec: str) -> int:
+        """Return how many rows train lists and codes."""
+        wanted = IndexSpec.parse(spec)
+        return max(wanted.n_lists, wanted.n_codes)
+
     def build(self, flat: Search, spec: str, training: Training) -> IVFSearch:
         """Return the search that a specification pins.
 
@@ -266,7 +271,7 @@ def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float
     -------
     recalls : ndarray of shape (n_queries, n_candidates)
         In column ``i``, the recall with ``i + 1`` candidates; where the search keeps
-        rows in few bytes, only for numbers that are tried.
+        quantized rows, only for numbers that are tried.
     """
     wanted = search.spec.n_candidates(k)
     assert held_out.positions is not None
@@ -279,7 +284,7 @@ def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float
     hits = scores <= last
     if search.exact is truth:
         return np.minimum(np.cumsum(hits, axis=1), k) / k
-    # Rows in few bytes: the best of the candidates are chosen by what is kept of them.
+    # Quantized rows: they choose the best of the candidates.
     exact = search.exact
     queries = exact.space.fast_queries(held_out.queries)
     kept = exact.fast.scores(queries, candidates)

@@ -142,7 +142,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         What is known of each position; only if it was given.
 
     index_spec_ : str
-        What the index is made of: "Flat" where every row is compared, else a text like
+        What the index is made of: "Flat" where every row is compared, else like
         "PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3", in FAISS's words: 96 principal
         components, 256 lists, a code of four bits for each component; a search scans 16
         lists and measures 3 candidates for each neighbour.
@@ -274,8 +274,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not valid, `ids` are not unique or not as many as rows, `metadata`
-            has another number of rows, or parameters contradict each other.
+            If `X` is not valid or has magnitudes above 1e100, `ids` are not unique or
+            not as many as rows, `metadata` has another number of rows, or parameters
+            contradict each other.
 
         TypeError
             If `embedder` is a class, or `X` is sparse and there is no embedder.
@@ -446,8 +447,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` or `filter` is not valid, there are fewer rows than neighbours, or
-            the metric is "inner_product".
+            If `X` or `filter` is not valid, `X` has magnitudes above 1e100, there are
+            fewer rows than neighbours, or the metric is "inner_product".
 
         TypeError
             If `n_neighbors` is not an integer.
@@ -567,8 +568,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` or `radius` is not valid, the metric is "inner_product", or
-            `sort_results` is asked for without `return_distance`.
+            If `X` or `radius` is not valid, as in `kneighbors`, the metric is
+            "inner_product", or `sort_results` is asked for without `return_distance`.
 
         TypeError
             If `radius` is not a number.
@@ -586,7 +587,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         reach = checked_distance(self.radius if radius is None else radius, "radius")
         queries = None if X is None else self._vectors_of(X)
         with self._searching() as engine:
-            distances, positions = engine.within(queries, reach, filter)
+            query = engine.query(queries, None, filter)
+            distances, positions = engine.ready_search.exact.within(query, reach)
         if sort_results:
             orders = [np.argsort(d, kind="stable") for d in distances]
             distances = [d[order] for d, order in zip(distances, orders, strict=True)]
@@ -689,7 +691,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid or there are fewer rows than neighbours.
+            If `X` is not valid or has magnitudes above 1e100, or there are fewer rows
+            than neighbours.
 
         TypeError
             If `n_neighbors` is not an integer.
@@ -811,7 +814,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         """
         check_is_fitted(self)
         queries = None if X is None else self._vectors_of(X)
-        k = self._k(n_neighbors)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._searching() as engine:
             return recall_frame(engine.measured_recalls(queries, k, self.random_state))
 
@@ -820,13 +823,11 @@ class LatentIndex(StateMixin, BaseEstimator):
     ) -> Neighbors:
         if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
             self._validate_params()  # they may have been set since the fit
-        query = engine.query(queries, self._k(n_neighbors), filter)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        query = engine.query(queries, k, filter)
         certified = self.exactness == "certified"
         query = query._replace(certified=certified, backend=self.backend)
-        return engine.neighbors(query)
-
-    def _k(self, n_neighbors: Any) -> Any:
-        return self.n_neighbors if n_neighbors is None else n_neighbors
+        return engine.ready_search.neighbors(query)
 
     def _queries(self, X: Any) -> Any:
         """Return queries as vectors: None for the rows of the index, or a tensor."""
@@ -879,7 +880,7 @@ class LatentIndex(StateMixin, BaseEstimator):
     ) -> Self:
         """Add rows behind the present ones.
 
-        An approximate index is built anew once it has twice the rows that it was built
+        An approximate index is rebuilt once it has twice the rows that it was built
         for, or once two in a hundred lie where none lay then.
 
         Parameters
@@ -906,8 +907,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid, ids or metadata do not fit it, or the rows exceed the
-            `memory_budget`. Nothing is added.
+            If `X` is not valid or has magnitudes above 1e100, ids or metadata do not
+            fit it, or the rows exceed the `memory_budget`. Nothing is added.
 
         Examples
         --------
@@ -955,7 +956,8 @@ class LatentIndex(StateMixin, BaseEstimator):
             If an id is unknown. Nothing is replaced.
 
         ValueError
-            If `X` is not valid, or ids or metadata do not fit it. Nothing is replaced.
+            If `X` is not valid or has magnitudes above 1e100, or ids or metadata do not
+            fit it. Nothing is replaced.
 
         Examples
         --------
@@ -979,7 +981,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         ----------
         ids : array-like of shape (n_samples,)
             Ids of the rows to remove. They may be used again for other rows. The
-            memory of the vectors is kept, as their positions are: fit anew when most
+            memory of the vectors is kept, as their positions are: fit again when most
             rows are gone.
 
         Returns

@@ -14,15 +14,15 @@ _locks: weakref.WeakKeyDictionary[Any, ReadWriteLock] = weakref.WeakKeyDictionar
 _access = threading.Lock()
 
 
-def _forget() -> None:
-    """Start anew in a forked process: who holds a lock in its parent is not there."""
+def _reset_after_fork() -> None:
+    """Start without locks in a forked process: their holders are not there."""
     global _access
     _access = threading.Lock()
     _locks.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def lock_of(owner: Any) -> ReadWriteLock:

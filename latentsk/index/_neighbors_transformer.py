@@ -13,13 +13,14 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import _align_api_if_sparse, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._state import StateMixin
 from latentsk._validation import fit_context
 from latentsk.index._latent_index import LatentIndex
+from latentsk.index._results import graph_of
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import instance
 
@@ -255,13 +256,10 @@ class LatentNeighborsTransformer(
         with self._rollback_on_error():
             self.fit(X, y)
             distances, positions = self._own_neighbors(self._n_entries() - 1)
-        data = distances if self.mode == "distance" else np.ones_like(distances)
-        n_rows, k = data.shape
-        graph = csr_array(
-            (data.ravel(), positions.ravel(), np.arange(0, n_rows * k + 1, k)),
-            shape=(n_rows, n_rows),
-        )
-        return _align_api_if_sparse(graph)
+        n_rows, k = positions.shape
+        starts = np.arange(n_rows + 1) * k
+        columns = positions.ravel()
+        return graph_of(distances.ravel(), columns, starts, n_rows, self.mode)
 
     def transform(self, X: ArrayLike) -> csr_matrix | csr_array:
         """Return the graph of the neighbours of rows among those of the fit.

@@ -13,15 +13,9 @@ from sklearn.decomposition import PCA
 from latentsk._chunks import row_slices
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Float64
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    floats,
-    maybe,
-    number,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 # Columns from which a randomized decomposition is the faster one.
 MAX_FULL_COLUMNS = 1_500
@@ -37,9 +31,9 @@ def _check_projection(_: Any, state: State, sizes: Sizes) -> None:
 
 @storable(
     {
-        "mean": maybe(floats("width", dtypes={"float32"})),
-        "axes": maybe(floats("width", "components", dtypes={"float32"})),
-        "length": maybe(number(0, LONGEST)),
+        "mean": rules.maybe(rules.floats("width", dtypes={"float32"})),
+        "axes": rules.maybe(rules.floats("width", "components", dtypes={"float32"})),
+        "length": rules.maybe(rules.number(0, LONGEST)),
     },
     check=_check_projection,
 )

@@ -11,15 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Positions
+from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import (
-    Sizes,
-    State,
-    booleans,
-    instance,
-    maybe,
-    require,
-)
+from latentsk.persistence._schema import Sizes, State, require
 
 
 def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
@@ -36,9 +30,9 @@ def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
 
 @storable(
     {
-        "active": booleans("rows"),
-        "ids": instance(np.ndarray),
-        "metadata": maybe(instance(pd.DataFrame)),
+        "active": rules.booleans("rows"),
+        "ids": rules.instance(np.ndarray),
+        "metadata": rules.maybe(rules.instance(pd.DataFrame)),
     },
     check=_check_rows,
 )
@@ -236,7 +230,7 @@ class RowStore:
         """
         if ids is None and self.ids.dtype.kind not in "iu":
             raise ValueError(
-                "ids are needed, because the index has ids of its own kind."
+                "ids are needed, because those of the index are not whole numbers."
             )
         numbers = np.arange(len(self), len(self) + n_rows)
         added = _as_ids(numbers if ids is None else ids)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from latentsk._typing import Positions
 from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import Vectors
 from latentsk.index._spec import IndexSpec
 
@@ -35,10 +36,7 @@ class Search(Protocol):
         """Return k rows near each query: see `ExactSearch.neighbors`."""
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors with further rows, at these positions behind the others."""
-
-    def revise(self, vectors: Vectors, positions: Positions) -> None:
-        """Take over vectors that are others at these positions, of active rows."""
+        """Take over vectors with further rows, or with others that were removed."""
 
     def remove(self, positions: Positions) -> None:
         """Let rows be found no more."""
@@ -46,10 +44,51 @@ class Search(Protocol):
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the counted work of a query among so many rows: see `_cost`."""
 
-    def to_state(self) -> dict[str, Any]:
-        """Return plain values and arrays: "spec", and what a family needs besides.
+    def n_bytes(self, n_rows: int) -> int:
+        """Return how many bytes it holds for so many rows, besides their vectors.
 
-        With the vectors, they are what a search that finds the same is made of.
+        A `memory_budget` reserves `lists_bytes` before a family is chosen.
+        """
+
+    def to_state(self) -> SearchState:
+        """Return what the search is made of besides the vectors."""
+
+
+class SearchState(Protocol):
+    """What a search is made again of, with the vectors; files and pickles hold it."""
+
+    @property
+    def spec(self) -> str:
+        """What the search is made of, as a string: `index_spec_` of the index."""
+
+    @property
+    def n_drifted(self) -> int:
+        """Number of rows that came where none lay when the search was built."""
+
+    def restore(
+        self,
+        flat_over: Callable[[Rescaling | None], Search],
+        members: Positions,
+        embed: Embedding | None,
+    ) -> Search:
+        """Return the search; `flat_over` makes an exact one over the same vectors."""
+
+    def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
+        """Refuse vectors that the state does not belong to.
+
+        Parameters
+        ----------
+        shape : tuple
+            Of the vectors.
+
+        metric : str
+
+        embedded : bool
+            Whether the search embeds the vectors, of another width then.
+
+        Raises
+        ------
+        FormatError, ValueError
         """
 
 
@@ -82,6 +121,15 @@ class Family(Protocol):
 
     Everywhere `flat` is an exact search over all rows.
     """
+
+    def min_rows(self, spec: str) -> int:
+        """Return how many rows a specification needs.
+
+        Raises
+        ------
+        ValueError
+            If it is none of this family.
+        """
 
     def build(self, flat: Search, spec: str, training: Training) -> Search:
         """Return the search that `index_spec` pins."""

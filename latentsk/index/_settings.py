@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from latentsk._faiss import faiss_available, load_faiss
+from latentsk.index._families import Pinned, parse_index_spec
 from latentsk.index._memory import parse_bytes
 from latentsk.index._search import Embedding
-from latentsk.index._spec import FLAT, IndexSpec
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ class Settings:
         return self.pinned is not None or self.target_recall is not None
 
     @property
-    def pinned(self) -> IndexSpec | None:
-        """The specification of lists that is asked for."""
-        if self.index_spec in (None, FLAT):
-            return None
-        return IndexSpec.parse(str(self.index_spec))
+    def pinned(self) -> Pinned | None:
+        """The approximate search that is asked for."""
+        return parse_index_spec(self.index_spec)
 
     def check(self, backend: str, rerank: str, *, has_embedder: bool) -> None:
         """Refuse parameters that contradict each other, or need what is not there.

@@ -19,7 +19,6 @@ _PATTERN = re.compile(
     r"PQ(?P<n_codes>\d+)x4fs(?P<residual>r?),"
     r"nprobe=(?P<n_probe>\d+),"
     r"rerank=(?P<rerank>\d+(?:\.\d+)?)"
-    r"(?:,rows=(?P<rows>float32|float16|int8))?"
 )
 _EXAMPLE = "PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3"
 
@@ -54,10 +53,6 @@ class IndexSpec:
         Whether codes are of the difference to the list's centre: for rows in clusters
         much smaller than the whole.
 
-    rows : {"float32", "float16", "int8"} or None, default=None
-        In what form the rows are kept, and decoded when they are measured; None: as
-        they were given.
-
     Examples
     --------
     >>> spec = IndexSpec.parse("PCA96,IVF256,PQ96x4fs,nprobe=16,rerank=3")
@@ -73,13 +68,12 @@ class IndexSpec:
     rerank: float
     n_components: int | None = None
     residual: bool = False
-    rows: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            counted = field.name not in ("residual", "rows")
-            if value is not None and counted and not value > 0:
+            is_counted = value is not None and field.name != "residual"
+            if is_counted and not value > 0:
                 raise ValueError(f"index_spec: {field.name} must be positive.")
         if not 1 <= self.rerank < math.inf:
             raise ValueError(
@@ -121,7 +115,6 @@ class IndexSpec:
             rerank=float(found["rerank"]),
             n_components=None if components is None else int(components),
             residual=bool(found["residual"]),
-            rows=found["rows"],
         )
 
     def __str__(self) -> str:
@@ -131,7 +124,7 @@ class IndexSpec:
         return (
             f"{reduced}IVF{self.n_lists},PQ{self.n_codes}x4fs"
             f"{'r' if self.residual else ''},nprobe={self.n_probe},"
-            f"rerank={rerank}{f',rows={self.rows}' if self.rows else ''}"
+            f"rerank={rerank}"
         )
 
     def n_candidates(self, n_neighbors: int) -> int:

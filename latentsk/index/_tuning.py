@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from latentsk._typing import Positions
@@ -30,7 +30,7 @@ def has_enough_rows(n_rows: int, width: int) -> bool:
 
 def tune(
     flat: Search,
-    families: Sequence[Family],
+    families: Iterable[Family],
     training: Training,
     held_out: HeldOut,
     target: float,
@@ -44,7 +44,7 @@ def tune(
     flat : Search
         Over all rows, exact.
 
-    families : sequence of Family
+    families : iterable of Family
         What is tried.
 
     training : Training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +13,7 @@ import sklearn
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._version import __version__
 from latentsk.exceptions import FormatError
 from latentsk.persistence._format import read_file, write_file
 from latentsk.persistence._reader import Reader
@@ -47,11 +49,10 @@ def write_tree(
     TypeError, ValueError, OSError
         As :func:`latentsk.save`.
     """
-    libraries = {m.__name__: str(m.__version__) for m in (np, sklearn, torch)}
     with ExitStack() as held:
         writer = Writer(held, apart)
         node = writer.node(root)
-        document = {"reader": reader, "libraries": libraries, "root": node}
+        document = {"reader": reader, "libraries": _libraries(), "root": node}
         write_file(path, document, writer.store.arrays)
 
 
@@ -108,3 +109,13 @@ def read_tree(
         # What no rule foresaw.
         raise FormatError(f"{path} is altered: {type(e).__name__}: {e}") from e
     return root, tree.used
+
+
+def _libraries() -> dict[str, str]:
+    return {
+        "latentsk": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "scikit-learn": sklearn.__version__,
+        "torch": str(torch.__version__),
+    }

@@ -192,10 +192,9 @@ def _mean(losses: list[Losses], n_rows: int) -> MeanLoss:
     """Return means over the first rows of an epoch, or over its steps."""
 
     def mean(values: list[Any]) -> float:
-        if isinstance(values[0], Tensor) and values[0].ndim:
-            joined = torch.cat(values)[:n_rows]
-        else:
-            joined = torch.stack([torch.as_tensor(value) for value in values])
+        if not isinstance(values[0], Tensor):
+            return sum(values) / len(values)
+        joined = torch.cat(values)[:n_rows] if values[0].ndim else torch.stack(values)
         return float(joined.double().mean())
 
     terms = {

@@ -87,7 +87,7 @@ class StandardNormal(Prior):
         """Return ``(mean**2 + variance - 1 - log variance) / 2``, at least 0."""
         mean, log_variance = posterior
         # expm1 keeps the digits of variances near one.
-        return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance)
+        return 0.5 * (mean * mean + torch.expm1(log_variance) - log_variance)
 
     def draw(self, n_rows: int, generator: np.random.Generator) -> NDArray[Any]:
         """Return random latents, of shape (n_rows, n_latents), in float64."""

@@ -107,3 +107,25 @@ def test_a_replacement_takes_no_spare_room():
     array = GrowingArray(np.zeros((1_000, 1)))
     array.assign(np.array([3]), np.ones((1, 1)))
     assert len(array._buffer) == 1_000
+
+
+def test_an_assignment_is_undone():
+    given = np.arange(4.0)
+    array = GrowingArray(given)
+    for _ in range(2):  # into a copy, and into spare room
+        before = array.rows[[1, 3]]
+        array.assign(np.array([1, 3, 4, 5]), np.full(4, -1.0))
+        array.restore(4, np.array([1, 3]), before)
+        assert array.rows.tolist() == [0.0, 1.0, 2.0, 3.0]
+    array.assign(np.array([4]), np.array([4.0]))
+    assert array.rows.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert given.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_rows_that_are_shared_stay():
+    array = GrowingArray(np.zeros(3))
+    array.assign(np.array([3]), np.ones(1))
+    shared = array.share()
+    array.assign(np.array([0, 4]), np.full(2, 7.0))
+    assert shared.tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert array.rows.tolist() == [7.0, 0.0, 0.0, 1.0, 7.0]

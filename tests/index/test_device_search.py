@@ -94,7 +94,7 @@ def test_rows_that_change_are_taken_to_the_device_again(device):
     search.neighbors(Query(rows[:1], 1))
     changed = np.concatenate([rows, rows[:1] + 9.0])
     changed[7] = rows[0] - 9.0
-    search.revise(changed, np.array([7]))
+    search.add(changed, np.array([7]))
     search.add(changed, np.array([50]))
     queries = changed[[7, 50]]
     assert search.neighbors(Query(queries, 1))[1].ravel().tolist() == [7, 50]

@@ -225,12 +225,12 @@ def test_the_file_holds_no_code(trip, tmp_path):
     content = (tmp_path / "index").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
-    json.loads(header.pop("__metadata__")["document"])
+    document = json.loads(header.pop("__metadata__")["document"])
     dtypes = {claim["dtype"] for claim in header.values()}
     assert dtypes <= {"BOOL", "U8", "F16", "F32", "F64", "I8", "I32", "I64", "U32"}
     assert b"\x80\x04" not in content[: 8 + length]
     assert b"pickle" not in content
-    assert b"sklearn" not in content
+    assert "sklearn" not in json.dumps(document["root"])
 
 
 @pytest.mark.slow
@@ -638,8 +638,8 @@ def drop(*path):
     return lambda document, arrays: holder_of(document, path).pop(path[-1])
 
 
-ODD_VALUES = [None, True, -1, 0, 5, 2**70, 0.5, float("nan"), float("inf"), "", "x"]
-ODD_VALUES += [[], {}, [1], {"a": 1}, "Flat", SPEC, "1IB", "meta"]
+ODD_VALUES = [None, True, -1, 5, 2**70, 0.5, float("nan"), "", "Flat", SPEC, "1IB"]
+ODD_VALUES += [[1], {"a": 1}]
 
 
 # How objects, columns and tables are written is what persistence/ tests.
@@ -778,7 +778,7 @@ REFUSED = {
     "negative drift": ("everything", put("search_state", "n_drifted", -1)),
     "unknown metric": ("exact", put("metric", "manhattan")),
     "lists of an exact search": ("everything", put("search_state", "spec", "Flat")),
-    "lists without parts": ("exact", put("search_state", "spec", SPEC)),
+    "a part of an exact search": ("exact", put("search_state", "spec", SPEC)),
     "negative lists": ("everything", put("search_state", "spec", "IVF-16,PQ8x4fs")),
     "many lists": (
         "everything",

@@ -1,6 +1,8 @@
 """Budgets: how they are written, what fits into them, and what an index then holds."""
 
+import gc
 import re
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -150,9 +152,9 @@ def test_numbers_in_words(number, text):
 SHAPE = (1_000_000, 32)
 
 
-def needed(kind, shape=SHAPE):
-    """Return what an approximate index takes whose rows are of a kind."""
-    itemsize = {"float64": 8, "float32": 4, "float16": 2, "int8": 1}[kind]
+def needed(dtype, shape=SHAPE):
+    """Return what an approximate index takes of rows of this dtype."""
+    itemsize = {"float64": 8, "float32": 4, "float16": 2, "int8": 1}[dtype]
     lists = lists_bytes(shape[0], min(shape[1], 256))
     return lists + exact_bytes(*shape, itemsize, copied=False)
 
@@ -161,12 +163,12 @@ def chosen(budget, itemsize=4, *, shape=SHAPE, copied=False, approximate=True):
     return dtype_within(budget, shape, itemsize, copied=copied, approximate=approximate)
 
 
-@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
-def test_the_most_precise_that_fits(kind):
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_the_most_precise_that_fits(dtype):
     names = ["float64", "float32", "float16", "int8"]
-    better = names[names.index(kind) - 1]
-    assert chosen(needed(kind), 8) == kind
-    assert chosen(needed(better) - 1, 8) == kind
+    better = names[names.index(dtype) - 1]
+    assert chosen(needed(dtype), 8) == dtype
+    assert chosen(needed(better) - 1, 8) == dtype
 
 
 def test_rows_as_given_where_they_fit():
@@ -201,7 +203,7 @@ def test_any_budget(n_rows, width, itemsize, copied, approximate, share):
     whole += lists_bytes(n_rows, min(width, 256)) if approximate else 0
     budget = max(1, int(share * whole))
     try:
-        kind = chosen(budget, itemsize, **options)
+        dtype = chosen(budget, itemsize, **options)
     except ValueError as error:
         assert budget < (needed("int8", shape) if approximate else whole)
         (enough,) = re.findall(r"needs? (\S+B)\b", str(error))
@@ -209,12 +211,12 @@ def test_any_budget(n_rows, width, itemsize, copied, approximate, share):
         assert again <= 1.02 * (needed("int8", shape) if approximate else whole) + 1
         assert chosen(again, itemsize, **options) in (None, "int8", "float16")
         return
-    if kind is None:
+    if dtype is None:
         assert whole <= budget
         return
     assert approximate
-    assert needed(kind, shape) <= budget < whole
-    better = {"float32": None, "float16": "float32", "int8": "float16"}[kind]
+    assert needed(dtype, shape) <= budget < whole
+    better = {"float32": None, "float16": "float32", "int8": "float16"}[dtype]
     assert better is None or needed(better, shape) > budget
 
 
@@ -235,7 +237,7 @@ def test_an_exact_index_never_rounds():
         chosen(whole - 1, approximate=False)
 
 
-def test_better_kinds_in_words():
+def test_better_dtypes_in_words():
     rows = np.random.default_rng(0).normal(size=(1000, 4))
     words = {
         k: more_precise_dtypes(QuantizedVectors.encode(rows, k))
@@ -299,24 +301,24 @@ def total_bytes(index):
     return held_bytes(index) + (code_bytes(index) if index.index_spec_ != "Flat" else 0)
 
 
-def budget_for(kind, itemsize=8):
-    if kind is None:
+def budget_for(dtype, itemsize=8):
+    if dtype is None:
         return exact_bytes(N, WIDTH, itemsize, copied=itemsize == 8) + lists_bytes(
             N, WIDTH
         )
-    return needed(kind, (N, WIDTH))
+    return needed(dtype, (N, WIDTH))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("kind", [None, "float32", "float16", "int8"])
-def test_a_pinned_index_keeps_within_its_budget(rows, kind, dtype):
-    if kind == "float32" and dtype == np.float32:
+@pytest.mark.parametrize("kept", [None, "float32", "float16", "int8"])
+def test_a_pinned_index_keeps_within_its_budget(rows, kept, dtype):
+    if kept == "float32" and dtype == np.float32:
         pytest.skip("as they are given")
-    budget = budget_for(kind, np.dtype(dtype).itemsize)
+    budget = budget_for(kept, np.dtype(dtype).itemsize)
     index = LatentIndex(index_spec=SPEC, memory_budget=budget).fit(rows.astype(dtype))
-    suffix = "" if kind is None else f",rows={kind}"
+    suffix = "" if kept is None else f",rows={kept}"
     assert index.index_spec_ == SPEC + suffix
-    assert isinstance(index._engine.vectors, np.ndarray) == (kind is None)
+    assert isinstance(index._engine.vectors, np.ndarray) == (kept is None)
     # What is given without a copy is the caller's, but counts.
     assert total_bytes(index) <= budget
     assert total_bytes(index) > 0.7 * budget
@@ -324,13 +326,13 @@ def test_a_pinned_index_keeps_within_its_budget(rows, kind, dtype):
     assert total_bytes(index) <= budget
 
 
-@pytest.mark.parametrize("kind", [None, "float32", "float16"])
-def test_the_most_precise_rows_that_reach_a_recall(rows, kind):
-    index = LatentIndex(target_recall=0.9, memory_budget=budget_for(kind)).fit(rows)
+@pytest.mark.parametrize("dtype", [None, "float32", "float16"])
+def test_the_most_precise_rows_that_reach_a_recall(rows, dtype):
+    index = LatentIndex(target_recall=0.9, memory_budget=budget_for(dtype)).fit(rows)
     assert index.recall_.loc[5, "lower"] >= 0.9
-    assert getattr(index._engine.quantization, "dtype", None) == kind
-    assert index.vectors_.dtype == (np.float64 if kind is None else np.float32)
-    assert total_bytes(index) <= budget_for(kind)
+    assert getattr(index._engine.quantization, "dtype", None) == dtype
+    assert index.vectors_.dtype == (np.float64 if dtype is None else np.float32)
+    assert total_bytes(index) <= budget_for(dtype)
     true = LatentIndex().fit(rows).kneighbors(rows[:300], 5)[1]
     found = index.kneighbors(rows[:300], 5)[1]
     shared = [len(np.intersect1d(a, b)) for a, b in zip(found, true, strict=True)]
@@ -339,9 +341,10 @@ def test_the_most_precise_rows_that_reach_a_recall(rows, kind):
 
 def test_a_recall_that_is_not_reached_is_an_error(rows):
     # Codes of the wide columns tell nothing of what neighbours differ in.
-    spread = np.concatenate([rows[:, :8], 1e-3 * rows[:, :8]], axis=1)
+    rows = rows[:8_000, :8]
+    spread = np.concatenate([rows, 1e-3 * rows], axis=1)
     spread[:50, 0] += 3e4
-    index = LatentIndex(target_recall=0.95, memory_budget=budget_for("int8"))
+    index = LatentIndex(target_recall=0.95, memory_budget=needed("int8", spread.shape))
     match = (
         r"With memory_budget=\d+ the recall is 0\.\d+ \(at least 0\.\d+\), and "
         r"target_recall=0\.95 is not reached\. The index would take \S+B as float32, "
@@ -436,3 +439,18 @@ def test_removed_rows_keep_their_bytes(rows):
     index.remove(range(50))
     with pytest.raises(ValueError, match="more than memory_budget"):
         index.add(rows[100:101])
+
+
+@pytest.mark.parametrize("spec", ["Flat", SPEC])
+def test_a_dropped_index_is_freed_at_once(rows, spec):
+    index = LatentIndex(index_spec=spec).fit(rows)
+    index.add(rows[:10], ids=np.arange(N, N + 10))
+    index.kneighbors(rows[:5])
+    held = [weakref.ref(x) for x in (index, index._engine, index._engine.search)]
+    gc.collect()
+    gc.disable()
+    try:
+        del index
+        assert [ref() for ref in held] == [None] * 3
+    finally:
+        gc.enable()

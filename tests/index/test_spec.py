@@ -21,7 +21,6 @@ def specs(draw):
         rerank=draw(st.floats(1.0, 1e12, allow_nan=False)),
         n_components=draw(st.sampled_from([None, n_codes])),
         residual=draw(st.booleans()),
-        rows=draw(st.sampled_from([None, "float32", "float16", "int8"])),
     )
 
 

@@ -7,6 +7,7 @@ chosen, and the whole against data that leave nothing to find.
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -408,8 +409,8 @@ def test_codes_come_the_cheapest_first():
 def test_a_search_is_restored_from_its_state(rows):
     for spec in SPECS.values():
         search = _built(rows, spec)
-        state = search.to_state()
-        again = IVFSearch.from_state(state, search.exact, np.arange(N_ROWS))
+        flat_over = partial(ExactSearch, rows, "euclidean")
+        again = search.to_state().restore(flat_over, np.arange(N_ROWS), None)
         assert again.spec == search.spec == IndexSpec.parse(spec)
         query = Query(rows[:50], K)
         for found, expected in zip(
