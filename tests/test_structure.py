@@ -15,7 +15,7 @@ SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted(ROOT.rglob("*.py"))
 }
-MAX_LINES, MAX_LINES_OF_A_FILE = 12_483, 404
+MAX_LINES, MAX_LINES_OF_A_FILE = 12_000, 400
 # Blank lines, comments and what ends or indents others.
 NO_CODE = {
     tokenize.COMMENT,
@@ -67,8 +67,8 @@ def test_the_package_and_its_files_are_small():
 @pytest.mark.parametrize(
     ("pattern", "allowed", "folder", "most"),
     [
-        (r"\bself: Any\b", "", "", 33),
-        (r"\.__dict__|\b__dict__\b|\bvars\(self\)", "_state.py", "", 8),
+        (r"\bself: Any\b", "", "", 0),
+        (r"\.__dict__|\b__dict__\b|\bvars\(self\)", "_state.py", "", 1),
         (r"(?i)(?<![^\W_])kl(?![^\W_])", "", "training/", 0),
     ],
     ids=["untyped self", "attributes in bulk", "KL in the engine"],
