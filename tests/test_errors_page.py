@@ -387,7 +387,7 @@ CASES = {
     "ids must not be missing (None or NaN)": lambda p: LatentIndex().fit(X[:2], ids=["a", None]),
     "ids must be a list or array with one id a row": lambda p: LatentIndex().fit(X[:2], ids=5),
     "update needs the ids of the rows to replace": lambda p: index().update(X[:1]),
-    "ids are needed, because the index has ids of its own kind": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
+    "ids are needed, because those of the index are not whole numbers": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
     "Got … ids for … rows of X": lambda p: LatentIndex().fit(X, ids=[1]),
     "Got metadata of … rows for … rows of X": lambda p: LatentIndex().fit(X, metadata=FRAME[:3]),
     "metadata must be a DataFrame": lambda p: LatentIndex().fit(X, metadata=X),
