@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 # A worker for each core; one that is done takes over tests of the other.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all lint docs bench soak robustness clean
+.PHONY: demo test test-all test-processors lint docs bench soak robustness clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
@@ -22,6 +22,10 @@ test: $(STAMP)-test
 
 test-all: $(STAMP)-test
 	$(PYTEST) -m ""
+	$(BIN)/python tests/processors.py
+
+test-processors: $(STAMP)-test
+	$(BIN)/python tests/processors.py
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff check .

@@ -48,13 +48,25 @@ INSTRUCTIONS = {
 }
 
 NUMERIC = [
-    "tests/embedders",
-    "tests/modules",
-    "tests/outliers",
+    "tests/linear",
+    "tests/networks",
     "tests/training",
-    "tests/index",
+    "tests/vae",
+    "tests/embedders/test_pca.py",
+    "tests/embedders/test_pca_scikit_learn_suite.py",
+    "tests/embedders/test_score_contributions.py",
+    "tests/embedders/test_bad_input.py",
+    "tests/embedders/test_estimator_checks.py",
+    "tests/outliers",
+    "tests/index/test_exact.py",
+    "tests/index/test_rounding.py",
+    "tests/index/test_quantized.py",
     "tests/test_recorded_answers.py",
 ]
+# With the slow ones among them, but for those that call a compiler.
+OPTIONS = ["-q", "-m", "", "-k", "not compile"]
+# In parallel where there is one thread for each.
+PARALLEL = ["-n", "auto", "--dist", "worksteal"]
 
 # Computes something, so that a kernel that this machine cannot run fails at once.
 PROBE = """
@@ -90,17 +102,21 @@ def kernels_here():
     return list(found.values())
 
 
+def run(kernel, n_threads, arguments):
+    """Run tests as on a processor; return the exit status."""
+    print(f"== {kernel}, threads: {n_threads}", flush=True)
+    parallel = PARALLEL if n_threads == 1 else []
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *parallel]
+    command += arguments or NUMERIC
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(kernel, n_threads)
+    ).returncode
+
+
 def main(arguments):
-    """Run the tests on each; return the exit status."""
-    command = [sys.executable, "-m", "pytest", "-q", *(arguments or NUMERIC)]
-    results = {}
-    for kernel in kernels_here():
-        for n_threads in (1, 2):
-            print(f"== {kernel}, threads: {n_threads}", flush=True)
-            process = subprocess.run(
-                command, cwd=ROOT, env=environment(kernel, n_threads)
-            )
-            results[kernel, n_threads] = process.returncode
+    """Run tests on each processor; return the exit status."""
+    cases = [(kernel, n) for kernel in kernels_here() for n in (1, 2)]
+    results = {case: run(*case, arguments) for case in cases}
     for (kernel, n_threads), status in results.items():
         print(kernel, n_threads, "failed" if status else "passed", sep="\t")
     return int(any(results.values()))
