@@ -267,7 +267,7 @@ default="auto"
         "validation_loss", that in the first case and None in the second;
         "learning_rate"; "seconds". Losses are minus the bound, in nats of standardized
         units. After `partial_fit` the training loss stands for the monitored one. The
-        terms of a loss have entries of their own, "train_" and "validation_" before
+        terms of a loss have entries of their own, ``train_`` and ``validation_`` before
         "reconstruction" (minus the log-density of a row given its latent coordinates),
         "kl" (the divergence) and "kl_weight" (`beta` times what the warm-up has come
         to).
