@@ -52,6 +52,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/time_to_loss.py
 	$(BIN)/python benchmarks/mnist_reconstruction.py
 	$(BIN)/python benchmarks/vae_training.py
+	$(BIN)/python benchmarks/autograd_training.py
 	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py

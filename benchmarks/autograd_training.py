@@ -77,7 +77,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("custom, 10,000 x 36", residual, 10_000, (36,)),
-    Case("convolutions, 2,000 x 28 x 28", convolutions, 2_000, (1, 28, 28)),
+    Case("convolutions, 6,000 x 28 x 28", convolutions, 6_000, (1, 28, 28)),
 )
 
 

@@ -16,6 +16,20 @@ _TENSOR_DEVICE = "tensor_device"
 _NETWORK = "module_"
 
 
+def has_fitted_attributes(estimator: Any) -> bool:
+    """Tell whether an object has attributes that end with an underscore.
+
+    By scikit-learn's convention those are set by a fit.
+
+    Examples
+    --------
+    >>> has_fitted_attributes(object())
+    False
+    """
+    names = getattr(estimator, "__dict__", {})
+    return any(n.endswith("_") and not n.startswith("_") for n in names)
+
+
 class StateMixin:
     """`_get_state` and `_set_state`, and what stands on them: pickle and rollback.
 

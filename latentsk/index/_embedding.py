@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
 
@@ -84,9 +85,7 @@ def _is_fitted(embedder: Any) -> bool:
         steps = (step for _, step in embedder.steps)
         return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
     if not isinstance(embedder, BaseEstimator):
-        # Not of scikit-learn: by its convention, fitted attributes end with "_".
-        names = getattr(embedder, "__dict__", {})
-        return any(n.endswith("_") and not n.startswith("_") for n in names)
+        return has_fitted_attributes(embedder)
     try:
         check_is_fitted(embedder)
     except NotFittedError:

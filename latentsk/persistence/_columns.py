@@ -309,8 +309,8 @@ def _tagged(value: Any) -> Any:
         )
     if type(value) in _PLAIN:
         return value
-    if type(value) is np.str_:
-        return {"str": str(value)}
+    if type(value) is np.str_:  # whose str() loses characters zero at the end
+        return {"str": value[:]}
     if isinstance(value, np.generic) and value.dtype.name in _NUMBERS:
         return {value.dtype.name: value.item()}
     raise TypeError(

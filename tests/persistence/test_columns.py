@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pandas.testing import assert_extension_array_equal
@@ -107,6 +107,7 @@ def test_texts_of_fixed_width(column):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PLAIN | SCALARS | TEXTS.map(np.str_), max_size=9))
+@example([np.str_("a\x00")])
 def test_objects(values):
     assert_same_objects(round_trip(objects(*values)), objects(*values))
 
