@@ -1,6 +1,6 @@
 """Training and scoring of variational autoencoders against pythae and PyOD.
 
-    python benchmarks/vae_training.py [--threads N] [--rounds N] [--write]
+    python benchmarks/vae_training.py [--small] [--threads N] [--rounds N] [--write]
 
 Everybody trains the same perceptron with one sample per row, the same batches, epochs
 and Adam, without dropout, validation or early stopping, on rows that are ready to use.
@@ -272,12 +272,14 @@ def scoring_row(case: Case, elbo: dict, weighted: dict) -> list[object]:
 
 
 def main() -> None:
-    options = arguments(__doc__).parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("--small", action="store_true", help="the small network alone")
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     os.environ["TQDM_DISABLE"] = "1"
     trained, scored, training_rows, scoring_rows = {}, {}, [], []
     with threads(options.threads):
-        for case in CASES:
+        for case in CASES[:1] if options.small else CASES:
             X, rounds = data(case, options), min(case.rounds, options.rounds)
             for batch_size in BATCH_SIZES:
                 seconds = paired(trainers(case, batch_size, X), rounds)
