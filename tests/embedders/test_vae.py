@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from latentsk import PCAEmbedder, VAEEmbedder
 from latentsk.vae._estimates import independent_noise
@@ -20,10 +20,10 @@ SMALL = {
 
 @parametrize_with_checks(
     [
-        VAEEmbedder(**{**SMALL, "max_epochs": 20}),
+        VAEEmbedder(**{**SMALL, "max_epochs": 8}),
         VAEEmbedder(
             2,
-            **{**SMALL, "max_epochs": 30},
+            **{**SMALL, "max_epochs": 10},
             likelihood="laplace",
             objective="iwae",
             score_method="iwae",
@@ -33,13 +33,6 @@ SMALL = {
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
-
-
-def test_check_estimator():
-    vae = VAEEmbedder(**{**SMALL, "max_epochs": 20})
-    results = check_estimator(vae, on_skip=None)
-    assert {result["status"] for result in results} <= {"passed", "skipped"}
-    assert np.sum([result["status"] == "passed" for result in results]) > 50
 
 
 @pytest.mark.slow
