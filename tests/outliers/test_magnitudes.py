@@ -53,7 +53,8 @@ def test_scores_of_finite_rows_never_raise(X, name, method):
         scores = detector.score_samples(rows)
         assert np.isfinite(scores).all()
         assert (scores[:3] < detector.training_scores_[0]).all()
-        np.testing.assert_allclose(scores[3], usual, rtol=1e-9)
+        # Values of the polynomial kernel are up to 1e5 where they cancel.
+        np.testing.assert_allclose(scores[3], usual, rtol=1e-9, atol=1e-9)
         assert detector.predict(rows)[:3].tolist() == [-1, -1, -1]
         assert (detector.decision_function(rows)[:3] < 0.0).all()
         if power > 100:
