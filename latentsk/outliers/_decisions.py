@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from latentsk._typing import Float64
-from latentsk.outliers._scales import NORMAL_MAD
+from latentsk.outliers._scales import NORMAL_MAD, is_rounding
 
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
@@ -156,5 +156,6 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     """
     centre = np.median(training_scores)
     spread = NORMAL_MAD * np.median(np.abs(training_scores - centre))
-    below = (centre - np.asarray(scores, np.float64)) / (spread or 1.0)
+    spread = 1.0 if is_rounding(spread, training_scores) else spread
+    below = (centre - np.asarray(scores, np.float64)) / spread
     return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)

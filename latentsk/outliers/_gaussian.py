@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
+from latentsk.outliers._scales import is_rounding
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, flag, floats, number
 
@@ -87,8 +88,10 @@ def gaussian_of_latents(latents: ArrayLike, n_features: int) -> RobustGaussian:
     variances, axes = np.linalg.eigh(covariance)
     variances = np.maximum(variances, 0.0)
     ridge = RIDGE * float(variances.sum()) / max(n_features, n_components)
+    if is_rounding(np.sqrt(ridge), latents):
+        ridge = 1.0
     centre = latents.mean(axis=0)
-    return RobustGaussian(centre, axes, variances, ridge or 1.0, len(latents))
+    return RobustGaussian(centre, axes, variances, ridge, len(latents))
 
 
 def gaussian_of(support: LatentRows, was_fitted_on: bool) -> RobustGaussian:
@@ -104,7 +107,9 @@ def gaussian_of(support: LatentRows, was_fitted_on: bool) -> RobustGaussian:
         n_outside = max(n_features - n_components, 1)
         noise = float(np.mean(np.sum(support.residuals**2, axis=1))) / n_outside
         variances = np.var(support.features, axis=0) / support.scale**2
-        noise = (noise + RIDGE * float(np.mean(variances))) or 1.0
+        noise += RIDGE * float(np.mean(variances))
+        if is_rounding(np.sqrt(noise), support.features / support.scale):
+            noise = 1.0
     return gaussian._replace(noise=noise, was_fitted_on=was_fitted_on)
 
 

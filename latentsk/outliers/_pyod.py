@@ -20,6 +20,7 @@ from latentsk._state import StateMixin
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
 from latentsk.outliers._detector import LatentOutlierDetector
+from latentsk.outliers._scales import is_rounding
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import floats, instance, integers, number
 
@@ -337,6 +338,7 @@ def _linear(scores: Float64, training_scores: Float64) -> Float64:
 
 def _unified(scores: Float64, training_scores: Float64) -> Float64:
     # PyOD divides by zero where all training rows score alike.
-    spread = np.std(training_scores) or 1.0
+    spread = float(np.std(training_scores))
+    spread = 1.0 if is_rounding(spread, training_scores) else spread
     deviations = (scores - np.mean(training_scores)) / (spread * np.sqrt(2.0))
     return np.maximum(0.0, erf(deviations))

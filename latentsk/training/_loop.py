@@ -185,20 +185,6 @@ def train(
     return Result(history, stopping.epoch, complete)
 
 
-class EpochResult(NamedTuple):
-    """What one pass over some rows came to.
-
-    Attributes
-    ----------
-    record : EpochRecord
-    optimizer_state : dict
-        What the next pass takes: "layout", and arrays.
-    """
-
-    record: EpochRecord
-    optimizer_state: dict[str, Any]
-
-
 def train_epoch(
     network: nn.Module,
     objective: Objective,
@@ -206,7 +192,7 @@ def train_epoch(
     settings: TrainingSettings,
     generator: torch.Generator,
     optimizer_state: dict[str, Any] | None = None,
-) -> EpochResult:
+) -> tuple[EpochRecord, dict[str, Any]]:
     """Train a network in place, once over some rows, at the initial learning rate.
 
     Parameters
@@ -225,6 +211,12 @@ def train_epoch(
     optimizer_state : dict or None, default=None
         Of the pass before; None begins with the weights of the network.
 
+    Returns
+    -------
+    record : EpochRecord
+    optimizer_state : dict
+        What the next pass takes: "layout", and arrays.
+
     Raises
     ------
     DivergenceError
@@ -238,7 +230,7 @@ def train_epoch(
     with trainer.threads(settings.batch_size):
         record = _run_epoch(trainer, 1, rows, None, once, generator)
     optimizer = trainer.optimizer
-    return EpochResult(record, {"layout": optimizer.layout(), **optimizer.memory()})
+    return record, {"layout": optimizer.layout(), **optimizer.memory()}
 
 
 def _run_epoch(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host
 from latentsk._typing import Float64
-from latentsk._validation import checked, reject_masked
+from latentsk._validation import checked, reject_masked, require_count
 
 # Sine of the angle below which directions are taken for parallel.
 _PARALLEL = 1e-6
@@ -128,10 +128,7 @@ class LatentPathsMixin:
         (5, 3)
         """
         check_is_fitted(self)
-        if not isinstance(n_steps, Integral) or n_steps < 2:
-            raise ValueError(
-                f"n_steps must be an integer of at least 2, got {n_steps!r}."
-            )
+        require_count("n_steps", n_steps, least=2)
         if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
         start, end = _latents_of(self, a, "a"), _latents_of(self, b, "b")
