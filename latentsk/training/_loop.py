@@ -155,9 +155,9 @@ def train(
         finished, compile = stored.finished, stored.compiled
     # Where compiling failed, a resumed training runs as it did: by autograd.
     trainer.prepare(closed_form=not settings.compile, compile=compile)
-    stop_at, deadline = time.monotonic() + settings.max_time, math.inf
-    if checkpoint is None:  # which could not resume from an epoch cut short
-        deadline = stop_at
+    stop_at = time.monotonic() + settings.max_time
+    # A checkpoint could not resume from an epoch cut short.
+    deadline = stop_at if checkpoint is None else math.inf
     complete = True
     try:
         with trainer.threads(settings.batch_size):

@@ -173,11 +173,9 @@ class Trainer:
 
     def threads(self, batch_size: int) -> AbstractContextManager[Any]:
         """Return the threads for the steps of a perceptron; other networks have all."""
-        on_cpu = self.device.type == "cpu"
-        per_row = (
-            self.objective.operations_per_row(self.network) if on_cpu else math.inf
-        )
-        return threads_for(batch_size * per_row)
+        if self.device.type != "cpu":
+            return threads_for(math.inf)
+        return threads_for(batch_size * self.objective.operations_per_row(self.network))
 
 
 def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:

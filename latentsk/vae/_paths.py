@@ -133,8 +133,7 @@ class LatentPathsMixin:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
         start, end = _latents_of(self, a, "a"), _latents_of(self, b, "b")
         path = PATHS[method](start, end, int(n_steps))
-        path = path.astype(np.result_type(start, end))
-        return self.inverse_transform(path)
+        return _decoded(self, path.astype(np.result_type(start, end)))
 
     def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
         """Return a row as it changes along one latent dimension.
@@ -187,12 +186,16 @@ class LatentPathsMixin:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
         path = np.tile(latents, (len(values), 1))
         path[:, dimension] = values
-        return self.inverse_transform(path)
+        return _decoded(self, path)
 
 
 def _latents_of(embedder: Any, row: Any, name: str) -> NDArray[Any]:
     """Return the latent coordinates of a single row."""
     return np.asarray(embedder.transform(_as_rows(embedder, row, name)))[0]
+
+
+def _decoded(embedder: Any, path: NDArray[Any]) -> Any:
+    return embedder.inverse_transform(path)
 
 
 def _as_rows(embedder: Any, row: Any, name: str) -> Any:
