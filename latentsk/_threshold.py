@@ -14,6 +14,7 @@ from sklearn.utils._array_api import get_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from latentsk._device import array_to_numpy
+from latentsk._threads import fork_safe
 
 CONTAMINATION_CONSTRAINT = [
     StrOptions({"auto"}),
@@ -108,6 +109,7 @@ class ThresholdMixin(OutlierMixin):
             self.offset_ = contamination_quantile(scores, self.contamination)
         self._offset_score_method = getattr(self, "score_method", None)
 
+    @fork_safe
     def fit_predict(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on rows, and tell inliers from outliers among them.
 
@@ -140,6 +142,7 @@ class ThresholdMixin(OutlierMixin):
         with self._rollback_on_error():
             return self.fit(X, y).predict(X)
 
+    @fork_safe
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the score of each row above the threshold.
 
@@ -185,6 +188,7 @@ class ThresholdMixin(OutlierMixin):
             )
         return scores - self.offset_
 
+    @fork_safe
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Tell inliers from outliers.
 

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk import _validation as validation
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
+from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
 from latentsk._version import __version__
 from latentsk.embedders._onnx import METHODS, check_request, write_onnx
@@ -80,6 +81,7 @@ class BaseEmbedder(
 
     @validation.with_callbacks
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the latent space and the outlier threshold.
 
@@ -115,6 +117,7 @@ class BaseEmbedder(
 
     @validation.with_callbacks
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def fit_transform(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on `X` and return its latent coordinates.
 
@@ -162,6 +165,7 @@ class BaseEmbedder(
 
     @_has("_partial_fit")
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Continue learning from a chunk of rows.
 
@@ -202,6 +206,7 @@ class BaseEmbedder(
             self._partial_fit(X)
         return self
 
+    @fork_safe
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the latent coordinates of rows.
 
@@ -234,6 +239,7 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="transform")
         return self._transform(X)
 
+    @fork_safe
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the rows that latent coordinates stand for.
 
@@ -271,6 +277,7 @@ class BaseEmbedder(
             )
         return self._inverse_transform(Z)
 
+    @fork_safe
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Return rows as the latent space sees them.
 
@@ -303,6 +310,7 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="reconstruct")
         return self._inverse_transform(self._transform(X))
 
+    @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:
         """Score how normal each row is, as `score_method` says.
 
@@ -339,6 +347,7 @@ class BaseEmbedder(
         return self._score_samples(self._validate(X, reset=False, method=method))
 
     @_has("_onnx_graph")
+    @fork_safe
     def to_onnx(
         self,
         path: str | os.PathLike[str],
@@ -432,6 +441,7 @@ default=all of them
             metadata["offset_"] = repr(float(self.offset_))
         return metadata
 
+    @fork_safe
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Set `offset_` from the scores of `X`, leaving the model as it is.
 
@@ -470,6 +480,7 @@ default=all of them
         return self
 
     @_has("_score_contributions")
+    @fork_safe
     def score_contributions(self, X: ArrayLike) -> NDArray[Any]:
         """Split the score of each row among its features.
 
@@ -509,6 +520,7 @@ default=all of them
         X = self._validate(X, reset=False, method="score_contributions")
         return self._score_contributions(X)
 
+    @fork_safe
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Return the mean of `score_samples`, which model selection maximizes.
 
@@ -546,6 +558,7 @@ default=all of them
             return float(xp.mean(scores))
 
     @_has("_sample")
+    @fork_safe
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None
     ) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
+from latentsk._threads import fork_safe
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._onnx import DTYPES, EmbedderGraph, LinearModel
@@ -529,6 +530,7 @@ default="likelihood"
 
     # What the model says of itself
 
+    @fork_safe
     def get_covariance(self) -> NDArray[Any]:
         """Return the covariance of the rows under the model.
 
@@ -555,6 +557,7 @@ default="likelihood"
         xp, _ = get_namespace(self.components_)
         return linear_gaussian.covariance(self._model(self.components_.dtype), xp)
 
+    @fork_safe
     def get_precision(self) -> NDArray[Any]:
         """Return the inverse of `get_covariance`.
 

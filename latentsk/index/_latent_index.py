@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._state import StateMixin
-from latentsk._threads import thread_limit
+from latentsk._threads import fork_safe, thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
 from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._engine import IndexEngine
@@ -242,6 +242,7 @@ class LatentIndex(StateMixin, BaseEstimator):
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=False)
+    @fork_safe
     def fit(
         self,
         X: ArrayLike,
@@ -1069,6 +1070,7 @@ class LatentIndex(StateMixin, BaseEstimator):
             write_index(self, path)
 
     @classmethod
+    @fork_safe
     def load(
         cls,
         path: str | os.PathLike[str],

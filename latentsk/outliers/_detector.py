@@ -21,6 +21,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from latentsk._device import on_host
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
+from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT
 from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, fit_context, validated
@@ -205,6 +206,7 @@ default="auto"
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @fork_safe
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit the latent space, what the parts need, and the threshold.
 
@@ -254,6 +256,7 @@ default="auto"
             self._score_name = self._asked_score()
         return self
 
+    @fork_safe
     def score_samples(self, X: ArrayLike) -> Float64:
         """Score how normal each row is.
 
@@ -291,6 +294,7 @@ default="auto"
         """
         return self._validated_scores(X, "score_samples")
 
+    @fork_safe
     def score_parts(self, X: ArrayLike) -> pd.DataFrame:
         """Score rows by everything that is measured, on the common scale.
 
@@ -339,6 +343,7 @@ default="auto"
         scores = pd.DataFrame(scales.clip_to_finite(-found), index, list(scales.KINDS))
         return scores if "residual" in self.parts_ else scores.drop(columns="residual")
 
+    @fork_safe
     def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
         """Split the score of each row among its features.
 
