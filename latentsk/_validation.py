@@ -17,7 +17,9 @@ from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from latentsk._chunks import row_blocks
+from latentsk._columns import clip_integers, extended_to_float64
 from latentsk._device import array_to_numpy, to_numpy
+from latentsk._diagnosis import diagnosed, reject_dates
 
 # scikit-learn's decorators have no types, and hide those of what they decorate from a
 # user's type checker. Those below are the same ones, which leave the types as they are.
@@ -45,15 +47,35 @@ MAX_MAGNITUDE = 1e100
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
     """Return what `validate_data` of scikit-learn does; refuse masked values."""
+    given, X = X, _readable(X, settings)
     # Its test for NaN adds values up, and numpy would warn of what that comes to.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return validate_data(estimator, reject_masked(X), **settings)
+    with np.errstate(over="ignore", invalid="ignore"), diagnosed(given):
+        return _in_range(lambda rows: validate_data(estimator, rows, **settings), X)
 
 
 def checked(X: Any, **settings: Any) -> Any:
     """Return what `check_array` of scikit-learn does; refuse masked values."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return check_array(reject_masked(X), **settings)
+    given, X = X, _readable(X, settings)
+    name = settings.get("input_name") or "X"
+    with np.errstate(over="ignore", invalid="ignore"), diagnosed(given, name):
+        return _in_range(lambda rows: check_array(rows, **settings), X)
+
+
+def _readable(X: Any, settings: dict[str, Any]) -> Any:
+    """Return rows of which numpy reads every number for what it is."""
+    X = reject_masked(X)
+    if settings.get("skip_check_array"):
+        return X
+    reject_dates(X, settings.get("input_name") or "X")
+    return extended_to_float64(X)
+
+
+def _in_range(check: Callable[[Any], Any], X: Any) -> Any:
+    """Return checked rows; integers that no float can hold become the largest float."""
+    try:
+        return check(X)
+    except OverflowError:
+        return check(clip_integers(X))
 
 
 def reject_masked(X: Any) -> Any:
