@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._array_api import get_namespace
+from sklearn.utils._array_api import get_namespace, move_to
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from latentsk._device import array_to_numpy
 from latentsk._ties import cut_among_ties, warn_of_ties
 
 CONTAMINATION_CONSTRAINT = [
@@ -128,7 +127,8 @@ class ThresholdMixin(OutlierMixin):
 
     def _set_offset(self, scores: Any) -> None:
         """Place the offset on the scores of some rows, as `contamination` says."""
-        self.offset_ = self._offset_at(array_to_numpy(scores), self.contamination)
+        scores = np.asarray(move_to(scores, xp=np, device="cpu"))
+        self.offset_ = self._offset_at(scores, self.contamination)
         self._offset_score_method = getattr(self, "score_method", None)
 
     def _offset_at(self, scores: ArrayLike, contamination: str | float) -> float:

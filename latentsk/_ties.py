@@ -88,12 +88,12 @@ def cut_among_ties(
 def warn_of_ties(cut: Cut, n_rows: int, contamination: float) -> None:
     """Warn if ties make the flagged share another than the requested one.
 
-    By more than one row and more than a thousandth, or if no row is flagged.
+    By more than one row and more than a thousandth, or if no row is flagged although
+    half of one or more is asked for.
     """
     asked = contamination * n_rows
-    excess = round(abs(cut.n_flagged - asked), 6)
-    is_near = cut.n_flagged > 0 and excess <= max(1.0, TOLERANCE * asked)
-    if cut.n_tied < 2 or is_near:
+    tolerance = max(1.0, TOLERANCE * asked) if cut.n_flagged else 0.5 - 1e-6
+    if cut.n_tied < 2 or round(abs(cut.n_flagged - asked), 6) <= tolerance:
         return
     flagged = f"{cut.n_flagged} (a share of {cut.n_flagged / n_rows:.2g}) are"
     warn(

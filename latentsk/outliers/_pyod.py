@@ -66,8 +66,8 @@ class PyODAdapter(StateMixin, BaseEstimator):
         Scores of the training rows, in their order; higher = more of an outlier.
 
     threshold_ : float
-        ``np.percentile(decision_scores_, 100 * (1 - contamination))``; where training
-        rows are tied there, and labelling them all is nearer to `contamination`, halfway
+        ``np.percentile(decision_scores_, 100 * (1 - contamination))``. Where training
+        rows are tied there, and to label them all is nearer to `contamination`: halfway
         to the next lower score.
 
     labels_ : ndarray of shape (n_samples,)
