@@ -188,8 +188,9 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score is undefined for this model, or
-            `score_method` was changed after the threshold was placed.
+            If `X` is not valid, the score is undefined for this model, or what the
+            score or the threshold rests on was changed after it was placed: the
+            `score_method` of an embedder, most parameters of a detector.
 
         Examples
         --------
@@ -233,8 +234,9 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score is undefined for this model, or
-            `score_method` was changed after the threshold was placed.
+            If `X` is not valid, the score is undefined for this model, or what the
+            score or the threshold rests on was changed after it was placed: the
+            `score_method` of an embedder, most parameters of a detector.
 
         Examples
         --------

@@ -105,7 +105,8 @@ default="auto"
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies: at Kimber's lower fence of the training
-        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below.
+        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below
+        (the nearest share that ties allow, with a warning if that is another one).
         `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=20_000
@@ -237,6 +238,12 @@ default="auto"
         TypeError
             If `embedder` is a class.
 
+        Warns
+        -----
+        UserWarning
+            If ties make the share of rows below the threshold differ from a
+            `contamination` that is a number, by more than one row.
+
         Examples
         --------
         >>> from sklearn.datasets import load_wine
@@ -286,7 +293,8 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid, or `method` was changed after the fit.
+            If `X` is not valid, or a parameter that the score rests on (any but
+            `contamination` and `random_state`) was changed after the fit.
 
         Examples
         --------
@@ -323,7 +331,8 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid.
+            If `X` is not valid, or a parameter that the parts rest on was changed after
+            the fit.
 
         Examples
         --------
@@ -378,8 +387,9 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, or the
-            score is the KL divergence of a VAEEmbedder, which is no sum over features.
+            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, a
+            parameter was changed as for `score_samples`, or the score is the KL
+            divergence of a VAEEmbedder, which is no sum over features.
 
         Notes
         -----
