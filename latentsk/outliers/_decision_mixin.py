@@ -346,9 +346,9 @@ class DecisionMixin(ThresholdMixin):
             )
 
 
-def _plain(contamination: str | float) -> str | float:
-    is_text = isinstance(contamination, str)
-    return str(contamination) if is_text else float(contamination)
+def _plain(contamination: Any) -> str | float:
+    is_number = isinstance(contamination, Real)
+    return float(contamination) if is_number else str(contamination)
 
 
 def _checked_contamination(value: Any) -> str | float:
