@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import OutlierMixin
 from sklearn.exceptions import NotFittedError
-from sklearn.utils._array_api import get_namespace
+from sklearn.utils._array_api import get_namespace, move_to
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from latentsk._device import array_to_numpy
 from latentsk._threads import fork_safe
+from latentsk._ties import cut_among_ties, warn_of_ties
 
 CONTAMINATION_CONSTRAINT = [
     StrOptions({"auto"}),
@@ -63,8 +64,13 @@ def lower_fence(scores: ArrayLike) -> float:
     return max(fence, float(np.finfo(np.float64).min))
 
 
-def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
+def contamination_quantile(
+    scores: ArrayLike, contamination: float, quantile: float | None = None
+) -> float:
     """Return the score below which a share `contamination` of the sample lies.
+
+    Where scores at the quantile are equal, the share is the nearest one that a
+    threshold can have: see :func:`~latentsk._ties.cut_among_ties`.
 
     Parameters
     ----------
@@ -74,17 +80,35 @@ def contamination_quantile(scores: ArrayLike, contamination: float) -> float:
     contamination : float in (0, 0.5]
         Share of outliers.
 
+    quantile : float, optional
+        The quantile, by default numpy's.
+
     Returns
     -------
-    quantile : float
+    threshold : float
         In the scores' unit.
+
+    Warns
+    -----
+    UserWarning
+        If, for ties, no row lies below, or the number of rows below differs from
+        ``contamination * n_samples`` by more than one row and more than a thousandth.
 
     Examples
     --------
     >>> contamination_quantile([1.0, 2.0, 3.0, 4.0, 5.0], 0.25)
     2.0
+    >>> contamination_quantile([1.0, 1.0, 3.0, 4.0, 5.0], 0.25)
+    2.0
     """
-    return float(np.quantile(np.asarray(scores, np.float64), contamination))
+    ranked = np.sort(np.asarray(scores))
+    if ranked.dtype.kind != "f":
+        ranked = ranked.astype(np.float64)
+    if quantile is None:
+        quantile = float(np.quantile(ranked.astype(np.float64), contamination))
+    cut = cut_among_ties(ranked, quantile, contamination)
+    warn_of_ties(cut, len(ranked), contamination)
+    return cut.offset
 
 
 class ThresholdMixin(OutlierMixin):
@@ -95,6 +119,8 @@ class ThresholdMixin(OutlierMixin):
     """
 
     _private_state: tuple[str, ...] = ("_offset_score_method",)
+    # Where "auto" places the offset, given the scores of the rows.
+    _auto_offset: Callable[[ArrayLike], float] = staticmethod(lower_fence)
 
     @abstractmethod
     def _validated_scores(self, X: Any, method: str) -> Any:
@@ -102,12 +128,15 @@ class ThresholdMixin(OutlierMixin):
 
     def _set_offset(self, scores: Any) -> None:
         """Place the offset on the scores of some rows, as `contamination` says."""
-        scores = array_to_numpy(scores)
-        if self.contamination == "auto":
-            self.offset_ = lower_fence(scores)
-        else:
-            self.offset_ = contamination_quantile(scores, self.contamination)
+        scores = np.asarray(move_to(scores, xp=np, device="cpu"))
+        self.offset_ = self._offset_at(scores, self.contamination)
         self._offset_score_method = getattr(self, "score_method", None)
+
+    def _offset_at(self, scores: ArrayLike, contamination: str | float) -> float:
+        """Return the offset on some rows' scores, "auto" or for a share of the rows."""
+        if isinstance(contamination, str):
+            return self._auto_offset(scores)
+        return contamination_quantile(scores, contamination)
 
     @fork_safe
     def fit_predict(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
@@ -162,8 +191,9 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score is undefined for this model, or
-            `score_method` was changed after the threshold was placed.
+            If `X` is not valid, the score is undefined for this model, or what the
+            score or the threshold rests on was changed after it was placed: the
+            `score_method` of an embedder, most parameters of a detector.
 
         Examples
         --------
@@ -208,8 +238,9 @@ class ThresholdMixin(OutlierMixin):
             If there is no threshold yet (after `partial_fit`, call `calibrate`).
 
         ValueError
-            If `X` is not valid, the score is undefined for this model, or
-            `score_method` was changed after the threshold was placed.
+            If `X` is not valid, the score is undefined for this model, or what the
+            score or the threshold rests on was changed after it was placed: the
+            `score_method` of an embedder, most parameters of a detector.
 
         Examples
         --------

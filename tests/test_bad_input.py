@@ -68,6 +68,7 @@ UNHELPFUL = re.compile(
 # Warnings that are meant for the user.
 MEANT = (PosteriorCollapseWarning,)
 MEANT_MESSAGES = (
+    "contamination=0.1 asks for",
     "likelihood='bernoulli' is meant for",
     "The recall of",
     "X has feature names",

@@ -285,6 +285,7 @@ CASES = {
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
+    "contamination=… asks for … of … rows, but … flagged": lambda p: PCAEmbedder(2, contamination=0.2).fit(np.repeat(X[:4], 15, axis=0)),
     "The recall of … is …, less than target_recall=…": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=1,rerank=1", target_recall=0.99).fit(MANY),
     # Fitting: rows
     "X has masked values": lambda p: pca().fit(np.ma.masked_greater(X, 1.0)),
@@ -376,6 +377,7 @@ CASES = {
     "method='embedder_score' needs an embedder with score_samples": lambda p: LatentOutlierDetector(StandardScaler(), method="embedder_score").fit(X),
     "method='residual' needs an embedder that has inverse_transform": lambda p: LatentOutlierDetector(PCAEmbedder(4), method="residual").fit(X),
     "The score was … when the detector was fitted, and is now …": lambda p: detector().set_params(method="distance").score_samples(X),
+    "… was … when the detector was fitted, and is now …": lambda p: detector().set_params(n_neighbors=9).score_samples(X),
     "n_nearest must be an integer >= 0": lambda p: detector().explain(X, n_nearest=-1),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
     # Building an index: rows, ids and metadata

@@ -453,7 +453,8 @@ default=all of them
         X : array-like of shape (n_samples, n_features)
             Rows to place the threshold on: with ``contamination="auto"`` at Kimber's
             lower fence of their scores, ``Q1 - 3 (Q2 - Q1)``; with a float at that
-            quantile.
+            quantile, or at the nearest share that ties allow. An `offset_` that you
+            have assigned is replaced.
 
         y : None
             Ignored.
@@ -467,6 +468,12 @@ default=all of them
         ------
         ValueError
             If `X` is not valid, or the score is undefined for this model.
+
+        Warns
+        -----
+        UserWarning
+            If ties make the share of rows below the threshold differ from a
+            `contamination` that is a number, by more than one row.
 
         Examples
         --------

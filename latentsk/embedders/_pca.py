@@ -119,7 +119,8 @@ default="likelihood"
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where `offset_` lies. "auto": Kimber's lower fence ``Q1 - 3 (Q2 - Q1)`` on the
         scores of at most 1,024 training rows, which costs no pass over the data and
-        needs no guess. A float: that quantile of the scores of all training rows.
+        needs no guess. A float: that quantile of the scores of all training rows (the
+        nearest share that ties allow, with a warning if that is another one).
 
     random_state : int, RandomState, Generator or None, default=None
         Used by "arpack", "randomized" and `sample`. No global generator is read.

@@ -232,7 +232,8 @@ default="auto"
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where `offset_` lies: "auto" is Kimber's lower fence, ``Q1 - 3 (Q2 - Q1)``, of
         the scores of the rows that were set aside, if they are 32 or more, else of a
-        sample of all; a float is that quantile of the scores of all rows. Rows that the
+        sample of all; a float is that quantile of the scores of all rows (the nearest
+        share that ties allow, with a warning if that is another one). Rows that the
         network was trained on score better than new ones: `calibrate` places it on
         others.
 

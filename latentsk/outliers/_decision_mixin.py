@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from numbers import Real
 from typing import Any, Self
 
@@ -10,28 +11,43 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._threshold import ThresholdMixin, contamination_quantile, lower_fence
+from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._magnitudes import reject_huge_columns
+from latentsk.outliers._threshold_rule import ThresholdRule
+
+# Methods that the threshold decides, and not the score alone.
+USING_THRESHOLD = ("decision_function", "predict", "calibrate")
 
 
 class DecisionMixin(ThresholdMixin):
     """Decisions of detectors with `fit`, `score_samples` and `contamination`.
 
-    The end of `fit` calls `_set_training_scores`.
+    The end of `fit` calls `_set_training_scores`. `_validated_scores` calls
+    `_require_contamination` for methods in USING_THRESHOLD.
     """
+
+    @abstractmethod
+    def _require_unchanged(self) -> None:
+        """Refuse parameters that the score rests on and that were changed."""
 
     def _set_training_scores(self, scores: Float64) -> None:
         self.training_scores_ = np.sort(scores)
         self._set_offset(self.training_scores_)
+        parameter = _plain(self.contamination)
+        self._threshold_rule = ThresholdRule(
+            "contamination", parameter, self.offset_, parameter
+        )
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
 
-        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates. With
-        ``contamination="auto"``, moves the threshold `offset_` to Kimber's lower fence
-        of them; a share of outliers speaks of the training rows, and stays as it is.
+        Keeps their scores for `p_values`, `predict_fdr` and false-positive rates, and
+        applies to them what was last asked of the threshold `offset_`: "auto" (Kimber's
+        lower fence), or an `fpr` or `p_value` given to `set_threshold`. A share of
+        outliers speaks of the training rows and stays as it is, as does an `offset_`
+        that you have assigned yourself.
 
         Parameters
         ----------
@@ -54,7 +70,9 @@ class DecisionMixin(ThresholdMixin):
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid or has a magnitude above 1e100.
+            If `X` is not valid or has a magnitude above 1e100, it has too few rows for
+            the `fpr` or `p_value` that was set, or a parameter was changed after the
+            fit. The detector is then left as it was.
 
         Examples
         --------
@@ -65,11 +83,14 @@ class DecisionMixin(ThresholdMixin):
         >>> len(detector.calibrate(X[200:]).calibration_scores_)
         200
         """
-        scores = self.score_samples(X)
+        scores = np.sort(self._validated_scores(X, "calibrate"))
         reject_huge_columns(X)
-        self.calibration_scores_ = np.sort(scores)
-        if self.contamination == "auto":
-            self.offset_ = lower_fence(self.calibration_scores_)
+        rule = self._rule()
+        if rule.follows_calibration and rule.placed(self.offset_):
+            rule = self._applied_anew(rule, scores)
+            self.offset_ = rule.offset
+        self._threshold_rule = rule
+        self.calibration_scores_ = scores
         return self
 
     def set_threshold(
@@ -81,15 +102,21 @@ class DecisionMixin(ThresholdMixin):
     ) -> Self:
         """Move the threshold `offset_`, without a refit.
 
+        What is set holds until the next call or fit, whatever `contamination` says. A
+        later `calibrate` applies "auto", `fpr` and `p_value` to its rows.
+
         Parameters
         ----------
         contamination : "auto" or float in (0, 0.5], optional
-            Kimber's lower fence of the training rows' scores, or the share of them
-            that lies below.
+            Kimber's lower fence of the training rows' scores (also after `calibrate`),
+            or the share of them that lies below. Where training rows have the same
+            score at the threshold, it is the nearest share that ties allow.
 
         fpr : float in (0, 1), optional
             False-positive rate: at most this share of normal rows is called outliers,
             on average over draws of the rows given to `calibrate` (which come first).
+            Where many of these have the same score, the rate can be far lower: they
+            are called outliers together or not at all.
 
         p_value : float in (0, 1), optional
             Outliers are the rows with a p-value of at most this: the same threshold, by
@@ -106,8 +133,16 @@ class DecisionMixin(ThresholdMixin):
             If the detector is not fitted, or `calibrate` was not called and is needed.
 
         ValueError
-            If not exactly one argument is given, it is out of range, or there are too
-            few calibration rows for it.
+            If not exactly one argument is given, it is out of range, there are too few
+            calibration rows for it, or a parameter that the score rests on was changed
+            after the fit.
+
+        Warns
+        -----
+        UserWarning
+            If ties make the share of the training rows that lies below differ from
+            `contamination` by more than one row and more than a thousandth of it, or
+            leave no row below.
 
         Examples
         --------
@@ -122,6 +157,7 @@ class DecisionMixin(ThresholdMixin):
         True
         """
         check_is_fitted(self)
+        self._require_unchanged()
         given = {"contamination": contamination, "fpr": fpr, "p_value": p_value}
         chosen = {name: value for name, value in given.items() if value is not None}
         if len(chosen) != 1:
@@ -131,10 +167,14 @@ class DecisionMixin(ThresholdMixin):
             )
         ((name, value),) = chosen.items()
         if name == "contamination":
-            self.offset_ = _at_contamination(self.training_scores_, value)
+            value = _checked_contamination(value)
+            offset = self._offset_at(self.training_scores_, value)
         else:
-            level = _in_unit_interval(name, value)
-            self.offset_ = decisions.conformal_threshold(self._calibration(), level)
+            value = _in_unit_interval(name, value)
+            offset = decisions.conformal_threshold(self._calibration(), value)
+        parameter = _plain(self.contamination)
+        self.offset_ = offset
+        self._threshold_rule = ThresholdRule(name, value, offset, parameter)
         return self
 
     def p_values(self, X: ArrayLike) -> Float64:
@@ -274,16 +314,49 @@ class DecisionMixin(ThresholdMixin):
             )
         return self.calibration_scores_
 
-
-def _at_contamination(scores: Float64, contamination: Any) -> float:
-    if isinstance(contamination, str) and contamination == "auto":
-        return lower_fence(scores)
-    is_number = isinstance(contamination, Real)
-    if not is_number or not 0.0 < float(contamination) <= 0.5:
-        raise ValueError(
-            f"contamination must be 'auto' or in (0, 0.5], got {contamination!r}."
+    def _rule(self) -> ThresholdRule:
+        """Return the rule of the threshold: `contamination` where a file holds none."""
+        parameter = _plain(self.contamination)
+        of_old_files = ThresholdRule(
+            "contamination", parameter, self.offset_, parameter
         )
-    return contamination_quantile(scores, float(contamination))
+        return getattr(self, "_threshold_rule", of_old_files)
+
+    def _applied_anew(self, rule: ThresholdRule, scores: Float64) -> ThresholdRule:
+        """Return the rule with the offset that it places on calibration scores."""
+        if rule.name == "contamination":
+            return rule._replace(offset=self._offset_at(scores, rule.value))
+        try:
+            offset = decisions.conformal_threshold(scores, float(rule.value))
+        except ValueError as error:
+            raise ValueError(
+                f"{error} The threshold was set with {rule.name}={rule.value:g}, which "
+                "stays: set another one with set_threshold to calibrate with fewer."
+            ) from error
+        return rule._replace(offset=offset)
+
+    def _require_contamination(self) -> None:
+        """Refuse a `contamination` that was changed after the threshold was placed."""
+        before, now = self._rule().parameter, _plain(self.contamination)
+        if before != now:
+            raise ValueError(
+                f"contamination was {before!r} when the detector was fitted, and is "
+                f"now {now!r}. Fit it again, or call "
+                f"set_threshold(contamination={now!r})."
+            )
+
+
+def _plain(contamination: Any) -> str | float:
+    is_number = isinstance(contamination, Real)
+    return float(contamination) if is_number else str(contamination)
+
+
+def _checked_contamination(value: Any) -> str | float:
+    if isinstance(value, str) and value == "auto":
+        return value
+    if not isinstance(value, Real) or not 0.0 < float(value) <= 0.5:
+        raise ValueError(f"contamination must be 'auto' or in (0, 0.5], got {value!r}.")
+    return float(value)
 
 
 def _in_unit_interval(name: str, value: Any) -> float:

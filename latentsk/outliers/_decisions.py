@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from latentsk._typing import Float64
-from latentsk.outliers._scales import NORMAL_MAD, is_rounding
+from latentsk.outliers._scales import is_rounding
+
+# Of the training scores: of the least one that is not all ties, the deviation counts.
+TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])
 
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
@@ -65,7 +68,8 @@ def conformal_threshold(calibration_scores: ArrayLike, level: float) -> float:
     -------
     threshold : float
         One of the calibration scores; ``conformal_p_values`` of a score is at most
-        `level` if and only if the score is lower.
+        `level` if and only if the score is lower. Of equal calibration scores all lie
+        below or none, so that ties may leave far fewer below than `level` allows.
 
     Raises
     ------
@@ -136,7 +140,10 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     """Return scores as numbers in [0, 1], high for outliers (Kriegel et al., 2011).
 
     ``max(0, 2 F(t) - 1)``, with F the standard normal distribution function and t how
-    many robust standard deviations a score lies below the median training score.
+    many robust standard deviations a score lies below the median training score. Such a
+    deviation is that of a normal distribution with the same median absolute deviation;
+    or, where more than half of the training scores are equal, the same 0.75 or 0.9
+    quantile of absolute deviations. Where nine tenths are equal it is 1.
 
     Parameters
     ----------
@@ -153,9 +160,12 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     --------
     >>> gaussian_scaling([0.0, -1.4826, -9.0], np.array([-1.0, 0.0, 1.0])).round(2)
     array([0.  , 0.68, 1.  ])
+    >>> gaussian_scaling([0.0, -9.0, -90.0], np.repeat([-9.0, 0.0], [4, 6])).round(2)
+    array([0.  , 0.75, 1.  ])
     """
     centre = np.median(training_scores)
-    spread = NORMAL_MAD * np.median(np.abs(training_scores - centre))
-    spread = 1.0 if is_rounding(spread, training_scores) else spread
+    deviations = np.abs(training_scores - centre)
+    spreads = np.quantile(deviations, TYPICAL_SHARES) / ndtri(0.5 + TYPICAL_SHARES / 2)
+    spread = next((s for s in spreads if not is_rounding(s, training_scores)), 1.0)
     below = (centre - np.asarray(scores, np.float64)) / spread
     return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)

@@ -28,12 +28,17 @@ from latentsk._validation import checked, fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.outliers import _scales as scales
-from latentsk.outliers._decision_mixin import DecisionMixin
+from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
+)
+from latentsk.outliers._fitted_parameters import (
+    Descriptions,
+    describe_parameters,
+    require_unchanged,
 )
 from latentsk.outliers._gaussian import squared_joint, squared_outside, squared_within
 from latentsk.outliers._latent_rows import LatentRows
@@ -52,6 +57,8 @@ NEIGHBORS_SHARE = 0.9
 CLEAN_MARGIN = 1.0
 # Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
+# Parameters that every score rests on; `method` has its own message.
+SCORE_PARAMETERS = ("assume_clean", "n_neighbors", "max_samples")
 # The distances of rows that are too large to be embedded.
 TOO_LARGE = np.full(len(scales.KINDS), np.inf)
 
@@ -99,7 +106,8 @@ default="auto"
 
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies: at Kimber's lower fence of the training
-        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below.
+        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below
+        (the nearest share that ties allow, with a warning if that is another one).
         `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=20_000
@@ -184,7 +192,7 @@ default="auto"
 
     # What was fitted: rows as the embedder shows them, their Gaussian and neighbours,
     # and the scale of each kind of distance.
-    _private_state = tuple(name for name in REQUIRED if name.startswith("_"))
+    _private_state = tuple(n for n in (*REQUIRED, *OPTIONAL) if n.startswith("_"))
 
     def __init__(
         self,
@@ -232,6 +240,12 @@ default="auto"
         TypeError
             If `embedder` is a class.
 
+        Warns
+        -----
+        UserWarning
+            If ties make the share of rows below the threshold differ from a
+            `contamination` that is a number, by more than one row.
+
         Examples
         --------
         >>> from sklearn.datasets import load_wine
@@ -254,6 +268,7 @@ default="auto"
             self._fit_neighbors(X, rows, support, generator)
             self._fit_scale(X, generator)
             self._score_name = self._asked_score()
+            self._fitted_parameters = self._describe_parameters()
         return self
 
     @fork_safe
@@ -281,7 +296,8 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid, or `method` was changed after the fit.
+            If `X` is not valid, or a parameter that the score rests on (any but
+            `contamination` and `random_state`) was changed after the fit.
 
         Examples
         --------
@@ -319,7 +335,8 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` is not valid.
+            If `X` is not valid, or a parameter that the parts rest on was changed after
+            the fit.
 
         Examples
         --------
@@ -335,6 +352,7 @@ default="auto"
         0      -8.3      -9.0  -10.8  -9.7    -11.3
         """
         check_is_fitted(self)
+        self._require_unchanged()
         index = X.index if isinstance(X, pd.DataFrame) else None
         X = self._validate(X, reset=False)
         with ignore_fp_warnings():
@@ -374,8 +392,9 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, or the
-            score is the KL divergence of a VAEEmbedder, which is no sum over features.
+            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, a
+            parameter was changed as for `score_samples`, or the score is the KL
+            divergence of a VAEEmbedder, which is no sum over features.
 
         Notes
         -----
@@ -456,6 +475,7 @@ default="auto"
                 f"The score was {self._score_name!r} when the detector was fitted, and "
                 f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
             )
+        self._require_unchanged()
         return self._validate(X, reset=False)
 
     def _asked_score(self) -> str:
@@ -464,6 +484,13 @@ default="auto"
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
+
+    def _describe_parameters(self) -> Descriptions:
+        return describe_parameters(self, SCORE_PARAMETERS, self._view.embedder)
+
+    def _require_unchanged(self) -> None:
+        fitted = getattr(self, "_fitted_parameters", {})
+        require_unchanged(fitted, self._describe_parameters() if fitted else {})
 
     # Fitting
 
@@ -537,6 +564,8 @@ default="auto"
 
     def _validated_scores(self, X: Any, method: str) -> Float64:
         X = self._validate_for_score(X)
+        if method in USING_THRESHOLD:
+            self._require_contamination()
         with ignore_fp_warnings():
             return self._score(X)
 

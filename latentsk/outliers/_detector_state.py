@@ -9,6 +9,7 @@ from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._neighborhood import Neighborhood
 from latentsk.outliers._scales import Scale
+from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Sizes, State, require
 
@@ -26,7 +27,13 @@ REQUIRED = {
     "_neighborhood": schema.instance(Neighborhood),
     "_scale": schema.instance(Scale),
 }
-OPTIONAL = {**FEATURE_NAMES, "calibration_scores_": schema.floats("calibrated")}
+OPTIONAL = {
+    **FEATURE_NAMES,
+    "calibration_scores_": schema.floats("calibrated"),
+    # Files of the first releases lack these.
+    "_fitted_parameters": schema.fields({}, schema.text()),
+    "_threshold_rule": schema.instance(ThresholdRule),
+}
 
 
 def check_fit(_: Any, state: State, sizes: Sizes) -> None:

@@ -18,6 +18,7 @@ from latentsk._device import array_to_numpy
 from latentsk._random import RandomState
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
+from latentsk._threshold import contamination_quantile
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
 from latentsk.outliers._detector import LatentOutlierDetector
@@ -66,7 +67,9 @@ class PyODAdapter(StateMixin, BaseEstimator):
         Scores of the training rows, in their order; higher = more of an outlier.
 
     threshold_ : float
-        ``np.percentile(decision_scores_, 100 * (1 - contamination))``.
+        ``np.percentile(decision_scores_, 100 * (1 - contamination))``. Where training
+        rows are tied there, and to label them all is nearer to `contamination`: halfway
+        to the next lower score.
 
     labels_ : ndarray of shape (n_samples,)
         1 for training rows whose score is above `threshold_` (outliers), else 0.
@@ -144,6 +147,13 @@ class PyODAdapter(StateMixin, BaseEstimator):
         TypeError
             If `detector` is a class.
 
+        Warns
+        -----
+        UserWarning
+            If, for ties, no row is labelled 1, or the number of these differs from
+            ``contamination * n_samples`` by more than one row and more than a
+            thousandth.
+
         Examples
         --------
         >>> from latentsk import PCAEmbedder, PyODAdapter
@@ -156,11 +166,10 @@ class PyODAdapter(StateMixin, BaseEstimator):
             given = LatentOutlierDetector(random_state=self.random_state)
         detector = clone(given).fit(reject_masked(X), None)
         scores = _outlier_scores(detector, X)
+        threshold = _threshold(scores, self.contamination)
         self.detector_ = detector
         self.decision_scores_ = scores
-        # Of 1 - contamination, not of contamination: rounded as PyOD rounds it.
-        percentile = 100 * (1 - self.contamination)
-        self.threshold_ = float(np.percentile(scores, percentile))
+        self.threshold_ = threshold
         self.labels_ = self._labels(scores)
         return self
 
@@ -332,6 +341,15 @@ class PyODAdapter(StateMixin, BaseEstimator):
 
 def _outlier_scores(detector: Any, X: Any) -> Float64:
     return -array_to_numpy(detector.score_samples(reject_masked(X)))
+
+
+def _threshold(scores: Float64, contamination: float) -> float:
+    """Return PyOD's threshold, unless another one is nearer to the share."""
+    # Of 1 - contamination, not of contamination: rounded as PyOD rounds it.
+    percentile = float(np.percentile(scores, 100 * (1 - contamination)))
+    threshold = -contamination_quantile(-scores, contamination, -percentile)
+    is_same = np.array_equal(scores > threshold, scores > percentile)
+    return percentile if is_same else threshold
 
 
 def _linear(scores: Float64, training_scores: Float64) -> Float64:

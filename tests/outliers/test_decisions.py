@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, norm
 
 from latentsk.outliers._decisions import (
     benjamini_hochberg,
     conformal_p_values,
     conformal_threshold,
+    gaussian_scaling,
 )
 
 
@@ -93,6 +94,13 @@ def test_scores_below_the_threshold_are_those_of_p_values_up_to_the_level(
         np.testing.assert_array_equal(scores < threshold, p_values <= level)
 
 
+def test_the_threshold_among_ties_leaves_fewer_below_never_more():
+    calibration = np.r_[np.full(30, -7.0), np.arange(69.0)]
+    # A fifth of 100 ranks, of which thirty are tied: below lies none of them.
+    assert conformal_threshold(calibration, 0.2) == -7.0
+    assert np.sum(calibration < conformal_threshold(calibration, 0.32)) == 31
+
+
 def test_the_order_of_the_calibration_rows_does_not_matter():
     assert conformal_threshold([2.0, -1.0, 1.0, 0.0], 0.4) == 0.0
 
@@ -103,3 +111,30 @@ def test_too_few_calibration_rows_are_told_how_many_it_takes(level):
     assert conformal_threshold(np.arange(needed), level) == 0.0
     with pytest.raises(ValueError, match=f"calibrate with {needed} rows or more"):
         conformal_threshold(np.arange(needed - 1), level)
+
+
+# Scores as numbers in [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("n_tied", "share"), [(60, 0.75), (74, 0.75), (80, 0.9), (89, 0.9)]
+)
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
+def test_tied_training_scores_do_not_saturate_the_others(n_tied, share, unit):
+    others = -unit * np.linspace(1.0, 5.0, 100 - n_tied)
+    training = np.r_[np.full(n_tied, 0.0), others]
+    found = gaussian_scaling(training, training)
+    assert (found[:n_tied] == 0.0).all()
+    # They are ordered as the scores are, in any unit.
+    assert (np.diff(found[n_tied:]) > 0.0).all()
+    # Of a normal distribution, a share lies within its own quantile.
+    at_quantile = -np.quantile(-training, share)
+    assert gaussian_scaling([at_quantile], training)[0] == pytest.approx(share)
+
+
+def test_few_scores_that_differ_from_all_others_stand_out():
+    training = np.r_[np.zeros(95), np.full(5, -50.0)]
+    np.testing.assert_allclose(gaussian_scaling([0.0, -50.0], training), [0.0, 1.0])
+    np.testing.assert_allclose(
+        gaussian_scaling([-1.0], training), 2 * norm.cdf(1.0) - 1.0
+    )

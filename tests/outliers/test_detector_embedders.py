@@ -3,7 +3,6 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
@@ -225,11 +224,3 @@ def test_an_embedder_is_seeded_by_the_detector(X):
     first, second = fitted().score_samples(X), fitted().score_samples(X)
     np.testing.assert_array_equal(first, second)
     assert fitted(random_state=7).embedder_.random_state == 7
-
-
-def test_the_fitted_detector_does_not_ask_what_its_embedder_was(X):
-    table = pd.DataFrame(X, columns=list("abcde"))
-    detector = _detector(embedder=PCAEmbedder(2)).fit(table)
-    expected = detector.score_samples(table)
-    detector.set_params(embedder=None)
-    np.testing.assert_array_equal(detector.score_samples(table), expected)

@@ -97,23 +97,6 @@ def test_a_score_of_the_embedder_that_was_changed_is_an_error(X):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"assume_clean": True},
-        {"n_neighbors": 50},
-        {"max_samples": 2},
-        {"contamination": 0.5},
-        {"random_state": 9},
-    ],
-)
-def test_other_parameters_count_at_the_next_fit(X, options):
-    detector = _detector().fit(X)
-    before = detector.decision_function(X)
-    detector.set_params(**options)
-    np.testing.assert_array_equal(detector.decision_function(X), before)
-
-
-@pytest.mark.parametrize(
     "embedder", [None, PCAEmbedder(2), make_pipeline(StandardScaler(), PCA(2))]
 )
 def test_copies_score_as_the_original(X, embedder, tmp_path):

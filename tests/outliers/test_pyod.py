@@ -74,6 +74,20 @@ def test_a_score_on_the_threshold_is_no_outlier():
     assert_array_equal(adapter.predict(column(2, np.nextafter(2, 3))), [0, 1])
 
 
+def test_rows_that_are_tied_at_the_threshold_are_labelled_together():
+    # Of 100 rows 26 tie for the highest score: PyOD's percentile labels none of them.
+    scores = column(*np.linspace(-1, 1, 74), *np.full(26, 7.0))
+    with pytest.warns(UserWarning, match="asks for 20 of 100 rows, but 26"):
+        adapter = PyODAdapter(FirstColumn(), contamination=0.2).fit(scores)
+    assert adapter.threshold_ == 4
+    assert_array_equal(adapter.labels_, np.r_[np.zeros(74), np.ones(26)])
+    # No row is nearer to 10 than 26 are, and PyOD's threshold stands.
+    with pytest.warns(UserWarning, match="asks for 10 of 100 rows, but none is"):
+        adapter = PyODAdapter(FirstColumn()).fit(scores)
+    assert adapter.threshold_ == 7
+    assert adapter.labels_.sum() == 0
+
+
 def test_linear_probability(fitted):
     probability = fitted.predict_proba(column(-5, 0, 5, 10, 12))
     assert_allclose(probability[:, 1], [0, 0, 0.5, 1, 1])
