@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _get_feature_names
+from sklearn.utils.validation import _get_feature_names, _num_features
 
 from latentsk._device import on_host
 from latentsk._typing import Float64
@@ -36,6 +36,20 @@ def column_names(X: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
+def n_columns(X: Any) -> int:
+    """Return how many columns rows have; 0 of rows that have none, such as texts.
+
+    Examples
+    --------
+    >>> n_columns([[1.0, 2.0]]), n_columns(["one text", "another"])
+    (2, 0)
+    """
+    try:
+        return int(_num_features(X))
+    except TypeError:
+        return 0
+
+
 def columns_of(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
     """Yield the label and the cells of each column; none of what is no table.
 
@@ -57,8 +71,8 @@ def columns_of(X: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
     [('x0', array([1], dtype=object)), ('x1', array(['a'], dtype=object))]
     """
     if isinstance(X, pd.DataFrame):
-        for label, column in X.items():
-            yield label, _cells(column)
+        for label, series in X.items():
+            yield label, _cells(series)
         return
     names = column_names(X)
     X = on_host(X)

@@ -7,20 +7,33 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from numbers import Complex, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from latentsk._columns import as_floats, columns_of
-
-# Columns that a message lists, at most.
-MOST_LISTED = 10
+from latentsk._remedies import (
+    Cell,
+    listed,
+    remedy,
+    with_missing_for_infinite,
+    without_missing,
+)
 
 # Characters of a value that a message shows, at most.
 MOST_SHOWN = 60
+# What cells may be that are no numbers.
+TIMES = (datetime.date, np.datetime64, pd.Period)
+DURATIONS = (datetime.timedelta, np.timedelta64)
+KINDS: dict[str, Any] = {
+    "strings": (str, bytes),
+    "dates": TIMES,
+    "durations": DURATIONS,
+    "sequences": (list, tuple, np.ndarray),
+}
 
 
 @contextmanager
@@ -47,13 +60,13 @@ def diagnosed(X: Any, input_name: str = "X") -> Iterator[None]:
     ...     np.asarray([["a", 1.0]], dtype=np.float64)
     Traceback (most recent call last):
     ...
-    ValueError: X must hold numbers, but column 'x0' holds strings: 'a' in row 0. ...
+    ValueError: X must hold numbers, but column 'x0' holds strings: could not ...
     """
     try:
         yield
     except (ValueError, TypeError, OverflowError) as error:
         reason = None
-        with suppress(Exception):  # what no columns can be seen of
+        with suppress(Exception):  # of a table that does not show its columns
             reason = diagnosis(X, str(error), input_name)
         if reason is None:
             raise
@@ -78,6 +91,12 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
     -------
     reason : str or None
         None if the message is about something else, or `X` has nothing of the kind.
+
+    Examples
+    --------
+    >>> diagnosis([[1.0, np.inf]], "Input X contains infinity or ...")
+    "Input X contains infinity: inf in column 'x1', row 0. ..."
+    >>> diagnosis([[1.0, 2.0]], "Input X contains infinity or ...")
     """
     for pattern, reason_of in _REASONS:
         if re.search(pattern, message):
@@ -92,12 +111,11 @@ def reject_dates(X: Any, input_name: str = "X") -> None:
     ------
     TypeError
     """
-    # A Series has one, under both names.
+    # A Series has one dtype, under both names.
     dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
     if any(map(_is_of_time, dtypes)):
-        raise TypeError(
-            _not_numbers(X, "", input_name) or f"{input_name} holds dates, not numbers."
-        )
+        reason = _not_numbers(X, "", input_name)
+        raise TypeError(reason or f"{_begin(input_name)} must hold numbers, not dates.")
 
 
 def _is_of_time(dtype: Any) -> bool:
@@ -112,12 +130,13 @@ def _is_of_time(dtype: Any) -> bool:
 
 
 def _sparse(X: Any, message: str, input_name: str) -> str | None:
-    begin = f"Sparse data was passed for {input_name}, but dense data is required. "
+    begin = f"Sparse data was passed for {input_name}, but dense data is required."
     if isinstance(X, pd.DataFrame):
-        return begin + "Use X.sparse.to_dense()."
+        return f"{begin} Use X.sparse.to_dense()."
     if issparse(X):
-        return begin + (
-            "Use X.toarray(), or put TruncatedSVD(50) before, as a step of a Pipeline."
+        return (
+            f"{begin} Use X.toarray(), or put TruncatedSVD(50) before, as a step of a "
+            "Pipeline."
         )
     return None
 
@@ -127,9 +146,8 @@ def _complex(X: Any, message: str, input_name: str) -> str | None:
         for row, cell in enumerate(cells):
             if isinstance(cell, Complex) and not isinstance(cell, Real):
                 return (
-                    f"Complex data not supported: {input_name} must hold real numbers, "
-                    f"got {_shown(cell)} in column {label!r}, row {row}. Give real "
-                    "and imaginary parts as columns: "
+                    f"Complex data not supported: {_shown(cell)} in column {label!r}, "
+                    f"row {row}. Give real and imaginary parts as columns: "
                     "np.hstack([np.real(X), np.imag(X)])."
                 )
     return None
@@ -144,102 +162,97 @@ def _missing(X: Any, message: str, input_name: str) -> str | None:
     if not holes:
         return None
     label, row = next(iter(holes.items()))
-    others = f" (also in {_listed(list(holes)[1:])})" if len(holes) > 1 else ""
-    return (
-        f"{_input(input_name)} contains NaN: a missing value in column {label!r}, row "
-        f"{row}{others}. Fill missing values in, with SimpleImputer() as the first "
-        f"step of a Pipeline, or leave the rows out: {_without_missing(X)}."
+    others = f" (also in {listed(list(holes)[1:])})" if len(holes) > 1 else ""
+    return _contains(
+        "NaN",
+        f"a missing value in column {label!r}, row {row}{others}",
+        "Fill missing values in, with SimpleImputer() as the first step of a Pipeline, "
+        f"or leave the rows out: {without_missing(X)}.",
+        input_name,
     )
-
-
-def _input(name: str) -> str:
-    return "Input X" if name == "X" else name[:1].upper() + name[1:]
-
-
-def _without_missing(X: Any) -> str:
-    kind = _library(X)
-    if kind == "pandas":
-        return "X.dropna()"
-    if kind == "polars":
-        return "X.drop_nulls().drop_nans()"
-    if isinstance(X, np.ndarray) and X.dtype.kind == "f":
-        return "X[~np.isnan(X).any(axis=1)]"
-    if torch.is_tensor(X):
-        return "X[~X.isnan().any(dim=1)]"
-    return "pd.DataFrame(X).dropna()"
 
 
 def _infinite(X: Any, message: str, input_name: str) -> str | None:
     for label, cells in columns_of(X):
         values = as_floats(cells)
         for row in np.flatnonzero(np.isinf(values))[:1]:
-            return (
-                f"{_input(input_name)} contains infinity: {values[row]:g} in column "
-                f"{label!r}, row {row}. Correct it, or replace it by a missing value "
-                "and fill that in, with SimpleImputer() as the first step of a "
-                "Pipeline."
+            return _contains(
+                "infinity",
+                f"{values[row]:g} in column {label!r}, row {row}",
+                "Correct it, or make it a missing value, "
+                f"{with_missing_for_infinite(X)}, and fill that in, with "
+                "SimpleImputer() as the first step of a Pipeline.",
+                input_name,
             )
     return None
+
+
+def _contains(what: str, place: str, advice: str, input_name: str) -> str:
+    if input_name != "X":  # there is nothing that a user could do to it
+        return f"{_begin(input_name)} contains {what}: {place}."
+    return f"Input X contains {what}: {place}. {advice}"
+
+
+def _begin(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 # What is no number
 
 
-class _Cell(NamedTuple):
-    """A cell that is no number."""
-
-    label: Any
-    position: int
-    row: int
-    value: Any
-    kind: str
-
-
 def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
-    if _is_sequence_of(X, str | bytes):
+    begin = _begin(input_name)
+    if _are_texts(X):
         return (
-            f"{input_name} must have rows and columns of numbers, but holds strings: "
-            f"{_shown(_first(X))} in row 0. Put make_pipeline(TfidfVectorizer(), "
-            "TruncatedSVD(10)) before, as the first steps of a Pipeline."
+            f"{begin} must have rows and columns of numbers, but holds strings: could "
+            f"not convert string to float: {_shown(_first(X))} in row 0. Put "
+            "make_pipeline(TfidfVectorizer(), TruncatedSVD(10)) before, as the first "
+            "steps of a Pipeline."
         )
     if (lengths := _lengths(X)) is not None:
-        rows = np.flatnonzero(lengths != lengths[0])
+        row = np.flatnonzero(lengths != lengths[0])[0]
         return (
-            f"{input_name} has an inhomogeneous shape: row 0 has {lengths[0]} values, "
-            f"row {rows[0]} has {lengths[rows[0]]}. Give all rows as many values, as "
-            "pd.DataFrame(X) does, with NaN for those that are missing."
+            f"{begin} has an inhomogeneous shape: row 0 has {lengths[0]} values, row "
+            f"{row} has {lengths[row]}. Give all rows as many values; "
+            "SimpleImputer().fit_transform(pd.DataFrame(X)) fills in missing ones."
         )
-    cells = list(_cells_that_are_no_numbers(X, message))
+    cells = list(_first_cells(X, message))
     if not cells:
         return None
     first = cells[0]
-    if first.kind == "missing values":
+    if first.value is pd.NA:
         return _missing(X, message, input_name)
     alike = [cell for cell in cells if cell.kind == first.kind]
-    remedy = _REMEDIES.get(first.kind, _leave_out)
     which = f"column {first.label!r} holds {first.kind}"
     if len(alike) > 1:
-        which = f"columns {_listed([c.label for c in alike])} hold {first.kind}"
-    said = ""
-    if "argument must be" in message:  # in the words that scikit-learn asks for
-        said = f" ({message.splitlines()[0].rstrip('.')})"
+        which = f"columns {listed([c.label for c in alike])} hold {first.kind}"
+    advice = f" {remedy(X, alike)}" if input_name == "X" else ""
     return (
-        f"{input_name} must hold numbers, but {which}: {_shown(first.value)} in "
-        f"row {first.row}{said}. {remedy(X, alike)}"
+        f"{begin} must hold numbers, but {which}: {_said(first, message)} in row "
+        f"{first.row}.{advice}"
     )
 
 
+def _said(cell: Cell, message: str) -> str:
+    """Return the value, in the words of the error that users look for."""
+    if cell.kind == "strings":
+        return f"could not convert string to float: {_shown(cell.value)}"
+    if "argument must be" in message:
+        return f"{message.splitlines()[0].rstrip('.')}: {_shown(cell.value)}"
+    return _shown(cell.value)
+
+
 def _shown(value: Any) -> str:
-    is_time = isinstance(value, (*_OF_TIME, pd.Period))
-    text = " ".join((str(value) if is_time else repr(value)).split())
+    text = str(value) if isinstance(value, TIMES + DURATIONS) else repr(value)
+    text = " ".join(text.split())
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."
 
 
-def _is_sequence_of(X: Any, kind: Any) -> bool:
-    """Tell whether rows are not rows of cells, but single values of a kind."""
+def _are_texts(X: Any) -> bool:
+    """Tell whether rows are not rows of cells, but strings."""
     if isinstance(X, str | bytes) or len(getattr(X, "shape", [0])) != 1:
         return False
-    return len(X) > 0 and isinstance(_first(X), kind)
+    return len(X) > 0 and isinstance(_first(X), str | bytes)
 
 
 def _first(X: Any) -> Any:
@@ -256,178 +269,72 @@ def _lengths(X: Any) -> Any:
     return lengths if (lengths != lengths[0]).any() else None
 
 
-def _cells_that_are_no_numbers(X: Any, message: str) -> Iterator[_Cell]:
-    """Yield the first of each column: of those that the message tells of, if it does.
+def _first_cells(X: Any, message: str) -> Iterator[Cell]:
+    """Yield the first cell of each column that is no number.
 
-    What is said of a value that `X` does not hold is about what was made of it.
+    The very first is one that the message tells of, if it does: about a string that `X`
+    does not hold, but what was made of it, nothing can be said.
     """
     told = re.search(_TOLD, message)
-    value = told["value"] if told else None
+    wanted = told["value"] if told else None
     for j, (label, column) in enumerate(columns_of(X)):
-        found = _no_numbers(column)
-        cell = next(found, None)
-        while cell is not None and value is not None and repr(cell[1]) != value:
-            cell = next(found, None)
-        if cell is not None:
-            yield _Cell(label, j, *cell)
-            if value is None:
-                continue
-            # The others of its kind are encoded with it.
-            value = None
+        for row, value, kind in _no_numbers(column):
+            if wanted is None or repr(value) == wanted:
+                yield Cell(label, j, row, value, kind)
+                wanted = None
+                break
 
 
-def _no_numbers(column: Any) -> Iterator[tuple[int, Any, str]]:
+def _no_numbers(column: NDArray[Any]) -> Iterator[tuple[int, Any, str]]:
     """Yield the row, the value and the kind of what is no number in a column."""
     if column.dtype.kind in "fiub":
         return
+    of_time = column.dtype.kind in "mM"
     for row, cell in enumerate(column):
-        if column.dtype.kind not in "mM" and _is_missing(cell):
-            if cell is pd.NA:
-                yield row, cell, "missing values"
-            continue
-        kind = _kind(cell)
-        if kind is not None:
-            yield row, _plain(cell), kind
-
-
-def _is_missing(cell: Any) -> bool:
-    return cell is None or cell is pd.NA or cell is pd.NaT or cell != cell
+        if cell is pd.NA:  # which numpy takes for no number, unlike None
+            yield row, cell, "missing values"
+        elif of_time or not pd.api.types.is_scalar(cell) or not pd.isna(cell):
+            kind = _kind(cell)
+            if kind is not None:
+                yield row, _plain(cell), kind
 
 
 def _kind(cell: Any) -> str | None:
     """Return what a cell is, None for a number."""
-    for kind, classes in _KINDS.items():
-        if isinstance(cell, classes):
-            with suppress(ValueError):
-                if kind == "strings":
-                    float(cell)
-                    return None
-            return kind
+    is_of = (kind for kind, classes in KINDS.items() if isinstance(cell, classes))
+    kind = next(is_of, f"objects of type {type(cell).__name__}")
+    if kind in ("dates", "durations", "sequences"):
+        return kind
     try:
         float(cell)
     except OverflowError:
         return None
     except (TypeError, ValueError):
-        return f"objects of type {type(cell).__name__}"
+        return kind
     return None
 
 
 def _plain(cell: Any) -> Any:
-    """Return a value without numpy's type around it, which an error does not show."""
+    """Return a string without numpy's type around it, which an error does not show."""
     plain = next((kind for kind in (str, bytes) if isinstance(cell, kind)), None)
     return cell if plain is None else plain(cell)
 
 
-_OF_TIME = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
-_KINDS: dict[str, Any] = {
-    "strings": str | bytes,
-    "dates": datetime.date | np.datetime64 | pd.Period,
-    "durations": datetime.timedelta | np.timedelta64,
-    "sequences": list | tuple | np.ndarray,
-}
-
-
-# What to do
-
-
-def _library(X: Any) -> str:
-    return type(X).__module__.split(".")[0]
-
-
-def _listed(labels: list[Any]) -> str:
-    shown = ", ".join(repr(label) for label in labels[:MOST_LISTED])
-    return shown + (", ..." if len(labels) > MOST_LISTED else "")
-
-
-def _leave_out(X: Any, cells: list[_Cell], begin: str = "Leave") -> str:
-    labels = [cell.label for cell in cells]
-    code = {
-        "pandas": f"X.drop(columns={labels!r})",
-        "polars": f"X.drop({labels!r})",
-    }
-    positions = [cell.position for cell in cells]
-    default = f"np.delete(np.array(X, dtype=object), {positions}, axis=1)"
-    return f"{begin} it out: {code.get(_library(X), default)}."
-
-
-def _encode(X: Any, cells: list[_Cell]) -> str:
-    named = _library(X) in ("pandas", "polars")
-    which = [cell.label if named else cell.position for cell in cells]
-    encoder = "OneHotEncoder(handle_unknown='ignore', sparse_output=False)"
-    return (
-        f"Encode it, with make_column_transformer(({encoder}, {which!r}), "
-        "remainder='passthrough') as the first step of a Pipeline. "
-        f"{_leave_out(X, cells, 'Or leave')}"
-    )
-
-
-def _count_time(X: Any, cells: list[_Cell]) -> str:
-    if isinstance(cells[0].value, pd.Period):
-        return _each(X, cells, "{0} = {0}.dt.to_timestamp().dt.year")
-    if _library(X) == "polars":
-        return _at_once(X, cells, "X.with_columns(pl.col({0!r}).dt.epoch('s'))")
-    since = "pd.to_datetime({0}, utc=True) - pd.Timestamp('2000', tz='UTC')"
-    code = f"{{0}} = ({since}).dt.total_seconds()"
-    return _each(X, cells, code, "X.astype('datetime64[s]').astype(float)")
-
-
-def _count_duration(X: Any, cells: list[_Cell]) -> str:
-    if _library(X) == "polars":
-        return _at_once(X, cells, "X.with_columns(pl.col({0!r}).dt.total_seconds())")
-    code = "{0} = pd.to_timedelta({0}).dt.total_seconds()"
-    return _each(X, cells, code, "X / np.timedelta64(1, 's')")
-
-
-def _each(X: Any, cells: list[_Cell], code: str, of_array: str = "") -> str:
-    """Return what to do with every column of a table, or with an array of times."""
-    if _library(X) != "pandas":
-        is_of_time = getattr(X, "dtype", np.dtype("O")).kind in "mM"
-        return (
-            f"Turn it into numbers: {of_array}." if is_of_time else _leave_out(X, cells)
-        )
-    labels = [cell.label for cell in cells]
-    each = code.format(f"X[{labels[0]!r}]")
-    if len(labels) > 1:
-        each = f"for c in {labels!r}: " + code.format("X[c]")
-    return f"Turn it into numbers: {each}. {_leave_out(X, cells, 'Or leave')}"
-
-
-def _at_once(X: Any, cells: list[_Cell], code: str) -> str:
-    code = code.format([cell.label for cell in cells])
-    return f"Turn it into numbers: {code}. {_leave_out(X, cells, 'Or leave')}"
-
-
-def _spread(X: Any, cells: list[_Cell]) -> str:
-    label = cells[0].label
-    if _library(X) == "pandas":
-        columns = f"pd.DataFrame(X[{label!r}].to_list(), index=X.index).add_prefix('v')"
-        code = f"X.drop(columns=[{label!r}]).join({columns})"
-        return f"Give each value a column of its own: {code}."
-    return _leave_out(X, cells)
-
-
-_REMEDIES: dict[str, Callable[[Any, list[_Cell]], str]] = {
-    "strings": _encode,
-    "dates": _count_time,
-    "durations": _count_duration,
-    "sequences": _spread,
-}
-
-# The value that an error tells of: of numpy and pandas, or of this module.
+# The string that an error of numpy's tells of, or one from here.
 _TOLD = (
-    r"(could not convert string to float: (np\.\w+\()?|hold[s]? strings: )"
+    r"could not convert string to float: (np\.\w+\()?"
     r"(?P<value>b?'[^']*'|b?\"[^\"]*\")"
 )
-_REASONS = [
+_REASONS: list[tuple[str, Callable[[Any, str, str], str | None]]] = [
     (r"Sparse data was passed", _sparse),
     (r"Complex data not supported", _complex),
     (r"contains NaN", _missing),
     (r"contains infinity", _infinite),
     (
-        r"could not convert|argument must be|could not be promoted|setting an array "
-        r"element|inhomogeneous|must hold numbers|cannot convert|cannot be converted|"
-        r"too large to convert|Cannot cast|[Ii]nvalid literal|not compatible with "
-        r"arrays of bytes|ambiguous|does not support",
+        r"must hold numbers|could not convert|cannot convert|cannot be converted|"
+        r"could not be promoted|too large to convert|Cannot cast|[Ii]nvalid literal|"
+        r"argument must be|setting an array element|inhomogeneous|not compatible with "
+        r"arrays of bytes",
         _not_numbers,
     ),
 ]

@@ -174,6 +174,23 @@ def reject_huge(
         start += len(entries)
 
 
+def largest_value(X: Any) -> tuple[float, int]:
+    """Return the value of the largest magnitude, and its column.
+
+    Examples
+    --------
+    >>> largest_value(np.array([[1.0, 2.0], [-3.0, 0.0]]))
+    (-3.0, 0)
+    """
+    value, column = 0.0, 0
+    for block in row_blocks(X):
+        entries = to_numpy(block) if torch.is_tensor(block) else array_to_numpy(block)
+        place = np.unravel_index(np.abs(entries).argmax(), entries.shape)
+        if abs(entries[place]) > abs(value):
+            value, column = float(entries[place]), int(place[1])
+    return value, column
+
+
 def _is_bounded(values: Any) -> bool:
     """Tell whether all values are within the limit; False where some are missing."""
     is_wide = str(values.dtype).endswith("float64")

@@ -18,6 +18,7 @@ from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk import _validation as validation
+from latentsk._columns import column_names
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
@@ -159,8 +160,9 @@ class BaseEmbedder(
 
     def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
         """Return valid rows, none of whose values is too large to compute with."""
+        names = column_names(X)
         X = self._validate(X, reset=reset, method=method)
-        validation.reject_huge(X, getattr(self, "feature_names_in_", None))
+        validation.reject_huge(X, names or getattr(self, "feature_names_in_", None))
         return X
 
     @_has("_partial_fit")

@@ -18,9 +18,10 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._columns import column_names
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._state import StateMixin
-from latentsk._threads import fork_safe, thread_limit
+from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
 from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._engine import IndexEngine
@@ -242,7 +243,6 @@ class LatentIndex(StateMixin, BaseEstimator):
     # Fitting
 
     @fit_context(prefer_skip_nested_validation=False)
-    @fork_safe
     def fit(
         self,
         X: ArrayLike,
@@ -861,7 +861,7 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
         vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
-        reject_huge(vectors, getattr(self, "feature_names_in_", None))
+        reject_huge(vectors, column_names(X))
         return vectors
 
     def _require_distance(self, method: str) -> None:
@@ -1070,7 +1070,6 @@ class LatentIndex(StateMixin, BaseEstimator):
             write_index(self, path)
 
     @classmethod
-    @fork_safe
     def load(
         cls,
         path: str | os.PathLike[str],

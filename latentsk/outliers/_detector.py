@@ -19,14 +19,16 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT
 from latentsk._typing import Float64, Positions
-from latentsk._validation import checked, fit_context, validated
+from latentsk._validation import fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
+from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
@@ -41,6 +43,7 @@ from latentsk.outliers._fitted_parameters import (
     require_unchanged,
 )
 from latentsk.outliers._gaussian import squared_joint, squared_outside, squared_within
+from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
@@ -254,7 +257,7 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._rollback_on_error(), ignore_fp_warnings():
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
             given, X = X, self._validate(X, reset=True)
             reject_huge_columns(given)
             names = getattr(self, "feature_names_in_", None)
@@ -353,9 +356,9 @@ default="auto"
         """
         check_is_fitted(self)
         self._require_unchanged()
-        index = X.index if isinstance(X, pd.DataFrame) else None
+        index = row_ids(X)
         X = self._validate(X, reset=False)
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             distances = self._by_blocks(X, self._measure, TOO_LARGE)
             found = scales.deviations(distances, self._scale)
         scores = pd.DataFrame(scales.clip_to_finite(-found), index, list(scales.KINDS))
@@ -426,7 +429,7 @@ default="auto"
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
         given, X = X, self._validate_for_score(X)
         reject_huge_columns(given)
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             rows = self._look(X)
             contributions, kinds = self._contributions(rows)
             nearest = self._neighborhood.nearest_features(rows, int(n_nearest))
@@ -434,7 +437,8 @@ default="auto"
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
         }
-        labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
+        labels = row_ids(given)
+        labels = range(len(kinds)) if labels is None else labels
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
         return reasons_table(X, labels, self._view, rows, columns, nearest)
@@ -443,7 +447,7 @@ default="auto"
     def embedder_(self) -> Any:
         """The fitted embedder."""
         check_is_fitted(self)
-        return self._view.embedder
+        return self._view.given
 
     @property
     def index_(self) -> LatentIndex:
@@ -454,17 +458,16 @@ default="auto"
     # Validation
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        X, least = on_host(X), 2 if reset else 1
+        least = 2 if reset else 1
         if self.embedder is None if reset else self._is_default:
             return validated(
-                self, X, reset=reset, dtype=np.float64, ensure_min_samples=least
+                self,
+                on_host(X),
+                reset=reset,
+                dtype=np.float64,
+                ensure_min_samples=least,
             )
-        # What rows may hold (text, missing values) is for the embedder to say.
-        if not isinstance(X, pd.DataFrame):
-            X = checked(
-                X, dtype=None, ensure_all_finite=False, ensure_min_samples=least
-            )
-        return validated(self, X, reset=reset, skip_check_array=True)
+        return rows_for_embedder(self, X, reset=reset, least=least)
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -486,7 +489,7 @@ default="auto"
         return f"{self.method}: {name}"
 
     def _describe_parameters(self) -> Descriptions:
-        return describe_parameters(self, SCORE_PARAMETERS, self._view.embedder)
+        return describe_parameters(self, SCORE_PARAMETERS, self._view.given)
 
     def _require_unchanged(self) -> None:
         fitted = getattr(self, "_fitted_parameters", {})
@@ -566,7 +569,7 @@ default="auto"
         X = self._validate_for_score(X)
         if method in USING_THRESHOLD:
             self._require_contamination()
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             return self._score(X)
 
     def _score(self, X: Any) -> Float64:
@@ -574,7 +577,7 @@ default="auto"
 
     def _score_block(self, X: Any) -> Float64:
         if self.method == "embedder_score":
-            scores = np.asarray(self._view.embedder.score_samples(X), np.float64)
+            scores = np.asarray(self._view.given.score_samples(X), np.float64)
             return np.maximum(scores, scales.LOWEST)
         return scales.score_of(self.method, self._measure(X), self._scale)[0]
 
@@ -582,7 +585,7 @@ default="auto"
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // len(self._view.scale))
+        size = max(1, BLOCK_ELEMENTS // elements_per_row(X, len(self._view.scale)))
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]
@@ -605,7 +608,6 @@ default="auto"
         tags = super().__sklearn_tags__()
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
-            tags.input_tags.sparse = False
         return tags
 
 

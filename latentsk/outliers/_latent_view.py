@@ -6,11 +6,14 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
+from latentsk._columns import n_columns
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
-from latentsk.outliers._steps import preprocess, split_steps
+from latentsk.outliers._magnitudes import clip_where_finite
+from latentsk.outliers._steps import as_given, preprocess, split_steps
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import flag, floats, instance, list_of, text
 
@@ -22,6 +25,7 @@ class LatentView(NamedTuple):
     Attributes
     ----------
     embedder : fitted transformer
+        Ends with a step that does nothing where latents stand for the features.
     scale : ndarray of shape (n_features,)
         Standard deviation of each feature that enters the step that embeds.
     feature_names : list of str
@@ -37,14 +41,19 @@ class LatentView(NamedTuple):
     has_original_features: Annotated[bool, flag()]
 
     @property
+    def given(self) -> Any:
+        """The embedder as it was given, or a clone of that."""
+        return as_given(self.embedder)
+
+    @property
     def last_step(self) -> Any:
         """The step that embeds."""
-        return split_steps(self.embedder)[1]
+        return split_steps(self.given)[1]
 
     def rows(self, X: Any) -> LatentRows:
         """Return rows on both sides of the embedder."""
         preprocessor, last = split_steps(self.embedder)
-        prepared = preprocess(preprocessor, X)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
 
     def original(self, features: NDArray[Any]) -> NDArray[Any]:
@@ -76,7 +85,7 @@ def view_of(embedder: Any, X: Any, rows: LatentRows, names: Any) -> LatentView:
     view : LatentView
     """
     preprocessor, _ = split_steps(embedder)
-    columns = _numbered(X.shape[1]) if names is None else [str(n) for n in names]
+    columns = _numbered(n_columns(X)) if names is None else [str(n) for n in names]
     prepared = columns if preprocessor is None else names_out(preprocessor, names)
     is_original = preprocessor is None or (
         prepared == columns and is_inverted(preprocessor, X, rows.features)
@@ -127,7 +136,7 @@ def is_inverted(preprocessor: Pipeline, X: Any, features: NDArray[Any]) -> bool:
     False
     """
     try:
-        rows = np.asarray(X, np.float64)
+        rows = np.asarray(X.toarray() if issparse(X) else X, np.float64)
     except (TypeError, ValueError):
         return False
     inverted = inverse_preprocess(preprocessor, features)

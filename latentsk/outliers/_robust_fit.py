@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64, Positions
+from latentsk._validation import reject_huge
 from latentsk.embedders import PCAEmbedder
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.outliers import _steps as steps
@@ -22,7 +24,13 @@ from latentsk.outliers._gaussian import (
     gaussian_of,
     squared_joint,
 )
-from latentsk.outliers._latent_rows import LatentRows, latent_rows, numeric
+from latentsk.outliers._latent_rows import (
+    LatentRows,
+    is_numeric,
+    latent_rows,
+    latents_of,
+    numeric,
+)
 from latentsk.outliers._scales import NORMAL_MAD
 
 # Number of concentration steps: a fit of PCA takes milliseconds, a training does not.
@@ -70,7 +78,15 @@ def fit_robustly(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     prepared = steps.preprocess(preprocessor, X)
+    if not is_numeric(prepared):
+        if not is_fitted:
+            last = steps.fit_on_support(last, prepared, _num_samples(prepared))
+            whole = steps.join_steps(embedder, preprocessor, last)
+        prepared = latents_of(last, prepared)
+        embedder = steps.with_latents_alone(whole)
+        preprocessor, last = steps.split_steps(embedder)
     features = numeric(prepared)
+    reject_huge(features, input_name="What enters the embedder")
     scale = StandardScaler().fit(features).scale_
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from latentsk._device import on_host
 
@@ -29,7 +30,13 @@ def row_keys(X: Any) -> NDArray[np.uint64]:
     >>> keys[0] == keys[1], keys[0] == keys[2]
     (np.True_, np.False_)
     """
-    table = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(on_host(X)))
+    if issparse(X):
+        rows = (X[[i]].tocsr() for i in range(X.shape[0]))
+        X = [str((row.indices.tobytes(), row.data.tobytes())) for row in rows]
+    if not isinstance(X, pd.DataFrame):
+        X = np.asarray(on_host(X))
+        X = X.reshape(len(X), -1) if X.ndim != 1 else [repr(row) for row in X]
+    table = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
     columns = {i: _normal_form(column) for i, (_, column) in enumerate(table.items())}
     keys = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False)
     return np.asarray(keys, np.uint64)
