@@ -23,6 +23,8 @@ from latentsk._remedies import (
     without_missing,
 )
 
+# What rows are called that an embedder has made.
+OUTPUT = "the embedder's output"
 # Characters of a value that a message shows, at most.
 MOST_SHOWN = 60
 # What cells may be that are no numbers.
@@ -131,14 +133,20 @@ def _is_of_time(dtype: Any) -> bool:
 
 def _sparse(X: Any, message: str, input_name: str) -> str | None:
     begin = f"Sparse data was passed for {input_name}, but dense data is required."
+    if input_name == OUTPUT:
+        return f"{begin} Put {_reduction(X)} behind it in a Pipeline."
     if isinstance(X, pd.DataFrame):
         return f"{begin} Use X.sparse.to_dense()."
     if issparse(X):
         return (
-            f"{begin} Use X.toarray(), or put TruncatedSVD(50) before, as a step of a "
+            f"{begin} Use X.toarray(), or put {_reduction(X)} before, as a step of a "
             "Pipeline."
         )
     return None
+
+
+def _reduction(X: Any) -> str:
+    return f"TruncatedSVD({min(50, max(X.shape[1] - 1, 1))})"
 
 
 def _complex(X: Any, message: str, input_name: str) -> str | None:
@@ -163,9 +171,10 @@ def _missing(X: Any, message: str, input_name: str) -> str | None:
         return None
     label, row = next(iter(holes.items()))
     others = f" (also in {listed(list(holes)[1:])})" if len(holes) > 1 else ""
+    what = "a missing value" if input_name == "X" else "nan"
     return _contains(
         "NaN",
-        f"a missing value in column {label!r}, row {row}{others}",
+        f"{what} in column {label!r}, row {row}{others}",
         "Fill missing values in, with SimpleImputer() as the first step of a Pipeline, "
         f"or leave the rows out: {without_missing(X)}.",
         input_name,
@@ -188,9 +197,15 @@ def _infinite(X: Any, message: str, input_name: str) -> str | None:
 
 
 def _contains(what: str, place: str, advice: str, input_name: str) -> str:
-    if input_name != "X":  # there is nothing that a user could do to it
-        return f"{_begin(input_name)} contains {what}: {place}."
-    return f"Input X contains {what}: {place}. {advice}"
+    begin = "Input X" if input_name == "X" else _begin(input_name)
+    if input_name == OUTPUT:
+        return f"{begin} contains {what}: {place}."
+    if input_name != "X":
+        advice = (
+            "A step before has made it of X: clip or scale what is large in X, or what "
+            "that step has no value for."
+        )
+    return f"{begin} contains {what}: {place}. {advice}"
 
 
 def _begin(name: str) -> str:

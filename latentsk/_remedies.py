@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 
 # Columns that a message lists, at most.
 MOST_LISTED = 10
@@ -66,6 +67,8 @@ def without_missing(X: Any) -> str:
     >>> without_missing(np.zeros((2, 2)))
     'X[~np.isnan(X).any(axis=1)]'
     """
+    if issparse(X):
+        return "X[np.isfinite(X.sum(axis=1)).nonzero()[0]]"
     if torch.is_tensor(X):
         return "X[~X.isnan().any(dim=1)]"
     if isinstance(X, np.ndarray) and X.dtype.kind == "f":

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._diagnosis import diagnosed
+from latentsk._diagnosis import OUTPUT, diagnosed
 from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
@@ -45,7 +45,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
         on_host(embedded),
         dtype=[np.float64, np.float32],
         order="C",
-        input_name="the embedder's output",
+        input_name=OUTPUT,
     )
     reject_huge(vectors, input_name="The embedder's output")
     if len(vectors) != _num_samples(X):
@@ -58,7 +58,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
 
 def row_ids(X: Any) -> Any:
     """Return the row labels that data bring along, or None."""
-    return X.index if isinstance(X, pd.DataFrame) else None
+    return X.index if isinstance(X, pd.DataFrame | pd.Series) else None
 
 
 def is_fitted_embedder(embedder: Any) -> bool:

@@ -268,6 +268,8 @@ default="auto"
                 self._resolve_embedder(), X, self.assume_clean, generator
             )
             self._view = view_of(embedder, X, rows, names)
+            if self.method == "residual":
+                self._view.require_features("method='residual'")
             self._fit_neighbors(X, rows, support, generator)
             self._fit_scale(X, generator)
             self._score_name = self._asked_score()
@@ -577,8 +579,7 @@ default="auto"
 
     def _score_block(self, X: Any) -> Float64:
         if self.method == "embedder_score":
-            scores = np.asarray(self._view.given.score_samples(X), np.float64)
-            return np.maximum(scores, scales.LOWEST)
+            return np.maximum(self._view.embedder_scores(X), scales.LOWEST)
         return scales.score_of(self.method, self._measure(X), self._scale)[0]
 
     def _by_blocks(
@@ -594,6 +595,7 @@ default="auto"
     def _contributions(self, rows: LatentRows) -> tuple[Float64, NDArray[np.str_]]:
         """Return contributions, and the kind of distance that each row's score is."""
         if self.method == "embedder_score":
+            self._view.require_features("explain with method='embedder_score'")
             contributions = embedder_contributions(
                 self._view.last_step, rows, self._neighborhood
             )

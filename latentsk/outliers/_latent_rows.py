@@ -12,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import _num_samples
 
 from latentsk._device import on_host
+from latentsk._diagnosis import OUTPUT
 from latentsk._typing import Float64, Positions
 from latentsk._validation import MAX_MAGNITUDE, checked
 
@@ -143,7 +144,7 @@ def latents_of(embedder: Any, rows: Any, *, ensure_finite: bool = True) -> NDArr
         on_host(embedder.transform(rows)),
         dtype=FLOATS,
         ensure_all_finite=ensure_finite,
-        input_name="the embedder's output",
+        input_name=OUTPUT,
     )
     if len(latents) != (n_rows := _num_samples(rows)):
         raise ValueError(

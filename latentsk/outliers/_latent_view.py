@@ -13,7 +13,12 @@ from latentsk._columns import n_columns
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
-from latentsk.outliers._steps import as_given, preprocess, split_steps
+from latentsk.outliers._steps import (
+    as_given,
+    has_latents_alone,
+    preprocess,
+    split_steps,
+)
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import flag, floats, instance, list_of, text
 
@@ -55,6 +60,26 @@ class LatentView(NamedTuple):
         preprocessor, last = split_steps(self.embedder)
         prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
+
+    def embedder_scores(self, X: Any) -> Float64:
+        """Return the embedder's own scores of rows."""
+        preprocessor, last = split_steps(self.given)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
+        return np.asarray(last.score_samples(prepared), np.float64)
+
+    def require_features(self, what: str) -> None:
+        """Refuse what needs the features of rows where there are only their latents.
+
+        Raises
+        ------
+        ValueError
+        """
+        if has_latents_alone(self.embedder):
+            raise ValueError(
+                f"{what} needs features, and what enters the embedder is no table of "
+                "numbers, or sparse with many columns. Set method='auto', for which "
+                "latents suffice."
+            )
 
     def original(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features in the units of X, if they are its columns."""

@@ -170,7 +170,9 @@ def largest_magnitudes(X: Any) -> tuple[NDArray[Any], float]:
     (array([2. , 0.5]), 1e+100)
     """
     if issparse(X):
-        largest = np.asarray(abs(X).max(axis=1).todense()).ravel()
+        magnitudes = abs(X)
+        magnitudes.data[np.isnan(magnitudes.data)] = 0.0
+        largest = np.asarray(magnitudes.max(axis=1).todense()).ravel()
         return largest, LIMITS.get(X.dtype.name, np.inf)
     values, _ = float_columns(X)
     largest = np.fmax.reduce(np.abs(values), axis=1, initial=0.0)

@@ -11,6 +11,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import _num_samples
 
+from latentsk._columns import n_columns
+
 # What an embedder ends with whose latents stand for the rows; no name of a user's.
 LATENTS = "latents alone"
 
@@ -93,9 +95,7 @@ def fit_on_support(embedder: Any, rows: Any, n_rows: int) -> Any:
     try:
         return clone(embedder).fit(rows)
     except ValueError as error:
-        n_columns = getattr(rows, "shape", (0, 0))[1]
-        about_columns = "n_features" in str(error) and n_columns < _num_samples(rows)
-        if _num_samples(rows) == n_rows or about_columns or not _is_about_rows(error):
+        if _num_samples(rows) == n_rows or not _is_about_rows(error, rows):
             raise
         raise ValueError(
             f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
@@ -103,6 +103,8 @@ def fit_on_support(embedder: Any, rows: Any, n_rows: int) -> Any:
         ) from error
 
 
-def _is_about_rows(error: ValueError) -> bool:
+def _is_about_rows(error: ValueError, rows: Any) -> bool:
     """Tell whether more rows could help, as far as an embedder says."""
-    return "sample" in str(error)
+    columns_are_fewer = n_columns(rows) < _num_samples(rows)
+    about_both = "n_features" in str(error)
+    return "sample" in str(error) and not (about_both and columns_are_fewer)
