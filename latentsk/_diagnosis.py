@@ -17,6 +17,7 @@ from scipy.sparse import issparse
 from latentsk._columns import as_floats, columns_of
 from latentsk._remedies import (
     Cell,
+    as_nan,
     listed,
     remedy,
     with_missing_for_infinite,
@@ -155,8 +156,8 @@ def _complex(X: Any, message: str, input_name: str) -> str | None:
             if isinstance(cell, Complex) and not isinstance(cell, Real):
                 return (
                     f"Complex data not supported: {_shown(cell)} in column {label!r}, "
-                    f"row {row}. Give real and imaginary parts as columns: "
-                    "np.hstack([np.real(X), np.imag(X)])."
+                    f"row {row}. Give real and imaginary parts as columns: Z = "
+                    "np.asarray(X, complex); X = np.hstack([Z.real, Z.imag])."
                 )
     return None
 
@@ -175,8 +176,8 @@ def _missing(X: Any, message: str, input_name: str) -> str | None:
     return _contains(
         "NaN",
         f"{what} in column {label!r}, row {row}{others}",
-        "Fill missing values in, with SimpleImputer() as the first step of a Pipeline, "
-        f"or leave the rows out: {without_missing(X)}.",
+        f"{as_nan(X)}Fill missing values in, with SimpleImputer() as the first step of "
+        f"a Pipeline, or leave the rows out: {without_missing(X)}.",
         input_name,
     )
 
@@ -224,6 +225,8 @@ def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
             "make_pipeline(TfidfVectorizer(), TruncatedSVD(10)) before, as the first "
             "steps of a Pipeline."
         )
+    if getattr(getattr(X, "dtype", None), "names", None):
+        return f"{begin} must hold numbers, not records. Use pd.DataFrame(X)."
     if (lengths := _lengths(X)) is not None:
         row = np.flatnonzero(lengths != lengths[0])[0]
         return (
@@ -237,6 +240,8 @@ def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
     first = cells[0]
     if first.value is pd.NA:
         return _missing(X, message, input_name)
+    if isinstance(first.value, Complex):
+        return _complex(X, message, input_name)
     alike = [cell for cell in cells if cell.kind == first.kind]
     which = f"column {first.label!r} holds {first.kind}"
     if len(alike) > 1:
@@ -252,9 +257,8 @@ def _said(cell: Cell, message: str) -> str:
     """Return the value, in the words of the error that users look for."""
     if cell.kind == "strings":
         return f"could not convert string to float: {_shown(cell.value)}"
-    if "argument must be" in message:
-        return f"{message.splitlines()[0].rstrip('.')}: {_shown(cell.value)}"
-    return _shown(cell.value)
+    told = re.search(r"float\(\) argument must be .*?, not '[^']*'", message)
+    return f"{told[0]}: {_shown(cell.value)}" if told else _shown(cell.value)
 
 
 def _shown(value: Any) -> str:

@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 
+from latentsk._columns import n_columns
+
 # Columns that a message lists, at most.
 MOST_LISTED = 10
 
@@ -77,6 +79,20 @@ def without_missing(X: Any) -> str:
     return code.get(_library(X), "pd.DataFrame(X).dropna()")
 
 
+def as_nan(X: Any) -> str:
+    """Return what to do first where an array has the missing value of pandas.
+
+    Examples
+    --------
+    >>> as_nan(np.array([[1.0, pd.NA]], dtype=object))
+    'Make a table of it: X = pd.DataFrame(X).convert_dtypes(). '
+    """
+    is_array = isinstance(X, np.ndarray | list | tuple)
+    if not is_array or not any(cell is pd.NA for row in X for cell in row):
+        return ""
+    return "Make a table of it: X = pd.DataFrame(X).convert_dtypes(). "
+
+
 def with_missing_for_infinite(X: Any) -> str:
     """Return the code that makes infinite values missing ones.
 
@@ -101,6 +117,8 @@ def _labels(cells: Sequence[Cell]) -> list[Any]:
 
 
 def _leave_out(X: Any, cells: Sequence[Cell], begin: str = "Leave") -> str:
+    if len(cells) == n_columns(X):
+        return "" if begin != "Leave" else "Give columns of numbers."
     labels, columns = _labels(cells), [cell.column for cell in cells]
     code = {
         "pandas": f"X.drop(columns={labels!r})",
@@ -118,7 +136,7 @@ def _encode(X: Any, cells: Sequence[Cell]) -> str:
         f"Encode text before, with make_column_transformer(({encoder}, {which!r}), "
         "remainder='passthrough') as the first step of a Pipeline. "
         f"{_leave_out(X, cells, 'Or leave')}"
-    )
+    ).rstrip()
 
 
 def _count_time(X: Any, cells: Sequence[Cell]) -> str:
@@ -140,7 +158,7 @@ def _count_duration(X: Any, cells: Sequence[Cell]) -> str:
 
 def _turn_at_once(X: Any, cells: Sequence[Cell], code: str) -> str:
     code = f"X.with_columns({code.format(_labels(cells))})"
-    return f"Turn it into numbers: {code}. {_leave_out(X, cells, 'Or leave')}"
+    return f"Turn it into numbers: {code}. {_leave_out(X, cells, 'Or leave')}".rstrip()
 
 
 def _turn_each(X: Any, cells: Sequence[Cell], code: str, of_array: str) -> str:
@@ -154,7 +172,7 @@ def _turn_each(X: Any, cells: Sequence[Cell], code: str, of_array: str) -> str:
         return f"Turn it into numbers: {of_array}."
     else:
         return _leave_out(X, cells)
-    return f"Turn it into numbers: {code}. {_leave_out(X, cells, 'Or leave')}"
+    return f"Turn it into numbers: {code}. {_leave_out(X, cells, 'Or leave')}".rstrip()
 
 
 def _spread(X: Any, cells: Sequence[Cell]) -> str:

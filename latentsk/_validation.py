@@ -99,9 +99,12 @@ def reject_masked(X: Any) -> Any:
     ValueError: X has masked values, ...
     """
     if np.ma.is_masked(X):
+        place = np.argwhere(np.ma.getmaskarray(X))[0]
+        where = f" in column 'x{place[1]}', row {place[0]}" if len(place) == 2 else ""
         raise ValueError(
-            "X has masked values, which are missing ones. Fill them in, as with "
-            "X.filled(np.nan) and an imputer, or leave the rows out."
+            f"X has masked values, which are missing ones{where}. Fill them in, with "
+            "X.astype(float).filled(np.nan) and SimpleImputer() as the first step of a "
+            "Pipeline, or leave the rows out: X[~np.ma.getmaskarray(X).any(axis=1)]."
         )
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         raise ValueError(

@@ -88,8 +88,11 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         Without an `inverse_transform` there is no residual. None: a StandardScaler and
         a :class:`PCAEmbedder` with every component, which leaves no residual either
         (with "embedder_score": with 99 % of the variance).
-        What enters the embedder (a Pipeline's last step) must be numbers. Features are
-        standardized only where the embedder, or a step before it, does so.
+        Rows are what it takes: texts and sparse matrices, too. Features are what enters
+        a Pipeline's last step, standardized only where that, or a step before it, does
+        so. Where they are sparse with more than 500 columns, or no numbers, the latents
+        stand for them: there is no residual, and the embedder is fitted once, to all
+        rows.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -145,7 +148,7 @@ default="auto"
         Scores of the rows given to `calibrate`, in ascending order.
 
     n_features_in_ : int
-        Number of features.
+        Number of columns, where rows have any.
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where they are all strings.
@@ -224,7 +227,7 @@ default="auto"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: at least 2.
+            Training rows: at least 2, of any kind that the embedder takes.
 
         y : None
             Ignored.
