@@ -16,6 +16,7 @@ from scipy.sparse import issparse
 
 from latentsk._columns import as_floats, columns_of
 from latentsk._remedies import (
+    MIXED,
     Cell,
     as_nan,
     listed,
@@ -117,8 +118,9 @@ def reject_dates(X: Any, input_name: str = "X") -> None:
     # A Series has one dtype, under both names.
     dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", ())
     if any(map(_is_of_time, dtypes)):
-        reason = _not_numbers(X, "", input_name)
-        raise TypeError(reason or f"{_begin(input_name)} must hold numbers, not dates.")
+        kinds = ("dates", "durations")
+        cells = [cell for cell in _first_cells(X, "") if cell.kind in kinds]
+        raise TypeError(_about(cells, X, "", input_name))
 
 
 def _is_of_time(dtype: Any) -> bool:
@@ -136,14 +138,19 @@ def _sparse(X: Any, message: str, input_name: str) -> str | None:
     begin = f"Sparse data was passed for {input_name}, but dense data is required."
     if input_name == OUTPUT:
         return f"{begin} Put {_reduction(X)} behind it in a Pipeline."
-    if isinstance(X, pd.DataFrame):
+    if isinstance(X, pd.DataFrame) and hasattr(X, "sparse"):
         return f"{begin} Use X.sparse.to_dense()."
     if issparse(X):
         return (
             f"{begin} Use X.toarray(), or put {_reduction(X)} before, as a step of a "
             "Pipeline."
         )
-    return None
+    if OUTPUT in message:
+        return None
+    return (
+        "Sparse data was passed on by a step before, but dense data is required. Set "
+        "sparse_output=False in it, or put TruncatedSVD behind it."
+    )
 
 
 def _reduction(X: Any) -> str:
@@ -153,13 +160,17 @@ def _reduction(X: Any) -> str:
 def _complex(X: Any, message: str, input_name: str) -> str | None:
     for label, cells in columns_of(X):
         for row, cell in enumerate(cells):
-            if isinstance(cell, Complex) and not isinstance(cell, Real):
+            if _is_complex(cell):
                 return (
                     f"Complex data not supported: {_shown(cell)} in column {label!r}, "
                     f"row {row}. Give real and imaginary parts as columns: Z = "
                     "np.asarray(X, complex); X = np.hstack([Z.real, Z.imag])."
                 )
     return None
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Complex) and not isinstance(value, Real)
 
 
 def _missing(X: Any, message: str, input_name: str) -> str | None:
@@ -231,31 +242,38 @@ def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
         row = np.flatnonzero(lengths != lengths[0])[0]
         return (
             f"{begin} has an inhomogeneous shape: row 0 has {lengths[0]} values, row "
-            f"{row} has {lengths[row]}. Give all rows as many values; "
-            "SimpleImputer().fit_transform(pd.DataFrame(X)) fills in missing ones."
+            f"{row} has {lengths[row]}. Make missing values of those that lack, "
+            "np.array(list(itertools.zip_longest(*X, fillvalue=np.nan)), object).T, "
+            "and fill them in, with SimpleImputer() as the first step of a Pipeline."
         )
     cells = list(_first_cells(X, message))
     if not cells:
         return None
-    first = cells[0]
-    if first.value is pd.NA:
+    value = cells[0].value
+    if value is pd.NA:
         return _missing(X, message, input_name)
-    if isinstance(first.value, Complex):
+    if _is_complex(value):
         return _complex(X, message, input_name)
+    return _about(cells, X, message, input_name)
+
+
+def _about(cells: list[Cell], X: Any, message: str, input_name: str) -> str:
+    """Return what columns hold that are like the first one."""
+    first = cells[0]
     alike = [cell for cell in cells if cell.kind == first.kind]
     which = f"column {first.label!r} holds {first.kind}"
     if len(alike) > 1:
         which = f"columns {listed([c.label for c in alike])} hold {first.kind}"
     advice = f" {remedy(X, alike)}" if input_name == "X" else ""
     return (
-        f"{begin} must hold numbers, but {which}: {_said(first, message)} in row "
-        f"{first.row}.{advice}"
+        f"{_begin(input_name)} must hold numbers, but {which}: "
+        f"{_said(first, message)} in row {first.row}.{advice}"
     )
 
 
 def _said(cell: Cell, message: str) -> str:
     """Return the value, in the words of the error that users look for."""
-    if cell.kind == "strings":
+    if isinstance(cell.value, str | bytes):
         return f"could not convert string to float: {_shown(cell.value)}"
     told = re.search(r"float\(\) argument must be .*?, not '[^']*'", message)
     return f"{told[0]}: {_shown(cell.value)}" if told else _shown(cell.value)
@@ -299,6 +317,8 @@ def _first_cells(X: Any, message: str) -> Iterator[Cell]:
     for j, (label, column) in enumerate(columns_of(X)):
         for row, value, kind in _no_numbers(column):
             if wanted is None or repr(value) == wanted:
+                is_mixed = kind == "strings" and _has_numbers(column)
+                kind = MIXED if is_mixed else kind
                 yield Cell(label, j, row, value, kind)
                 wanted = None
                 break
@@ -316,6 +336,10 @@ def _no_numbers(column: NDArray[Any]) -> Iterator[tuple[int, Any, str]]:
             kind = _kind(cell)
             if kind is not None:
                 yield row, _plain(cell), kind
+
+
+def _has_numbers(column: NDArray[Any]) -> bool:
+    return any(_kind(cell) is None for cell in column if not pd.isna(cell))
 
 
 def _kind(cell: Any) -> str | None:

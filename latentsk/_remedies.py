@@ -14,6 +14,8 @@ from latentsk._columns import n_columns
 
 # Columns that a message lists, at most.
 MOST_LISTED = 10
+# What a column with numbers holds besides: a sentinel, or a slip.
+MIXED = "strings among numbers"
 
 
 class Cell(NamedTuple):
@@ -139,6 +141,20 @@ def _encode(X: Any, cells: Sequence[Cell]) -> str:
     ).rstrip()
 
 
+def _coerce(X: Any, cells: Sequence[Cell]) -> str:
+    labels = _labels(cells)
+    if _library(X) == "pandas":
+        code = f"for c in {labels!r}: X[c] = pd.to_numeric(X[c], errors='coerce')"
+    elif _library(X) == "polars":
+        code = f"X = X.with_columns(pl.col({labels!r}).cast(pl.Float64, strict=False))"
+    else:
+        code = "X = pd.DataFrame(X).apply(pd.to_numeric, errors='coerce')"
+    return (
+        f"Make missing values of them, {code}, and fill these in, with SimpleImputer() "
+        "as the first step of a Pipeline."
+    )
+
+
 def _count_time(X: Any, cells: Sequence[Cell]) -> str:
     if _library(X) == "polars":
         return _turn_at_once(X, cells, "pl.col({0!r}).dt.epoch('s')")
@@ -186,6 +202,7 @@ def _spread(X: Any, cells: Sequence[Cell]) -> str:
 
 _REMEDIES: dict[str, Callable[[Any, Sequence[Cell]], str]] = {
     "strings": _encode,
+    MIXED: _coerce,
     "dates": _count_time,
     "durations": _count_duration,
     "sequences": _spread,

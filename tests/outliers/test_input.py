@@ -27,7 +27,7 @@ from latentsk import LatentIndex, LatentOutlierDetector, PCAEmbedder, PyODAdapte
 from latentsk.outliers._latent_rows import MAX_DENSE_COLUMNS
 
 RNG = np.random.default_rng(0)
-WORDS = "red green blue round square heavy light new".split()
+WORDS = ["red", "green", "blue", "round", "square", "heavy", "light", "new"]
 TEXTS = [" ".join(RNG.choice(WORDS, 6)) for _ in range(90)]
 TEXTS[7] = "zebra quux quux zebra heavy round"
 TABLE = RNG.normal(size=(90, 4))
