@@ -120,7 +120,8 @@ def reject_dates(X: Any, input_name: str = "X") -> None:
     if any(map(_is_of_time, dtypes)):
         kinds = ("dates", "durations")
         cells = [cell for cell in _first_cells(X, "") if cell.kind in kinds]
-        raise TypeError(_about(cells, X, "", input_name))
+        if cells:  # not where there are no rows or columns, of which others tell
+            raise TypeError(_about(cells, X, "", input_name))
 
 
 def _is_of_time(dtype: Any) -> bool:

@@ -56,7 +56,7 @@ def remedy(X: Any, cells: Sequence[Cell]) -> str:
 
     Examples
     --------
-    >>> table = pd.DataFrame({"kind": ["a"]})
+    >>> table = pd.DataFrame({"kind": [{}], "size": [1.0]})
     >>> remedy(table, [Cell("kind", 0, 0, {}, "objects of type dict")])
     "Leave it out: X.drop(columns=['kind'])."
     """
