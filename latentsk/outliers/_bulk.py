@@ -131,9 +131,7 @@ def conditional_distances(
     return np.maximum(squared, 0.0)
 
 
-def _distances(
-    rows: Float64, gaussian: RobustGaussian, support: Positions
-) -> Float64:
+def _distances(rows: Float64, gaussian: RobustGaussian, support: Positions) -> Float64:
     squared = squared_distances(rows, gaussian)
     squared[support] = left_out_squared_distances(rows[support], gaussian)
     return squared

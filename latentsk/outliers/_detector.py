@@ -433,9 +433,7 @@ default="auto"
         with ignore_fp_warnings():
             rows = self._view.rows(X)
             contributions, kinds = self._contributions(rows)
-            nearest = self._neighborhood.nearest_features(
-                rows.latents, int(n_nearest)
-            )
+            nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
         columns = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),

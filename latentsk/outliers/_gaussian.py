@@ -348,9 +348,7 @@ def squared_outside(
     squared = np.einsum("ij,ij->i", rows.residuals, rows.residuals)
     if not gaussian.was_fitted_on:
         return squared
-    remainder = np.maximum(
-        1.0 - leverages(rows.latents, gaussian), LEAST_REMAINDER
-    )
+    remainder = np.maximum(1.0 - leverages(rows.latents, gaussian), LEAST_REMAINDER)
     return squared * (1.0 + present * (remainder**-2 - 1.0))
 
 

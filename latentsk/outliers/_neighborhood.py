@@ -131,7 +131,9 @@ class Neighborhood(NamedTuple):
         vectors = self.latent_index.vectors_[self.sample]
         distances = cdist(rows.latents, vectors)
         order = np.argsort(distances, axis=1, kind="stable")
-        weights = neighbors.nearest_weights(self.measure(rows.latents).in_sample, len(vectors))
+        weights = neighbors.nearest_weights(
+            self.measure(rows.latents).in_sample, len(vectors)
+        )
         contributions = weights * np.take_along_axis(distances, order, axis=1)
         return self.sample[order], contributions
 

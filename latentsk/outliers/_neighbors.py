@@ -316,7 +316,14 @@ def expected_nearest(sorted_: NDArray[Any], present: ArrayLike) -> Float64:
     >>> expected_nearest(np.array([[0.0, 1.0, 3.0]] * 2), [0.0, 1.0])
     array([1.33333333, 2.        ])
     """
-    return np.einsum("ij,ij->i", sorted_, nearest_weights(present, sorted_.shape[1]))
+    n_rows = sorted_.shape[1]
+    if n_rows == 1:
+        return np.asarray(sorted_[:, 0], np.float64)
+    weights = np.column_stack(
+        [minimum_weights(n_rows), np.r_[0.0, minimum_weights(n_rows - 1)]]
+    )
+    with_all, without_first = (sorted_ @ weights.astype(sorted_.dtype)).T
+    return np.asarray(with_all + present * (without_first - with_all), np.float64)
 
 
 def nearest_weights(present: ArrayLike, n_rows: int) -> Float64:
