@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode

@@ -90,9 +90,9 @@ def mean_without_itself(distances: ArrayLike, present: ArrayLike) -> Float64:
     >>> mean_without_itself([[0.0, 2.0, 4.0]] * 3, [0.0, 0.5, 1.0])
     array([1., 2., 3.])
     """
-    return np.einsum(
-        "ij,ij->i", distances, neighbor_weights(present, np.shape(distances)[1])
-    )
+    distances = np.asarray(distances, np.float64)
+    weights = neighbor_weights(present, distances.shape[1])
+    return np.einsum("ij,ij->i", distances, weights)
 
 
 def neighbor_weights(present: ArrayLike, n_neighbors: int) -> Float64:

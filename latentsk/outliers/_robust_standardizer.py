@@ -393,6 +393,12 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         }
 
     @property
+    def code_columns(self) -> Positions:
+        """Position of the column of each code, in the order of the indicators."""
+        check_is_fitted(self)
+        return self._code_columns
+
+    @property
     def _n_features_out(self) -> int:
         return len(self.center_) + len(self._code_values)
 
