@@ -29,6 +29,7 @@ from latentsk import (
     OutlierScoreDisplay,
     PCAEmbedder,
     PyODAdapter,
+    RobustStandardizer,
     VAEEmbedder,
     _faiss,
 )
@@ -359,6 +360,7 @@ CASES = {
     "… belongs to another training": lambda p: (checkpoint(), AutoencoderEmbedder(**CHECKPOINT, learning_rate_init=0.1).fit(X)),
     # Embedding and sampling
     "X has values so large that results leave the range of …": lambda p: fitted(PCAEmbedder, 2).score_contributions(np.full((1, 4), 1.7e+308)),
+    "X has … columns, but RobustStandardizer returns …": lambda p: RobustStandardizer().fit(X).inverse_transform(X[:, :2]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
     "The covariance is singular": lambda p: PCAEmbedder(None).fit(FLAT).get_precision(),

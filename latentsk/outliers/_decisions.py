@@ -12,6 +12,9 @@ from latentsk.outliers._scales import is_rounding
 # Of the training scores: of the least one that is not all ties, the deviation counts.
 TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])
 
+# Share of an exponential tail below the threshold, and where a score is far out.
+TAIL_SHARE, FAR_OUT = 0.0125, 6.0
+
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
     """Return how often a normal row scores as low as each row, by split calibration.
@@ -134,6 +137,44 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
     if len(below):
         rejected[order[: below[-1] + 1]] = True
     return rejected
+
+
+def tail_threshold(scores: ArrayLike) -> float:
+    """Return the score that 1.25 % of normal rows would lie below, at most.
+
+    The lower tail is taken to fall off like an exponential between the first decile and
+    the first quartile, and is continued. Tails that are thinner, as of most
+    scores, have less below. Scores that are far out, below ``Q1 - 6 (Q2 - Q1)``,
+    are left aside first, so that up to a quarter of outliers far away does no harm, and
+    a tenth of any others.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_rows,)
+        Higher = more normal.
+
+    Returns
+    -------
+    threshold : float
+        In the scores' unit, and not above the first quartile.
+
+    Examples
+    --------
+    >>> from scipy.stats import expon, norm
+    >>> grid = np.linspace(0, 1, 10_001)[1:-1]
+    >>> for law in expon, norm:
+    ...     round(float(law.sf(-tail_threshold(-law.ppf(grid)))), 4)
+    0.0125
+    0.0046
+    """
+    ranked = np.sort(np.asarray(scores, np.float64))
+    quartile, median = np.quantile(ranked, [0.25, 0.5])
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = ranked[ranked >= quartile - FAR_OUT * (median - quartile)]
+        decile, quartile = np.quantile(kept, [0.1, 0.25])
+        steps = np.log(0.1 / TAIL_SHARE) / np.log(0.25 / 0.1)
+        threshold = float(decile - steps * (quartile - decile))
+    return max(threshold, float(np.finfo(np.float64).min))
 
 
 def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:

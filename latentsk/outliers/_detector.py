@@ -13,7 +13,6 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -31,6 +30,7 @@ from latentsk.index import LatentIndex
 from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
+from latentsk.outliers._decisions import tail_threshold
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
     distance_contributions,
@@ -42,20 +42,25 @@ from latentsk.outliers._fitted_parameters import (
     describe_parameters,
     require_unchanged,
 )
-from latentsk.outliers._gaussian import squared_joint, squared_outside, squared_within
+from latentsk.outliers._gaussian import (
+    effective_dimensions,
+    squared_outside,
+    squared_within,
+)
 from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
-from latentsk.outliers._neighborhood import neighborhood_of
-from latentsk.outliers._robust_fit import fit_robustly, nearest_rows
+from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
+from latentsk.outliers._robust_fit import RobustFit, fit_robustly
+from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import split_steps
 from latentsk.persistence._registry import storable
 
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10
-# Share of the rows that neighbours are looked for among: those on the border, too.
-NEIGHBORS_SHARE = 0.9
+# No row is called an outlier that is fewer deviations out.
+LEAST_DEVIATIONS = 2.5
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
 # Number of values of rows that are embedded and measured at a time.
@@ -136,6 +141,11 @@ default="auto"
 
     parts_ : list of str
         The parts that the embedder supports, of "distance", "residual", "neighbors".
+
+    codes_ : dict of str to ndarray of shape (n_codes,)
+        The values of each column, by its name, that are taken for codes of what is not
+        known, such as -999, where the embedder begins with a RobustStandardizer, as the
+        default does. A cell that holds one counts as the median of its column.
 
     offset_ : float
         Scores below it are those of outliers.
@@ -267,14 +277,19 @@ default="auto"
             self._reset()
             self._is_default = self.embedder is None
             generator = numpy_generator(self.random_state)
-            embedder, rows, support, self._gaussian = fit_robustly(
-                self._resolve_embedder(), X, self.assume_clean, generator
+            everything = np.arange(_num_samples(X))
+            some = _some(len(everything), self.max_samples, generator)
+            chosen = some if self._is_default else everything
+            fit = fit_robustly(
+                self._resolve_embedder(X), X, chosen, self.assume_clean, generator
             )
-            self._view = view_of(embedder, X, rows, names)
+            self._gaussian = fit.gaussian
+            self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
             if self.method == "residual":
                 self._view.require_features("method='residual'")
-            self._fit_neighbors(X, rows, support, generator)
-            self._fit_scale(X, generator)
+            self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+            del fit
+            self._fit_scale(X, some)
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
         return self
@@ -350,8 +365,7 @@ default="auto"
         --------
         >>> from sklearn.datasets import load_wine
         >>> from sklearn.pipeline import make_pipeline
-        >>> from sklearn.preprocessing import StandardScaler
-        >>> from latentsk import LatentOutlierDetector, PCAEmbedder
+        >>>         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data
         >>> embedder = make_pipeline(StandardScaler(), PCAEmbedder(3))
         >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
@@ -435,9 +449,10 @@ default="auto"
         given, X = X, self._validate_for_score(X)
         reject_huge_columns(given)
         with ignore_fp_warnings(), diagnosed(X):
-            rows = self._look(X)
+            rows = self._view.rows(X)
             contributions, kinds = self._contributions(rows)
-            nearest = self._neighborhood.nearest_features(rows, int(n_nearest))
+            nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
+        contributions = self._view.by_name(contributions)
         columns = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
@@ -446,7 +461,15 @@ default="auto"
         labels = range(len(kinds)) if labels is None else labels
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
+        if self._view.codes:
+            columns["is_code"] = self._view.is_code(X)
         return reasons_table(X, labels, self._view, rows, columns, nearest)
+
+    @property
+    def codes_(self) -> dict[str, Float64]:
+        """Values of each column that the default embedder takes for codes."""
+        check_is_fitted(self)
+        return self._view.codes
 
     @property
     def embedder_(self) -> Any:
@@ -502,12 +525,12 @@ default="auto"
 
     # Fitting
 
-    def _resolve_embedder(self) -> Any:
+    def _resolve_embedder(self, X: Any) -> Any:
         """Return the embedder that is given, or the default one."""
         if self.embedder is None:
             # A likelihood is undefined along directions without variance.
             n_components = "auto" if self.method == "embedder_score" else None
-            return make_pipeline(StandardScaler(), PCAEmbedder(n_components))
+            return make_pipeline(RobustStandardizer(), PCAEmbedder(n_components))
         has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
         if self.method == "embedder_score" and not has_score:
             raise ValueError(
@@ -517,25 +540,28 @@ default="auto"
         return self.embedder
 
     def _fit_neighbors(
-        self, X: Any, rows: LatentRows, support: Positions, generator: Generator
-    ) -> None:
-        """Choose the rows that neighbours are looked for among, and index them."""
-        chosen = np.arange(len(rows.latents))
-        if not self.assume_clean:
-            distances = squared_joint(rows, self._gaussian, support)
-            chosen = nearest_rows(distances, NEIGHBORS_SHARE)
-        chosen = chosen[_some(len(chosen), self.max_samples, generator)]
-        self._neighborhood = neighborhood_of(
-            X, rows, chosen, support, self.n_neighbors, generator
+        self, fit: RobustFit, chosen: Positions, generator: Generator
+    ) -> Neighborhood:
+        """Index the normal rows among the chosen ones, or a subset of them."""
+        kept = fit.normal
+        kept = kept[_some(len(kept), self.max_samples, generator)]
+        return neighborhood_of(
+            fit.rows.latents[kept],
+            fit.rows.features[kept],
+            fit.distances[kept],
+            np.isin(kept, fit.support),
+            chosen[kept],
+            self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, generator: Generator) -> None:
+    def _fit_scale(self, X: Any, some: Positions) -> None:
         """Set the scale of each kind of distance, which parts there are, the offset."""
         n_rows, n_features = _num_samples(X), len(self._view.scale)
-        some = _safe_indexing(X, _some(n_rows, self.max_samples, generator))
-        distances = self._by_blocks(some, self._measure, TOO_LARGE)
+        sample = _safe_indexing(X, some)
+        distances = self._by_blocks(sample, self._measure, TOO_LARGE)
         margin = CLEAN_MARGIN if self.assume_clean else 0.0
-        self._scale = scales.scale_of_kinds(distances, margin)
+        n_dimensions = effective_dimensions(self._gaussian)
+        self._scale = scales.scale_of_kinds(distances, margin, n_dimensions)
         residuals = distances[:, scales.KINDS.index("residual")]
         keeps_everything = np.median(residuals) <= NO_RESIDUAL * n_features
         self.parts_ = [p for p in PARTS if p != "residual" or not keeps_everything]
@@ -547,28 +573,30 @@ default="auto"
             )
         every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
         if self.method == "embedder_score" or every_row_counts:
-            scores = self._score(X if every_row_counts else some)
+            scores = self._score(X if every_row_counts else sample)
         else:
             scores, _ = scales.score_of(self.method, distances, self._scale)
         self._set_training_scores(scores)
 
+    def _auto_offset(self, scores: ArrayLike) -> float:
+        threshold = tail_threshold(scores)
+        is_in_deviations = len(scales.METHODS.get(self.method, ())) > 1
+        return min(threshold, -LEAST_DEVIATIONS) if is_in_deviations else threshold
+
     # Scoring
 
-    def _look(self, X: Any) -> LatentRows:
-        return self._neighborhood.recognized(X, self._view.rows(X))
-
     def _measure(self, X: Any) -> Float64:
-        return self._distances(self._look(X))
+        return self._distances(self._view.rows(X))
 
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
-        gaussian, support = self._gaussian, self._neighborhood.in_support(rows)
-        within = squared_within(rows, gaussian, support)
-        outside = squared_outside(rows, gaussian, support)
+        gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
+        within = squared_within(rows, gaussian, measured.in_support)
+        outside = squared_outside(rows, gaussian, measured.in_support)
         joint = within + outside / gaussian.noise
-        local = self._neighborhood.local_distances(rows)
-        global_ = self._neighborhood.global_distances(rows)
-        return np.column_stack([within, outside, joint, local, global_])
+        return np.column_stack(
+            [within, outside, joint, measured.local, measured.global_]
+        )
 
     def _validated_scores(self, X: Any, method: str) -> Float64:
         X = self._validate_for_score(X)

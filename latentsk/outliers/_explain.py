@@ -48,8 +48,12 @@ def distance_contributions(
         chosen = np.flatnonzero(kinds == kind)
         some = rows.at(chosen)
         if kind in ("near", "overall"):
-            search = neighborhood.local if kind == "near" else neighborhood.global_
-            parts = difference_parts(some, neighborhood.features, search(some)[1])
+            compared = (
+                neighborhood.compared_near
+                if kind == "near"
+                else neighborhood.compared_overall
+            )
+            parts = difference_parts(some, neighborhood.features, *compared(some))
         else:
             parts = gaussian_parts(kind, some, gaussian)
         contributions[chosen] = scores[chosen, None] * shares(parts)
@@ -57,13 +61,15 @@ def distance_contributions(
 
 
 def difference_parts(
-    rows: LatentRows, features: NDArray[Any], positions: Positions
+    rows: LatentRows, features: NDArray[Any], positions: Positions, weights: Float64
 ) -> Float64:
-    """Split the mean distance to other rows, in units of the scale."""
-    # One row at a time: its neighbours may be a hundred.
+    """Split weighed distances to other rows, in units of the scale."""
+    # One row at a time: it may be compared with hundreds.
     parts = [
-        neighbor_parts(row[None] / rows.scale, features[nearest][None] / rows.scale)
-        for row, nearest in zip(rows.features, positions, strict=True)
+        neighbor_parts(
+            row[None] / rows.scale, features[others][None] / rows.scale, weight[None]
+        )
+        for row, others, weight in zip(rows.features, positions, weights, strict=True)
     ]
     return np.concatenate(parts)
 
@@ -107,7 +113,7 @@ def embedder_contributions(
     if hasattr(embedder, "score_contributions"):
         found = embedder.score_contributions(named(rows.features))
         return np.asarray(found, np.float64)
-    (nearest,) = neighborhood.nearest_features(rows, 1)
+    (nearest,) = neighborhood.nearest_features(rows.latents, 1)
     parts = substitution_parts(score, rows.features, nearest)
     return score(rows.features)[:, None] * shares(parts)
 
@@ -139,14 +145,14 @@ def reasons_table(
 
     nearest : ndarray of shape (n_nearest, n_rows, n_features)
     """
-    values: Any = X if view.has_original_features else rows.features
+    values: Any = X if view.has_original_features else view.named(rows.features)
     values = values.toarray() if issparse(values) else values
     columns = {**columns, "value": np.asarray(values, np.float64)}
     if rows.residuals is not None:
         reconstructed = rows.features - rows.residuals * rows.scale
-        columns["reconstructed"] = view.original(reconstructed)
+        columns["reconstructed"] = view.named(reconstructed)
     for rank, features in enumerate(nearest, 1):
-        columns[f"nearest_{rank}"] = view.original(features)
+        columns[f"nearest_{rank}"] = view.named(features)
     index = pd.MultiIndex.from_product(
         [labels, view.feature_names], names=["row", "feature"]
     )
@@ -169,11 +175,13 @@ def shares(parts: ArrayLike) -> Float64:
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
-def neighbor_parts(rows: ArrayLike, neighbors: ArrayLike) -> Float64:
-    """Split mean Euclidean distances to neighbours among the features.
+def neighbor_parts(
+    rows: ArrayLike, neighbors: ArrayLike, weights: ArrayLike
+) -> Float64:
+    """Split weighed Euclidean distances to neighbours among the features.
 
-    The distance to one neighbour is the sum over features of ``d_j^2 / |d|``; its mean
-    over the neighbours is split alike.
+    The distance to one neighbour is the sum over features of ``d_j^2 / |d|``; each is
+    split alike.
 
     Parameters
     ----------
@@ -181,20 +189,24 @@ def neighbor_parts(rows: ArrayLike, neighbors: ArrayLike) -> Float64:
 
     neighbors : array-like of shape (n_rows, n_neighbors, n_features)
 
+    weights : array-like of shape (n_rows, n_neighbors)
+        What the distance to each neighbour contributes.
+
     Returns
     -------
     parts : ndarray of shape (n_rows, n_features)
-        Not negative; their sum over features is the mean distance.
+        Not negative; their sum over features is that of the weights of neighbours that
+        the row does not equal.
 
     Examples
     --------
-    >>> neighbor_parts([[0.0, 0.0]], [[[3.0, 4.0], [0.0, 1.0]]])
+    >>> neighbor_parts([[0.0, 0.0]], [[[3.0, 4.0], [0.0, 1.0]]], [[2.5, 0.5]])
     array([[0.9, 2.1]])
     """
     squares = (np.asarray(rows)[:, None, :] - np.asarray(neighbors)) ** 2
-    lengths = np.sqrt(squares.sum(axis=2, keepdims=True))
-    parts = np.divide(squares, lengths, out=np.zeros_like(squares), where=lengths > 0)
-    return parts.mean(axis=1)
+    sums = squares.sum(axis=2, keepdims=True)
+    split = np.divide(squares, sums, out=np.zeros_like(squares), where=sums > 0.0)
+    return np.einsum("ij,ijk->ik", np.asarray(weights, np.float64), split)
 
 
 def substitution_parts(

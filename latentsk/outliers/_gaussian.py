@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
@@ -14,8 +14,8 @@ from latentsk.outliers._scales import is_rounding
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, flag, floats, number
 
-# The ridge, as a share of the mean variance per feature.
-RIDGE = 0.1
+# Ridges to choose from, as shares of the mean variance: the data decide.
+RIDGES = np.array([1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
 # The least that 1 - leverage is taken to be: rows that have a latent direction to
 # themselves have a leverage of 1.
 LEAST_REMAINDER = 1e-3
@@ -25,18 +25,16 @@ LEAST_REMAINDER = 1e-3
 class RobustGaussian(NamedTuple):
     """A normal distribution around a latent space, estimated from a support.
 
-    Within the latent space it has a covariance, widened by a ridge in every direction;
-    outside, the same variance in every direction.
+    Within the latent space it has a covariance, widened by a ridge; outside, the same
+    variance in every direction.
 
     Attributes
     ----------
     centre : ndarray of shape (n_components,)
     axes : ndarray of shape (n_components, n_components)
-        Columns: the eigenvectors of the covariance.
+        Columns: the eigenvectors of the widened covariance.
     variances : ndarray of shape (n_components,)
-        Its eigenvalues, without the ridge.
-    ridge : float
-        What is added to each of them.
+        Its eigenvalues.
     n_rows : int
         Number of rows of the support.
     noise : float
@@ -49,8 +47,7 @@ class RobustGaussian(NamedTuple):
 
     centre: Annotated[Float64, floats("latents")]
     axes: Annotated[Float64, floats("latents", "latents")]
-    variances: Annotated[Float64, floats("latents", least=0)]
-    ridge: Annotated[float, number(5e-324)]
+    variances: Annotated[Float64, floats("latents", least=5e-324)]
     n_rows: Annotated[int, count(1)]
     noise: Annotated[float, number(0)] = 1.0
     was_fitted_on: Annotated[bool, flag()] = False
@@ -59,7 +56,9 @@ class RobustGaussian(NamedTuple):
     )
 
 
-def gaussian_of_latents(latents: ArrayLike, n_features: int) -> RobustGaussian:
+def gaussian_of_latents(
+    latents: ArrayLike, ridge: float | None = None, own_ridge: ArrayLike | None = None
+) -> RobustGaussian:
     """Estimate the centre and the covariance of latents.
 
     Parameters
@@ -67,9 +66,12 @@ def gaussian_of_latents(latents: ArrayLike, n_features: int) -> RobustGaussian:
     latents : array-like of shape (n_rows, n_components)
         Latents of at least 2 rows.
 
-    n_features : int
-        Number of features of the rows. The ridge is a tenth of the total variance per
-        feature, or per component where these are more.
+    ridge : float, optional
+        What is added to the variance in every direction, as a share of the mean
+        variance per component. By default :func:`best_ridge` chooses it.
+
+    own_ridge : array-like of shape (n_components, n_components), optional
+        A positive semi-definite matrix that is added besides.
 
     Returns
     -------
@@ -78,39 +80,130 @@ def gaussian_of_latents(latents: ArrayLike, n_features: int) -> RobustGaussian:
 
     Examples
     --------
-    >>> gaussian_of_latents([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]], n_features=2)
-    RobustGaussian(centre=array([2., 0.]), ..., variances=array([0., 4.]), ridge=0.2,
-    ...)
+    >>> gaussian_of_latents([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]], ridge=0.1)
+    RobustGaussian(centre=array([2., 0.]), ..., variances=array([0.2, 4.2]), ...)
     """
     latents = np.asarray(latents, np.float64)
     n_components = latents.shape[1]
+    centre = latents.mean(axis=0)
     covariance = np.cov(latents, rowvar=False).reshape(n_components, n_components)
     variances, axes = np.linalg.eigh(covariance)
     variances = np.maximum(variances, 0.0)
-    ridge = RIDGE * float(variances.sum()) / max(n_features, n_components)
-    if is_rounding(np.sqrt(ridge), latents):
-        ridge = 1.0
-    centre = latents.mean(axis=0)
-    return RobustGaussian(centre, axes, variances, ridge, len(latents))
+    if ridge is None:
+        ridge = best_ridge((latents - centre) @ axes, variances)
+    added = ridge * float(variances.mean())
+    if is_rounding(np.sqrt(added), latents):
+        added = 1.0
+    variances = variances + added
+    if own_ridge is not None:
+        widened = (axes * variances) @ axes.T + np.asarray(own_ridge, np.float64)
+        variances, axes = np.linalg.eigh(widened)
+    return RobustGaussian(centre, axes, variances, len(latents))
 
 
-def gaussian_of(support: LatentRows, was_fitted_on: bool) -> RobustGaussian:
+def best_ridge(along: Float64, variances: Float64) -> float:
+    """Choose a ridge by the likelihood of rows that are left out.
+
+    A ridge keeps directions that few rows have hardly seen from counting too much, and
+    hides relations between features that are tighter than it. The median over the rows
+    of the log-density of a row under the normal distribution of all others
+    (Hoffbeck and Landgrebe, 1996, use the mean) weighs one against the other.
+
+    Parameters
+    ----------
+    along : ndarray of shape (n_rows, n_components)
+        Centred rows along the eigenvectors of their covariance.
+
+    variances : ndarray of shape (n_components,)
+        Its eigenvalues.
+
+    Returns
+    -------
+    ridge : float
+        One of RIDGES, a share of the mean variance.
+
+    References
+    ----------
+    J. P. Hoffbeck and D. A. Landgrebe (1996). Covariance matrix estimation and
+    classification with limited training data. IEEE PAMI, 18(7), 763-767.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> for n in 8, 5_000:
+    ...     rows = rng.normal(size=(n, 3)) * [1, 1, 0.01]
+    ...     centred = rows - rows.mean(axis=0)
+    ...     best_ridge(centred, centred.var(axis=0))
+    0.0001
+    1e-06
+    """
+    n_rows = len(along)
+    if n_rows < 3:
+        return float(RIDGES[-1])
+    squares, mean = along**2, float(variances.mean())
+    if mean == 0.0:
+        return float(RIDGES[-1])
+    likelihoods = []
+    for ridge in RIDGES:
+        widened = variances + ridge * mean
+        squared = squares @ (1.0 / widened)
+        left_out, remainder = _without_row(squared, n_rows)
+        logarithms = np.log(widened).sum() + np.log(remainder)
+        likelihoods.append(-0.5 * float(np.median(logarithms + left_out)))
+    return float(RIDGES[int(np.argmax(likelihoods))])
+
+
+def _without_row(squared: Float64, n_rows: int) -> tuple[Float64, Float64]:
+    """Return squared distances of rows that are left out, and what is left of volume.
+
+    By the formula of Sherman and Morrison (1950): centre and covariance without a row,
+    in terms of those with it and of its distance. The ridge is scaled as the covariance
+    is, by ``(n - 1) / (n - 2)``.
+    """
+    n = n_rows
+    scaled = squared * (n - 2) / (n - 1)
+    share = n / ((n - 1) * (n - 2))
+    remainder = np.maximum(1.0 - share * scaled, np.finfo(np.float64).eps)
+    return (n / (n - 1)) ** 2 * scaled / remainder, remainder
+
+
+def gaussian_of(
+    support: LatentRows,
+    was_fitted_on: bool,
+    ridge: float | None = None,
+    own_ridge: ArrayLike | None = None,
+) -> RobustGaussian:
     """Estimate a Gaussian from the rows of its support.
 
-    The noise is the mean squared residual per direction outside of the latent space,
-    widened by a tenth of the mean variance per feature, as the axes are.
+    The noise is the mean squared residual per direction outside of the latent space, as
+    if each row had been left out, and at least the ridge.
     """
     n_features, n_components = support.features.shape[1], support.latents.shape[1]
-    gaussian = gaussian_of_latents(support.latents, n_features)
-    noise = 1.0
-    if support.residuals is not None:
-        n_outside = max(n_features - n_components, 1)
-        noise = float(np.mean(np.sum(support.residuals**2, axis=1))) / n_outside
-        variances = np.var(support.features, axis=0) / support.scale**2
-        noise += RIDGE * float(np.mean(variances))
-        if is_rounding(np.sqrt(noise), support.features / support.scale):
-            noise = 1.0
-    return gaussian._replace(noise=noise, was_fitted_on=was_fitted_on)
+    gaussian = gaussian_of_latents(support.latents, ridge, own_ridge)
+    gaussian = gaussian._replace(was_fitted_on=was_fitted_on)
+    if support.residuals is None:
+        return gaussian
+    present = np.ones(len(support.latents))
+    outside = squared_outside(support, gaussian, present)
+    noise = float(np.mean(outside)) / max(n_features - n_components, 1)
+    least = RIDGES[0] if ridge is None else ridge
+    variances = np.var(support.features, axis=0) / support.scale**2
+    noise += least * float(np.mean(variances))
+    if is_rounding(np.sqrt(noise), support.features / support.scale):
+        noise = 1.0
+    return gaussian._replace(noise=noise)
+
+
+def effective_dimensions(gaussian: RobustGaussian) -> float:
+    """Return the participation ratio of the variances, ``(sum v)^2 / sum v^2``.
+
+    Examples
+    --------
+    >>> round(effective_dimensions(gaussian_of_latents([[0, 0], [1, 1]], 1e-6)), 3)
+    1.0
+    """
+    variances = gaussian.variances / gaussian.variances.max()
+    return float(variances.sum() ** 2 / (variances**2).sum())
 
 
 def whitened(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
@@ -129,16 +222,16 @@ def whitened(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
 
     Examples
     --------
-    >>> unit = RobustGaussian(np.zeros(2), np.eye(2), np.ones(2), 3.0, 10)
+    >>> unit = RobustGaussian(np.zeros(2), np.eye(2), np.full(2, 4.0), 10)
     >>> whitened([[2.0, 4.0]], unit)
     array([[1., 2.]])
     """
     along = (np.asarray(latents, np.float64) - gaussian.centre) @ gaussian.axes
-    return along / np.sqrt(gaussian.variances + gaussian.ridge)
+    return along / np.sqrt(gaussian.variances)
 
 
 def squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
-    """Return squared Mahalanobis distances ``(x - m)' (S + r I)^-1 (x - m)``.
+    """Return squared Mahalanobis distances ``(x - m)' S^-1 (x - m)``.
 
     Parameters
     ----------
@@ -152,7 +245,7 @@ def squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
 
     Examples
     --------
-    >>> unit = RobustGaussian(np.zeros(2), np.eye(2), np.ones(2), 1.0, 10)
+    >>> unit = RobustGaussian(np.zeros(2), np.eye(2), np.full(2, 2.0), 10)
     >>> squared_distances([[2.0, 2.0]], unit)
     array([4.])
     """
@@ -163,8 +256,8 @@ def squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
 def left_out_squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
     """Return what the squared distances of rows would be, had each been left out.
 
-    For rows of the support, with the ridge as it is: by the formula of Sherman and
-    Morrison (1950), at the cost of the ordinary distances.
+    For rows of the support: by the formula of Sherman and Morrison (1950), at the cost
+    of the ordinary distances. The ridge is scaled as the covariance is.
 
     Parameters
     ----------
@@ -180,19 +273,13 @@ def left_out_squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> 
     Examples
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0]])
-    >>> left_out_squared_distances(rows, gaussian_of_latents(rows, 1)).round(2)
-    array([3.75, 0.  , 3.75])
+    >>> left_out_squared_distances(rows, gaussian_of_latents(rows, 0.1)).round(2)
+    array([3.47, 0.  , 3.47])
     """
-    n = gaussian.n_rows
-    if n < 3:
-        return squared_distances(latents, gaussian)
-    along = (np.asarray(latents, np.float64) - gaussian.centre) @ gaussian.axes
-    # Covariance and centre without x, in terms of those with it and of x - centre.
-    widened = gaussian.variances * (n - 1) / (n - 2) + gaussian.ridge
-    with_row = along**2 @ (1.0 / widened)
-    share = n / ((n - 1) * (n - 2))
-    remainder = np.maximum(1.0 - share * with_row, np.finfo(np.float64).eps)
-    return (n / (n - 1)) ** 2 * with_row / remainder
+    squared = squared_distances(latents, gaussian)
+    if gaussian.n_rows < 3:
+        return squared
+    return _without_row(squared, gaussian.n_rows)[0]
 
 
 def leverages(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
@@ -207,37 +294,49 @@ def leverages(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
     Returns
     -------
     leverages : ndarray of shape (n_rows,)
-        ``1 / n + (x - m)' S^-1 (x - m) / (n - 1)``, in [1 / n, 1]; directions without
-        variance do not count.
+        ``1 / n + (x - m)' S^-1 (x - m) / (n - 1)``, in [1 / n, 1].
 
     Examples
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0]])
-    >>> leverages(rows, gaussian_of_latents(rows, 1)).round(3)
+    >>> leverages(rows, gaussian_of_latents(rows, 1e-6)).round(3)
     array([0.833, 0.333, 0.833])
     """
-    n, variances = gaussian.n_rows, gaussian.variances
-    counted = variances > np.finfo(np.float64).eps * n * variances.max(initial=0.0)
-    along = (np.asarray(latents, np.float64) - gaussian.centre) @ gaussian.axes
-    squared = along[:, counted] ** 2 @ (1.0 / variances[counted])
+    n = gaussian.n_rows
+    squared = squared_distances(latents, gaussian)
     return np.minimum(1.0 / n + squared / (n - 1), 1.0)
 
 
 def squared_within(
-    rows: LatentRows, gaussian: RobustGaussian, support: NDArray[Any]
+    rows: LatentRows, gaussian: RobustGaussian, present: Float64
 ) -> Float64:
     """Return squared Mahalanobis distances within the latent space.
 
-    Rows of the support (a mask or positions) are measured as if they had been left out
-    of it.
+    Rows of the support are measured as if they had been left out of it.
+
+    Parameters
+    ----------
+    rows : LatentRows
+
+    gaussian : RobustGaussian
+
+    present : ndarray of shape (n_rows,)
+        How much each row is one of the support, in [0, 1].
+
+    Returns
+    -------
+    squared : ndarray of shape (n_rows,)
     """
-    squared = squared_distances(rows.latents, gaussian)
-    squared[support] = left_out_squared_distances(rows.latents[support], gaussian)
-    return squared
+    ordinary = squared_distances(rows.latents, gaussian)
+    if gaussian.n_rows < 3:
+        return ordinary
+    left_out, _ = _without_row(ordinary, gaussian.n_rows)
+    # Not a weighted sum of both: beyond float64, one is infinite.
+    return np.where(present > 0.0, ordinary + present * (left_out - ordinary), ordinary)
 
 
 def squared_outside(
-    rows: LatentRows, gaussian: RobustGaussian, support: NDArray[Any]
+    rows: LatentRows, gaussian: RobustGaussian, present: Float64
 ) -> Float64:
     """Return the squared length of each residual; zeros where there are none.
 
@@ -249,18 +348,18 @@ def squared_outside(
     if rows.residuals is None:
         return np.zeros(len(rows.latents))
     squared = np.einsum("ij,ij->i", rows.residuals, rows.residuals)
-    if gaussian.was_fitted_on:
-        remainder = 1.0 - leverages(rows.latents[support], gaussian)
-        squared[support] /= np.maximum(remainder, LEAST_REMAINDER) ** 2
-    return squared
+    if not gaussian.was_fitted_on:
+        return squared
+    remainder = np.maximum(1.0 - leverages(rows.latents, gaussian), LEAST_REMAINDER)
+    return squared * (1.0 + present * (remainder**-2 - 1.0))
 
 
 def squared_joint(
-    rows: LatentRows, gaussian: RobustGaussian, support: NDArray[Any]
+    rows: LatentRows, gaussian: RobustGaussian, present: Float64
 ) -> Float64:
     """Return squared distances within and outside, added in the unit of the noise."""
-    outside = squared_outside(rows, gaussian, support)
-    return squared_within(rows, gaussian, support) + outside / gaussian.noise
+    outside = squared_outside(rows, gaussian, present)
+    return squared_within(rows, gaussian, present) + outside / gaussian.noise
 
 
 def feature_loadings(
@@ -277,7 +376,7 @@ def feature_loadings(
     -------
     loadings : ndarray of shape (n_components, n_features)
     """
-    deviations = np.sqrt(gaussian.variances + gaussian.ridge)
+    deviations = np.sqrt(gaussian.variances)
     steps = deviations[:, None] * gaussian.axes.T
     with contextlib.suppress(ValueError):  # an inverse may end where steps lead
         above = decode(embedder, gaussian.centre + steps)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._device import on_host
 from latentsk._diagnosis import OUTPUT
-from latentsk._typing import Float64, Positions
+from latentsk._typing import Float64
 from latentsk._validation import MAX_MAGNITUDE, checked
 
 FLOATS = [np.float64, np.float32]
@@ -34,16 +34,12 @@ class LatentRows(NamedTuple):
         None where it has no `inverse_transform`.
     scale : ndarray of shape (n_features,)
         These standard deviations.
-    exclude : ndarray of shape (n_rows,)
-        Position of the neighbour that each row equals, and is not to be compared with;
-        -1 for none.
     """
 
     features: NDArray[Any]
     latents: NDArray[Any]
     residuals: Float64 | None
     scale: NDArray[Any]
-    exclude: Positions
 
     def at(self, some: Any) -> LatentRows:
         """Return some of the rows: at positions, or of a slice."""
@@ -52,7 +48,6 @@ class LatentRows(NamedTuple):
             features=self.features[some],
             latents=self.latents[some],
             residuals=residuals,
-            exclude=self.exclude[some],
         )
 
 
@@ -113,7 +108,6 @@ def latent_rows(
     Returns
     -------
     rows : LatentRows
-        None is excluded.
 
     Raises
     ------
@@ -125,17 +119,16 @@ def latent_rows(
     latents = latents_of(embedder, rows, ensure_finite=ensure_finite)
     if not ensure_finite:
         latents = clip_magnitudes(latents)
-    exclude = np.full(len(latents), -1)
     reconstructed = decode(embedder, latents, ensure_finite=ensure_finite)
     if reconstructed is None:
-        return LatentRows(features, latents, None, scale, exclude)
+        return LatentRows(features, latents, None, scale)
     if reconstructed.shape != features.shape:
         raise ValueError(
             f"The embedder reconstructed rows of shape {reconstructed.shape} from rows "
             f"of shape {features.shape}."
         )
     residuals = (features.astype(np.float64) - reconstructed) / scale
-    return LatentRows(features, latents, residuals, scale, exclude)
+    return LatentRows(features, latents, residuals, scale)
 
 
 def latents_of(embedder: Any, rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -18,6 +16,16 @@ from latentsk._validation import reject_huge
 from latentsk.embedders import PCAEmbedder
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.outliers import _steps as steps
+from latentsk.outliers._bulk import (
+    RIDGE,
+    SUPPORT_SHARE,
+    distances_from_median,
+    nearest_rows,
+    normal_rows,
+    squared_ranges_of_two,
+    within_fence,
+)
+from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     feature_loadings,
@@ -31,20 +39,53 @@ from latentsk.outliers._latent_rows import (
     latents_of,
     numeric,
 )
-from latentsk.outliers._scales import NORMAL_MAD
+from latentsk.outliers._robust_standardizer import RobustStandardizer
+from latentsk.outliers._steps import last_step
 
-# Number of concentration steps: a fit of PCA takes milliseconds, a training does not.
+# Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
-# Share of the rows that the centre and the covariance are estimated from.
-SUPPORT_SHARE = 0.75
-# The least that a robust standard deviation is taken to be, in standard deviations.
-LEAST_ROBUST_SPREAD = 0.1
+# With more features, the normal rows are not sought in their covariance.
+MOST_FEATURES = 1_000
+
+
+class RobustFit(NamedTuple):
+    """What was fitted, and to which rows.
+
+    Attributes
+    ----------
+    embedder : fitted transformer
+    rows : LatentRows
+        All rows.
+    support : ndarray, dtype intp
+        Positions of the rows that the Gaussian was estimated from, and the embedder
+        fitted on, unless it had been fitted before.
+    normal : ndarray, dtype intp
+        Positions of the rows that are presumed normal.
+    distances : ndarray of shape (n_rows,)
+        Squared distances of the rows within and outside of the latent space.
+    gaussian : RobustGaussian
+    """
+
+    embedder: Any
+    rows: LatentRows
+    support: Positions
+    normal: Positions
+    distances: Float64
+    gaussian: RobustGaussian
 
 
 def fit_robustly(
-    embedder: Any, X: Any, assume_clean: bool, generator: np.random.Generator
-) -> tuple[Any, LatentRows, Positions, RobustGaussian]:
-    """Fit an embedder and a Gaussian by concentration steps.
+    embedder: Any,
+    X: Any,
+    chosen: Positions,
+    assume_clean: bool,
+    generator: np.random.Generator,
+) -> RobustFit:
+    """Fit an embedder and a Gaussian to rows that are presumed normal.
+
+    PCAEmbedder, which is linear, is fitted once, to the rows that the features alone
+    show to be normal; any other embedder to those nearest the median, and again to
+    those nearest the centre of what it has learned.
 
     Parameters
     ----------
@@ -54,30 +95,26 @@ def fit_robustly(
 
     X : array-like of shape (n_rows, n_columns)
 
+    chosen : ndarray, dtype intp
+        Positions of the rows that the last step may be fitted on.
+
     assume_clean : bool
-        Whether the support is all rows.
+        Whether all of these are normal.
 
     generator : Generator
         Seeds what is random in an embedder that is to be fitted.
 
     Returns
     -------
-    embedder : fitted transformer
-
-    rows : LatentRows
-        All rows.
-
-    support : ndarray, dtype intp
-        Positions of the rows that the Gaussian was estimated from.
-
-    gaussian : RobustGaussian
+    fit : RobustFit
+        Of the chosen rows.
     """
     is_fitted = is_fitted_embedder(embedder)
     whole = embedder if is_fitted else steps.seeded(clone(embedder), generator)
     preprocessor, last = steps.split_steps(whole)
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
-    prepared = steps.preprocess(preprocessor, X)
+    prepared = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
     if not is_numeric(prepared):
         if not is_fitted:
             last = steps.fit_on_support(last, prepared, _num_samples(prepared))
@@ -87,7 +124,7 @@ def fit_robustly(
         preprocessor, last = steps.split_steps(embedder)
     features = numeric(prepared)
     reject_huge(features, input_name="What enters the embedder")
-    scale = StandardScaler().fit(features).scale_
+    scale = unit_of_features(preprocessor, features)
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
 
     def fit(support: Positions) -> tuple[Any, LatentRows]:
@@ -97,20 +134,55 @@ def fit_robustly(
         fitted = steps.fit_on_support(last, some, len(features))
         return fitted, latent_rows(fitted, prepared, scale)
 
-    n_steps = PCA_STEPS if isinstance(last, PCAEmbedder) else OTHER_STEPS
-    if assume_clean:
-        n_steps = 0
-    last, rows, support = c_steps(fit, features, n_steps, was_fitted_on=not is_fitted)
-    gaussian = gaussian_of(rows.at(support), was_fitted_on=not is_fitted)
+    support, is_linear = np.arange(len(features)), isinstance(last, PCAEmbedder)
+    by_features = is_linear and features.shape[1] <= MOST_FEATURES
+    if by_features and not assume_clean:
+        support = normal_rows(features, scale)
+    if by_features or assume_clean:
+        last, rows = fit(support)
+    else:
+        n_steps = PCA_STEPS if is_linear else OTHER_STEPS
+        last, rows, support = c_steps(fit, features, scale, n_steps, not is_fitted)
+    own_ridge = _own_ridge(last, rows) if is_linear else None
+    gaussian = gaussian_of(rows.at(support), not is_fitted, own_ridge=own_ridge)
     loadings = feature_loadings(last, rows.at(support), gaussian)
+    gaussian = gaussian._replace(loadings=loadings)
     if not is_fitted:
         embedder = steps.join_steps(embedder, preprocessor, last)
-    return embedder, rows, support, gaussian._replace(loadings=loadings)
+    distances = squared_joint(rows, gaussian, _mask(support, len(features)))
+    normal = support
+    if not (by_features or assume_clean):
+        normal = within_fence(distances)
+    return RobustFit(embedder, rows, support, normal, distances, gaussian)
+
+
+def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
+    """Return the unit of each feature that residuals and reasons are measured in.
+
+    What comes from a RobustStandardizer has its unit; its indicators are to count for
+    less than one.
+    """
+    if isinstance(last_step(preprocessor), RobustStandardizer):
+        return np.ones(features.shape[1])
+    return robust_scales(features)
+
+
+def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:
+    """Return the squared ranges of features of two values, as the latents see them.
+
+    Of two values, the rarer one is far out in standard deviations, and not abnormal.
+    """
+    squared = squared_ranges_of_two(rows.features)
+    if embedder.whiten or not squared.any():
+        return None
+    directions = np.asarray(embedder.components_, np.float64)
+    return (directions * squared) @ directions.T
 
 
 def c_steps(
     fit: Callable[[Positions], tuple[Any, LatentRows]],
     features: NDArray[Any],
+    scale: NDArray[Any],
     n_steps: int,
     was_fitted_on: bool,
 ) -> tuple[Any, LatentRows, Positions]:
@@ -129,8 +201,11 @@ def c_steps(
 
     features : ndarray of shape (n_rows, n_features)
 
+    scale : ndarray of shape (n_features,)
+        Robust standard deviations of the features.
+
     n_steps : int
-        Number of further fits; 0: the support is all rows.
+        Number of further fits.
 
     was_fitted_on : bool
         Whether `fit` fits the embedder on the support.
@@ -146,45 +221,18 @@ def c_steps(
     support : ndarray, dtype intp
         Positions of the rows of the last fit, in ascending order.
     """
-    support = np.arange(len(features))
-    if n_steps:
-        support = nearest_rows(distances_from_median(features), SUPPORT_SHARE)
+    support = nearest_rows(distances_from_median(features, scale), SUPPORT_SHARE)
     embedder, rows = fit(support)
     for _ in range(n_steps):
-        gaussian = gaussian_of(rows.at(support), was_fitted_on)
-        distances = squared_joint(rows, gaussian, support)
+        gaussian = gaussian_of(rows.at(support), was_fitted_on, ridge=RIDGE)
+        distances = squared_joint(rows, gaussian, _mask(support, len(features)))
         support = nearest_rows(distances, SUPPORT_SHARE)
         embedder, rows = fit(support)
     return embedder, rows, support
 
 
-def distances_from_median(features: NDArray[Any]) -> Float64:
-    """Return squared distances from the median of each feature, in robust units.
-
-    The unit is the median absolute deviation of the feature, but at least a tenth of
-    its standard deviation: features that are mostly constant would count most.
-
-    Examples
-    --------
-    >>> distances_from_median(np.array([[-1.0], [0.0], [1.0], [30.0]])).round()
-    array([  1.,   0.,   0., 396.])
-    """
-    centred = features - np.median(features, axis=0)
-    robust = NORMAL_MAD * np.median(np.abs(centred), axis=0)
-    unit = np.maximum(robust, LEAST_ROBUST_SPREAD * features.std(axis=0))
-    standardized = centred / np.where(unit > 0.0, unit, 1.0)
-    return np.einsum("ij,ij->i", standardized, standardized)
-
-
-def nearest_rows(distances: Float64, share: float) -> Positions:
-    """Return the positions of the given share of rows, in ascending order.
-
-    All, if there are five rows or fewer.
-
-    Examples
-    --------
-    >>> nearest_rows(np.array([9.0, 1, 2, 3, 8, 4, 5, 6]), 0.75)
-    array([1, 2, 3, 5, 6, 7])
-    """
-    n_kept = min(max(math.ceil(share * len(distances)), 5), len(distances))
-    return np.sort(np.argsort(distances, kind="stable")[:n_kept])
+def _mask(positions: Positions, n_rows: int) -> Float64:
+    """Return 1 for the rows at the positions, and 0 for others."""
+    mask = np.zeros(n_rows)
+    mask[positions] = 1.0
+    return mask

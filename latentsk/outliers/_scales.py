@@ -28,6 +28,9 @@ NORMAL_MAD = 1.4826022185056018
 TIE = 1e-6
 # A factor of 1.05 is one unit at least, however equal the training rows' distances are.
 LEAST_SPREAD = 0.05
+# So are these, over the effective number of dimensions: what chance makes of logarithms
+# of distances to five neighbours, and what a flat end of a cloud does to global ones.
+LEAST_LOCAL, LEAST_GLOBAL = 5**-0.5, 0.7
 # No row is more normal than this many deviations: copies of one row are at distance
 # zero, whose logarithm says nothing.
 MOST_NORMAL = 3.0
@@ -72,7 +75,9 @@ def is_rounding(spread: float, values: ArrayLike) -> bool:
     return not bool(spread > ROUNDING * magnitude)
 
 
-def scale_of(distances: ArrayLike) -> Scale:
+def scale_of(
+    distances: ArrayLike, least: float = LEAST_SPREAD, least_of_ties: float = 0.0
+) -> Scale:
     """Return the scale of a sample of distances.
 
     Medians do not move far while fewer than half of the rows are outliers. Distances
@@ -83,6 +88,12 @@ def scale_of(distances: ArrayLike) -> Scale:
     ----------
     distances : array-like of shape (n_rows,)
         Not negative.
+
+    least : float, default=0.05
+        The least that the spread is taken to be.
+
+    least_of_ties : float, default=0.0
+        The same, where half of the distances are equal.
 
     Returns
     -------
@@ -104,17 +115,35 @@ def scale_of(distances: ArrayLike) -> Scale:
     deviations = np.abs(logarithms - centre)
     if np.median(deviations) < TIE:
         # Counts and categories have few distances; equal ones have no spread.
-        deviations = deviations[deviations >= TIE]
+        deviations, least = deviations[deviations >= TIE], max(least, least_of_ties)
     deviation = float(np.median(deviations)) if len(deviations) else 0.0
-    return Scale(centre, max(NORMAL_MAD * deviation, LEAST_SPREAD), floor)
+    return Scale(centre, max(NORMAL_MAD * deviation, least, LEAST_SPREAD), floor)
 
 
-def scale_of_kinds(distances: Float64, margin: float) -> Scale:
+def scale_of_kinds(distances: Float64, margin: float, n_dimensions: float) -> Scale:
     """Return the scale of training rows' distances, given a column for each of KINDS.
 
-    Every kind but "near" must lead by the margin.
+    Every kind but "near" must lead by the margin. Regular rows, such as those of a
+    grid, are no more equal to each other than random ones in as many dimensions.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_rows, n_kinds)
+
+    margin : float
+
+    n_dimensions : float
+        Effective number of dimensions of the rows.
+
+    Returns
+    -------
+    scale : Scale
     """
-    columns = [scale_of(column) for column in distances.T]
+    least = {"near": LEAST_LOCAL, "overall": LEAST_GLOBAL}
+    columns = [
+        scale_of(column, least.get(kind, 0.0) / n_dimensions, least.get(kind, 0.0))
+        for kind, column in zip(KINDS, distances.T, strict=True)
+    ]
     centre, spread, floor, _ = np.transpose(columns)
     margins = np.where(np.array(KINDS) == "near", 0.0, margin)
     return Scale(centre, spread, floor, margins)
