@@ -135,6 +135,11 @@ default="auto"
     parts_ : list of str
         The parts that the embedder supports, of "distance", "residual", "neighbors".
 
+    codes_ : dict of str to ndarray of shape (n_codes,)
+        The values of each column, by its name, that are taken for codes of what is not
+        known, such as -999, where the embedder begins with a RobustStandardizer, as the
+        default does. A cell that holds one counts as the median of its column.
+
     offset_ : float
         Scores below it are those of outliers.
 
@@ -271,7 +276,7 @@ default="auto"
                 self._resolve_embedder(X), X, chosen, self.assume_clean, generator
             )
             self._gaussian = fit.gaussian
-            self._view = view_of(fit.embedder, X, fit.rows, names)
+            self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
             self._neighborhood = self._fit_neighbors(fit, chosen, generator)
             del fit
             self._fit_scale(X, some)
@@ -434,6 +439,7 @@ default="auto"
             rows = self._view.rows(X)
             contributions, kinds = self._contributions(rows)
             nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
+        contributions = self._view.by_name(contributions)
         columns = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
@@ -441,7 +447,15 @@ default="auto"
         labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
+        if self._view.codes:
+            columns["is_code"] = self._view.is_code(X)
         return reasons_table(X, labels, self._view, rows, columns, nearest)
+
+    @property
+    def codes_(self) -> dict[str, Float64]:
+        """Values of each column that the default embedder takes for codes."""
+        check_is_fitted(self)
+        return self._view.codes
 
     @property
     def embedder_(self) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
@@ -328,7 +328,9 @@ def squared_within(
     squared : ndarray of shape (n_rows,)
     """
     ordinary = squared_distances(rows.latents, gaussian)
-    left_out = left_out_squared_distances(rows.latents, gaussian)
+    if gaussian.n_rows < 3:
+        return ordinary
+    left_out, _ = _without_row(ordinary, gaussian.n_rows)
     # Not a weighted sum of both: beyond float64, one is infinite.
     return np.where(present > 0.0, ordinary + present * (left_out - ordinary), ordinary)
 

@@ -90,9 +90,9 @@ def mean_without_itself(distances: ArrayLike, present: ArrayLike) -> Float64:
     >>> mean_without_itself([[0.0, 2.0, 4.0]] * 3, [0.0, 0.5, 1.0])
     array([1., 2., 3.])
     """
-    return np.einsum(
-        "ij,ij->i", distances, neighbor_weights(present, np.shape(distances)[1])
-    )
+    distances = np.asarray(distances, np.float64)
+    weights = neighbor_weights(present, distances.shape[1])
+    return np.einsum("ij,ij->i", distances, weights)
 
 
 def neighbor_weights(present: ArrayLike, n_neighbors: int) -> Float64:
@@ -146,7 +146,11 @@ def scaled_distances(distances: ArrayLike, spacings: ArrayLike) -> Float64:
 
 
 def nearest_rows_scaled(
-    queries: ArrayLike, rows: NDArray[Any], spacings: ArrayLike, n: int
+    queries: ArrayLike,
+    rows: NDArray[Any],
+    squares: NDArray[Any],
+    spacings: ArrayLike,
+    n: int,
 ) -> NearestRows:
     """Return the n nearest rows of each query by their scaled distances.
 
@@ -158,6 +162,9 @@ def nearest_rows_scaled(
     queries : array-like of shape (n_queries, n_components)
 
     rows : ndarray of shape (n_rows, n_components), float32 or float64
+
+    squares : ndarray of shape (n_rows,)
+        Their squared lengths, in the same dtype.
 
     spacings : array-like of shape (n_rows,)
         Positive.
@@ -173,7 +180,8 @@ def nearest_rows_scaled(
     Examples
     --------
     >>> rows = np.array([[0.0], [1.0], [9.0]])
-    >>> found = nearest_rows_scaled([[0.5]], rows, [1.0, 0.25, 1.0], 2)
+    >>> squares = squared_lengths(rows)
+    >>> found = nearest_rows_scaled([[0.5]], rows, squares, [1.0, 0.25, 1.0], 2)
     >>> found.positions, found.distances
     (array([[0, 1]]), array([[0.5, 0.5]]))
     """
@@ -181,7 +189,7 @@ def nearest_rows_scaled(
     queries = np.asarray(queries, rows.dtype)
     n_candidates = min(n + SPARE, len(rows))
     held, weights = torch.from_numpy(rows), spacings ** (-2.0 / 3.0)
-    squares = torch.einsum("ij,ij->i", held, held)
+    lengths = torch.from_numpy(squares)
     factors = torch.from_numpy((weights / weights.max()).astype(rows.dtype))
     size = max(
         1,
@@ -193,9 +201,20 @@ def nearest_rows_scaled(
     found = []
     for start in range(0, len(queries), size):
         block = queries[start : start + size]
-        positions = _candidates(block, held, squares, factors, n_candidates)
+        positions = _candidates(block, held, lengths, factors, n_candidates)
         found.append(_nearest_candidates(block, rows, spacings, positions, n))
     return NearestRows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def squared_lengths(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the squared length of each row, in its dtype.
+
+    Examples
+    --------
+    >>> squared_lengths(np.array([[3.0, 4.0]]))
+    array([25.])
+    """
+    return np.einsum("ij,ij->i", rows, rows)
 
 
 def _candidates(

@@ -31,6 +31,8 @@ from latentsk.outliers._gaussian import (
     squared_joint,
 )
 from latentsk.outliers._latent_rows import LatentRows, latent_rows, numeric
+from latentsk.outliers._robust_standardizer import RobustStandardizer
+from latentsk.outliers._steps import last_step
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -106,7 +108,7 @@ def fit_robustly(
         preprocessor.fit(X)
     prepared = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
     features = numeric(prepared)
-    scale = robust_scales(features)
+    scale = unit_of_features(preprocessor, features)
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
 
     def fit(support: Positions) -> tuple[Any, LatentRows]:
@@ -136,6 +138,17 @@ def fit_robustly(
     if not (by_features or assume_clean):
         normal = within_fence(distances)
     return RobustFit(embedder, rows, support, normal, distances, gaussian)
+
+
+def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
+    """Return the unit of each feature that residuals and reasons are measured in.
+
+    What comes from a RobustStandardizer has its unit; its indicators are to count for
+    less than one.
+    """
+    if isinstance(last_step(preprocessor), RobustStandardizer):
+        return np.ones(features.shape[1])
+    return robust_scales(features)
 
 
 def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:

@@ -32,6 +32,11 @@ def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
     return (embedder[:-1] if len(embedder.steps) > 1 else None), last
 
 
+def last_step(preprocessor: Pipeline | None) -> Any:
+    """Return the last step of a preprocessor; None if there is none."""
+    return None if preprocessor is None else preprocessor.steps[-1][1]
+
+
 def join_steps(like: Any, preprocessor: Pipeline | None, embedder: Any) -> Any:
     """Return fitted steps as an embedder of the form that they were split from."""
     if not isinstance(like, Pipeline):
