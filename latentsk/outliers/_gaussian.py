@@ -186,7 +186,7 @@ def gaussian_of(
     present = np.ones(len(support.latents))
     outside = squared_outside(support, gaussian, present)
     noise = float(np.mean(outside)) / max(n_features - n_components, 1)
-    least = RIDGES[0] if ridge is None else ridge
+    least = float(RIDGES[0]) if ridge is None else ridge
     variances = np.var(support.features, axis=0) / support.scale**2
     noise += least * float(np.mean(variances))
     if is_rounding(np.sqrt(noise), support.features / support.scale):
