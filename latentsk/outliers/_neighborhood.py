@@ -76,7 +76,7 @@ class Neighborhood(NamedTuple):
     latent_index : LatentIndex
         The latents of the rows. Its ids are their positions among the training rows.
     squares : ndarray of shape (n_rows,)
-        Squared lengths of the latents.
+        Squared lengths of the latents, from their centre.
     features : ndarray of shape (n_rows, n_features)
         The rows as they enter the embedder.
     is_support : ndarray of shape (n_rows,), dtype bool

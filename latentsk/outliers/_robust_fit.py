@@ -144,7 +144,9 @@ def fit_robustly(
         n_steps = PCA_STEPS if is_linear else OTHER_STEPS
         last, rows, support = c_steps(fit, features, scale, n_steps, not is_fitted)
     own_ridge = _own_ridge(last, rows) if is_linear else None
-    gaussian = gaussian_of(rows.at(support), not is_fitted, own_ridge=own_ridge)
+    # What a network leaves out of the rows that it was fitted on says too little.
+    ridge = None if is_linear else RIDGE
+    gaussian = gaussian_of(rows.at(support), not is_fitted, ridge, own_ridge)
     loadings = feature_loadings(last, rows.at(support), gaussian)
     gaussian = gaussian._replace(loadings=loadings)
     if not is_fitted:

@@ -123,10 +123,18 @@ def test_scale_of_constant_columns_is_one(column):
     assert scale(column) == 1
 
 
-@pytest.mark.parametrize("n_rare", [1, 10, 149])
+@pytest.mark.parametrize("n_rare", [3, 10, 149])
 def test_scale_of_two_values_spans_them(n_rare):
     column = np.r_[np.full(300 - n_rare, 2.0), np.full(n_rare, 9.0)]
     assert scale(column) == 7
+
+
+def test_a_value_of_under_one_percent_is_an_extreme():
+    column = np.r_[np.full(298, 2.0), 9.0, 9.0]
+    assert scale(column) == pytest.approx(column.std())
+    # The nearest of several, not the largest, tells how far out each is.
+    column[-1] = 9e6
+    assert 0.1 < scale(column) < 7
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e-3, 1e30, 1e98])
