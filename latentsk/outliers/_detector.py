@@ -492,7 +492,7 @@ default="auto"
                 self,
                 on_host(X),
                 reset=reset,
-                dtype=np.float64,
+                dtype="numeric",
                 ensure_min_samples=least,
             )
         return rows_for_embedder(self, X, reset=reset, least=least)
