@@ -173,10 +173,10 @@ def largest_magnitudes(X: Any) -> tuple[NDArray[Any], float]:
         magnitudes = abs(X)
         magnitudes.data[np.isnan(magnitudes.data)] = 0.0
         largest = np.asarray(magnitudes.max(axis=1).todense()).ravel()
-        return largest, LIMITS.get(X.dtype.name, np.inf)
+        return largest, LIMITS.get(X.dtype.name, MAX_MAGNITUDE)
     values, _ = float_columns(X)
     largest = np.fmax.reduce(np.abs(values), axis=1, initial=0.0)
-    return largest, LIMITS.get(values.dtype.name, np.inf)
+    return largest, LIMITS.get(values.dtype.name, MAX_MAGNITUDE)
 
 
 def clip_where_finite(prepared: Any, X: Any) -> Any:
@@ -203,9 +203,9 @@ def clip_where_finite(prepared: Any, X: Any) -> Any:
         return prepared
     if isinstance(prepared, pd.DataFrame):
         floats = prepared.select_dtypes("float")
-        return prepared.assign(
-            **{str(k): v.clip(-limit, limit) for k, v in floats.items()}
-        )
+        clipped = prepared.copy()
+        clipped[floats.columns] = floats.clip(-limit, limit)
+        return clipped
     if issparse(prepared):
         return prepared.minimum(limit).maximum(-limit)
     is_float = isinstance(prepared, np.ndarray) and prepared.dtype.kind == "f"
