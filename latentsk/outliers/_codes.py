@@ -30,8 +30,9 @@ COMPANION = 0.75
 FEW, VERY_FAR = 12, 10.0
 # How much of its quartiles' ratio a tail is continued by: without, and with rivals.
 TAIL, TAIL_WITH_RIVALS = 0.75, 1.0
-# So many times as far as the tail, a code may have another one nearer (-99, -999).
-SURE = 30.0
+# Share of the cells that a presumed code counts with, at most, in the law of a farther
+# one: -99 says little of whether -999 is a code.
+HEARSAY = 0.05
 # Cells that differ from a code by less are the code, as after a cast to float32: a
 # share of it, and of the scale of the column.
 ROUNDED, SAME = 1e-6, 0.1
@@ -129,6 +130,8 @@ def _stand_out(column: ValueCounts, is_code: NDArray[np.bool_]) -> NDArray[np.bo
     rivals = _cells_beyond(others, center, codes.values)
     found = np.abs(codes.values - edges) > FAR * (high - low)
     found &= rivals <= MOST_RIVALS * codes.counts
+    most = np.where(is_code, 1 + int(HEARSAY * column.n_cells), column.n_cells)
+    column = column._replace(counts=np.minimum(column.counts, most))
     for i in np.flatnonzero(found):
         power = TAIL_WITH_RIVALS if rivals[i] else TAIL
         found[i] = _is_beyond_law(column, others, float(codes.values[i]), power)
@@ -157,8 +160,7 @@ def _is_beyond_law(
     if (np.abs(column.values - center) < COMPANION * distance).sum() < FEW:
         reach = nearer.values.max(initial=high - low)
         return max(value - high, low - value) > VERY_FAR * reach
-    sure = SURE * _tail_fence(_nearer(others, center, value), power)
-    return distance > min(_tail_fence(nearer, power), sure)
+    return distance > _tail_fence(nearer, power)
 
 
 def _nearer(column: ValueCounts, center: float, value: float) -> ValueCounts:

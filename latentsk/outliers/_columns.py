@@ -12,6 +12,8 @@ from latentsk.outliers._scales import is_rounding
 
 # Far fences lie this many interquartile ranges beyond the quartiles (Tukey, 1977).
 FAR = 3.0
+# Values of a smaller share of the cells are extremes, not a kind.
+RARE = 0.01
 
 
 class ValueCounts(NamedTuple):
@@ -103,8 +105,9 @@ def middle_range(column: ValueCounts) -> tuple[float, float]:
     -------
     low, high : float
         The quartiles. Where these are one value (of about half of the cells, or more),
-        the quartiles of the other values, and the interval is extended to that value.
-        Equal only if the column is constant.
+        the quartiles of the other values, and the interval is extended to that value;
+        if fewer than 1 % of the cells have others, the nearest of these alone, since
+        any of them is an extreme. Equal only if the column is constant.
 
     Examples
     --------
@@ -116,7 +119,11 @@ def middle_range(column: ValueCounts) -> tuple[float, float]:
     low, high = quartiles(column)
     if low < high or len(column.values) == 1:
         return low, high
-    other_low, other_high = quartiles(column.where(column.values != low))
+    others = column.where(column.values != low)
+    if others.n_cells < RARE * column.n_cells:
+        nearest = float(others.values[np.abs(others.values - low).argmin()])
+        return min(low, nearest), max(low, nearest)
+    other_low, other_high = quartiles(others)
     return min(low, other_low), max(high, other_high)
 
 
@@ -132,8 +139,9 @@ def winsorized_scale(column: ValueCounts) -> float:
     scale : float
         Values are clipped to three times the width of :func:`middle_range` beyond it
         first, which no normal value but one in a million is. A column of two values has
-        at least their difference, so that a rare category is not far out by itself. A
-        constant column has 1, also if it is constant but for rounding.
+        at least their difference, so that a rare category is not far out by itself,
+        unless fewer than 1 % of the cells have it. A constant column has 1, also if it
+        is constant but for rounding.
 
     Examples
     --------
@@ -153,7 +161,7 @@ def winsorized_scale(column: ValueCounts) -> float:
     scaled = (values - low) / width
     shares = column.counts / column.n_cells
     scale = width * float(np.sqrt(shares @ (scaled - shares @ scaled) ** 2))
-    if len(values) == 2:
+    if len(values) == 2 and shares.min() >= RARE:
         scale = max(scale, float(np.ptp(column.values)))
     return 1.0 if is_rounding(scale, values) else scale
 

@@ -134,7 +134,7 @@ def best_ridge(along: Float64, variances: Float64) -> float:
     ...     rows = rng.normal(size=(n, 3)) * [1, 1, 0.01]
     ...     centred = rows - rows.mean(axis=0)
     ...     best_ridge(centred, centred.var(axis=0))
-    0.0001
+    1e-05
     1e-06
     """
     n_rows = len(along)
@@ -274,7 +274,7 @@ def left_out_squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> 
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0]])
     >>> left_out_squared_distances(rows, gaussian_of_latents(rows, 0.1)).round(2)
-    array([3.47, 0.  , 3.47])
+    array([3.21, 0.  , 3.21])
     """
     squared = squared_distances(latents, gaussian)
     if gaussian.n_rows < 3:
