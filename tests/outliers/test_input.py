@@ -341,7 +341,13 @@ def test_too_few_rows(rows):
         _detector(embedder).fit(rows)
 
 
-@pytest.mark.parametrize("rows", ["one text", (text for text in TEXTS), None, 3.0])
-def test_what_is_no_collection_of_rows(rows):
-    with pytest.raises((TypeError, ValueError)):
-        _detector(of_texts()).fit(rows)
+@pytest.mark.parametrize(
+    "rows", ["one text", (text for text in TEXTS), None, 3.0, {"a": TEXTS}, set(TEXTS)]
+)
+def test_what_is_no_sequence_of_rows(rows):
+    detector = _detector(of_texts()).fit(TEXTS)
+    for act in (_detector(of_texts()).fit, detector.predict, detector.explain):
+        with pytest.raises((TypeError, ValueError)):
+            act(rows)
+    with pytest.raises(TypeError, match="must be a sequence of rows, got a dict"):
+        detector.predict({"a": TEXTS})
