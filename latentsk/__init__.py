@@ -5,7 +5,7 @@ from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
-from latentsk.outliers import LatentOutlierDetector, PyODAdapter
+from latentsk.outliers import LatentOutlierDetector, PyODAdapter, RobustStandardizer
 from latentsk.persistence import load, save
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "OutlierScoreDisplay",
     "PCAEmbedder",
     "PyODAdapter",
+    "RobustStandardizer",
     "VAEEmbedder",
     "__version__",
     "load",

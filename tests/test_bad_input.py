@@ -34,6 +34,7 @@ from latentsk import (
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
+    RobustStandardizer,
     VAEEmbedder,
 )
 from latentsk._faiss import faiss_available
@@ -752,6 +753,12 @@ SUBJECTS = {
         detector_probe,
         takes_rows("fit", "score_samples", "explain"),
         ("fit",),
+    ),
+    "RobustStandardizer": Subject(
+        RobustStandardizer,
+        lambda e: [e.transform(WIDE_PROBE[:, : e.n_features_in_]), e.codes_],
+        takes_rows("fit", "fit_transform", "transform", "inverse_transform", "is_code"),
+        ("fit", "fit_transform"),
     ),
     "PyODAdapter": Subject(
         lambda: PyODAdapter(random_state=0),

@@ -2,5 +2,6 @@
 
 from latentsk.outliers._detector import LatentOutlierDetector
 from latentsk.outliers._pyod import PyODAdapter
+from latentsk.outliers._robust_standardizer import RobustStandardizer
 
-__all__ = ["LatentOutlierDetector", "PyODAdapter"]
+__all__ = ["LatentOutlierDetector", "PyODAdapter", "RobustStandardizer"]

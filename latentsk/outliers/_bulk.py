@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
+from latentsk.outliers._columns import RARE
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     gaussian_of_latents,
@@ -140,13 +141,17 @@ def _distances(rows: Float64, gaussian: RobustGaussian, support: Positions) -> F
 def squared_ranges_of_two(features: NDArray[Any]) -> Float64:
     """Return the squared range of each feature that has two values; 0 for others.
 
+    Both values are those of 1 % of the rows at least: rarer ones are extremes.
+
     Examples
     --------
     >>> squared_ranges_of_two(np.array([[0, 1, 5], [2, 2, 5], [0, 3, 5]]))
     array([4., 0., 0.])
     """
     low, high = features.min(axis=0), features.max(axis=0)
-    is_two = ((features == low) | (features == high)).all(axis=0)
+    is_low, is_high = features == low, features == high
+    is_two = (is_low | is_high).all(axis=0)
+    is_two &= np.minimum(is_low.mean(axis=0), is_high.mean(axis=0)) >= RARE
     return np.where(is_two, high - low, 0.0).astype(np.float64) ** 2
 
 

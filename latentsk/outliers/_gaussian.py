@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
@@ -134,7 +134,7 @@ def best_ridge(along: Float64, variances: Float64) -> float:
     ...     rows = rng.normal(size=(n, 3)) * [1, 1, 0.01]
     ...     centred = rows - rows.mean(axis=0)
     ...     best_ridge(centred, centred.var(axis=0))
-    0.0001
+    1e-05
     1e-06
     """
     n_rows = len(along)
@@ -186,7 +186,7 @@ def gaussian_of(
     present = np.ones(len(support.latents))
     outside = squared_outside(support, gaussian, present)
     noise = float(np.mean(outside)) / max(n_features - n_components, 1)
-    least = RIDGES[0] if ridge is None else ridge
+    least = float(RIDGES[0]) if ridge is None else ridge
     variances = np.var(support.features, axis=0) / support.scale**2
     noise += least * float(np.mean(variances))
     if is_rounding(np.sqrt(noise), support.features / support.scale):
@@ -274,7 +274,7 @@ def left_out_squared_distances(latents: ArrayLike, gaussian: RobustGaussian) -> 
     --------
     >>> rows = np.array([[-1.0], [0.0], [1.0]])
     >>> left_out_squared_distances(rows, gaussian_of_latents(rows, 0.1)).round(2)
-    array([3.47, 0.  , 3.47])
+    array([3.21, 0.  , 3.21])
     """
     squared = squared_distances(latents, gaussian)
     if gaussian.n_rows < 3:
@@ -328,7 +328,9 @@ def squared_within(
     squared : ndarray of shape (n_rows,)
     """
     ordinary = squared_distances(rows.latents, gaussian)
-    left_out = left_out_squared_distances(rows.latents, gaussian)
+    if gaussian.n_rows < 3:
+        return ordinary
+    left_out, _ = _without_row(ordinary, gaussian.n_rows)
     # Not a weighted sum of both: beyond float64, one is infinite.
     return np.where(present > 0.0, ordinary + present * (left_out - ordinary), ordinary)
 

@@ -6,13 +6,31 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 
-from latentsk._typing import Float64
+from latentsk._columns import n_columns
+from latentsk._typing import Float64, Positions
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
-from latentsk.outliers._steps import preprocess, split_steps
+from latentsk.outliers._magnitudes import clip_where_finite
+from latentsk.outliers._robust_standardizer import RobustStandardizer
+from latentsk.outliers._steps import (
+    as_given,
+    has_latents_alone,
+    last_step,
+    preprocess,
+    split_steps,
+)
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import flag, floats, instance, list_of, text
+from latentsk.persistence._schema import (
+    flag,
+    floats,
+    instance,
+    integers,
+    list_of,
+    text,
+)
 
 
 @storable()
@@ -22,6 +40,7 @@ class LatentView(NamedTuple):
     Attributes
     ----------
     embedder : fitted transformer
+        Ends with a step that does nothing where latents stand for the features.
     scale : ndarray of shape (n_features,)
         Standard deviation of each feature that enters the step that embeds.
     feature_names : list of str
@@ -29,23 +48,80 @@ class LatentView(NamedTuple):
         preprocessor can be inverted, else what it returns.
     has_original_features : bool
         Whether these are the columns of X.
+    sources : ndarray of shape (n_features,), dtype intp
+        Position, among the names, of what each feature that enters the step that embeds
+        belongs to: an indicator of a code to its column.
     """
 
     embedder: Annotated[Any, instance(object, "transform")]
     scale: Annotated[Float64, floats("features", least=5e-324)]
-    feature_names: Annotated[list[str], list_of(text(), "features")]
+    feature_names: Annotated[list[str], list_of(text(), "names")]
     has_original_features: Annotated[bool, flag()]
+    sources: Annotated[Positions, integers("features", below="names")]
+
+    @property
+    def given(self) -> Any:
+        """The embedder as it was given, or a clone of that."""
+        return as_given(self.embedder)
 
     @property
     def last_step(self) -> Any:
         """The step that embeds."""
-        return split_steps(self.embedder)[1]
+        return split_steps(self.given)[1]
+
+    @property
+    def codes(self) -> dict[str, Float64]:
+        """Codes of the columns of X, where the first step knows some."""
+        first = self._first_step
+        return first.codes_ if isinstance(first, RobustStandardizer) else {}
+
+    def is_code(self, X: Any) -> NDArray[np.bool_]:
+        """Tell which cells of X are codes, by the first step."""
+        is_code: NDArray[np.bool_] = self._first_step.is_code(X)
+        return is_code
+
+    @property
+    def _first_step(self) -> Any:
+        preprocessor, _ = split_steps(self.embedder)
+        return None if preprocessor is None else preprocessor.steps[0][1]
 
     def rows(self, X: Any) -> LatentRows:
         """Return rows on both sides of the embedder."""
         preprocessor, last = split_steps(self.embedder)
-        prepared = preprocess(preprocessor, X)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
+
+    def embedder_scores(self, X: Any) -> Float64:
+        """Return the embedder's own scores of rows."""
+        preprocessor, last = split_steps(self.given)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
+        return np.asarray(last.score_samples(prepared), np.float64)
+
+    def require_features(self, what: str) -> None:
+        """Refuse what needs the features of rows where there are only their latents.
+
+        Raises
+        ------
+        ValueError
+        """
+        if has_latents_alone(self.embedder):
+            raise ValueError(
+                f"{what} needs features, and what enters the embedder is no table of "
+                "numbers, or sparse with many columns. Set method='auto', for which "
+                "latents suffice."
+            )
+
+    def by_name(self, contributions: Float64) -> Float64:
+        """Add up what features contribute by the names that they belong to."""
+        summed = np.zeros((len(contributions), len(self.feature_names)))
+        np.add.at(summed.T, self.sources, contributions.T)
+        return summed
+
+    def named(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features in the units of X where they are its columns, else as are."""
+        if self.has_original_features:
+            return self.original(features)
+        return features[:, : len(self.feature_names)]
 
     def original(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features in the units of X, if they are its columns."""
@@ -55,7 +131,9 @@ class LatentView(NamedTuple):
         return inverse_preprocess(preprocessor, features)
 
 
-def view_of(embedder: Any, X: Any, rows: LatentRows, names: Any) -> LatentView:
+def view_of(
+    embedder: Any, X: Any, chosen: Positions, rows: LatentRows, names: Any
+) -> LatentView:
     """Learn the units and the names of the features of an embedder.
 
     Parameters
@@ -65,8 +143,11 @@ def view_of(embedder: Any, X: Any, rows: LatentRows, names: Any) -> LatentView:
     X : array-like of shape (n_rows, n_columns)
         Training rows.
 
+    chosen : ndarray, dtype intp
+        Positions of some of them.
+
     rows : LatentRows
-        The same rows as the embedder shows them.
+        These rows as the embedder shows them.
 
     names : array-like of shape (n_columns,) or None
         Names of the columns of X, if they have any.
@@ -76,13 +157,36 @@ def view_of(embedder: Any, X: Any, rows: LatentRows, names: Any) -> LatentView:
     view : LatentView
     """
     preprocessor, _ = split_steps(embedder)
-    columns = _numbered(X.shape[1]) if names is None else [str(n) for n in names]
+    columns = _numbered(n_columns(X)) if names is None else [str(n) for n in names]
     prepared = columns if preprocessor is None else names_out(preprocessor, names)
+    sources = source_columns(preprocessor, len(rows.scale))
+    feature_names = (prepared or _numbered(len(rows.scale)))[: sources.max() + 1]
     is_original = preprocessor is None or (
-        prepared == columns and is_inverted(preprocessor, X, rows.features)
+        feature_names == columns
+        and is_inverted(preprocessor, _safe_indexing(X, chosen), rows.features)
     )
-    feature_names = prepared or _numbered(len(rows.scale))
-    return LatentView(embedder, rows.scale, feature_names, is_original)
+    return LatentView(embedder, rows.scale, feature_names, is_original, sources)
+
+
+def source_columns(preprocessor: Pipeline | None, n_features: int) -> Positions:
+    """Return the position of the column that each preprocessed feature belongs to.
+
+    Indicators, which a RobustStandardizer as last step appends, belong to the columns
+    of their codes; all else to itself.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> X = np.arange(20.0).reshape(10, 2)
+    >>> X[:2, 0] = -999
+    >>> preprocessor = make_pipeline(RobustStandardizer()).fit(X)
+    >>> source_columns(preprocessor, 3)
+    array([0, 1, 0])
+    """
+    last = last_step(preprocessor)
+    if not isinstance(last, RobustStandardizer):
+        return np.arange(n_features)
+    return np.concatenate([np.arange(last.n_features_in_), last.code_columns])
 
 
 def _numbered(n_features: int) -> list[str]:
@@ -127,7 +231,7 @@ def is_inverted(preprocessor: Pipeline, X: Any, features: NDArray[Any]) -> bool:
     False
     """
     try:
-        rows = np.asarray(X, np.float64)
+        rows = np.asarray(X.toarray() if issparse(X) else X, np.float64)
     except (TypeError, ValueError):
         return False
     inverted = inverse_preprocess(preprocessor, features)

@@ -75,6 +75,8 @@ class Neighborhood(NamedTuple):
         Number of local neighbours; fewer where there are fewer other rows.
     latent_index : LatentIndex
         The latents of the rows. Its ids are their positions among the training rows.
+    squares : ndarray of shape (n_rows,)
+        Squared lengths of the latents, from their centre.
     features : ndarray of shape (n_rows, n_features)
         The rows as they enter the embedder.
     is_support : ndarray of shape (n_rows,), dtype bool
@@ -87,6 +89,7 @@ class Neighborhood(NamedTuple):
 
     n_neighbors: Annotated[int, schema.count(1)]
     latent_index: Annotated[LatentIndex, schema.instance(LatentIndex, "ids_")]
+    squares: Annotated[NDArray[Any], schema.floats("rows", least=0)]
     features: Annotated[NDArray[Any], schema.floats("rows", "features", finite=False)]
     is_support: Annotated[NDArray[np.bool_], schema.booleans("rows")]
     spacings: Annotated[Float64, schema.floats("rows", least=5e-324)]
@@ -96,7 +99,9 @@ class Neighborhood(NamedTuple):
         """Return one row more than asked for, by scaled distance."""
         vectors = self.latent_index.vectors_
         n = min(n_neighbors, len(vectors) - 1) + 1
-        return neighbors.nearest_rows_scaled(latents, vectors, self.spacings, n)
+        return neighbors.nearest_rows_scaled(
+            latents, vectors, self.squares, self.spacings, n
+        )
 
     def measure(self, latents: NDArray[Any]) -> Measured:
         """Measure rows against those of the neighborhood."""
@@ -200,6 +205,7 @@ def neighborhood_of(
     return Neighborhood(
         int(n_neighbors),
         index,
+        neighbors.squared_lengths(index.vectors_),
         features,
         is_support,
         neighbors.clipped_spacings(spacings),

@@ -21,6 +21,8 @@ IDENTITY_SHARE = 0.05
 MOST_UNEVEN = 10.0
 # Candidates beyond the neighbours that are asked for, as products are rounded.
 SPARE = 8
+# Products keep their digits about a centre, the median of so many rows.
+CENTRE_ROWS = 64
 # Number of distances computed at a time, and of differences to candidates.
 BLOCK_DISTANCES, BLOCK_DIFFERENCES = 2**22, 2**24
 
@@ -90,9 +92,9 @@ def mean_without_itself(distances: ArrayLike, present: ArrayLike) -> Float64:
     >>> mean_without_itself([[0.0, 2.0, 4.0]] * 3, [0.0, 0.5, 1.0])
     array([1., 2., 3.])
     """
-    return np.einsum(
-        "ij,ij->i", distances, neighbor_weights(present, np.shape(distances)[1])
-    )
+    distances = np.asarray(distances, np.float64)
+    weights = neighbor_weights(present, distances.shape[1])
+    return np.einsum("ij,ij->i", distances, weights)
 
 
 def neighbor_weights(present: ArrayLike, n_neighbors: int) -> Float64:
@@ -146,7 +148,11 @@ def scaled_distances(distances: ArrayLike, spacings: ArrayLike) -> Float64:
 
 
 def nearest_rows_scaled(
-    queries: ArrayLike, rows: NDArray[Any], spacings: ArrayLike, n: int
+    queries: ArrayLike,
+    rows: NDArray[Any],
+    squares: NDArray[Any],
+    spacings: ArrayLike,
+    n: int,
 ) -> NearestRows:
     """Return the n nearest rows of each query by their scaled distances.
 
@@ -158,6 +164,9 @@ def nearest_rows_scaled(
     queries : array-like of shape (n_queries, n_components)
 
     rows : ndarray of shape (n_rows, n_components), float32 or float64
+
+    squares : ndarray of shape (n_rows,)
+        Their :func:`squared_lengths`.
 
     spacings : array-like of shape (n_rows,)
         Positive.
@@ -173,15 +182,16 @@ def nearest_rows_scaled(
     Examples
     --------
     >>> rows = np.array([[0.0], [1.0], [9.0]])
-    >>> found = nearest_rows_scaled([[0.5]], rows, [1.0, 0.25, 1.0], 2)
+    >>> squares = squared_lengths(rows)
+    >>> found = nearest_rows_scaled([[0.5]], rows, squares, [1.0, 0.25, 1.0], 2)
     >>> found.positions, found.distances
     (array([[0, 1]]), array([[0.5, 0.5]]))
     """
     spacings = np.asarray(spacings, np.float64)
-    queries = np.asarray(queries, rows.dtype)
+    queries, centre = np.asarray(queries, rows.dtype), centre_of(rows)
     n_candidates = min(n + SPARE, len(rows))
     held, weights = torch.from_numpy(rows), spacings ** (-2.0 / 3.0)
-    squares = torch.einsum("ij,ij->i", held, held)
+    lengths = torch.from_numpy(squares)
     factors = torch.from_numpy((weights / weights.max()).astype(rows.dtype))
     size = max(
         1,
@@ -193,23 +203,51 @@ def nearest_rows_scaled(
     found = []
     for start in range(0, len(queries), size):
         block = queries[start : start + size]
-        positions = _candidates(block, held, squares, factors, n_candidates)
+        positions = _candidates(block, held, centre, lengths, factors, n_candidates)
         found.append(_nearest_candidates(block, rows, spacings, positions, n))
     return NearestRows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def squared_lengths(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the squared length of each row from their centre, in its dtype.
+
+    Examples
+    --------
+    >>> squared_lengths(np.array([[3.0, 4.0], [3.0, 4.0], [3.0, 7.0]]))
+    array([0., 0., 9.])
+    """
+    centred = rows - centre_of(rows)
+    return np.einsum("ij,ij->i", centred, centred)
+
+
+def centre_of(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return a point that products of rows are taken about, to keep their digits.
+
+    The median of a few rows; zero for rows in float32, which lie around it.
+    """
+    if rows.dtype == np.float32:
+        return np.zeros(rows.shape[1], np.float32)
+    return np.asarray(np.median(rows[:CENTRE_ROWS], axis=0))
 
 
 def _candidates(
     queries: NDArray[Any],
     rows: torch.Tensor,
+    centre: NDArray[Any],
     squares: torch.Tensor,
     factors: torch.Tensor,
     n: int,
 ) -> Positions:
-    """Return positions of the rows with the least products, in no order."""
+    """Return positions of the rows with the least products, in no order.
+
+    The rows are not moved, which would take as much memory again.
+    """
     with thread_limit(None), torch.inference_mode():
-        block = torch.from_numpy(queries)
+        block = torch.from_numpy(queries - centre)
+        own = torch.einsum("ij,ij->i", block, block)
+        own += 2.0 * (block @ torch.from_numpy(centre))
         products = torch.addmm(squares, block, rows.T, alpha=-2.0)
-        products += torch.einsum("ij,ij->i", block, block)[:, None]
+        products += own[:, None]
         products *= factors
         return torch.topk(products, n, largest=False, sorted=False)[1].numpy()
 
@@ -284,8 +322,9 @@ def sorted_distances(queries: ArrayLike, rows: NDArray[Any]) -> NDArray[Any]:
     array([[1., 9.],
            [0., 8.]])
     """
-    queries = torch.from_numpy(np.asarray(queries, rows.dtype))
-    held = torch.from_numpy(rows)
+    centre = centre_of(rows)
+    queries = torch.from_numpy(np.asarray(queries, rows.dtype) - centre)
+    held = torch.from_numpy(rows - centre)
     with thread_limit(None), torch.inference_mode():
         products = torch.addmm(
             torch.einsum("ij,ij->i", held, held), queries, held.T, alpha=-2.0

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64, Positions
+from latentsk._validation import reject_huge
 from latentsk.embedders import PCAEmbedder
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.outliers import _steps as steps
@@ -30,7 +32,15 @@ from latentsk.outliers._gaussian import (
     gaussian_of,
     squared_joint,
 )
-from latentsk.outliers._latent_rows import LatentRows, latent_rows, numeric
+from latentsk.outliers._latent_rows import (
+    LatentRows,
+    is_numeric,
+    latent_rows,
+    latents_of,
+    numeric,
+)
+from latentsk.outliers._robust_standardizer import RobustStandardizer
+from latentsk.outliers._steps import last_step
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -105,8 +115,16 @@ def fit_robustly(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     prepared = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if not is_numeric(prepared):
+        if not is_fitted:
+            last = steps.fit_on_support(last, prepared, _num_samples(prepared))
+            whole = steps.join_steps(embedder, preprocessor, last)
+        prepared = latents_of(last, prepared)
+        embedder = steps.with_latents_alone(whole)
+        preprocessor, last = steps.split_steps(embedder)
     features = numeric(prepared)
-    scale = robust_scales(features)
+    reject_huge(features, input_name="What enters the embedder")
+    scale = unit_of_features(preprocessor, features)
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
 
     def fit(support: Positions) -> tuple[Any, LatentRows]:
@@ -126,7 +144,9 @@ def fit_robustly(
         n_steps = PCA_STEPS if is_linear else OTHER_STEPS
         last, rows, support = c_steps(fit, features, scale, n_steps, not is_fitted)
     own_ridge = _own_ridge(last, rows) if is_linear else None
-    gaussian = gaussian_of(rows.at(support), not is_fitted, own_ridge=own_ridge)
+    # What a network leaves out of the rows that it was fitted on says too little.
+    ridge = None if is_linear else RIDGE
+    gaussian = gaussian_of(rows.at(support), not is_fitted, ridge, own_ridge)
     loadings = feature_loadings(last, rows.at(support), gaussian)
     gaussian = gaussian._replace(loadings=loadings)
     if not is_fitted:
@@ -136,6 +156,17 @@ def fit_robustly(
     if not (by_features or assume_clean):
         normal = within_fence(distances)
     return RobustFit(embedder, rows, support, normal, distances, gaussian)
+
+
+def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
+    """Return the unit of each feature that residuals and reasons are measured in.
+
+    What comes from a RobustStandardizer has its unit; its indicators are to count for
+    less than one.
+    """
+    if isinstance(last_step(preprocessor), RobustStandardizer):
+        return np.ones(features.shape[1])
+    return robust_scales(features)
 
 
 def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:

@@ -29,6 +29,7 @@ def estimators(X):
     many = np.tile(X, (8, 1)) + np.random.default_rng(0).normal(size=(8 * len(X), 4))
     scaled = make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2))
     spec = "IVF8,PQ4x4fs,nprobe=4,rerank=5"
+    coded = np.where(np.arange(len(X))[:, None] % 10 == [0, 3, 20, 20], -99, X)
     return {
         "pca": latentsk.PCAEmbedder(2).fit(X),
         "pca-streamed": latentsk.PCAEmbedder(2).partial_fit(X),
@@ -42,6 +43,7 @@ def estimators(X):
         "neighbors": latentsk.LatentNeighborsTransformer(scaled).fit(X),
         "detector": latentsk.LatentOutlierDetector(random_state=0).fit(X),
         "adapter": latentsk.PyODAdapter(random_state=0).fit(X),
+        "standardizer": latentsk.RobustStandardizer().fit(coded),
     }
 
 

@@ -133,7 +133,7 @@ def test_columns_that_may_be_huge():
         values, [[1.0, 1e200, 1e300, 1e250], [2.0, np.nan, np.nan, 2.0]]
     )
     values, names = float_columns(table.drop(columns="nullable").to_numpy())
-    assert names == [2, 3, 4]
+    assert names == ["x1", "x2", "x3", "x4"]
     values, names = float_columns(table[["single"]])
     assert values.dtype == np.float32
     values, names = float_columns([[1, 2], [3, 4]])

@@ -38,6 +38,7 @@ from latentsk import (
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
+    RobustStandardizer,
     VAEEmbedder,
 )
 from latentsk.exceptions import FormatError
@@ -47,6 +48,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 X = load_breast_cancer().data[:200]
 FRAME = pd.DataFrame(X, columns=load_breast_cancer().feature_names)
 NEW = X[-20:] * 1.01
+CODED = np.where(np.arange(200)[:, None] % 20 == np.arange(30) % 15, -999, X)
 DIGITS = load_digits().data[:150].astype(np.float32)
 SMALL = {"max_epochs": 2, "hidden_layer_sizes": (8,), "random_state": 0}
 CONV = {**SMALL, "network": "conv", "input_shape": (1, 8, 8)}
@@ -409,6 +411,13 @@ CASES = {
         lambda e: e.fit(X),
         NEW,
         nested(MODULES, "embedder"),
+    ),
+    "standardizer": (RobustStandardizer(), lambda e: e.fit(CODED), NEW, {}),
+    "standardizer, named": (
+        RobustStandardizer(),
+        lambda e: e.fit(pd.DataFrame(CODED, columns=FRAME.columns)),
+        FRAME[-20:],
+        {},
     ),
     "adapter": (PyODAdapter(random_state=0), lambda e: e.fit(X), NEW, {}),
     "adapter of an embedder": (
