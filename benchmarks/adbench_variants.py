@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from latentsk import LatentOutlierDetector, PCAEmbedder
+from latentsk import LatentOutlierDetector, PCAEmbedder, RobustStandardizer
 from latentsk.outliers import (
     _bulk,
     _detector,
@@ -37,7 +37,6 @@ from latentsk.outliers import (
     _robust_fit,
     _scales,
 )
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._scales import METHODS
 
 Deviations = dict[str, np.ndarray]
@@ -78,6 +77,14 @@ FITS: dict[str, tuple[list[Change], dict[str, object]]] = {
     "StandardScaler first": (
         [],
         {"embedder": make_pipeline(StandardScaler(), PCAEmbedder(None))},
+    ),
+    "no codes": (
+        [],
+        {
+            "embedder": make_pipeline(
+                RobustStandardizer(detect_codes=False), PCAEmbedder(None)
+            )
+        },
     ),
     "99 % of the variance": (
         [],
