@@ -127,8 +127,12 @@ def main() -> None:
         if REFERENCES.get(values[0], values[1]) == values[1]
     ]
     found = shares(cases, options.draws, options.jobs)
-    text = f"{options.draws} draws\n\n{shares_table(found)}\n\n{verdict(found)}"
-    document = {"shares": [[*case, round(share, 5)] for case, share in found.items()]}
+    text = f"Draws: {options.draws}\n\n{shares_table(found)}\n\n{verdict(found)}"
+    by_line: dict[str, list[float]] = {}  # over the dimensions
+    for case, share in found.items():
+        line = f"{case.detector}, {case.n_rows} rows, {case.law}"
+        by_line.setdefault(line, []).append(round(share, 5))
+    document = {"dimensions": options.dimensions, "shares": by_line}
     publish("flagged_share", text, document, options.write)
 
 
