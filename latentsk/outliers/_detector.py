@@ -447,7 +447,7 @@ default="auto"
         labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
-        if self._view.codes:
+        if self.codes_:
             columns["is_code"] = self._view.is_code(X)
         return reasons_table(X, labels, self._view, rows, columns, nearest)
 
@@ -455,7 +455,7 @@ default="auto"
     def codes_(self) -> dict[str, Float64]:
         """Values of each column that the default embedder takes for codes."""
         check_is_fitted(self)
-        return self._view.codes
+        return self._view.codes(getattr(self, "feature_names_in_", None))
 
     @property
     def embedder_(self) -> Any:
