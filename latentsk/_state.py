@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from latentsk._device import device_or_cpu, to_numpy
+from latentsk._threads import fork_safe
 
 _TENSOR_DEVICE = "tensor_device"
 _NETWORK = "module_"
@@ -85,11 +86,13 @@ class StateMixin:
             network.load_state_dict(tensors)
             setattr(self, _NETWORK, network)
 
+    @fork_safe
     def __getstate__(self) -> dict[str, Any]:
         handled = {*self._fitted(), *self._derived_state}
         rest = {k: v for k, v in vars(self).items() if k not in handled}
         return {"attributes": rest, "fitted": self._get_state()}
 
+    @fork_safe
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state["attributes"])
         self._set_state(state["fitted"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
 
 import torch
 from joblib import cpu_count
@@ -18,9 +18,32 @@ from latentsk._faiss import faiss_available, load_faiss
 # No search is faster with more, and the libraries fail on what is no C int.
 MOST_THREADS = 256
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 # The process that loaded the libraries. A fork of it has none of their threads, and
 # OpenMP waits for them for ever.
 _home = os.getpid()
+
+
+def fork_safe(method: Method) -> Method:
+    """Return a public method that also ends in a forked process, by using one thread.
+
+    Whatever it calls is covered: torch, the BLAS, and the embedders of others.
+
+    Examples
+    --------
+    >>> fork_safe(sorted)([2, 1])
+    [1, 2]
+    """
+
+    @functools.wraps(method)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        if os.getpid() == _home:
+            return method(*args, **kwargs)
+        with thread_limit(None):
+            return method(*args, **kwargs)
+
+    return limited  # type: ignore[return-value]
 
 
 @contextmanager
@@ -44,7 +67,7 @@ def thread_limit(n_jobs: int | None) -> Iterator[None]:
     1
     """
     if os.getpid() != _home:
-        with _numbers(1), _torch_alone():
+        with _forked.one_thread():
             yield
     elif n_jobs is None:
         yield
@@ -73,17 +96,6 @@ def _numbers(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def _torch_alone() -> Iterator[None]:
-    """Keep the libraries within torch, which have numbers of their own, to a thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def _blas_limit(number: int) -> Iterator[None]:
     turn = _blas
     if not turn.acquire(blocking=False):
@@ -101,10 +113,54 @@ def _blas_limit(number: int) -> Iterator[None]:
 _blas = threading.RLock()
 
 
+class _ForkedProcess:
+    """The threads of a forked process: one for each thread that computes.
+
+    The number of the BLAS may be one for all threads. It is 1 as long as anybody
+    computes: if every thread put it back at its end, those that are still at work would
+    ask for more threads than there are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_computing = 0
+        self._blas = ExitStack()
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """Limit the calling thread, and the BLAS, to one thread."""
+        # The MKL within torch counts for each thread, and only torch reaches it.
+        in_torch = torch.get_num_threads()
+        with _pools("openmp").limit(limits=1):
+            self._begin()
+            torch.set_num_threads(1)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(in_torch)
+                self._end()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._n_computing == 0:
+                self._blas.enter_context(_pools("blas").limit(limits=1))
+            self._n_computing += 1
+
+    def _end(self) -> None:
+        with self._lock:
+            self._n_computing -= 1
+            if self._n_computing == 0:
+                self._blas.close()
+
+
+_forked = _ForkedProcess()
+
+
 def _reset_after_fork() -> None:
-    """Start with a free lock in a forked process, where no other thread is."""
-    global _blas
-    _blas = threading.RLock()
+    """Start anew in a forked process, where no other thread is."""
+    global _blas, _forked
+    _blas, _forked = threading.RLock(), _ForkedProcess()
+    _pools.cache_clear()  # its parent may have loaded more libraries since
 
 
 if hasattr(os, "register_at_fork"):

@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils._array_api import get_namespace, move_to
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from latentsk._threads import fork_safe
 from latentsk._ties import cut_among_ties, warn_of_ties
 
 CONTAMINATION_CONSTRAINT = [
@@ -137,6 +138,7 @@ class ThresholdMixin(OutlierMixin):
             return self._auto_offset(scores)
         return contamination_quantile(scores, contamination)
 
+    @fork_safe
     def fit_predict(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on rows, and tell inliers from outliers among them.
 
@@ -169,6 +171,7 @@ class ThresholdMixin(OutlierMixin):
         with self._rollback_on_error():
             return self.fit(X, y).predict(X)
 
+    @fork_safe
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Return the score of each row above the threshold.
 
@@ -215,6 +218,7 @@ class ThresholdMixin(OutlierMixin):
             )
         return scores - self.offset_
 
+    @fork_safe
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Tell inliers from outliers.
 

@@ -17,7 +17,9 @@ from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
 
 from latentsk._chunks import row_blocks
+from latentsk._columns import clip_integers, extended_to_float64
 from latentsk._device import array_to_numpy, to_numpy
+from latentsk._diagnosis import diagnosed, reject_dates
 
 # scikit-learn's decorators have no types, and hide those of what they decorate from a
 # user's type checker. Those below are the same ones, which leave the types as they are.
@@ -45,15 +47,35 @@ MAX_MAGNITUDE = 1e100
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
     """Return what `validate_data` of scikit-learn does; refuse masked values."""
+    given, X = X, _readable(X, settings)
     # Its test for NaN adds values up, and numpy would warn of what that comes to.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return validate_data(estimator, reject_masked(X), **settings)
+    with np.errstate(over="ignore", invalid="ignore"), diagnosed(given):
+        return _in_range(lambda rows: validate_data(estimator, rows, **settings), X)
 
 
 def checked(X: Any, **settings: Any) -> Any:
     """Return what `check_array` of scikit-learn does; refuse masked values."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return check_array(reject_masked(X), **settings)
+    given, X = X, _readable(X, settings)
+    name = settings.get("input_name") or "X"
+    with np.errstate(over="ignore", invalid="ignore"), diagnosed(given, name):
+        return _in_range(lambda rows: check_array(rows, **settings), X)
+
+
+def _readable(X: Any, settings: dict[str, Any]) -> Any:
+    """Return rows of which numpy reads every number for what it is."""
+    X = reject_masked(X)
+    if settings.get("skip_check_array"):
+        return X
+    reject_dates(X, settings.get("input_name") or "X")
+    return extended_to_float64(X)
+
+
+def _in_range(check: Callable[[Any], Any], X: Any) -> Any:
+    """Return checked rows; integers that no float can hold become the largest float."""
+    try:
+        return check(X)
+    except OverflowError:
+        return check(clip_integers(X))
 
 
 def reject_masked(X: Any) -> Any:
@@ -77,9 +99,12 @@ def reject_masked(X: Any) -> Any:
     ValueError: X has masked values, ...
     """
     if np.ma.is_masked(X):
+        place = np.argwhere(np.ma.getmaskarray(X))[0]
+        where = f" in column 'x{place[1]}', row {place[0]}" if len(place) == 2 else ""
         raise ValueError(
-            "X has masked values, which are missing ones. Fill them in, as with "
-            "X.filled(np.nan) and an imputer, or leave the rows out."
+            f"X has masked values, which are missing ones{where}. Fill them in, with "
+            "X.astype(float).filled(np.nan) and SimpleImputer() as the first step of a "
+            "Pipeline, or leave the rows out: X[~np.ma.getmaskarray(X).any(axis=1)]."
         )
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         raise ValueError(
@@ -150,6 +175,23 @@ def reject_huge(
                 "Scale or clip the column, or leave the row out."
             )
         start += len(entries)
+
+
+def largest_value(X: Any) -> tuple[float, int]:
+    """Return the value of the largest magnitude, and its column.
+
+    Examples
+    --------
+    >>> largest_value(np.array([[1.0, 2.0], [-3.0, 0.0]]))
+    (-3.0, 0)
+    """
+    value, column = 0.0, 0
+    for block in row_blocks(X):
+        entries = to_numpy(block) if torch.is_tensor(block) else array_to_numpy(block)
+        place = np.unravel_index(np.abs(entries).argmax(), entries.shape)
+        if abs(entries[place]) > abs(value):
+            value, column = float(entries[place]), int(place[1])
+    return value, column
 
 
 def _is_bounded(values: Any) -> bool:

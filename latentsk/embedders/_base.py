@@ -18,8 +18,10 @@ from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk import _validation as validation
+from latentsk._columns import column_names
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
+from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
 from latentsk._version import __version__
 from latentsk.embedders._onnx import METHODS, check_request, write_onnx
@@ -80,6 +82,7 @@ class BaseEmbedder(
 
     @validation.with_callbacks
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn the latent space and the outlier threshold.
 
@@ -115,6 +118,7 @@ class BaseEmbedder(
 
     @validation.with_callbacks
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def fit_transform(self, X: ArrayLike, y: None = None) -> NDArray[Any]:
         """Fit on `X` and return its latent coordinates.
 
@@ -156,12 +160,14 @@ class BaseEmbedder(
 
     def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
         """Return valid rows, none of whose values is too large to compute with."""
+        names = column_names(X)
         X = self._validate(X, reset=reset, method=method)
-        validation.reject_huge(X, getattr(self, "feature_names_in_", None))
+        validation.reject_huge(X, names or getattr(self, "feature_names_in_", None))
         return X
 
     @_has("_partial_fit")
     @validation.fit_context(prefer_skip_nested_validation=True)
+    @fork_safe
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Continue learning from a chunk of rows.
 
@@ -202,6 +208,7 @@ class BaseEmbedder(
             self._partial_fit(X)
         return self
 
+    @fork_safe
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the latent coordinates of rows.
 
@@ -234,6 +241,7 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="transform")
         return self._transform(X)
 
+    @fork_safe
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the rows that latent coordinates stand for.
 
@@ -271,6 +279,7 @@ class BaseEmbedder(
             )
         return self._inverse_transform(Z)
 
+    @fork_safe
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
         """Return rows as the latent space sees them.
 
@@ -303,6 +312,7 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="reconstruct")
         return self._inverse_transform(self._transform(X))
 
+    @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:
         """Score how normal each row is, as `score_method` says.
 
@@ -339,6 +349,7 @@ class BaseEmbedder(
         return self._score_samples(self._validate(X, reset=False, method=method))
 
     @_has("_onnx_graph")
+    @fork_safe
     def to_onnx(
         self,
         path: str | os.PathLike[str],
@@ -432,6 +443,7 @@ default=all of them
             metadata["offset_"] = repr(float(self.offset_))
         return metadata
 
+    @fork_safe
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Set `offset_` from the scores of `X`, leaving the model as it is.
 
@@ -477,6 +489,7 @@ default=all of them
         return self
 
     @_has("_score_contributions")
+    @fork_safe
     def score_contributions(self, X: ArrayLike) -> NDArray[Any]:
         """Split the score of each row among its features.
 
@@ -516,6 +529,7 @@ default=all of them
         X = self._validate(X, reset=False, method="score_contributions")
         return self._score_contributions(X)
 
+    @fork_safe
     def score(self, X: ArrayLike, y: None = None) -> float:
         """Return the mean of `score_samples`, which model selection maximizes.
 
@@ -553,6 +567,7 @@ default=all of them
             return float(xp.mean(scores))
 
     @_has("_sample")
+    @fork_safe
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None
     ) -> NDArray[Any]:

@@ -24,6 +24,7 @@ from latentsk._device import (
     resolve_device,
     resolve_precision,
 )
+from latentsk._diagnosis import diagnosed
 from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threshold import ThresholdMixin
@@ -429,8 +430,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         X = validated(
             self, on_host(X), reset=reset, dtype=dtype, ensure_all_finite=not by_blocks
         )
-        for block in row_blocks(X) if by_blocks else ():
-            checked(block, dtype=None, input_name="X", estimator=self)
+        with diagnosed(X):  # which counts rows from the first one of all
+            for block in row_blocks(X) if by_blocks else ():
+                checked(block, dtype=None, input_name="X", estimator=self)
         return X
 
     def _validate_latents(self, Z: Any) -> Any:

@@ -18,9 +18,18 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState, sklearn_seed
+from latentsk._threads import fork_safe
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._onnx import DTYPES, EmbedderGraph, LinearModel
+from latentsk.embedders._pca_messages import (
+    EVERY_COMPONENT_KEPT,
+    FLAT_COMPONENT,
+    NO_NOISE,
+    SINGULAR,
+    largest_named,
+    of_one_column,
+)
 from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear import _moments, _spectrum
@@ -30,23 +39,6 @@ from latentsk.linear._moments import TOO_LARGE, Moments, in_range
 from latentsk.linear._spectrum import Spectrum
 from latentsk.persistence._registry import storable
 from latentsk.training._standardize import Standardizer
-
-EVERY_COMPONENT_KEPT = (
-    "every component is kept, so that nothing is left to reconstruct wrongly. Set "
-    "n_components below the number of features, or choose another score_method."
-)
-FLAT_COMPONENT = (
-    "a component that is kept has no variance. Set n_components below the rank of the "
-    "data, or leave it at 'auto'."
-)
-NO_NOISE = (
-    "the directions that are left out have no variance. Set n_components below the "
-    "rank of the data, leave it at 'auto', or score by 'reconstruction'."
-)
-SINGULAR = (
-    "The covariance is singular: there is a direction without variance. Set "
-    "n_components below the rank of the data, or leave it at 'auto'."
-)
 
 # What scores rows, and splits the scores among the features, by score_method.
 SCORES: dict[str, Callable[..., Any]] = {
@@ -269,12 +261,14 @@ default="likelihood"
     # Fitting
 
     def _fit(self, X: Any) -> None:
-        self._fit_rows(X, overwrite=False, want_latents=False)
+        with largest_named(X, self._feature_names()):
+            self._fit_rows(X, overwrite=False, want_latents=False)
 
     def _fit_transform(self, X: Any) -> Any:
         # A float contamination scores all training rows after the fit.
         overwrite = not self.copy and self.contamination == "auto"
-        return self._fit_rows(X, overwrite=overwrite, want_latents=True)
+        with largest_named(X, self._feature_names()):
+            return self._fit_rows(X, overwrite=overwrite, want_latents=True)
 
     def _fit_rows(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
         sample = sample_rows(X)
@@ -345,6 +339,10 @@ default="likelihood"
         self.svd_solver_ = solver
 
     def _partial_fit(self, X: Any) -> None:
+        with largest_named(X, self._feature_names()):
+            self._add_moments(X)
+
+    def _add_moments(self, X: Any) -> None:
         xp, _ = get_namespace(X)
         moments = _moments.moments_of(X, xp)
         if hasattr(self, "_scatter") or hasattr(self, "components_"):
@@ -510,9 +508,15 @@ default="likelihood"
     def _require_defined(self) -> None:
         reason = self._undefined_reason(self.score_method)
         if reason is not None:
+            xp, _ = get_namespace(self.components_)
+            eps = float(xp.finfo(self.components_.dtype).eps)
             raise ValueError(
                 f"score_method={self.score_method!r} is undefined: {reason}"
+                + of_one_column(self._model_on_host(), eps, self._feature_names())
             )
+
+    def _feature_names(self) -> Any:
+        return getattr(self, "feature_names_in_", None)
 
     def _undefined_reason(self, score_method: str) -> str | None:
         """Return why scores would be infinite or rounding noise, or None."""
@@ -530,6 +534,7 @@ default="likelihood"
 
     # What the model says of itself
 
+    @fork_safe
     def get_covariance(self) -> NDArray[Any]:
         """Return the covariance of the rows under the model.
 
@@ -556,6 +561,7 @@ default="likelihood"
         xp, _ = get_namespace(self.components_)
         return linear_gaussian.covariance(self._model(self.components_.dtype), xp)
 
+    @fork_safe
     def get_precision(self) -> NDArray[Any]:
         """Return the inverse of `get_covariance`.
 

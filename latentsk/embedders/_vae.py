@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
+from latentsk._threads import fork_safe
 from latentsk._validation import require_count
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
@@ -618,6 +619,7 @@ default="auto"
             latents,
         )
 
+    @fork_safe
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:
         """Return the posterior of the latent coordinates of rows.
 
@@ -661,6 +663,7 @@ default="auto"
         mean, log_variance = np.split(joined, 2, axis=1)
         return mean, np.exp(0.5 * log_variance)
 
+    @fork_safe
     def log_likelihood(
         self, X: ArrayLike, n_samples: int = 1_000, random_state: RandomState = None
     ) -> tuple[Any, Any]:
@@ -737,6 +740,7 @@ default="auto"
         both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]
 
+    @fork_safe
     def latent_report(self, X: ArrayLike) -> LatentReport:
         """Report what each latent dimension carries.
 

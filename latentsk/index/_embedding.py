@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._diagnosis import OUTPUT, diagnosed
 from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
@@ -24,7 +25,8 @@ def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
     if is_fitted_embedder(embedder):
         return embedder
     embedder, X = clone(embedder), reject_masked(X)
-    return embedder.fit(X) if y is None else embedder.fit(X, y)
+    with thread_limit(None), diagnosed(X):  # a forked process has one thread
+        return embedder.fit(X) if y is None else embedder.fit(X, y)
 
 
 def embed(embedder: Any, X: Any) -> NDArray[Any]:
@@ -36,13 +38,14 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
         If the embedder's output is not a finite matrix with a row for each of X, or
         has magnitudes above 1e100.
     """
-    with thread_limit(None):  # a forked process has one thread, here too
-        embedded = embedder.transform(reject_masked(X))
+    X = reject_masked(X)
+    with thread_limit(None), diagnosed(X):
+        embedded = embedder.transform(X)
     vectors = checked(
         on_host(embedded),
         dtype=[np.float64, np.float32],
         order="C",
-        input_name="the embedder's output",
+        input_name=OUTPUT,
     )
     reject_huge(vectors, input_name="The embedder's output")
     if len(vectors) != _num_samples(X):
@@ -55,7 +58,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
 
 def row_ids(X: Any) -> Any:
     """Return the row labels that data bring along, or None."""
-    return X.index if isinstance(X, pd.DataFrame) else None
+    return X.index if isinstance(X, pd.DataFrame | pd.Series) else None
 
 
 def is_fitted_embedder(embedder: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sklearn.exceptions import NotFittedError
 
+from latentsk._threads import fork_safe
 from latentsk.exceptions import FormatError
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._engine import IndexEngine
@@ -82,11 +83,13 @@ stored_index = storable(
 )
 
 
+@fork_safe
 def write_index(index: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted index without its embedder: see `LatentIndex.save`."""
     write_tree(index, path, READER, apart=["embedder"])
 
 
+@fork_safe
 def read_index(
     cls: Any, path: str | os.PathLike[str], embedder: Any, mmap: bool
 ) -> Any:

@@ -18,6 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._columns import column_names
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._state import StateMixin
 from latentsk._threads import thread_limit
@@ -860,7 +861,7 @@ class LatentIndex(StateMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
         vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
-        reject_huge(vectors, getattr(self, "feature_names_in_", None))
+        reject_huge(vectors, column_names(X))
         return vectors
 
     def _require_distance(self, method: str) -> None:

@@ -208,5 +208,6 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     deviations = np.abs(training_scores - centre)
     spreads = np.quantile(deviations, TYPICAL_SHARES) / ndtri(0.5 + TYPICAL_SHARES / 2)
     spread = next((s for s in spreads if not is_rounding(s, training_scores)), 1.0)
-    below = (centre - np.asarray(scores, np.float64)) / spread
+    with np.errstate(over="ignore"):  # of the lowest score there is
+        below = (centre - np.asarray(scores, np.float64)) / spread
     return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)

@@ -18,13 +18,16 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
+from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT
 from latentsk._typing import Float64, Positions
-from latentsk._validation import checked, fit_context, validated
+from latentsk._validation import fit_context, validated
 from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
+from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
 from latentsk.outliers._decisions import tail_threshold
@@ -44,6 +47,7 @@ from latentsk.outliers._gaussian import (
     squared_outside,
     squared_within,
 )
+from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
@@ -89,8 +93,11 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         Without an `inverse_transform` there is no residual. None: a StandardScaler and
         a :class:`PCAEmbedder` with every component, which leaves no residual either
         (with "embedder_score": with 99 % of the variance).
-        What enters the embedder (a Pipeline's last step) must be numbers. Features are
-        standardized only where the embedder, or a step before it, does so.
+        Rows are what it takes: texts and sparse matrices, too. Features are what enters
+        a Pipeline's last step, standardized only where that, or a step before it, does
+        so. Where they are sparse with more than 500 columns, or no numbers, the latents
+        stand for them: there is no residual, and the embedder is fitted once, to all
+        rows.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -151,7 +158,7 @@ default="auto"
         Scores of the rows given to `calibrate`, in ascending order.
 
     n_features_in_ : int
-        Number of features.
+        Number of columns, where rows have any.
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, where they are all strings.
@@ -223,13 +230,14 @@ default="auto"
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @fork_safe
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit the latent space, what the parts need, and the threshold.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: at least 2.
+            Training rows: at least 2, of any kind that the embedder takes.
 
         y : None
             Ignored.
@@ -262,7 +270,7 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._rollback_on_error(), ignore_fp_warnings():
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
             given, X = X, self._validate(X, reset=True)
             reject_huge_columns(given)
             names = getattr(self, "feature_names_in_", None)
@@ -277,6 +285,8 @@ default="auto"
             )
             self._gaussian = fit.gaussian
             self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
+            if self.method == "residual":
+                self._view.require_features("method='residual'")
             self._neighborhood = self._fit_neighbors(fit, chosen, generator)
             del fit
             self._fit_scale(X, some)
@@ -284,6 +294,7 @@ default="auto"
             self._fitted_parameters = self._describe_parameters()
         return self
 
+    @fork_safe
     def score_samples(self, X: ArrayLike) -> Float64:
         """Score how normal each row is.
 
@@ -322,6 +333,7 @@ default="auto"
         """
         return self._validated_scores(X, "score_samples")
 
+    @fork_safe
     def score_parts(self, X: ArrayLike) -> pd.DataFrame:
         """Score rows by everything that is measured, on the common scale.
 
@@ -363,14 +375,15 @@ default="auto"
         """
         check_is_fitted(self)
         self._require_unchanged()
-        index = X.index if isinstance(X, pd.DataFrame) else None
+        index = row_ids(X)
         X = self._validate(X, reset=False)
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             distances = self._by_blocks(X, self._measure, TOO_LARGE)
             found = scales.deviations(distances, self._scale)
         scores = pd.DataFrame(scales.clip_to_finite(-found), index, list(scales.KINDS))
         return scores if "residual" in self.parts_ else scores.drop(columns="residual")
 
+    @fork_safe
     def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
         """Split the score of each row among its features.
 
@@ -435,7 +448,7 @@ default="auto"
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
         given, X = X, self._validate_for_score(X)
         reject_huge_columns(given)
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             rows = self._view.rows(X)
             contributions, kinds = self._contributions(rows)
             nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
@@ -444,7 +457,8 @@ default="auto"
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
         }
-        labels = given.index if isinstance(given, pd.DataFrame) else range(len(kinds))
+        labels = row_ids(given)
+        labels = range(len(kinds)) if labels is None else labels
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
         if self.codes_:
@@ -461,7 +475,7 @@ default="auto"
     def embedder_(self) -> Any:
         """The fitted embedder."""
         check_is_fitted(self)
-        return self._view.embedder
+        return self._view.given
 
     @property
     def index_(self) -> LatentIndex:
@@ -472,17 +486,16 @@ default="auto"
     # Validation
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        X, least = on_host(X), 2 if reset else 1
+        least = 2 if reset else 1
         if self.embedder is None if reset else self._is_default:
             return validated(
-                self, X, reset=reset, dtype=np.float64, ensure_min_samples=least
+                self,
+                on_host(X),
+                reset=reset,
+                dtype="numeric",
+                ensure_min_samples=least,
             )
-        # What rows may hold (text, missing values) is for the embedder to say.
-        if not isinstance(X, pd.DataFrame):
-            X = checked(
-                X, dtype=None, ensure_all_finite=False, ensure_min_samples=least
-            )
-        return validated(self, X, reset=reset, skip_check_array=True)
+        return rows_for_embedder(self, X, reset=reset, least=least)
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -504,7 +517,7 @@ default="auto"
         return f"{self.method}: {name}"
 
     def _describe_parameters(self) -> Descriptions:
-        return describe_parameters(self, SCORE_PARAMETERS, self._view.embedder)
+        return describe_parameters(self, SCORE_PARAMETERS, self._view.given)
 
     def _require_unchanged(self) -> None:
         fitted = getattr(self, "_fitted_parameters", {})
@@ -589,7 +602,7 @@ default="auto"
         X = self._validate_for_score(X)
         if method in USING_THRESHOLD:
             self._require_contamination()
-        with ignore_fp_warnings():
+        with ignore_fp_warnings(), diagnosed(X):
             return self._score(X)
 
     def _score(self, X: Any) -> Float64:
@@ -597,15 +610,14 @@ default="auto"
 
     def _score_block(self, X: Any) -> Float64:
         if self.method == "embedder_score":
-            scores = np.asarray(self._view.embedder.score_samples(X), np.float64)
-            return np.maximum(scores, scales.LOWEST)
+            return np.maximum(self._view.embedder_scores(X), scales.LOWEST)
         return scales.score_of(self.method, self._measure(X), self._scale)[0]
 
     def _by_blocks(
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // len(self._view.scale))
+        size = max(1, BLOCK_ELEMENTS // elements_per_row(X, len(self._view.scale)))
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]
@@ -614,6 +626,7 @@ default="auto"
     def _contributions(self, rows: LatentRows) -> tuple[Float64, NDArray[np.str_]]:
         """Return contributions, and the kind of distance that each row's score is."""
         if self.method == "embedder_score":
+            self._view.require_features("explain with method='embedder_score'")
             contributions = embedder_contributions(
                 self._view.last_step, rows, self._neighborhood
             )
@@ -628,7 +641,6 @@ default="auto"
         tags = super().__sklearn_tags__()
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
-            tags.input_tags.sparse = False
         return tags
 
 

@@ -16,7 +16,6 @@ from latentsk.persistence._schema import Sizes, State, require
 # What `parts_` may hold.
 PARTS = ("distance", "residual", "neighbors")
 REQUIRED = {
-    **N_FEATURES,
     **THRESHOLD,
     "training_scores_": schema.floats("scored"),
     "parts_": schema.list_of(schema.text(*PARTS)),
@@ -28,6 +27,8 @@ REQUIRED = {
     "_scale": schema.instance(Scale),
 }
 OPTIONAL = {
+    # Of texts there are no features.
+    **N_FEATURES,
     **FEATURE_NAMES,
     "calibration_scores_": schema.floats("calibrated"),
     # Files of the first releases lack these.

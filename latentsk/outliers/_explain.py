@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 from latentsk._typing import Float64, Positions
 from latentsk.linear._gaussian import corr_max
@@ -144,7 +145,8 @@ def reasons_table(
 
     nearest : ndarray of shape (n_nearest, n_rows, n_features)
     """
-    values = X if view.has_original_features else view.named(rows.features)
+    values: Any = X if view.has_original_features else view.named(rows.features)
+    values = values.toarray() if issparse(values) else values
     columns = {**columns, "value": np.asarray(values, np.float64)}
     if rows.residuals is not None:
         reconstructed = rows.features - rows.residuals * rows.scale

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import _num_samples
 
 from latentsk._device import on_host
+from latentsk._diagnosis import OUTPUT
 from latentsk._typing import Float64
 from latentsk._validation import MAX_MAGNITUDE, checked
 
 FLOATS = [np.float64, np.float32]
+# Sparse rows of more columns are not made dense.
+MAX_DENSE_COLUMNS = 500
 
 
 class LatentRows(NamedTuple):
@@ -47,18 +53,38 @@ class LatentRows(NamedTuple):
 
 def numeric(rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:
     """Return preprocessed rows as a dense array of finite floats."""
-    rows = on_host(rows)
+    return checked(
+        _dense(on_host(rows)),
+        dtype=FLOATS,
+        ensure_all_finite=ensure_finite,
+        input_name="what enters the embedder",
+    )
+
+
+def is_numeric(rows: Any) -> bool:
+    """Tell whether preprocessed rows are a table of numbers that fits into memory.
+
+    A sparse matrix of many columns would not. Of missing values others have to tell.
+
+    Examples
+    --------
+    >>> is_numeric([[0.0, 1.0]]), is_numeric(["one text", "another"])
+    (True, False)
+    """
+    if issparse(rows) and rows.shape[1] > MAX_DENSE_COLUMNS:
+        return False
     try:
-        return checked(
-            rows, dtype=FLOATS, ensure_all_finite=ensure_finite, input_name="X"
-        )
-    except ValueError as error:
-        if "could not convert string" not in str(error):
-            raise
-        raise ValueError(
-            f"What enters the embedder must be numbers: {error}. Encode text before, "
-            "with a ColumnTransformer as an earlier step of a Pipeline."
-        ) from error
+        numeric(rows, ensure_finite=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _dense(rows: Any) -> Any:
+    if isinstance(rows, pd.DataFrame) and hasattr(rows, "sparse"):
+        accessor: Any = rows.sparse
+        return accessor.to_dense()
+    return rows.toarray() if issparse(rows) else rows
 
 
 def latent_rows(
@@ -90,16 +116,7 @@ def latent_rows(
         another shape than the rows.
     """
     features = numeric(rows)
-    latents = checked(
-        on_host(embedder.transform(rows)),
-        dtype=FLOATS,
-        ensure_all_finite=ensure_finite,
-        input_name="the embedder's output",
-    )
-    if len(latents) != len(features):
-        raise ValueError(
-            f"The embedder returned {len(latents)} vectors for {len(features)} rows."
-        )
+    latents = latents_of(embedder, rows, ensure_finite=ensure_finite)
     if not ensure_finite:
         latents = clip_magnitudes(latents)
     reconstructed = decode(embedder, latents, ensure_finite=ensure_finite)
@@ -112,6 +129,21 @@ def latent_rows(
         )
     residuals = (features.astype(np.float64) - reconstructed) / scale
     return LatentRows(features, latents, residuals, scale)
+
+
+def latents_of(embedder: Any, rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:
+    """Return what an embedder makes of preprocessed rows, checked."""
+    latents = checked(
+        on_host(embedder.transform(rows)),
+        dtype=FLOATS,
+        ensure_all_finite=ensure_finite,
+        input_name=OUTPUT,
+    )
+    if len(latents) != (n_rows := _num_samples(rows)):
+        raise ValueError(
+            f"The embedder returned {len(latents)} vectors for {n_rows} rows."
+        )
+    return latents
 
 
 def decode(

@@ -6,13 +6,22 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 
+from latentsk._columns import n_columns
 from latentsk._typing import Float64, Positions
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
+from latentsk.outliers._magnitudes import clip_where_finite
 from latentsk.outliers._robust_standardizer import RobustStandardizer
-from latentsk.outliers._steps import last_step, preprocess, split_steps
+from latentsk.outliers._steps import (
+    as_given,
+    has_latents_alone,
+    last_step,
+    preprocess,
+    split_steps,
+)
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     flag,
@@ -31,6 +40,7 @@ class LatentView(NamedTuple):
     Attributes
     ----------
     embedder : fitted transformer
+        Ends with a step that does nothing where latents stand for the features.
     scale : ndarray of shape (n_features,)
         Standard deviation of each feature that enters the step that embeds.
     feature_names : list of str
@@ -50,9 +60,14 @@ class LatentView(NamedTuple):
     sources: Annotated[Positions, integers("features", below="names")]
 
     @property
+    def given(self) -> Any:
+        """The embedder as it was given, or a clone of that."""
+        return as_given(self.embedder)
+
+    @property
     def last_step(self) -> Any:
         """The step that embeds."""
-        return split_steps(self.embedder)[1]
+        return split_steps(self.given)[1]
 
     def codes(self, names: Any) -> dict[str, Float64]:
         """Return the codes of the columns of X, where the first step knows some."""
@@ -76,8 +91,28 @@ class LatentView(NamedTuple):
     def rows(self, X: Any) -> LatentRows:
         """Return rows on both sides of the embedder."""
         preprocessor, last = split_steps(self.embedder)
-        prepared = preprocess(preprocessor, X)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
+
+    def embedder_scores(self, X: Any) -> Float64:
+        """Return the embedder's own scores of rows."""
+        preprocessor, last = split_steps(self.given)
+        prepared = clip_where_finite(preprocess(preprocessor, X), X)
+        return np.asarray(last.score_samples(prepared), np.float64)
+
+    def require_features(self, what: str) -> None:
+        """Refuse what needs the features of rows where there are only their latents.
+
+        Raises
+        ------
+        ValueError
+        """
+        if has_latents_alone(self.embedder):
+            raise ValueError(
+                f"{what} needs features, and what enters the embedder is no table of "
+                "numbers, or sparse with many columns. Set method='auto', for which "
+                "latents suffice."
+            )
 
     def by_name(self, contributions: Float64) -> Float64:
         """Add up what features contribute by the names that they belong to."""
@@ -125,7 +160,7 @@ def view_of(
     view : LatentView
     """
     preprocessor, _ = split_steps(embedder)
-    columns = _numbered(X.shape[1]) if names is None else [str(n) for n in names]
+    columns = _numbered(n_columns(X)) if names is None else [str(n) for n in names]
     prepared = columns if preprocessor is None else names_out(preprocessor, names)
     sources = source_columns(preprocessor, len(rows.scale))
     feature_names = (prepared or _numbered(len(rows.scale)))[: sources.max() + 1]
@@ -199,7 +234,7 @@ def is_inverted(preprocessor: Pipeline, X: Any, features: NDArray[Any]) -> bool:
     False
     """
     try:
-        rows = np.asarray(X, np.float64)
+        rows = np.asarray(X.toarray() if issparse(X) else X, np.float64)
     except (TypeError, ValueError):
         return False
     inverted = inverse_preprocess(preprocessor, features)

@@ -119,7 +119,7 @@ class Neighborhood(NamedTuple):
             nearest,
             np.concatenate(blocks),
             *(
-                _presence_among(nearest, chosen)
+                self._presence(nearest, chosen)
                 for chosen in (everything, is_sampled, self.is_support)
             ),
         )
@@ -127,7 +127,7 @@ class Neighborhood(NamedTuple):
     def compared_near(self, rows: LatentRows) -> tuple[Positions, Float64]:
         """Return the rows of the local distance, and what each contributes to it."""
         nearest = self.nearest(rows.latents, self.n_neighbors)
-        present = _presence_among(nearest, np.ones(len(self.is_support), bool))
+        present = self._presence(nearest, np.ones(len(self.is_support), bool))
         weights = neighbors.neighbor_weights(present, nearest.scaled.shape[1])
         return nearest.positions, weights * nearest.scaled
 
@@ -148,20 +148,19 @@ class Neighborhood(NamedTuple):
             return np.empty((0, len(latents), self.features.shape[1]))
         found = self.nearest(latents, n)
         everything = np.ones(len(self.is_support), bool)
-        is_itself = _presence_among(found, everything) > 0.5
+        is_itself = self._presence(found, everything) > 0.5
         positions = np.where(
             is_itself[:, None], found.positions[:, 1:], found.positions[:, :-1]
         )
         return self.features[positions.T]
 
-
-def _presence_among(nearest: NearestRows, chosen: NDArray[np.bool_]) -> Float64:
-    """Return how much each query is the nearest of the chosen rows."""
-    spacing = nearest.scaled[:, 1:].mean(axis=1)
-    is_chosen = chosen[nearest.positions]
-    return neighbors.presence(
-        np.where(is_chosen, nearest.scaled, np.inf).min(axis=1), spacing
-    )
+    def _presence(self, nearest: NearestRows, chosen: NDArray[np.bool_]) -> Float64:
+        """Return how much each query is the nearest of the chosen rows."""
+        # Among copies of one row nothing is left between a copy and what is near it.
+        spacing = np.maximum(nearest.scaled[:, 1:].mean(axis=1), self.spacings.min())
+        is_chosen = chosen[nearest.positions]
+        distances = np.where(is_chosen, nearest.scaled, np.inf).min(axis=1)
+        return neighbors.presence(distances, spacing)
 
 
 def neighborhood_of(

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._device import array_to_numpy
 from latentsk._random import RandomState
 from latentsk._state import StateMixin
+from latentsk._threads import fork_safe
 from latentsk._threshold import contamination_quantile
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
@@ -121,6 +122,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @fork_safe
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fit a clone of the detector, and place the threshold.
 
@@ -171,6 +173,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         self.labels_ = self._labels(scores)
         return self
 
+    @fork_safe
     def decision_function(self, X: ArrayLike) -> Float64:
         """Score how much of an outlier each row is.
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64, Positions
+from latentsk._validation import reject_huge
 from latentsk.embedders import PCAEmbedder
 from latentsk.index._embedding import is_fitted_embedder
 from latentsk.outliers import _steps as steps
@@ -30,7 +32,13 @@ from latentsk.outliers._gaussian import (
     gaussian_of,
     squared_joint,
 )
-from latentsk.outliers._latent_rows import LatentRows, latent_rows, numeric
+from latentsk.outliers._latent_rows import (
+    LatentRows,
+    is_numeric,
+    latent_rows,
+    latents_of,
+    numeric,
+)
 from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import last_step
 
@@ -107,7 +115,15 @@ def fit_robustly(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     prepared = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if not is_numeric(prepared):
+        if not is_fitted:
+            last = steps.fit_on_support(last, prepared, _num_samples(prepared))
+            whole = steps.join_steps(embedder, preprocessor, last)
+        prepared = latents_of(last, prepared)
+        embedder = steps.with_latents_alone(whole)
+        preprocessor, last = steps.split_steps(embedder)
     features = numeric(prepared)
+    reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
     known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
 

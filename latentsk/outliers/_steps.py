@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import _num_samples
+
+from latentsk._columns import n_columns
+
+# What an embedder ends with whose latents stand for the rows; no name of a user's.
+LATENTS = "latents alone"
 
 
 def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
@@ -50,7 +56,33 @@ def join_steps(like: Any, preprocessor: Pipeline | None, embedder: Any) -> Any:
 
 def preprocess(preprocessor: Pipeline | None, X: Any) -> Any:
     """Return rows as they enter the step that embeds."""
-    return X if preprocessor is None else preprocessor.transform(X)
+    prepared = X if preprocessor is None else preprocessor.transform(X)
+    return prepared.tocsr() if issparse(prepared) else prepared
+
+
+def with_latents_alone(embedder: Any) -> Pipeline:
+    """Return a fitted embedder as a preprocessor, whose output is left as it is.
+
+    For rows that only the embedder can read: texts, or wide sparse matrices. Nothing is
+    known of them but their latents, which stand for the features, too.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import TruncatedSVD
+    >>> split_steps(with_latents_alone(TruncatedSVD(2)))
+    (Pipeline(steps=[('embedder', TruncatedSVD())]), FunctionTransformer())
+    """
+    return Pipeline([("embedder", embedder), (LATENTS, "passthrough")])
+
+
+def has_latents_alone(embedder: Any) -> bool:
+    """Tell whether an embedder was made by `with_latents_alone`."""
+    return isinstance(embedder, Pipeline) and embedder.steps[-1][0] == LATENTS
+
+
+def as_given(embedder: Any) -> Any:
+    """Return the embedder that `with_latents_alone` was given; others as they are."""
+    return embedder.steps[0][1] if has_latents_alone(embedder) else embedder
 
 
 def seeded(embedder: Any, generator: np.random.Generator) -> Any:
@@ -68,9 +100,16 @@ def fit_on_support(embedder: Any, rows: Any, n_rows: int) -> Any:
     try:
         return clone(embedder).fit(rows)
     except ValueError as error:
-        if _num_samples(rows) == n_rows:
+        if _num_samples(rows) == n_rows or not _is_about_rows(error, rows):
             raise
         raise ValueError(
             f"The embedder cannot be fitted to the {_num_samples(rows)} rows nearest "
             f"the centre ({error}). Lower its n_components, or set assume_clean=True."
         ) from error
+
+
+def _is_about_rows(error: ValueError, rows: Any) -> bool:
+    """Tell whether more rows could help, as far as an embedder says."""
+    columns_are_fewer = n_columns(rows) < _num_samples(rows)
+    about_both = "n_features" in str(error)
+    return "sample" in str(error) and not (about_both and columns_are_fewer)

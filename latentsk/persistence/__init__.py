@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._device import resolve_device
+from latentsk._threads import fork_safe
 from latentsk.persistence._reader import NotGivenError
 from latentsk.persistence._tree import read_tree, write_tree
 
@@ -25,6 +26,7 @@ __all__ = ["load", "save"]
 _READER = "latentsk.load"
 
 
+@fork_safe
 def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator to a file that any machine can read, without pickle.
 
@@ -80,6 +82,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     write_tree(estimator, path, _READER)
 
 
+@fork_safe
 def load(
     path: str | os.PathLike[str],
     *,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._device import on_host
+from latentsk._threads import fork_safe
 from latentsk._typing import Float64
 from latentsk._validation import checked, reject_masked, require_count
 
@@ -88,6 +89,7 @@ PATHS = {"linear": linear_path, "slerp": spherical_path}
 class LatentPathsMixin:
     """Rows along paths through a latent space, by its public methods alone."""
 
+    @fork_safe
     def interpolate(
         self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
     ) -> NDArray[Any]:
@@ -135,6 +137,7 @@ class LatentPathsMixin:
         path = PATHS[method](start, end, int(n_steps))
         return _decoded(self, path.astype(np.result_type(start, end)))
 
+    @fork_safe
     def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
         """Return a row as it changes along one latent dimension.
 

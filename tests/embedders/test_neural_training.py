@@ -498,7 +498,9 @@ def test_nan_in_a_memory_map_is_found(mapped, tmp_path):
     rows = np.array(mapped)
     rows[2_990, 3] = np.nan
     np.save(tmp_path / "bad.npy", rows)
-    with pytest.raises(ValueError, match=r"Input X contains NaN.\nAutoencoderEmbedder"):
+    with pytest.raises(
+        ValueError, match=r"Input X contains NaN.*column 'x3', row 2990"
+    ):
         AutoencoderEmbedder(**SMALL).fit(np.load(tmp_path / "bad.npy", mmap_mode="r"))
 
 

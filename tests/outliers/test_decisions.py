@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import expon, false_discovery_control, norm
 
 from latentsk.outliers._decisions import (
     benjamini_hochberg,
     conformal_p_values,
     conformal_threshold,
     gaussian_scaling,
+    tail_threshold,
 )
 
 
@@ -111,6 +112,65 @@ def test_too_few_calibration_rows_are_told_how_many_it_takes(level):
     assert conformal_threshold(np.arange(needed), level) == 0.0
     with pytest.raises(ValueError, match=f"calibrate with {needed} rows or more"):
         conformal_threshold(np.arange(needed - 1), level)
+
+
+# The threshold of "auto"
+
+
+def _brute_threshold(scores):
+    """An exponential tail through the first decile and quartile, continued to 1/80."""
+    scores = np.asarray(scores)
+    first, median = np.quantile(scores, [0.25, 0.5])
+    kept = scores[scores >= first - 6 * (median - first)]
+    decile, quartile = np.quantile(kept, [0.1, 0.25])
+    # The tail below t is 0.25 * exp((t - quartile) / scale), a tenth at the decile.
+    scale = (quartile - decile) / np.log(2.5)
+    return quartile + scale * np.log(0.0125 / 0.25)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_the_tail_threshold_is_its_formula(seed, unit):
+    scores = unit * np.random.default_rng(seed).normal(5.0, 1.0, size=200)
+    scores[:20] -= 40 * unit
+    assert tail_threshold(scores) == pytest.approx(_brute_threshold(scores))
+    assert tail_threshold(scores[::-1]) == tail_threshold(scores)
+
+
+def test_of_an_exponential_tail_about_an_eightieth_lies_below():
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    below = expon.sf(-tail_threshold(-expon.ppf(grid)))
+    # Far out is what lies beyond log 4 + 6 log 2: a share of 1 / 256.
+    decile, quartile = expon.isf(1 / 256 + 255 / 256 * np.array([0.1, 0.25]))
+    expected = expon.sf(quartile + np.log(20) / np.log(2.5) * (decile - quartile))
+    assert below == pytest.approx(expected, rel=1e-3)
+    assert below == pytest.approx(0.0125, abs=0.002)
+
+
+def test_of_thinner_tails_less_lies_below():
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    below = norm.cdf(tail_threshold(norm.ppf(grid)))
+    decile, quartile = norm.ppf([0.1, 0.25])
+    expected = norm.cdf(quartile + np.log(20) / np.log(2.5) * (decile - quartile))
+    assert below == pytest.approx(expected, rel=1e-2)
+    assert 0.003 < below < 0.0125
+    assert tail_threshold(grid) < 0.0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.24])
+def test_outliers_far_away_do_not_move_it_far(share):
+    scores = norm.ppf((np.arange(10_000) + 0.5) / 10_000)
+    clean = tail_threshold(scores)
+    n_outliers = int(share / (1 - share) * 10_000)
+    for where in (-1e3, -1e200, np.finfo(float).min):
+        with np.errstate(over="ignore"):
+            found = tail_threshold(np.r_[scores, np.full(n_outliers, where)])
+        assert found == pytest.approx(clean, abs=0.05)
+
+
+def test_equal_scores_are_not_below_the_threshold():
+    assert tail_threshold(np.zeros(9)) == 0.0
+    assert tail_threshold(np.r_[np.full(99, -1.5), -9.0]) == -1.5
 
 
 # Scores as numbers in [0, 1]

@@ -73,7 +73,7 @@ def test_rows_are_dense_floats():
     assert numeric([[1, 2]]).dtype == np.float64
     assert numeric(np.ones((2, 2), np.float32)).dtype == np.float32
     assert numeric(torch.ones(2, 2)).dtype == np.float32
-    with pytest.raises(ValueError, match="X contains NaN"):
+    with pytest.raises(ValueError, match="What enters the embedder contains NaN"):
         numeric([[np.nan, 2.0]])
 
 

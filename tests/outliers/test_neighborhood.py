@@ -1,22 +1,19 @@
-"""Distances to neighbours: by brute force, and by what subsamples have for a mean."""
-
-import itertools
-from math import comb
+"""The rows that others are compared with: brute force in float64."""
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from latentsk.outliers import _neighborhood
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._neighborhood import (
-    N_SUBSAMPLES,
-    SUBSAMPLE_ROWS,
-    draw_subsamples,
-    nearest_of_subsamples,
+    FEW_COMPONENTS,
+    SAMPLE_ROWS,
+    compact,
+    evenly_spaced,
     neighborhood_of,
-    relative_distances,
-    without_excluded,
 )
+from latentsk.outliers._neighbors import clipped_spacings, minimum_weights
 
 
 @pytest.fixture(scope="module")
@@ -24,227 +21,202 @@ def rows():
     return np.random.default_rng(0).normal(size=(60, 4))
 
 
-def _latent(rows, exclude):
-    """Rows that are their exclude latents."""
-    return LatentRows(rows, rows, None, np.ones(rows.shape[1]), exclude)
+def _fitted(rows, k=5, is_support=None):
+    if is_support is None:
+        is_support = np.ones(len(rows), bool)
+    distances = (rows**2).sum(axis=1)
+    ids = np.arange(len(rows))
+    return neighborhood_of(rows, rows, distances, is_support, ids, k)
 
 
-def _fitted(rows, k=5):
-    generator, every = np.random.default_rng(0), np.arange(len(rows))
-    looked_at = _latent(rows, np.full(len(rows), -1))
-    return neighborhood_of(rows, looked_at, every, every, k, generator)
+def _latent(rows):
+    """Rows that are their own latents."""
+    return LatentRows(rows, rows, None, np.ones(rows.shape[1]))
 
 
-def _others_by_distance(query, rows, exclude):
-    """Positions of all rows but the excluded one, the nearest first."""
-    lengths = np.sqrt(((rows - query) ** 2).sum(axis=1))
-    order = np.argsort(lengths, kind="stable")
-    order = order[order != exclude]
-    return lengths[order], order
+def _spacings(rows, k):
+    """Mean distance of each row to its neighbours."""
+    lengths = np.sort(cdist(rows, rows), axis=1)
+    return clipped_spacings(lengths[:, 1 : k + 1].mean(axis=1))
 
 
-def _brute_local(query, rows, exclude, k):
-    lengths, order = _others_by_distance(query, rows, exclude)
-    here = lengths[:k].mean()
-    there = np.mean(
-        [_others_by_distance(rows[i], rows, i)[0][:k].mean() for i in order[:k]]
-    )
-    return here * np.sqrt(here / there)
+def _brute_local(query, rows, k, exclude=None):
+    lengths = cdist(query[None], rows)[0]
+    scaled = lengths**1.5 / _spacings(rows, k) ** 0.5
+    if exclude is not None:
+        scaled = np.delete(scaled, exclude)
+    return np.sort(scaled)[:k].mean()
+
+
+def _brute_global(query, rows, exclude=None):
+    others = rows if exclude is None else np.delete(rows, exclude, axis=0)
+    return minimum_weights(len(others)) @ np.sort(cdist(query[None], others)[0])
 
 
 @pytest.mark.parametrize("k", [1, 5, 59])
-def test_local_distances_are_the_ratio_formula_over_brute_force_means(rows, k):
-    found = _fitted(rows, k).local_distances(_latent(rows, np.arange(60)))
-    expected = [_brute_local(rows[i], rows, i, k) for i in range(60)]
-    # The floor in the ratio is a millionth of the median.
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+def test_local_distances_are_those_of_brute_force(rows, k):
+    neighborhood = _fitted(rows, k)
+    np.testing.assert_allclose(neighborhood.spacings, _spacings(rows, k))
+    found = neighborhood.measure(rows).local
+    expected = [_brute_local(rows[i], rows, k, exclude=i) for i in range(60)]
+    np.testing.assert_allclose(found, expected)
     new = np.random.default_rng(1).normal(size=(5, 4)) * 3
-    found = _fitted(rows, k).local_distances(_latent(new, np.full(5, -1)))
-    expected = [_brute_local(query, rows, -1, k) for query in new]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    found = neighborhood.measure(new).local
+    # With every other row for a neighbour, one more is there for a new row.
+    expected = [_brute_local(query, rows, k) for query in new]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_global_distances_are_expectations_over_brute_force(rows):
+    neighborhood = _fitted(rows)
+    found = neighborhood.measure(rows).global_
+    expected = [_brute_global(rows[i], rows, exclude=i) for i in range(60)]
+    np.testing.assert_allclose(found, expected)
+    new = np.random.default_rng(1).normal(size=(5, 4)) * 3
+    found = neighborhood.measure(new).global_
+    np.testing.assert_allclose(found, [_brute_global(q, rows) for q in new])
 
 
 def test_more_neighbors_than_rows_are_all_other_rows(rows):
-    neighbours = _fitted(rows[:4], 100)
-    found = neighbours.local_distances(_latent(rows[:4], np.arange(4)))
-    expected = [_brute_local(rows[i], rows[:4], i, 3) for i in range(4)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    for exclude, left in ((0, {1, 2, 3}), (2, {0, 1, 3})):
-        _, positions = neighbours.local(_latent(rows[[exclude]], np.array([exclude])))
-        assert set(positions[0].tolist()) == left
-
-
-@pytest.mark.parametrize("n_neighbors", [None, 1, 3])
-def test_nearest_leaves_the_row_itself_out(rows, n_neighbors):
-    neighbours = _fitted(rows, 5)
-    exclude = np.array([3, -1, 50])
-    queries = rows[[3, 4, 50]]
-    distances, positions = neighbours.local(_latent(queries, exclude), n_neighbors)
-    for i in range(3):
-        lengths, order = _others_by_distance(queries[i], rows, exclude[i])
-        np.testing.assert_array_equal(positions[i], order[: n_neighbors or 5])
-        np.testing.assert_allclose(
-            distances[i], lengths[: n_neighbors or 5], atol=1e-12
-        )
-
-
-def test_copies_of_a_row_are_neighbours_of_it_but_it_is_not():
-    rows = np.repeat([[0.0, 0.0], [3.0, 4.0]], [4, 2], axis=0)
-    neighbours = _fitted(rows, 4)
-    distances, positions = neighbours.local(_latent(rows[[0, 4]], np.array([0, 4])))
-    np.testing.assert_allclose(distances, [[0, 0, 0, 5], [0, 5, 5, 5]])
-    assert positions[0].tolist()[:3] == [1, 2, 3]
-    assert 0 not in positions[0]
-    assert 4 not in positions[1]
-    assert np.isfinite(neighbours.local_distances(_latent(rows, np.full(6, -1)))).all()
-
-
-def test_the_excluded_row_is_left_out_wherever_it_stands():
-    distances = np.array([[0.0, 0.0, 1.0], [0.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
-    positions = np.array([[4, 9, 2], [5, 6, 7], [5, 6, 7]])
-    kept, places = without_excluded(distances, positions, np.array([9, 1, -1]))
-    np.testing.assert_array_equal(kept, [[0, 1], [0, 2], [1, 2]])
-    np.testing.assert_array_equal(places, [[4, 2], [5, 6], [5, 6]])
-
-
-def test_relative_distances_are_their_formula():
-    rng = np.random.default_rng(0)
-    exclude, others = rng.gamma(1.0, size=(2, 20))
-    expected = np.sqrt(exclude * (exclude * exclude / others))
-    np.testing.assert_allclose(relative_distances(exclude, others, 0.0), expected)
-    # A row of the same density as its neighbours is as far as it is.
-    np.testing.assert_allclose(relative_distances(exclude, exclude, 0.3), exclude)
-    assert relative_distances([1.0], [0.0], 1e-6)[0] == pytest.approx(1e3, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("n_rows", "size"), [(2, 2), (3, 2), (5, 2), (6, 3), (15, 7), (16, 8), (999, 8)]
-)
-def test_subsamples_are_of_different_rows(n_rows, size):
-    drawn = draw_subsamples(n_rows, np.random.default_rng(0))
-    assert drawn.shape == (N_SUBSAMPLES, size) == (100, size)
-    assert drawn.min() >= 0
-    assert drawn.max() < n_rows
-    assert all(len(set(subsample)) == size for subsample in drawn.tolist())
-
-
-@pytest.mark.parametrize("n_rows", [16, 50, 999])
-def test_subsamples_are_parts_of_orders_of_all_rows(n_rows):
-    drawn = draw_subsamples(n_rows, np.random.default_rng(0))
-    per_order = n_rows // 8
-    for first in range(0, 100, per_order):
-        part = drawn[first : first + per_order].ravel()
-        assert len(set(part.tolist())) == len(part)
-    counts = np.bincount(drawn.ravel(), minlength=n_rows)
-    n_orders = -(-100 // per_order)
-    assert counts.max() <= n_orders
-    if n_rows == 16:  # no row is left over
-        assert counts.tolist() == [50] * 16
-
-
-def test_every_row_is_drawn_as_often_as_every_other():
-    generator = np.random.default_rng(0)
-    drawn = np.concatenate([draw_subsamples(20, generator) for _ in range(50)])
-    assert SUBSAMPLE_ROWS == 8
-    counts = np.bincount(drawn.ravel(), minlength=20)
-    # 5000 subsamples hold each row with probability 8 / 20.
-    error = np.sqrt(5_000 * 0.4 * 0.6)
-    assert np.abs(counts - 2_000).max() < 4.5 * error
-
-
-def test_the_nearest_of_each_subsample_is_that_of_brute_force(rows):
-    subsamples = draw_subsamples(60, np.random.default_rng(1))
-    exclude = np.where(np.arange(60) % 2, np.arange(60), -1)
-    distances, positions = nearest_of_subsamples(rows, rows, subsamples, exclude)
-    lengths = np.sqrt(((rows[:, None] - rows) ** 2).sum(axis=2))
-    for i in range(60):
-        for s, subsample in enumerate(subsamples):
-            others = [j for j in subsample if j != exclude[i]]
-            best = min(others, key=lambda j: lengths[i, j])
-            assert positions[i, s] == best
-            # Of a length that is a difference of squares.
-            assert distances[i, s] == pytest.approx(lengths[i, best], abs=1e-7)
-    assert (positions[exclude >= 0] != exclude[exclude >= 0][:, None]).all()
-
-
-def test_far_from_the_origin_the_nearest_are_the_same(rows):
-    subsamples = draw_subsamples(60, np.random.default_rng(1))
-    exclude = np.arange(60)
-    near, places = nearest_of_subsamples(rows, rows, subsamples, exclude)
-    far, there = nearest_of_subsamples(rows + 1e6, rows + 1e6, subsamples, exclude)
-    np.testing.assert_allclose(far, near, rtol=1e-6)
-    np.testing.assert_array_equal(there, places)
-
-
-def _expected_nearest(lengths, size):
-    """Mean distance to the nearest of `size` rows, over all draws of so many."""
-    lengths, n = np.sort(lengths), len(lengths)
-    # The r-th nearest is the nearest where the others are among the n - r after it.
-    weights = [comb(n - r, size - 1) / comb(n, size) for r in range(1, n + 1)]
-    return float(np.dot(weights, lengths))
-
-
-def test_the_closed_form_is_the_mean_over_all_subsamples():
-    lengths = np.array([3.0, 1.0, 4.0, 1.5, 9.0])
-    every = [min(chosen) for chosen in itertools.combinations(lengths, 3)]
-    assert _expected_nearest(lengths, 3) == pytest.approx(np.mean(every))
-
-
-def test_the_mean_over_subsamples_comes_to_its_expectation(rows):
-    generator = np.random.default_rng(2)
-    subsamples = np.concatenate([draw_subsamples(60, generator) for _ in range(20)])
-    queries = np.random.default_rng(3).normal(size=(8, 4)) * 2
-    found, _ = nearest_of_subsamples(queries, rows, subsamples, np.full(8, -1))
-    lengths = np.sqrt(((queries[:, None] - rows) ** 2).sum(axis=2))
-    expected = [_expected_nearest(of, SUBSAMPLE_ROWS) for of in lengths]
-    errors = found.std(axis=1) / np.sqrt(len(subsamples))
-    assert (np.abs(found.mean(axis=1) - expected) < 4 * errors).all()
-
-
-def test_global_distances_are_means_over_subsamples(rows):
-    neighbours = _fitted(rows)
-    exclude = np.arange(60)
-    found = neighbours.global_distances(_latent(rows, exclude))
-    distances, _ = nearest_of_subsamples(rows, rows, neighbours.subsamples, exclude)
-    np.testing.assert_allclose(found, distances.mean(axis=1))
-
-
-def test_blocks_change_nothing(rows, monkeypatch):
-    neighbours = _fitted(rows)
-    exclude = np.arange(60)
-    whole = neighbours.global_distances(_latent(rows, exclude))
-    monkeypatch.setattr(_neighborhood, "BLOCK_ELEMENTS", 7 * 800)
-    in_blocks = neighbours.global_distances(_latent(rows, exclude))
-    np.testing.assert_allclose(in_blocks, whole, rtol=1e-12)
+    found = _fitted(rows[:4], 100).measure(rows[:4])
+    assert found.nearest.positions.shape == (4, 4)
+    expected = [_brute_local(rows[i], rows[:4], 3, exclude=i) for i in range(4)]
+    np.testing.assert_allclose(found.local, expected)
 
 
 def test_two_rows_are_each_other_s_neighbour():
-    rows = np.array([[0.0], [3.0]])
-    neighbours, both = _fitted(rows), _latent(rows, np.array([0, 1]))
-    np.testing.assert_allclose(neighbours.local_distances(both), 3.0)
-    np.testing.assert_allclose(neighbours.global_distances(both), 3.0)
+    found = _fitted(np.array([[0.0], [3.0]])).measure(np.array([[0.0], [3.0]]))
+    np.testing.assert_allclose(found.local, 3.0)
+    np.testing.assert_allclose(found.global_, 3.0)
 
 
-def test_one_row_at_an_enormous_distance_costs_the_others_no_digits(rows):
-    """The squares of 1e9 have no digits left for distances of 1."""
-    with_it = np.concatenate([rows, np.full((1, 4), 1e9)])
-    subsamples = draw_subsamples(61, np.random.default_rng(1))
-    found, _ = nearest_of_subsamples(rows, with_it, subsamples, np.arange(60))
-    lengths = np.sqrt(((rows[:, None] - with_it) ** 2).sum(axis=2))
-    np.fill_diagonal(lengths, np.inf)
-    expected = lengths[:, subsamples].min(axis=2)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+def test_rows_that_are_there_are_known_by_their_place(rows):
+    is_support = np.arange(60) % 2 == 0
+    neighborhood = _fitted(rows, is_support=is_support)
+    found = neighborhood.measure(rows)
+    np.testing.assert_array_equal(found.present, 1.0)
+    np.testing.assert_array_equal(found.in_sample, 1.0)
+    np.testing.assert_array_equal(found.in_support, is_support)
+    moved = neighborhood.measure(rows + 1e-9)
+    np.testing.assert_allclose(moved.present, 1.0)
+    np.testing.assert_allclose(moved.in_support, is_support)
+    far = neighborhood.measure(rows + 3.0)
+    np.testing.assert_array_equal(far.present, 0.0)
+    np.testing.assert_array_equal(far.in_support, 0.0)
 
 
-def test_a_row_that_comes_again_excludes_itself(rows):
-    neighbours = _fitted(rows)
-    asked = np.vstack([rows[[7, 0]], rows[:1] + 1.0])
-    found = neighbours.recognized(asked, _latent(asked, np.full(3, -1)))
-    assert found.exclude.tolist() == [7, 0, -1]
-    assert neighbours.in_support(found).tolist() == [True, True, False]
-    np.testing.assert_array_equal(
-        neighbours.nearest_features(found, 0), np.empty((0, 3, 4))
+@pytest.mark.parametrize("name", ["local", "global_", "in_support"])
+def test_a_row_that_leaves_its_place_is_another_by_small_steps(rows, name):
+    neighborhood = _fitted(rows)
+    direction = np.random.default_rng(1).normal(size=4)
+    path = rows[7] + np.linspace(0.0, 0.5, 5_001)[:, None] * direction
+    found = getattr(neighborhood.measure(path), name)
+    # It falls from the mean without the row to that with it, never at once.
+    assert np.abs(np.diff(found)).max() < 0.01 * np.ptp(found)
+    assert np.ptp(found) > 0.1
+
+
+@pytest.mark.parametrize("n_copies", [2, 5, 6, 7, 40])
+@pytest.mark.parametrize("k", [1, 5])
+def test_copies_that_move_stay_copies(rows, n_copies, k):
+    held = np.concatenate([rows, np.tile(rows[:1] + 2.0, (n_copies, 1))])
+    neighborhood = _fitted(held, k)
+    here, there = neighborhood.measure(held), neighborhood.measure(held + 1e-9)
+    for name in ("present", "in_sample", "in_support"):
+        np.testing.assert_array_equal(getattr(here, name), 1.0)
+        np.testing.assert_allclose(getattr(there, name), 1.0)
+    for name in ("local", "global_"):
+        expected = getattr(here, name)
+        # Distances of zero become 1e-9, divided by a spacing that is not zero.
+        np.testing.assert_allclose(getattr(there, name), expected, rtol=1e-6, atol=1e-6)
+    assert (here.local[-n_copies:] == 0.0).all() == (n_copies > k)
+
+
+def test_only_the_sample_stands_for_all(rows):
+    rng = np.random.default_rng(0)
+    many = rng.normal(size=(2_000, 3))
+    neighborhood = _fitted(many)
+    assert len(neighborhood.sample) == SAMPLE_ROWS == 512
+    found = neighborhood.measure(many)
+    is_sampled = np.isin(np.arange(2_000), neighborhood.sample)
+    np.testing.assert_array_equal(found.in_sample, is_sampled)
+    np.testing.assert_array_equal(found.present, 1.0)
+    sample = many[neighborhood.sample]
+    for i in (*neighborhood.sample[:3], *np.flatnonzero(~is_sampled)[:3]):
+        place = np.flatnonzero(neighborhood.sample == i)
+        expected = _brute_global(many[i], sample, exclude=place)
+        assert found.global_[i] == pytest.approx(expected)
+
+
+def test_blocks_change_nothing(rows, monkeypatch):
+    whole = _fitted(rows).measure(rows)
+    monkeypatch.setattr(_neighborhood, "BLOCK_ELEMENTS", 7 * 60)
+    in_blocks = _fitted(rows).measure(rows)
+    np.testing.assert_allclose(in_blocks.global_, whole.global_, rtol=1e-12)
+    np.testing.assert_allclose(in_blocks.local, whole.local, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_components", [4, 30])
+def test_order_and_place_of_the_rows_do_not_matter(n_components):
+    rng = np.random.default_rng(0)
+    rows, queries = rng.normal(size=(60, n_components)), rng.normal(size=(9, 4))
+    queries = np.concatenate([rows[:9], rng.normal(size=(9, n_components))])
+    here = _fitted(rows).measure(queries)
+    order = rng.permutation(60)
+    other = _fitted(rows[order]).measure(queries)
+    shifted = neighborhood_of(
+        rows + 1e6, rows, (rows**2).sum(axis=1), np.ones(60, bool), np.arange(60), 5
+    ).measure(queries + 1e6)
+    for name in ("local", "global_", "present"):
+        expected = getattr(here, name)
+        np.testing.assert_allclose(getattr(other, name), expected, rtol=1e-6)
+        np.testing.assert_allclose(getattr(shifted, name), expected, rtol=1e-6)
+
+
+# What the reasons rest on
+
+
+def test_what_rows_are_compared_with_adds_up_to_their_distances(rows):
+    neighborhood = _fitted(rows)
+    queries = np.concatenate([rows[:9], rows[:9] + 0.01, rows[:9] + 2.0])
+    measured = neighborhood.measure(queries)
+    positions, parts = neighborhood.compared_near(_latent(queries))
+    np.testing.assert_allclose(parts.sum(axis=1), measured.local)
+    assert positions.shape == (27, 6)
+    # Nothing is said of a row by itself.
+    assert (parts[:9][positions[:9] == np.arange(9)[:, None]] == 0.0).all()
+    positions, parts = neighborhood.compared_overall(_latent(queries))
+    np.testing.assert_allclose(parts.sum(axis=1), measured.global_)
+    assert positions.shape == (27, 60)
+
+
+def test_the_nearest_features_are_those_of_other_rows(rows):
+    neighborhood = neighborhood_of(
+        rows, 10.0 * rows, np.arange(60.0), np.ones(60, bool), np.arange(60), 5
     )
-    _, order = _others_by_distance(rows[7], rows, 7)
-    nearest = neighbours.nearest_features(found, 2)
-    np.testing.assert_array_equal(nearest[:, 0], rows[order[:2]])
+    asked = np.vstack([rows[[7, 0]], rows[:1] + 1e-9, rows[:1] + 1.0])
+    assert neighborhood.nearest_features(asked, 0).shape == (0, 4, 4)
+    found = neighborhood.nearest_features(asked, 2)
+    scaled = cdist(asked, rows) ** 1.5 / _spacings(rows, 5) ** 0.5
+    scaled[[0, 1, 2], [7, 0, 0]] = np.inf
+    order = np.argsort(scaled, axis=1)[:, :2]
+    np.testing.assert_array_equal(found, 10.0 * rows[order.T])
+    assert neighborhood.nearest_features(asked, 100).shape == (59, 4, 4)
+
+
+# What is kept
+
+
+def test_the_sample_is_evenly_spaced_in_order():
+    values = np.random.default_rng(0).permutation(1_001).astype(float)
+    found = evenly_spaced(values, 101)
+    assert (np.diff(found) > 0).all()
+    np.testing.assert_array_equal(np.sort(values[found]), np.arange(0, 1_001, 10))
+    np.testing.assert_array_equal(evenly_spaced(values[:9], 9), np.arange(9))
+
+
+def test_many_components_around_zero_are_held_in_float32():
+    rows = np.random.default_rng(0).normal(size=(50, FEW_COMPONENTS + 1))
+    assert compact(rows).dtype == np.float32
+    assert compact(rows[:, 1:]).dtype == np.float64
+    assert compact(rows + 100.0).dtype == np.float64

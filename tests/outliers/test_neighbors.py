@@ -14,13 +14,15 @@ from latentsk.outliers._neighbors import (
     expected_nearest,
     mean_without_itself,
     minimum_weights,
-    nearest_rows_scaled as _nearest_rows_scaled,
     nearest_weights,
     neighbor_weights,
     presence,
     scaled_distances,
     sorted_distances,
     squared_lengths,
+)
+from latentsk.outliers._neighbors import (
+    nearest_rows_scaled as _nearest_rows_scaled,
 )
 
 

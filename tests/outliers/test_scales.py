@@ -8,12 +8,18 @@ from latentsk.outliers._decisions import gaussian_scaling
 from latentsk.outliers._gaussian import gaussian_of_latents
 from latentsk.outliers._scales import (
     FLOOR,
+    KINDS,
+    LEAST_GLOBAL,
+    LEAST_LOCAL,
     LEAST_SPREAD,
     NORMAL_MAD,
     Scale,
+    clip_to_finite,
     deviations,
     is_rounding,
     scale_of,
+    scale_of_kinds,
+    score_of,
 )
 
 
@@ -105,7 +111,7 @@ def test_constant_values_have_no_spread_whatever_their_rounding(value, n):
 @pytest.mark.parametrize("value", [0.5, 0.1, -1e6 / 3])
 def test_constant_rows_are_judged_alike(value):
     rows = np.full((50, 3), value)
-    assert gaussian_of_latents(rows, 3).ridge == 1.0
+    np.testing.assert_array_equal(gaussian_of_latents(rows).variances, 1.0)
     scores = np.full(9, value)
     noisy = scores * (1.0 + np.finfo(float).eps * np.resize([-1.0, 0.0, 1.0], 9))
     asked = value - np.array([0.0, 0.1, 3.0])
@@ -113,3 +119,77 @@ def test_constant_rows_are_judged_alike(value):
     for training in (scores, noisy):
         found = gaussian_scaling(asked, training)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+# The least that a spread is taken to be
+
+
+@pytest.mark.parametrize("least", [0.05, 0.3, 2.0])
+def test_a_spread_is_at_least_what_chance_makes(least):
+    distances = np.exp(np.linspace(-0.1, 0.1, 101))  # the median deviation is 0.05
+    expected = max(0.05 * NORMAL_MAD, least)
+    assert scale_of(distances, least).spread == pytest.approx(expected, rel=1e-3)
+    assert scale_of(np.ones(9), least).spread == least
+    # None can be less than five hundredths.
+    assert scale_of(np.ones(9), 0.01).spread == LEAST_SPREAD
+
+
+def test_ties_have_a_least_spread_of_their_own():
+    distances = np.r_[np.full(60, 2.0), np.full(30, 2.0 * np.exp(0.2))]
+    assert scale_of(distances, 0.1).spread == pytest.approx(0.2 * NORMAL_MAD, rel=1e-4)
+    assert scale_of(distances, 0.1, 0.7).spread == 0.7
+    loose = np.exp(np.linspace(-0.2, 0.2, 101))
+    assert scale_of(loose, 0.1, 0.7).spread == pytest.approx(0.1483, rel=1e-2)
+
+
+@pytest.mark.parametrize("n_dimensions", [1.0, 2.5, 40.0])
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_each_kind_has_its_own_scale(n_dimensions, margin):
+    rng = np.random.default_rng(0)
+    # As equal as those of a grid are, but for rounding.
+    columns = np.exp(1e-5 * rng.normal(size=(101, len(KINDS))))
+    found = scale_of_kinds(columns, margin, n_dimensions)
+    least = dict.fromkeys(KINDS, LEAST_SPREAD)
+    least["near"] = max(LEAST_LOCAL / n_dimensions, LEAST_SPREAD)
+    least["overall"] = max(LEAST_GLOBAL / n_dimensions, LEAST_SPREAD)
+    np.testing.assert_allclose(found.spread, [least[kind] for kind in KINDS])
+    np.testing.assert_array_equal(
+        found.margin, [0.0 if kind == "near" else margin for kind in KINDS]
+    )
+    for j, column in enumerate(columns.T):
+        alone = scale_of(column)
+        assert found.centre[j] == pytest.approx(alone.centre)
+        assert found.floor[j] == pytest.approx(alone.floor)
+
+
+def test_five_distances_vary_as_the_least_local_spread_says():
+    """Logarithms of a mean of 5 exponential volumes, in one dimension."""
+    means = np.random.default_rng(0).exponential(size=(100_000, 5)).mean(axis=1)
+    assert np.log(means).std() == pytest.approx(LEAST_LOCAL, rel=0.1)
+
+
+# The score
+
+
+def test_the_score_is_minus_the_most_suspicious_kind():
+    rng = np.random.default_rng(0)
+    distances = rng.lognormal(size=(50, len(KINDS)))
+    scale = scale_of_kinds(distances, 1.0, 2.0)
+    found = {k: deviations(distances, scale)[:, KINDS.index(k)] for k in KINDS}
+    for method, kinds in (
+        ("neighbors", ["near", "overall"]),
+        ("auto", ["near", "overall", "joint"]),
+    ):
+        scores, worst = score_of(method, distances, scale)
+        stacked = np.array([found[kind] for kind in kinds])
+        np.testing.assert_allclose(scores, -stacked.max(axis=0))
+        np.testing.assert_array_equal(worst, np.array(kinds)[stacked.argmax(axis=0)])
+    scores, worst = score_of("residual", distances, scale)
+    np.testing.assert_array_equal(scores, -distances[:, KINDS.index("residual")])
+    assert set(worst) == {"residual"}
+
+
+def test_what_overflows_has_the_lowest_finite_score():
+    lowest = np.finfo(float).min
+    found = clip_to_finite(np.array([0.0, -np.inf, np.nan, lowest]))
+    np.testing.assert_array_equal(found, [0.0, lowest, lowest, lowest])
