@@ -109,8 +109,9 @@ class DecisionMixin(ThresholdMixin):
         ----------
         contamination : "auto" or float in (0, 0.5], optional
             "auto": what is far out compared to the training rows, as in the fit (also
-            after `calibrate`). A float: the share of them that lies below. Where training rows have the same
-            score at the threshold, it is the nearest share that ties allow.
+            after `calibrate`). A float: the share of them that lies below. Where
+            training rows have the same score at the threshold, it is the nearest share
+            that ties allow.
 
         fpr : float in (0, 1), optional
             False-positive rate: at most this share of normal rows is called outliers,
