@@ -122,9 +122,9 @@ default="auto"
         fewer, lie below, by an exponential tail from the first quartile and the lowest
         twentieth of the training rows' scores, and not above -2.5 for the methods
         "auto" and "neighbors"; with "embedder_score" at Kimber's lower fence of the
-        scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such that this share of them lies below (the nearest share
-        that ties allow, with a warning if that is another one). `set_threshold` and
-        `calibrate` move it later.
+        scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such that this share of
+        them lies below (the nearest share that ties allow, with a warning if that is
+        another one). `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=20_000
         Largest number of training rows that serve as neighbours, for the common scale,
