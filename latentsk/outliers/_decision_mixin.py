@@ -44,10 +44,10 @@ class DecisionMixin(ThresholdMixin):
         """Rest decisions on rows that are known to be normal and were not trained on.
 
         Keeps their scores for `p_values`, `predict_fdr` and false-positive rates, and
-        applies to them what was last asked of the threshold `offset_`: "auto" (Kimber's
-        lower fence), or an `fpr` or `p_value` given to `set_threshold`. A share of
-        outliers speaks of the training rows and stays as it is, as does an `offset_`
-        that you have assigned yourself.
+        applies to them what was last asked of the threshold `offset_`: "auto", or an
+        `fpr` or `p_value` given to `set_threshold`. A share of outliers speaks of the
+        training rows and stays as it is, as does an `offset_` that you have assigned
+        yourself.
 
         Parameters
         ----------
@@ -108,9 +108,10 @@ class DecisionMixin(ThresholdMixin):
         Parameters
         ----------
         contamination : "auto" or float in (0, 0.5], optional
-            Kimber's lower fence of the training rows' scores (also after `calibrate`),
-            or the share of them that lies below. Where training rows have the same
-            score at the threshold, it is the nearest share that ties allow.
+            "auto": what is far out compared to the training rows, as in the fit (also
+            after `calibrate`). A float: the share of them that lies below. Where
+            training rows have the same score at the threshold, it is the nearest share
+            that ties allow.
 
         fpr : float in (0, 1), optional
             False-positive rate: at most this share of normal rows is called outliers,
