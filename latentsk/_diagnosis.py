@@ -370,7 +370,7 @@ _TOLD = (
     r"(?P<value>b?'[^']*'|b?\"[^\"]*\")"
 )
 _REASONS: list[tuple[str, Callable[[Any, str, str], str | None]]] = [
-    (r"Sparse data was passed", _sparse),
+    (r"Sparse data was passed|fill value must be 0", _sparse),
     (r"Complex data not supported", _complex),
     (r"contains NaN", _missing),
     (r"contains infinity", _infinite),

@@ -320,6 +320,10 @@ def test_sparse_rows_are_made_dense_by_what_their_library_has(name):
     assert "Use X.sparse.to_dense()." in message
     assert "toarray" not in message
     ESTIMATORS[name]().fit(table.sparse.to_dense())
+    # Columns whose fill value is NaN are no sparse matrix at all.
+    table = pd.DataFrame(TABLE, columns=NAMES).astype(pd.SparseDtype(float))
+    assert "Use X.sparse.to_dense()." in _said(lambda: ESTIMATORS[name]().fit(table))
+    ESTIMATORS[name]().fit(table.sparse.to_dense())
 
 
 WHOLE = (FRAME * 100).round().astype("Int64")

@@ -67,6 +67,8 @@ CLEAN_MARGIN = 1.0
 BLOCK_ELEMENTS = 2**23
 # Parameters that every score rests on; `method` has its own message.
 SCORE_PARAMETERS = ("assume_clean", "n_neighbors", "max_samples")
+# Types that the default takes as they are; others become the first.
+NUMBERS = [np.float64, np.float32, *np.typecodes["AllInteger"], np.bool_]
 # The distances of rows that are too large to be embedded.
 TOO_LARGE = np.full(len(scales.KINDS), np.inf)
 
@@ -492,7 +494,7 @@ default="auto"
                 self,
                 on_host(X),
                 reset=reset,
-                dtype="numeric",
+                dtype=NUMBERS,
                 ensure_min_samples=least,
             )
         return rows_for_embedder(self, X, reset=reset, least=least)
