@@ -22,7 +22,7 @@ from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
 from latentsk.embedders import PCAEmbedder
@@ -583,6 +583,8 @@ default="auto"
         self._set_training_scores(scores)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
+        if self.method == "embedder_score":
+            return lower_fence(scores)  # as the embedder itself does
         threshold = tail_threshold(scores)
         is_in_deviations = len(scales.METHODS.get(self.method, ())) > 1
         return min(threshold, -LEAST_DEVIATIONS) if is_in_deviations else threshold

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -174,12 +175,14 @@ def _without_arbitrary_components(embedder: Any, n_rows: int, n_features: int) -
 def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
     """Return the unit of each feature that residuals and reasons are measured in.
 
-    What comes from a RobustStandardizer has its unit; its indicators are to count for
-    less than one.
+    The standard deviation of the rows that are not far out, or 1 where it is zero. What
+    comes from a RobustStandardizer has its unit; its indicators are to count for less.
     """
     if isinstance(last_step(preprocessor), RobustStandardizer):
         return np.ones(features.shape[1])
-    return robust_scales(features)
+    start = distances_from_median(features, robust_scales(features))
+    kept = features[within_fence(start)].astype(np.float64)
+    return StandardScaler().fit(kept).scale_
 
 
 def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:
