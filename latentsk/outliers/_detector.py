@@ -44,6 +44,7 @@ from latentsk.outliers._fitted_parameters import (
 )
 from latentsk.outliers._gaussian import (
     effective_dimensions,
+    squared_distances,
     squared_outside,
     squared_within,
 )
@@ -585,6 +586,7 @@ default="auto"
             fit.rows.features[kept],
             fit.distances[kept],
             np.isin(kept, fit.support),
+            squared_distances(fit.rows.latents[kept], fit.gaussian),
             chosen[kept],
             self.n_neighbors,
         )
@@ -628,8 +630,9 @@ default="auto"
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
         gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
-        within = squared_within(rows, gaussian, measured.in_support)
-        outside = squared_outside(rows, gaussian, measured.in_support)
+        among = measured.in_support, measured.own
+        within = squared_within(rows, gaussian, *among)
+        outside = squared_outside(rows, gaussian, *among)
         joint = within + outside / gaussian.noise
         return np.column_stack(
             [within, outside, joint, measured.local, measured.global_]

@@ -132,7 +132,8 @@ def fit_robustly(
         if known is not None:
             return known
         some = _safe_indexing(prepared, support)
-        fitted = steps.fit_on_support(last, some, len(features))
+        kept = _without_arbitrary_components(last, len(support), features.shape[1])
+        fitted = steps.fit_on_support(kept, some, len(features))
         return fitted, latent_rows(fitted, prepared, scale)
 
     support, is_linear = np.arange(len(features)), isinstance(last, PCAEmbedder)
@@ -157,6 +158,18 @@ def fit_robustly(
     if not (by_features or assume_clean):
         normal = within_fence(distances)
     return RobustFit(embedder, rows, support, normal, distances, gaussian)
+
+
+def _without_arbitrary_components(embedder: Any, n_rows: int, n_features: int) -> Any:
+    """Return a PCAEmbedder of every component with as many as its rows span.
+
+    Of fewer rows than features, the last component would be any direction in which they
+    do not vary.
+    """
+    is_linear = isinstance(embedder, PCAEmbedder) and embedder.n_components is None
+    if not is_linear or n_rows > n_features:
+        return embedder
+    return clone(embedder).set_params(n_components=n_rows - 1)
 
 
 def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
