@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._threshold import ThresholdMixin
+from latentsk._threshold import ThresholdMixin, contamination_quantile
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._magnitudes import reject_huge_columns
@@ -32,13 +32,24 @@ class DecisionMixin(ThresholdMixin):
     def _require_unchanged(self) -> None:
         """Refuse parameters that the score rests on and that were changed."""
 
-    def _set_training_scores(self, scores: Float64) -> None:
+    def _set_training_scores(self, scores: Float64, normal: Float64) -> None:
+        """Keep the scores of training rows, and place the offset.
+
+        "auto" rests on the scores of those that are presumed normal.
+        """
         self.training_scores_ = np.sort(scores)
-        self._set_offset(self.training_scores_)
+        self._normal_offset = self._auto_offset(normal)
+        self.offset_ = self._training_offset(self.contamination)
+        self._offset_score_method = getattr(self, "score_method", None)
         parameter = _plain(self.contamination)
         self._threshold_rule = ThresholdRule(
             "contamination", parameter, self.offset_, parameter
         )
+
+    def _training_offset(self, contamination: str | float) -> float:
+        if isinstance(contamination, str):
+            return self._normal_offset
+        return contamination_quantile(self.training_scores_, contamination)
 
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
@@ -169,7 +180,7 @@ class DecisionMixin(ThresholdMixin):
         ((name, value),) = chosen.items()
         if name == "contamination":
             value = _checked_contamination(value)
-            offset = self._offset_at(self.training_scores_, value)
+            offset = self._training_offset(value)
         else:
             value = _in_unit_interval(name, value)
             offset = decisions.conformal_threshold(self._calibration(), value)

@@ -127,7 +127,7 @@ default="auto"
         them lies below (the nearest share that ties allow, with a warning if that is
         another one). `set_threshold` and `calibrate` move it later.
 
-    max_samples : int, default=20_000
+    max_samples : int, default=5_000
         Largest number of training rows that serve as neighbours, for the common scale,
         and, where `embedder` is None, for the fit of the last step: a random subset, if
         there are more. The others are then scored as any other row.
@@ -252,7 +252,7 @@ default="auto"
         assume_clean: bool = False,
         n_neighbors: int = 5,
         contamination: str | float = "auto",
-        max_samples: int = 20_000,
+        max_samples: int = 5_000,
         random_state: RandomState = None,
     ) -> None:
         self.embedder = embedder
@@ -322,8 +322,9 @@ default="auto"
             if self.method == "residual":
                 self._view.require_features("method='residual'")
             self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+            normal = chosen[fit.normal]
             del fit
-            self._fit_scale(X, some)
+            self._fit_scale(X, some, normal)
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
         return self
@@ -591,8 +592,11 @@ default="auto"
             self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, some: Positions) -> None:
-        """Set the scale of each kind of distance, which parts there are, the offset."""
+    def _fit_scale(self, X: Any, some: Positions, normal: Positions) -> None:
+        """Set the scale of each kind of distance, which parts there are, the offset.
+
+        All by some rows, of which those at the positions `normal` are presumed normal.
+        """
         n_rows, n_features = _num_samples(X), len(self._view.scale)
         sample = _safe_indexing(X, some)
         distances = self._by_blocks(sample, self._measure, TOO_LARGE)
@@ -609,11 +613,14 @@ default="auto"
                 "leaves nothing out."
             )
         every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
-        if self.method == "embedder_score" or every_row_counts:
-            scores = self._score(X if every_row_counts else sample)
+        if self.method == "embedder_score":
+            scores = self._score(sample)
         else:
             scores, _ = scales.score_of(self.method, distances, self._scale)
-        self._set_training_scores(scores)
+        typical = scores[np.isin(some, normal)]
+        if every_row_counts:
+            scores = self._score(X)
+        self._set_training_scores(scores, typical)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":
