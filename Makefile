@@ -46,6 +46,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/auto_components.py
 	$(BIN)/python benchmarks/adbench.py --quick
 	$(BIN)/python benchmarks/adbench_variants.py --seeds 0
+	$(BIN)/python benchmarks/oddbench.py
+	$(BIN)/python benchmarks/flagged_share.py --draws 5
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1

@@ -261,17 +261,21 @@ def measured(
 
 def run(folder: Path, task: Task) -> Record:
     """Return the task's record: its measures, or the error of the detector."""
-    detector = DETECTORS[task.detector]
     with threads(1), quiet():
-        train, test, y = prepared(folder, task)
-        warm_up(detector)
-        # Outside of the try: a library that is missing is no failure on this set.
-        model = detector.make(task.seed)
-        try:
-            outcome = measured(detector, model, train, test, y)
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            outcome = {"error": message, "outlier_share": float(np.mean(y))}
+        return judged(task, *prepared(folder, task))
+
+
+def judged(task: Task, train: np.ndarray, test: np.ndarray, y: np.ndarray) -> Record:
+    """Return the record of the task's detector on prepared rows."""
+    detector = DETECTORS[task.detector]
+    warm_up(detector)
+    # Outside of the try: a library that is missing is no failure on this set.
+    model = detector.make(task.seed)
+    try:
+        outcome = measured(detector, model, train, test, y)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        outcome = {"error": message, "outlier_share": float(np.mean(y))}
     return task._asdict() | outcome
 
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import mean
+from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
@@ -21,13 +24,38 @@ from _harness import publish, table, threads
 from adbench import Task, group, prepared, quiet, shapes
 from joblib import Parallel, delayed
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from latentsk import LatentOutlierDetector, PCAEmbedder
-from latentsk.outliers import _detector, _neighborhood, _robust_fit
-from latentsk.outliers._scales import KINDS, METHODS, deviations
+from latentsk import LatentOutlierDetector, PCAEmbedder, RobustStandardizer
+from latentsk.outliers import (
+    _bulk,
+    _detector,
+    _gaussian,
+    _neighborhood,
+    _neighbors,
+    _robust_fit,
+    _scales,
+)
+from latentsk.outliers._scales import METHODS
 
 Deviations = dict[str, np.ndarray]
 Measures = dict[str, float]
+# A module, a name in it, and what it is to be.
+Change = tuple[ModuleType, str, object]
+
+
+def _ridge(share: float) -> list[Change]:
+    return [(_gaussian, "best_ridge", lambda *_: share)]
+
+
+def _instead_of_the_fence(share: float) -> list[Change]:
+    """Presume this share of the rows normal, those nearest the centre."""
+    return [
+        (module, "within_fence", lambda squared: _bulk.nearest_rows(squared, share))
+        for module in (_bulk, _robust_fit)
+    ]
+
 
 # What a row's score is, given its deviations from typical training rows. Those of all
 # but "near" have the margin taken off already.
@@ -41,24 +69,83 @@ FUSIONS: dict[str, Callable[[Deviations], np.ndarray]] = {
     "without near": lambda d: np.maximum(d["joint"], d["overall"]),
     "without overall": lambda d: np.maximum(d["joint"], d["near"]),
 }
-# Other fits: constants of the package, and parameters.
-FITS: dict[str, tuple[list, dict[str, object]]] = {
+# Other fits: what is replaced in the package, and parameters.
+FITS: dict[str, tuple[list[Change], dict[str, object]]] = {
     "as it is": ([], {}),
     "margin of 0": ([(_detector, "CLEAN_MARGIN", 0.0)], {}),
     "margin of 2": ([(_detector, "CLEAN_MARGIN", 2.0)], {}),
-    "support of all rows": ([(_robust_fit, "SUPPORT_SHARE", 1.0)], {}),
-    "support of half of the rows": ([(_robust_fit, "SUPPORT_SHARE", 0.5)], {}),
-    "neighbours among all rows": ([(_detector, "NEIGHBORS_SHARE", 1.0)], {}),
-    "neighbours among three quarters": ([(_detector, "NEIGHBORS_SHARE", 0.75)], {}),
-    "distances not weighed by density": (
-        [(_neighborhood, "relative_distances", lambda means, *_: means)],
+    "StandardScaler first": (
+        [],
+        {"embedder": make_pipeline(StandardScaler(), PCAEmbedder(None))},
+    ),
+    "no codes": (
+        [],
+        {
+            "embedder": make_pipeline(
+                RobustStandardizer(detect_codes=False), PCAEmbedder(None)
+            )
+        },
+    ),
+    "99 % of the variance": (
+        [],
+        {"embedder": make_pipeline(RobustStandardizer(), PCAEmbedder())},
+    ),
+    "ridge of 0.1": (_ridge(0.1), {}),
+    "ridge of 1e-6": (_ridge(1e-6), {}),
+    "support of half of the rows": (
+        [(module, "SUPPORT_SHARE", 0.5) for module in (_bulk, _robust_fit)],
         {},
     ),
+    "no tight steps": ([(_bulk, "TIGHT_STEPS", 0)], {}),
+    "no ridged steps": ([(_bulk, "RIDGED_STEPS", 0)], {}),
+    "two values as any others": (
+        [
+            (_bulk, "is_mostly_one_value", lambda rows: np.zeros(rows.shape[1], bool)),
+            *(
+                (module, "squared_ranges_of_two", lambda rows: np.zeros(rows.shape[1]))
+                for module in (_bulk, _robust_fit)
+            ),
+        ],
+        {},
+    ),
+    "no fence, all rows": (_instead_of_the_fence(1.0), {}),
+    "nine tenths instead of the fence": (_instead_of_the_fence(0.9), {}),
+    "three quarters instead of the fence": (_instead_of_the_fence(0.75), {}),
     "1 neighbour": ([], {"n_neighbors": 1}),
     "20 neighbours": ([], {"n_neighbors": 20}),
-    "subsamples of 32 rows": ([(_neighborhood, "SUBSAMPLE_ROWS", 32)], {}),
-    "99 % of the variance": ([], {"embedder": PCAEmbedder()}),
+    "distances not weighed by density": (
+        [
+            (_neighbors, "scaled_distances", lambda distances, _: distances),
+            (_neighbors, "clipped_spacings", lambda spacings: np.ones(len(spacings))),
+        ],
+        {},
+    ),
+    "sample of 128 rows": ([(_neighborhood, "SAMPLE_ROWS", 128)], {}),
+    "sample of all rows": ([(_neighborhood, "SAMPLE_ROWS", 2**31)], {}),
+    "nearest of 32 random rows": (
+        [
+            (
+                _neighbors,
+                "minimum_weights",
+                partial(_neighbors.minimum_weights, n_drawn=32),
+            )
+        ],
+        {},
+    ),
+    "no least spread": (
+        [(_scales, "LEAST_LOCAL", 0.0), (_scales, "LEAST_GLOBAL", 0.0)],
+        {},
+    ),
 }
+
+
+@contextmanager
+def changed(changes: list[Change]) -> Iterator[None]:
+    """Replace parts of the package for a while."""
+    with ExitStack() as patches:
+        for module, name, replacement in changes:
+            patches.enter_context(patch.object(module, name, replacement))
+        yield
 
 
 def measured(folder: Path, name: str, protocol: str, seed: int) -> Measures:
@@ -67,20 +154,20 @@ def measured(folder: Path, name: str, protocol: str, seed: int) -> Measures:
     with threads(1), quiet():
         train, test, y = prepared(folder, Task(name, seed, protocol, ""))
         for fit, (changes, parameters) in FITS.items():
-            patches = [patch.object(module, what, to) for module, what, to in changes]
-            for change in patches:
-                change.start()
-            model = LatentOutlierDetector(
-                assume_clean=protocol == "oneclass", random_state=seed, **parameters
-            ).fit(train)
-            columns = deviations(model._measure(test), model._scale).T
-            by_kind = dict(zip(KINDS, columns, strict=True))
+            with changed(changes):
+                model = LatentOutlierDetector(
+                    assume_clean=protocol == "oneclass", random_state=seed, **parameters
+                ).fit(train)
+                by_kind = deviations_by_kind(model, test)
             fusions = FUSIONS if fit == "as it is" else {fit: FUSIONS["as it is"]}
             for fusion, scores in fusions.items():
                 found[fusion] = float(roc_auc_score(y, scores(by_kind)))
-            for change in patches:
-                change.stop()
     return found
+
+
+def deviations_by_kind(model: LatentOutlierDetector, rows: np.ndarray) -> Deviations:
+    parts = -model.score_parts(rows)
+    return {kind: parts[kind].to_numpy() for kind in parts.columns}
 
 
 def means(folder: Path, protocol: str, seeds: list[int], jobs: int) -> Measures:

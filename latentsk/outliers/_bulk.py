@@ -27,6 +27,8 @@ RIDGE, RIDGED_STEPS, TIGHT_STEPS = 0.1, 3, 5
 MOSTLY = 0.75
 # The least that a robust deviation is taken to be, in units of the feature's scale.
 LEAST_ROBUST_SPREAD = 0.1
+# Distances that differ by less, as a share, are equal.
+TIE = 1e-9
 # Rows beyond ``Q3 + 3 (Q3 - Q2)`` of the logarithms of distances are set aside.
 FENCE = 3.0
 
@@ -188,7 +190,8 @@ def distances_from_median(features: NDArray[Any], scale: NDArray[Any]) -> Float6
 def nearest_rows(distances: Float64, share: float) -> Positions:
     """Return the positions of the given share of rows, in ascending order.
 
-    All, if there are five rows or fewer.
+    All, if there are five rows or fewer. Of rows at the same distance all or none is
+    kept, whatever their order.
 
     Examples
     --------
@@ -196,7 +199,8 @@ def nearest_rows(distances: Float64, share: float) -> Positions:
     array([1, 2, 3, 5, 6, 7])
     """
     n_kept = min(max(math.ceil(share * len(distances)), 5), len(distances))
-    return np.sort(np.argsort(distances, kind="stable")[:n_kept])
+    farthest = np.partition(distances, n_kept - 1)[n_kept - 1]
+    return np.flatnonzero(distances <= farthest * (1.0 + TIE))
 
 
 def within_fence(distances: Float64) -> Positions:

@@ -12,8 +12,9 @@ from latentsk.outliers._scales import is_rounding
 # Of the training scores: of the least one that is not all ties, the deviation counts.
 TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])
 
-# Share of an exponential tail below the threshold, and where a score is far out.
-TAIL_SHARE, FAR_OUT = 0.0125, 6.0
+# Where an exponential tail begins, its share below the threshold, and how many distances
+# between quartile and median below the quartile a score is far out.
+TAIL_FROM, TAIL_SHARE, FAR_OUT = 0.05, 0.01, 6.0
 
 
 def conformal_p_values(scores: ArrayLike, calibration_scores: ArrayLike) -> Float64:
@@ -140,13 +141,13 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> NDArray[np.bool_]:
 
 
 def tail_threshold(scores: ArrayLike) -> float:
-    """Return a score that about 1.25 % of normal rows lie below, or fewer.
+    """Return a score that about 1 % of normal rows lie below, or fewer.
 
-    The lower tail is taken to fall off like an exponential between the first decile and
-    the first quartile, and is continued. Tails that are thinner, as of most
-    scores, have less below. Scores that are far out, below ``Q1 - 6 (Q2 - Q1)``,
-    are left aside first, so that up to a quarter of outliers far away does no harm, and
-    a tenth of any others.
+    The lower tail is taken to fall off like an exponential between the first quartile
+    and the lowest twentieth, and is continued. Tails that are thinner, as those of most
+    scores, have less below. Scores that are far out, below ``Q1 - 6 (Q2 - Q1)``, are
+    left aside first, so that up to a quarter of outliers far away does no harm, and a
+    twentieth of any others.
 
     Parameters
     ----------
@@ -164,16 +165,16 @@ def tail_threshold(scores: ArrayLike) -> float:
     >>> grid = (np.arange(100_000) + 0.5) / 100_000
     >>> for law in expon, norm:
     ...     round(float(law.sf(-tail_threshold(-law.ppf(grid)))), 4)
-    0.0136
-    0.0039
+    0.0114
+    0.0045
     """
     ranked = np.sort(np.asarray(scores, np.float64))
     quartile, median = np.quantile(ranked, [0.25, 0.5])
     with np.errstate(over="ignore", invalid="ignore"):
         kept = ranked[ranked >= quartile - FAR_OUT * (median - quartile)]
-        decile, quartile = np.quantile(kept, [0.1, 0.25])
-        steps = np.log(0.1 / TAIL_SHARE) / np.log(0.25 / 0.1)
-        threshold = float(decile - steps * (quartile - decile))
+        low, quartile = np.quantile(kept, [TAIL_FROM, 0.25])
+        steps = np.log(TAIL_FROM / TAIL_SHARE) / np.log(0.25 / TAIL_FROM)
+        threshold = float(low - steps * (quartile - low))
     return max(threshold, float(np.finfo(np.float64).min))
 
 

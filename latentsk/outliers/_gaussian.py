@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
@@ -176,7 +176,9 @@ def gaussian_of(
     """Estimate a Gaussian from the rows of its support.
 
     The noise is the mean squared residual per direction outside of the latent space, as
-    if each row had been left out, and at least the ridge.
+    if each row had been left out, and at least the ridge. Where rows are so few that the
+    latent space holds all that they span, what is outside of it was never seen: the
+    noise is that of directions within that have no variance.
     """
     n_features, n_components = support.features.shape[1], support.latents.shape[1]
     gaussian = gaussian_of_latents(support.latents, ridge, own_ridge)
@@ -189,9 +191,22 @@ def gaussian_of(
     least = float(RIDGES[0]) if ridge is None else ridge
     variances = np.var(support.features, axis=0) / support.scale**2
     noise += least * float(np.mean(variances))
+    if gaussian.n_rows <= n_components + 1:
+        noise += _added_variance(support.latents, gaussian, own_ridge) / float(
+            np.mean(support.scale**2)
+        )
     if is_rounding(np.sqrt(noise), support.features / support.scale):
         noise = 1.0
     return gaussian._replace(noise=noise)
+
+
+def _added_variance(
+    latents: NDArray[Any], gaussian: RobustGaussian, own_ridge: ArrayLike | None
+) -> float:
+    """Return what the ridge adds to the variance in every direction."""
+    widened = float(gaussian.variances.sum() - np.var(latents, axis=0, ddof=1).sum())
+    own = 0.0 if own_ridge is None else float(np.trace(np.asarray(own_ridge)))
+    return max(widened - own, 0.0) / latents.shape[1]
 
 
 def effective_dimensions(gaussian: RobustGaussian) -> float:
@@ -302,13 +317,18 @@ def leverages(latents: ArrayLike, gaussian: RobustGaussian) -> Float64:
     >>> leverages(rows, gaussian_of_latents(rows, 1e-6)).round(3)
     array([0.833, 0.333, 0.833])
     """
-    n = gaussian.n_rows
-    squared = squared_distances(latents, gaussian)
-    return np.minimum(1.0 / n + squared / (n - 1), 1.0)
+    return _leverages(squared_distances(latents, gaussian), gaussian.n_rows)
+
+
+def _leverages(squared: Float64, n_rows: int) -> Float64:
+    return np.minimum(1.0 / n_rows + squared / (n_rows - 1), 1.0)
 
 
 def squared_within(
-    rows: LatentRows, gaussian: RobustGaussian, present: Float64
+    rows: LatentRows,
+    gaussian: RobustGaussian,
+    present: Float64,
+    own: Float64 | None = None,
 ) -> Float64:
     """Return squared Mahalanobis distances within the latent space.
 
@@ -323,6 +343,10 @@ def squared_within(
     present : ndarray of shape (n_rows,)
         How much each row is one of the support, in [0, 1].
 
+    own : ndarray of shape (n_rows,), optional
+        Ordinary squared distance of that row of the support; by default the rows are
+        these themselves.
+
     Returns
     -------
     squared : ndarray of shape (n_rows,)
@@ -330,27 +354,34 @@ def squared_within(
     ordinary = squared_distances(rows.latents, gaussian)
     if gaussian.n_rows < 3:
         return ordinary
-    left_out, _ = _without_row(ordinary, gaussian.n_rows)
+    own = ordinary if own is None else own
+    # Of the row that is left out: near by, the formula may have a pole.
+    farther = _without_row(own, gaussian.n_rows)[0] - own
     # Not a weighted sum of both: beyond float64, one is infinite.
-    return np.where(present > 0.0, ordinary + present * (left_out - ordinary), ordinary)
+    return np.where(present > 0.0, ordinary + present * farther, ordinary)
 
 
 def squared_outside(
-    rows: LatentRows, gaussian: RobustGaussian, present: Float64
+    rows: LatentRows,
+    gaussian: RobustGaussian,
+    present: Float64,
+    own: Float64 | None = None,
 ) -> Float64:
     """Return the squared length of each residual; zeros where there are none.
 
     Rows that the embedder was fitted on are reconstructed too well. For least squares
     on the latents, a row that is left out has the residual ``r / (1 - h)``, with h its
     leverage (Allen's PRESS, 1974). The latent space itself is taken to stay as it is,
-    which few components or many rows make true.
+    which few components or many rows make true. The parameters are those of
+    :func:`squared_within`.
     """
     if rows.residuals is None:
         return np.zeros(len(rows.latents))
     squared = np.einsum("ij,ij->i", rows.residuals, rows.residuals)
     if not gaussian.was_fitted_on:
         return squared
-    remainder = np.maximum(1.0 - leverages(rows.latents, gaussian), LEAST_REMAINDER)
+    own = squared_distances(rows.latents, gaussian) if own is None else own
+    remainder = np.maximum(1.0 - _leverages(own, gaussian.n_rows), LEAST_REMAINDER)
     return squared * (1.0 + present * (remainder**-2 - 1.0))
 
 

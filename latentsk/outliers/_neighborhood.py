@@ -40,6 +40,8 @@ class Measured(NamedTuple):
         How much a row is one of the neighborhood: see `presence`.
     in_sample, in_support : ndarray of shape (n_rows,)
         How much it is a row of the sample, and one of the support.
+    own : ndarray of shape (n_rows,)
+        Squared Mahalanobis distance of that row of the support; 0 where there is none.
     """
 
     nearest: NearestRows
@@ -47,6 +49,7 @@ class Measured(NamedTuple):
     present: Float64
     in_sample: Float64
     in_support: Float64
+    own: Float64
 
     @property
     def local(self) -> Float64:
@@ -81,6 +84,8 @@ class Neighborhood(NamedTuple):
         The rows as they enter the embedder.
     is_support : ndarray of shape (n_rows,), dtype bool
         Whether the Gaussian was estimated from the row.
+    within : ndarray of shape (n_rows,)
+        Squared Mahalanobis distance of each row within the latent space.
     spacings : ndarray of shape (n_rows,)
         Mean distance of each row to its neighbours, within limits.
     sample : ndarray of shape (n_sampled,)
@@ -92,6 +97,7 @@ class Neighborhood(NamedTuple):
     squares: Annotated[NDArray[Any], schema.floats("rows", least=0)]
     features: Annotated[NDArray[Any], schema.floats("rows", "features", finite=False)]
     is_support: Annotated[NDArray[np.bool_], schema.booleans("rows")]
+    within: Annotated[Float64, schema.floats("rows", least=0)]
     spacings: Annotated[Float64, schema.floats("rows", least=5e-324)]
     sample: Annotated[Positions, schema.integers("sampled", below="rows")]
 
@@ -114,20 +120,24 @@ class Neighborhood(NamedTuple):
         ]
         is_sampled = np.zeros(len(self.is_support), bool)
         is_sampled[self.sample] = True
-        everything = np.ones(len(self.is_support), bool)
+        presences = self._presences(nearest)
+        in_support = presences * self.is_support[nearest.positions]
+        present = in_support.max(axis=1)
+        own = np.einsum("ij,ij->i", in_support, self.within[nearest.positions])
+        sums = in_support.sum(axis=1)
         return Measured(
             nearest,
             np.concatenate(blocks),
-            *(
-                self._presence(nearest, chosen)
-                for chosen in (everything, is_sampled, self.is_support)
-            ),
+            presences.max(axis=1),
+            (presences * is_sampled[nearest.positions]).max(axis=1),
+            present,
+            np.divide(own, sums, out=np.zeros_like(own), where=sums > 0.0),
         )
 
     def compared_near(self, rows: LatentRows) -> tuple[Positions, Float64]:
         """Return the rows of the local distance, and what each contributes to it."""
         nearest = self.nearest(rows.latents, self.n_neighbors)
-        present = self._presence(nearest, np.ones(len(self.is_support), bool))
+        present = self._presences(nearest).max(axis=1)
         weights = neighbors.neighbor_weights(present, nearest.scaled.shape[1])
         return nearest.positions, weights * nearest.scaled
 
@@ -147,20 +157,17 @@ class Neighborhood(NamedTuple):
         if n == 0:
             return np.empty((0, len(latents), self.features.shape[1]))
         found = self.nearest(latents, n)
-        everything = np.ones(len(self.is_support), bool)
-        is_itself = self._presence(found, everything) > 0.5
+        is_itself = self._presences(found).max(axis=1) > 0.5
         positions = np.where(
             is_itself[:, None], found.positions[:, 1:], found.positions[:, :-1]
         )
         return self.features[positions.T]
 
-    def _presence(self, nearest: NearestRows, chosen: NDArray[np.bool_]) -> Float64:
-        """Return how much each query is the nearest of the chosen rows."""
+    def _presences(self, nearest: NearestRows) -> Float64:
+        """Return how much each query is each of the nearest rows."""
         # Among copies of one row nothing is left between a copy and what is near it.
         spacing = np.maximum(nearest.scaled[:, 1:].mean(axis=1), self.spacings.min())
-        is_chosen = chosen[nearest.positions]
-        distances = np.where(is_chosen, nearest.scaled, np.inf).min(axis=1)
-        return neighbors.presence(distances, spacing)
+        return neighbors.presence(nearest.scaled, spacing[:, None])
 
 
 def neighborhood_of(
@@ -168,6 +175,7 @@ def neighborhood_of(
     features: NDArray[Any],
     distances: Float64,
     is_support: NDArray[np.bool_],
+    within: Float64,
     ids: Positions,
     n_neighbors: int,
 ) -> Neighborhood:
@@ -188,6 +196,9 @@ def neighborhood_of(
     is_support : ndarray of shape (n_rows,), dtype bool
         Whether the Gaussian was estimated from the row.
 
+    within : ndarray of shape (n_rows,)
+        Squared Mahalanobis distance of each row within the latent space.
+
     ids : ndarray of shape (n_rows,), dtype intp
         Positions of the rows among the training rows.
 
@@ -207,6 +218,7 @@ def neighborhood_of(
         neighbors.squared_lengths(index.vectors_),
         features,
         is_support,
+        within,
         neighbors.clipped_spacings(spacings),
         evenly_spaced(distances, SAMPLE_ROWS),
     )

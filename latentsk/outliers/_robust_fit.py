@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -131,7 +132,8 @@ def fit_robustly(
         if known is not None:
             return known
         some = _safe_indexing(prepared, support)
-        fitted = steps.fit_on_support(last, some, len(features))
+        kept = _without_arbitrary_components(last, len(support), features.shape[1])
+        fitted = steps.fit_on_support(kept, some, len(features))
         return fitted, latent_rows(fitted, prepared, scale)
 
     support, is_linear = np.arange(len(features)), isinstance(last, PCAEmbedder)
@@ -158,15 +160,29 @@ def fit_robustly(
     return RobustFit(embedder, rows, support, normal, distances, gaussian)
 
 
+def _without_arbitrary_components(embedder: Any, n_rows: int, n_features: int) -> Any:
+    """Return a PCAEmbedder of every component with as many as its rows span.
+
+    Of fewer rows than features, the last component would be any direction in which they
+    do not vary.
+    """
+    is_linear = isinstance(embedder, PCAEmbedder) and embedder.n_components is None
+    if not is_linear or n_rows > n_features:
+        return embedder
+    return clone(embedder).set_params(n_components=n_rows - 1)
+
+
 def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
     """Return the unit of each feature that residuals and reasons are measured in.
 
-    What comes from a RobustStandardizer has its unit; its indicators are to count for
-    less than one.
+    The standard deviation of the rows that are not far out, or 1 where it is zero. What
+    comes from a RobustStandardizer has its unit; its indicators are to count for less.
     """
     if isinstance(last_step(preprocessor), RobustStandardizer):
         return np.ones(features.shape[1])
-    return robust_scales(features)
+    start = distances_from_median(features, robust_scales(features))
+    kept = features[within_fence(start)].astype(np.float64)
+    return StandardScaler().fit(kept).scale_
 
 
 def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:
