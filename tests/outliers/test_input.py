@@ -159,7 +159,8 @@ def test_blocks_of_rows_are_scored_alike(kind, monkeypatch):
     detector = _detector(embedder).fit(rows)
     scores = detector.score_samples(rows)
     monkeypatch.setattr("latentsk.outliers._detector.BLOCK_ELEMENTS", 7_000)
-    np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-9)
+    # Distances of 0 are those of rounded squares, to some 1e-8.
+    np.testing.assert_allclose(detector.score_samples(rows), scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["texts", "wide", "polars", "mixed", "images"])
@@ -169,7 +170,7 @@ def test_a_row_s_score_depends_on_it_alone(kind, position):
     detector = _detector(embedder).fit(rows)
     alone = detector.score_samples(_some(rows, [position]))
     np.testing.assert_allclose(
-        alone, detector.score_samples(rows)[[position]], rtol=1e-9
+        alone, detector.score_samples(rows)[[position]], atol=1e-6
     )
 
 
