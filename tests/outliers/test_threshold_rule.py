@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import latentsk
-from latentsk import LatentOutlierDetector
+from latentsk import LatentOutlierDetector, PCAEmbedder
 from latentsk.outliers._decisions import conformal_threshold, tail_threshold
 from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.persistence import _format
@@ -238,34 +239,54 @@ def test_the_same_contamination_of_another_type_is_the_same():
 
 # Ties
 
+# Less than a quarter: more would be no outliers. The default would take a value that
+# comes so often for a code.
+WORST = np.tile([80.0, 400.0, 8.0], (24, 1))
+
 
 @pytest.mark.parametrize("method", ["distance", "embedder_score"])
 def test_equally_worst_rows_are_flagged_together(method):
-    worst = np.tile([8.0, 40.0, 0.8], (26, 1))
-    rows = np.random.default_rng(0).permutation(np.r_[TRAIN[:74], worst])
-    is_worst = rows[:, 0] == 8.0
-    detector = LatentOutlierDetector(method=method, contamination=0.2, random_state=0)
-    with pytest.warns(UserWarning, match="asks for 20 of 100 rows, but 26") as caught:
+    rows = np.random.default_rng(0).permutation(np.r_[TRAIN[:76], WORST])
+    is_worst = rows[:, 0] == 80.0
+    detector = LatentOutlierDetector(
+        PCAEmbedder(3), method=method, contamination=0.2, random_state=0
+    )
+    with pytest.warns(UserWarning, match="asks for 20 of 100 rows, but 24") as caught:
         labels = detector.fit_predict(rows)
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(labels == -1, is_worst)
     # A copy, or one of several, is judged as they are.
     for n_rows in (1, 2, 7):
-        assert (detector.predict(worst[:n_rows]) == -1).all()
+        assert (detector.predict(WORST[:n_rows]) == -1).all()
     with pytest.warns(UserWarning, match="asks for 10 of 100 rows, but none is"):
         detector.set_threshold(contamination=0.1)
-    for n_rows in (1, 2, 7, 26):
-        assert (detector.predict(worst[:n_rows]) == 1).all()
+    for n_rows in (1, 2, 7, 24):
+        assert (detector.predict(WORST[:n_rows]) == 1).all()
+
+
+@pytest.mark.parametrize("method", ["auto", "distance", "neighbors"])
+@pytest.mark.parametrize("n_tied", [5, 24, 26, 40])
+def test_a_share_is_kept_or_there_is_a_warning(method, n_tied):
+    worst = np.tile([8.0, 40.0, 0.8], (n_tied, 1))
+    detector = LatentOutlierDetector(method=method, contamination=0.2, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        labels = detector.fit_predict(np.r_[TRAIN[: 100 - n_tied], worst])
+    n_flagged = np.sum(labels == -1)
+    assert n_flagged == 20 or "asks for 20 of 100 rows" in str(caught[0].message)
+    # Equal rows are judged alike.
+    assert len(set(labels[-n_tied:])) == 1
 
 
 def test_a_warning_that_is_an_error_leaves_the_old_threshold(detector):
-    tied = LatentOutlierDetector(method="distance", random_state=0)
-    tied.fit(np.r_[TRAIN[:74], np.tile([8.0, 40.0, 0.8], (26, 1))])
+    tied = LatentOutlierDetector(PCAEmbedder(3), method="distance", random_state=0)
+    tied.fit(np.r_[TRAIN[:76], WORST])
     offset = tied.offset_
     with pytest.raises(UserWarning, match="asks for 20 of 100"):
         tied.set_threshold(contamination=0.2)
     assert tied.offset_ == offset
-    assert tied.calibrate(FIRST).offset_ == auto(tied.calibration_scores_)
+    scores = tied.calibrate(FIRST).calibration_scores_
+    assert tied.offset_ == tail_threshold(scores)
 
 
 def test_rates_of_tied_calibration_rows_stay_below_their_level(detector):
