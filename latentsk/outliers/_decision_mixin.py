@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._threshold import ThresholdMixin
+from latentsk._threshold import ThresholdMixin, contamination_quantile
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._magnitudes import reject_huge_columns
@@ -32,22 +32,33 @@ class DecisionMixin(ThresholdMixin):
     def _require_unchanged(self) -> None:
         """Refuse parameters that the score rests on and that were changed."""
 
-    def _set_training_scores(self, scores: Float64) -> None:
+    def _set_training_scores(self, scores: Float64, normal: Float64) -> None:
+        """Keep the scores of training rows, and place the offset.
+
+        "auto" rests on the scores of those that are presumed normal.
+        """
         self.training_scores_ = np.sort(scores)
-        self._set_offset(self.training_scores_)
+        self._normal_offset = self._auto_offset(normal)
+        self.offset_ = self._training_offset(self.contamination)
+        self._offset_score_method = getattr(self, "score_method", None)
         parameter = _plain(self.contamination)
         self._threshold_rule = ThresholdRule(
             "contamination", parameter, self.offset_, parameter
         )
 
+    def _training_offset(self, contamination: str | float) -> float:
+        if isinstance(contamination, str):
+            return self._normal_offset
+        return contamination_quantile(self.training_scores_, contamination)
+
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
 
         Keeps their scores for `p_values`, `predict_fdr` and false-positive rates, and
-        applies to them what was last asked of the threshold `offset_`: "auto" (Kimber's
-        lower fence), or an `fpr` or `p_value` given to `set_threshold`. A share of
-        outliers speaks of the training rows and stays as it is, as does an `offset_`
-        that you have assigned yourself.
+        applies to them what was last asked of the threshold `offset_`: "auto", or an
+        `fpr` or `p_value` given to `set_threshold`. A share of outliers speaks of the
+        training rows and stays as it is, as does an `offset_` that you have assigned
+        yourself.
 
         Parameters
         ----------
@@ -108,9 +119,10 @@ class DecisionMixin(ThresholdMixin):
         Parameters
         ----------
         contamination : "auto" or float in (0, 0.5], optional
-            Kimber's lower fence of the training rows' scores (also after `calibrate`),
-            or the share of them that lies below. Where training rows have the same
-            score at the threshold, it is the nearest share that ties allow.
+            "auto": what is far out compared to the training rows, as in the fit (also
+            after `calibrate`). A float: the share of them that lies below. Where
+            training rows have the same score at the threshold, it is the nearest share
+            that ties allow.
 
         fpr : float in (0, 1), optional
             False-positive rate: at most this share of normal rows is called outliers,
@@ -168,7 +180,7 @@ class DecisionMixin(ThresholdMixin):
         ((name, value),) = chosen.items()
         if name == "contamination":
             value = _checked_contamination(value)
-            offset = self._offset_at(self.training_scores_, value)
+            offset = self._training_offset(value)
         else:
             value = _in_unit_interval(name, value)
             offset = decisions.conformal_threshold(self._calibration(), value)

@@ -93,9 +93,10 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
     embedder : transformer or None, default=None
         The latent space: any object with `fit` and `transform`, a whole Pipeline
         included. A fitted one is used as it is; an unfitted one is cloned and fitted.
-        Without an `inverse_transform` there is no residual. None: a StandardScaler and
-        a :class:`PCAEmbedder` with every component, which leaves no residual either
-        (with "embedder_score": with 99 % of the variance).
+        Without an `inverse_transform` there is no residual. None: a
+        :class:`RobustStandardizer` and a :class:`PCAEmbedder` with every component,
+        which leaves no residual either (with "embedder_score": with 99 % of the
+        variance).
         Rows are what it takes: texts and sparse matrices, too. Features are what enters
         a Pipeline's last step, standardized only where that, or a step before it, does
         so. Where they are sparse with more than 500 columns, or no numbers, the latents
@@ -109,25 +110,27 @@ default="auto"
         `score_samples` (likelihood, ELBO, reconstruction), with decisions and reasons.
 
     assume_clean : bool, default=False
-        False: some training rows may be outliers. The embedder and the centre are
-        fitted to the three quarters of rows that lie nearest the median, then again to
-        those nearest the centre (three times for PCAEmbedder, once for others), and
-        neighbours are looked for among the nearest nine tenths. True: every training
-        row is normal; all are used, and the neighbours near by count most.
+        False: some training rows may be outliers. Normal rows are found by
+        concentration steps, and those far out set aside; centre, neighbours and, if it
+        is PCAEmbedder, the embedder are those of the others (see Notes). True: every
+        training row is normal; all are used, and the neighbours near by count most.
 
     n_neighbors : int, default=5
         Neighbours near by; all others where there are fewer.
 
     contamination : "auto" or float in (0, 0.5], default="auto"
-        Where the threshold `offset_` lies: at Kimber's lower fence of the training
-        rows' scores, ``Q1 - 3 (Q2 - Q1)``, or such that this share of them lies below
-        (the nearest share that ties allow, with a warning if that is another one).
-        `set_threshold` and `calibrate` move it later.
+        Where the threshold `offset_` lies. "auto": where about 1 % of normal scores, or
+        fewer, lie below, by an exponential tail from the first quartile and the lowest
+        twentieth of the training rows' scores, and not above -2.5 for the methods
+        "auto" and "neighbors"; with "embedder_score" at Kimber's lower fence of the
+        scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such that this share of
+        them lies below (the nearest share that ties allow, with a warning if that is
+        another one). `set_threshold` and `calibrate` move it later.
 
-    max_samples : int, default=20_000
-        Largest number of training rows that serve as neighbours, and for the common
-        scale: a random subset, if there are more. The others are then scored as any
-        other row.
+    max_samples : int, default=5_000
+        Largest number of training rows that serve as neighbours, for the common scale,
+        and, where `embedder` is None, for the fit of the last step: a random subset, if
+        there are more. The others are then scored as any other row.
 
     random_state : int, RandomState, Generator or None, default=None
         Draws subsamples of rows, and seeds what is random in an embedder to be fitted
@@ -173,18 +176,46 @@ default="auto"
 
     Notes
     -----
+    Normal rows are found by the concentration steps of the minimum covariance
+    determinant (Rousseeuw and van Driessen, 1999) from three quarters of the rows,
+    those nearest the median at first. Rows beyond a fence on the logarithms of the last
+    distances are set aside. For PCAEmbedder this is done on its features, where they
+    are at most 1,000, before the one fit; features with two values, or mostly one, are
+    given, not judged. Any other embedder is fitted to three quarters of the rows, and
+    again to those nearest the centre (with more features PCAEmbedder, too: three times
+    more). The ridge of the covariance is, for PCAEmbedder, chosen by the likelihood of
+    rows that are left out (Hoffbeck and Landgrebe, 1996), so that tight relations
+    between features count.
+
     A row that equals a training row is scored as if that row had not been there: left
     out of its own neighbours and of the centre and covariance, its residual enlarged by
-    its leverage. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, and training rows
-    do not look more normal than new ones, unless they are few: what is near its
-    neighbours, and the latent space itself, stay as they are. Where a network has
-    memorized its training rows, or with ``method="embedder_score"``, `calibrate` on
-    others.
+    its leverage. A row next to a training row is left out in part, by a weight that
+    falls smoothly from 1 to 0 at a twentieth of the mean distance to its next
+    neighbours. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, rounding does not
+    change a score, and training rows do not look more normal than new ones, unless they
+    are few: the latent space itself stays as it is. Where a network has memorized its
+    training rows, or with ``method="embedder_score"``, `calibrate` on others.
 
-    Near by, "neighbors" is the mean distance to `n_neighbors` rows, weighed by how
-    close together these are, as in the local outlier factor (Breunig et al., 2000). On
-    the whole, it is the distance to the nearest of 8 random rows, as a mean over 100
-    draws (LeSiNN; Pang, Ting and Albrecht, 2015).
+    Near by, "neighbors" is the mean of the `n_neighbors` smallest scaled distances
+    ``d**1.5 / s**0.5``, with d the distance to a row and s the mean distance of that
+    row to its own neighbours: the geometric mean of d and of d times the ratio that the
+    local outlier factor (Breunig et al., 2000) is built on. On the whole, it is the
+    expected distance to the nearest of 8 random rows (LeSiNN; Pang, Ting and Albrecht,
+    2015), in closed form over 512 rows at most.
+
+    References
+    ----------
+    M. Breunig, H.-P. Kriegel, R. Ng and J. Sander (2000). LOF: identifying
+    density-based local outliers. SIGMOD, 93-104.
+
+    J. P. Hoffbeck and D. A. Landgrebe (1996). Covariance matrix estimation and
+    classification with limited training data. IEEE PAMI, 18(7), 763-767.
+
+    G. Pang, K. M. Ting and D. Albrecht (2015). LeSiNN: Detecting anomalies by
+    identifying least similar nearest neighbours. ICDM Workshops, 623-630.
+
+    P. Rousseeuw and K. van Driessen (1999). A fast algorithm for the minimum covariance
+    determinant estimator. Technometrics, 41(3), 212-223.
 
     Examples
     --------
@@ -221,7 +252,7 @@ default="auto"
         assume_clean: bool = False,
         n_neighbors: int = 5,
         contamination: str | float = "auto",
-        max_samples: int = 20_000,
+        max_samples: int = 5_000,
         random_state: RandomState = None,
     ) -> None:
         self.embedder = embedder
@@ -291,8 +322,9 @@ default="auto"
             if self.method == "residual":
                 self._view.require_features("method='residual'")
             self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+            normal = chosen[fit.normal]
             del fit
-            self._fit_scale(X, some)
+            self._fit_scale(X, some, normal)
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
         return self
@@ -332,7 +364,7 @@ default="auto"
         >>> X = load_wine().data
         >>> detector = LatentOutlierDetector(random_state=0).fit(X)
         >>> detector.score_samples(X[:3] + [[0], [1], [100]]).round(1)
-        array([ -0.3,  -8.3, -36.7])
+        array([ -0.5,  -7.9, -37.3])
         """
         return self._validated_scores(X, "score_samples")
 
@@ -368,13 +400,14 @@ default="auto"
         --------
         >>> from sklearn.datasets import load_wine
         >>> from sklearn.pipeline import make_pipeline
-        >>>         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data
         >>> embedder = make_pipeline(StandardScaler(), PCAEmbedder(3))
         >>> detector = LatentOutlierDetector(embedder, random_state=0).fit(X)
         >>> detector.score_parts(X[:1] + 3).round(1)
            distance  residual  joint  near  overall
-        0      -8.3      -9.0  -10.8  -9.7    -11.3
+        0      -7.9     -10.4  -11.6  -8.5     -8.0
         """
         check_is_fitted(self)
         self._require_unchanged()
@@ -404,12 +437,13 @@ default="auto"
             Index: "row" (the index of a DataFrame, else row numbers) and "feature".
             Columns: "contribution", whose sum over the features of a row is
             `score_samples`; "part", what the score is: `method`, or what speaks most
-            against the row ("near", "overall" or "joint", see below); "value";
+            against the row ("near", "overall" or "joint", see below); "is_code",
+            whether the cell is one of `codes_` (where there are any); "value";
             "reconstructed", as the latent space sees it (where "residual" is one of
             `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
-            normal training rows (itself left out). Features and values are those of
-            `X` wherever the steps before the embedder keep the features and can be
-            inverted (scaling, imputation); else those that enter the embedder.
+            normal training rows (itself left out). Features and values are those of `X`
+            wherever the steps before the embedder keep the features and can be inverted
+            (scaling, imputation, codes); else those that enter the embedder.
 
         Raises
         ------
@@ -443,8 +477,8 @@ default="auto"
         >>> reasons = detector.fit(X[y == 0]).explain(X[y == 1][:1])
         >>> reasons.loc[59, "contribution"].nsmallest(2).round(1)
         feature
-        flavanoids   -2.6
-        ash          -1.8
+        flavanoids   -2.2
+        ash          -1.6
         Name: contribution, dtype: float64
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
@@ -464,7 +498,7 @@ default="auto"
         labels = range(len(kinds)) if labels is None else labels
         if "residual" not in self.parts_:
             rows = rows._replace(residuals=None)
-        if self._view.codes:
+        if self.codes_:
             columns["is_code"] = self._view.is_code(X)
         return reasons_table(X, labels, self._view, rows, columns, nearest)
 
@@ -472,7 +506,7 @@ default="auto"
     def codes_(self) -> dict[str, Float64]:
         """Values of each column that the default embedder takes for codes."""
         check_is_fitted(self)
-        return self._view.codes
+        return self._view.codes(getattr(self, "feature_names_in_", None))
 
     @property
     def embedder_(self) -> Any:
@@ -558,8 +592,11 @@ default="auto"
             self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, some: Positions) -> None:
-        """Set the scale of each kind of distance, which parts there are, the offset."""
+    def _fit_scale(self, X: Any, some: Positions, normal: Positions) -> None:
+        """Set the scale of each kind of distance, which parts there are, the offset.
+
+        All by some rows, of which those at the positions `normal` are presumed normal.
+        """
         n_rows, n_features = _num_samples(X), len(self._view.scale)
         sample = _safe_indexing(X, some)
         distances = self._by_blocks(sample, self._measure, TOO_LARGE)
@@ -576,11 +613,14 @@ default="auto"
                 "leaves nothing out."
             )
         every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
-        if self.method == "embedder_score" or every_row_counts:
-            scores = self._score(X if every_row_counts else sample)
+        if self.method == "embedder_score":
+            scores = self._score(sample)
         else:
             scores, _ = scales.score_of(self.method, distances, self._scale)
-        self._set_training_scores(scores)
+        typical = scores[np.isin(some, normal)]
+        if every_row_counts:
+            scores = self._score(X)
+        self._set_training_scores(scores, typical)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":

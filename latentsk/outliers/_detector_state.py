@@ -20,6 +20,7 @@ REQUIRED = {
     "training_scores_": schema.floats("scored"),
     "parts_": schema.list_of(schema.text(*PARTS)),
     "_is_default": schema.flag(),
+    "_normal_offset": schema.number(finite=False),
     "_score_name": schema.text(),
     "_view": schema.instance(LatentView),
     "_gaussian": schema.instance(RobustGaussian),

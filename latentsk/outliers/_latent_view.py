@@ -69,11 +69,14 @@ class LatentView(NamedTuple):
         """The step that embeds."""
         return split_steps(self.given)[1]
 
-    @property
-    def codes(self) -> dict[str, Float64]:
-        """Codes of the columns of X, where the first step knows some."""
+    def codes(self, names: Any) -> dict[str, Float64]:
+        """Return the codes of the columns of X, where the first step knows some."""
         first = self._first_step
-        return first.codes_ if isinstance(first, RobustStandardizer) else {}
+        if not isinstance(first, RobustStandardizer):
+            return {}
+        columns = first.get_feature_names_out(names)
+        found = zip(np.unique(first.code_columns), first.codes_.values(), strict=True)
+        return {str(columns[j]): codes for j, codes in found}
 
     def is_code(self, X: Any) -> NDArray[np.bool_]:
         """Tell which cells of X are codes, by the first step."""

@@ -24,7 +24,7 @@ SPARE = 8
 # Products keep their digits about a centre, the median of so many rows.
 CENTRE_ROWS = 64
 # Number of distances computed at a time, and of differences to candidates.
-BLOCK_DISTANCES, BLOCK_DIFFERENCES = 2**22, 2**24
+BLOCK_DISTANCES, BLOCK_DIFFERENCES = 2**20, 2**24
 
 
 class NearestRows(NamedTuple):

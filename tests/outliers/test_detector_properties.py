@@ -32,7 +32,10 @@ def _laws(seed):
         "many": rng.normal(size=(1_200, 20)),
         "constant": np.column_stack([rng.normal(size=(100, 2)), np.full(100, 3.0)]),
         "categories": np.column_stack(
-            [rng.normal(size=(150, 2)), np.eye(3)[rng.choice(3, 150, p=[0.6, 0.3, 0.1])]]
+            [
+                rng.normal(size=(150, 2)),
+                np.eye(3)[rng.choice(3, 150, p=[0.6, 0.3, 0.1])],
+            ]
         ),
         "extremes": np.r_[rng.normal(size=(145, 3)), 10.0 ** rng.uniform(1, 6, (5, 3))],
     }

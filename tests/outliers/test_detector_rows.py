@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from latentsk import (
     LatentOutlierDetector,
     PCAEmbedder,
+    RobustStandardizer,
 )
 
 
@@ -235,3 +236,15 @@ def test_rows_whose_squares_overflow_have_the_lowest_scores(X, method):
         scores = _detector(method=method).fit(X).score_samples(X[:2] * [[1.0], [1e200]])
     assert np.isfinite(scores).all()
     assert scores[1] < scores[0]
+
+
+@pytest.mark.parametrize("pipeline", [None, "own"])
+def test_codes_have_the_names_of_their_columns(pipeline):
+    rows = np.random.default_rng(0).normal(50, 5, size=(200, 3))
+    rows[:20, 2], rows[20:30, 0] = -999, 9999
+    embedder = pipeline and make_pipeline(RobustStandardizer(), PCAEmbedder(None))
+    for names, expected in ("abc", ["a", "c"]), (None, ["x0", "x2"]):
+        table = rows if names is None else pd.DataFrame(rows, columns=list(names))
+        detector = _detector(embedder=embedder).fit(table)
+        assert list(detector.codes_) == expected
+        assert [list(codes) for codes in detector.codes_.values()] == [[9999], [-999]]

@@ -165,7 +165,13 @@ def test_order_and_place_of_the_rows_do_not_matter(n_components):
     order = rng.permutation(60)
     other = _fitted(rows[order]).measure(queries)
     shifted = neighborhood_of(
-        rows + 1e6, rows, (rows**2).sum(axis=1), np.ones(60, bool), np.zeros(60), np.arange(60), 5
+        rows + 1e6,
+        rows,
+        (rows**2).sum(axis=1),
+        np.ones(60, bool),
+        np.zeros(60),
+        np.arange(60),
+        5,
     ).measure(queries + 1e6)
     for name in ("local", "global_", "present"):
         expected = getattr(here, name)
@@ -192,7 +198,13 @@ def test_what_rows_are_compared_with_adds_up_to_their_distances(rows):
 
 def test_the_nearest_features_are_those_of_other_rows(rows):
     neighborhood = neighborhood_of(
-        rows, 10.0 * rows, np.arange(60.0), np.ones(60, bool), np.zeros(60), np.arange(60), 5
+        rows,
+        10.0 * rows,
+        np.arange(60.0),
+        np.ones(60, bool),
+        np.zeros(60),
+        np.arange(60),
+        5,
     )
     asked = np.vstack([rows[[7, 0]], rows[:1] + 1e-9, rows[:1] + 1.0])
     assert neighborhood.nearest_features(asked, 0).shape == (0, 4, 4)
