@@ -156,10 +156,12 @@ class Neighborhood(NamedTuple):
         """Return the n nearest other rows as they enter the embedder, (n, rows, p)."""
         if n == 0:
             return np.empty((0, len(latents), self.features.shape[1]))
-        found = self.nearest(latents, n)
+        # What counts as the row itself does not depend on how many are asked for.
+        found = self.nearest(latents, max(n, self.n_neighbors))
         is_itself = self._presences(found).max(axis=1) > 0.5
+        n = min(n, found.positions.shape[1] - 1)
         positions = np.where(
-            is_itself[:, None], found.positions[:, 1:], found.positions[:, :-1]
+            is_itself[:, None], found.positions[:, 1 : n + 1], found.positions[:, :n]
         )
         return self.features[positions.T]
 

@@ -5,7 +5,9 @@ import pytest
 from scipy.stats import false_discovery_control, median_abs_deviation, norm
 from sklearn.exceptions import NotFittedError
 
-from latentsk import LatentOutlierDetector
+from latentsk import LatentOutlierDetector, PCAEmbedder
+from latentsk._threshold import lower_fence
+from latentsk.outliers._decisions import tail_threshold
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +35,31 @@ def test_the_threshold_is_numpy_s_quantile(detector, X, share):
     assert again.offset_ == pytest.approx(detector.offset_)
 
 
-def test_auto_is_kimber_s_fence_of_the_training_scores(detector, X):
+def test_auto_continues_the_tail_of_the_training_scores(detector, X):
     offset = detector.offset_
-    first, median = np.quantile(detector.score_samples(X[:200]), [0.25, 0.5])
-    assert offset == pytest.approx(first - 3 * (median - first), rel=1e-9)
+    assert offset == tail_threshold(detector.score_samples(X[:200])) < -2.5
     detector.set_threshold(contamination=0.1)
     assert detector.offset_ != offset
     assert detector.set_threshold(contamination="auto").offset_ == offset
+
+
+def test_nothing_is_an_outlier_by_auto_that_is_less_than_2_5_deviations_out():
+    rows = np.arange(200.0)[:, None]  # whose scores are nearly equal
+    detector = LatentOutlierDetector(method="neighbors", random_state=0).fit(rows)
+    assert tail_threshold(detector.training_scores_) > -2.5
+    assert detector.offset_ == detector.calibrate(rows).offset_ == -2.5
+
+
+@pytest.mark.parametrize("method", ["distance", "residual"])
+def test_of_squared_distances_auto_is_the_tail_alone(X, method):
+    detector = LatentOutlierDetector(PCAEmbedder(2), method=method, random_state=0)
+    detector.fit(X)
+    assert detector.offset_ == tail_threshold(detector.training_scores_)
+
+
+def test_of_the_embedder_s_own_score_auto_is_its_own_fence(X):
+    detector = LatentOutlierDetector(PCAEmbedder(2), method="embedder_score")
+    assert detector.fit(X).offset_ == lower_fence(detector.training_scores_)
 
 
 @pytest.mark.parametrize("name", ["fpr", "p_value"])
@@ -75,9 +95,7 @@ def test_discoveries_are_scipy_s(calibrated, X, level):
 
 def test_calibration_places_the_threshold_on_its_rows(detector, X):
     assert detector.calibrate(X[200:]) is detector
-    scores = detector.score_samples(X[200:])
-    first, median = np.quantile(scores, [0.25, 0.5])
-    assert detector.offset_ == pytest.approx(first - 3 * (median - first), rel=1e-9)
+    assert detector.offset_ == tail_threshold(detector.score_samples(X[200:])) < -2.5
     detector.set_params(contamination=0.2).fit(X[:200])
     share = detector.offset_
     # A share of outliers is one of the training rows.

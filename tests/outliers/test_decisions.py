@@ -118,14 +118,14 @@ def test_too_few_calibration_rows_are_told_how_many_it_takes(level):
 
 
 def _brute_threshold(scores):
-    """An exponential tail through the first decile and quartile, continued to 1/80."""
+    """An exponential tail through a twentieth and the quartile, continued to 1/100."""
     scores = np.asarray(scores)
     first, median = np.quantile(scores, [0.25, 0.5])
     kept = scores[scores >= first - 6 * (median - first)]
-    decile, quartile = np.quantile(kept, [0.1, 0.25])
-    # The tail below t is 0.25 * exp((t - quartile) / scale), a tenth at the decile.
-    scale = (quartile - decile) / np.log(2.5)
-    return quartile + scale * np.log(0.0125 / 0.25)
+    low, quartile = np.quantile(kept, [0.05, 0.25])
+    # The tail below t is 0.25 * exp((t - quartile) / scale), a twentieth at the first.
+    scale = (quartile - low) / np.log(5)
+    return quartile + scale * np.log(0.01 / 0.25)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -137,23 +137,23 @@ def test_the_tail_threshold_is_its_formula(seed, unit):
     assert tail_threshold(scores[::-1]) == tail_threshold(scores)
 
 
-def test_of_an_exponential_tail_about_an_eightieth_lies_below():
+def test_of_an_exponential_tail_about_a_hundredth_lies_below():
     grid = (np.arange(100_000) + 0.5) / 100_000
     below = expon.sf(-tail_threshold(-expon.ppf(grid)))
     # Far out is what lies beyond log 4 + 6 log 2: a share of 1 / 256.
-    decile, quartile = expon.isf(1 / 256 + 255 / 256 * np.array([0.1, 0.25]))
-    expected = expon.sf(quartile + np.log(20) / np.log(2.5) * (decile - quartile))
+    low, quartile = expon.isf(1 / 256 + 255 / 256 * np.array([0.05, 0.25]))
+    expected = expon.sf(quartile + np.log(25) / np.log(5) * (low - quartile))
     assert below == pytest.approx(expected, rel=1e-3)
-    assert below == pytest.approx(0.0125, abs=0.002)
+    assert below == pytest.approx(0.01, abs=0.002)
 
 
 def test_of_thinner_tails_less_lies_below():
     grid = (np.arange(100_000) + 0.5) / 100_000
     below = norm.cdf(tail_threshold(norm.ppf(grid)))
-    decile, quartile = norm.ppf([0.1, 0.25])
-    expected = norm.cdf(quartile + np.log(20) / np.log(2.5) * (decile - quartile))
+    low, quartile = norm.ppf([0.05, 0.25])
+    expected = norm.cdf(quartile + np.log(25) / np.log(5) * (low - quartile))
     assert below == pytest.approx(expected, rel=1e-2)
-    assert 0.003 < below < 0.0125
+    assert 0.003 < below < 0.01
     assert tail_threshold(grid) < 0.0
 
 

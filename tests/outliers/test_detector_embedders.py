@@ -190,13 +190,27 @@ def test_a_last_step_that_passes_rows_through(X):
     assert np.isfinite(detector.score_samples(X)).all()
 
 
-def test_more_components_than_the_core_has_rows():
+def test_more_components_than_the_support_has_rows():
     """A fit to all 12 rows has 10 components; one to 9 of them cannot."""
     rows = np.random.default_rng(0).normal(size=(12, 15))
     with pytest.raises(ValueError, match="9 rows nearest the centre"):
-        _detector(embedder=PCAEmbedder(10)).fit(rows)
-    detector = _detector(embedder=PCAEmbedder(10), assume_clean=True).fit(rows)
+        _detector(embedder=PCA(10)).fit(rows)
+    detector = _detector(embedder=PCA(10), assume_clean=True).fit(rows)
     assert np.isfinite(detector.score_samples(rows)).all()
+
+
+@pytest.mark.parametrize("assume_clean", [False, True])
+@pytest.mark.parametrize("n_features", [40, 41, 100])
+def test_every_component_is_as_many_as_rows_span(n_features, assume_clean):
+    rows = np.random.default_rng(0).normal(size=(40, n_features))
+    detector = _detector(embedder=PCAEmbedder(None), assume_clean=assume_clean).fit(rows)
+    n_fitted = int(detector._neighborhood.is_support.sum())
+    assert detector.embedder_.n_components_ == n_fitted - 1 >= 37
+    assert detector.embedder_.explained_variance_.min() > 1e-3
+    # What is outside of their span is no surprise.
+    fresh = np.random.default_rng(1).normal(size=(200, n_features))
+    assert np.mean(detector.predict(fresh) == -1) < 0.05
+    assert (detector.predict(5.0 * fresh) == -1).all()
 
 
 def test_a_random_state_seeds_the_embedder_that_has_none(X):

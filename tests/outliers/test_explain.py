@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import inv, sqrtm
+from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, FactorAnalysis
@@ -24,7 +25,10 @@ from latentsk import (
     PCAEmbedder,
     VAEEmbedder,
 )
+from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._explain import neighbor_parts, shares, substitution_parts
+from latentsk.outliers._gaussian import RIDGES
+from latentsk.outliers._neighbors import minimum_weights
 from latentsk.outliers._scales import KINDS, deviations
 
 METHODS = ["auto", "distance", "residual", "neighbors", "embedder_score"]
@@ -126,14 +130,17 @@ def test_nearest_are_those_of_brute_force(table, new, kind, method):
     rows = pd.concat([table.iloc[:30], new])
     reasons = detector.explain(rows, n_nearest=3)
     ids = detector.index_.ids_
-    assert len(ids) == 72
     # The default embedder takes arrays.
     of = np.asarray if kind == "None" else lambda x: x
     latents = detector.embedder_.transform(of(table))[ids]
     queries = detector.embedder_.transform(of(rows))
+    among = np.sort(cdist(latents, latents), axis=1)[:, 1:6].mean(axis=1)
     for i, query in enumerate(queries):
-        lengths = np.linalg.norm(latents - query, axis=1)
+        # By how far it is, and how close together others are there.
+        lengths = np.linalg.norm(latents - query, axis=1) ** 1.5 / np.sqrt(among)
         lengths[ids == i if i < 30 else ids < 0] = np.inf
+        if i >= 30 and detector._neighborhood.measure(query[None]).present[0] > 0.5:
+            lengths[lengths.argmin()] = np.inf  # it is hardly another row
         nearest = ids[np.argsort(lengths)[:3]]
         for rank in range(3):
             found = reasons.loc[rows.index[i], f"nearest_{rank + 1}"]
@@ -196,6 +203,22 @@ def test_a_constant_feature_that_changes_is_told(method, assume_clean):
         assert np.argmin(contributions) == feature
 
 
+def _is_new(detector, rows):
+    """Tell which rows are no training row in part."""
+    latents = detector.embedder_.transform(rows)
+    is_new = detector._neighborhood.measure(latents).in_support == 0.0
+    assert is_new.sum() > 5
+    return is_new
+
+
+def _ridge(detector, covariance):
+    """What the detector has added to the variances, one of its shares of their mean."""
+    mean = np.trace(covariance) / len(covariance)
+    added = detector._gaussian.variances.mean() - mean
+    assert np.isclose(added / mean, RIDGES, rtol=1e-6).any()
+    return added
+
+
 @pytest.mark.parametrize("embedder", [PCAEmbedder(4), PCA(whiten=True), None])
 def test_distances_are_split_by_the_corr_max_rotation(embedder):
     """Garthwaite and Koch: R^(-1/2) D^(-1/2) (x - mean), of the widened covariance."""
@@ -206,14 +229,16 @@ def test_distances_are_split_by_the_corr_max_rotation(embedder):
         embedder, method="distance", assume_clean=True, random_state=0
     ).fit(rows)
     found = -detector.explain(odd)["contribution"].to_numpy().reshape(5, 4)
-    centre, deviations = rows.mean(axis=0), rows.std(axis=0)
+    deviations = robust_scales(rows)
     if embedder is None:
-        rows, odd = ((of - centre) / deviations for of in (rows, odd))
-        centre, deviations = 0.0, 1.0
-    covariance = np.cov(rows, rowvar=False)
-    ridge = 0.1 * np.trace(covariance) / 4 * np.eye(4)
+        standardizer = detector.embedder_[0]
+        rows, odd = standardizer.transform(rows), standardizer.transform(odd)
+        deviations = 1.0
+    centre, covariance = rows.mean(axis=0), np.cov(rows, rowvar=False)
     if isinstance(embedder, PCA):  # the ridge is added where every variance is 1
-        ridge = 0.1 * covariance
+        ridge = _ridge(detector, np.eye(4)) * covariance
+    else:
+        ridge = _ridge(detector, covariance) * np.eye(4)
     root = sqrtm(covariance + ridge)
     # The polar factor of D^(-1/2) S^(1/2).
     left, _, right = np.linalg.svd((root / deviations).T)
@@ -232,12 +257,13 @@ def test_without_decoding_the_correlations_rotate(table, new):
     detector = LatentOutlierDetector(
         FactorAnalysis(2), method="distance", assume_clean=True, random_state=0
     ).fit(table)
+    new = new[_is_new(detector, new)]
     latents = detector.embedder_.transform(table)
     covariance = np.cov(latents, rowvar=False)
-    covariance += 0.1 * np.trace(covariance) / 5 * np.eye(2)
+    covariance += _ridge(detector, covariance) * np.eye(2)
     whitening = inv(sqrtm(covariance))
     centre = latents.mean(axis=0)
-    standardized = ((table - table.mean()) / table.std(ddof=0)).to_numpy()
+    standardized = ((table - table.mean()) / robust_scales(table.to_numpy())).to_numpy()
     correlations = ((latents - centre) @ whitening).T @ standardized / 80
     left, _, right = np.linalg.svd(correlations.T, full_matrices=False)
     white = (detector.embedder_.transform(new) - centre) @ whitening
@@ -250,8 +276,9 @@ def test_residuals_are_split_as_they_are(table, new):
     detector = LatentOutlierDetector(
         PCAEmbedder(2), method="residual", assume_clean=True, random_state=0
     ).fit(table)
+    new = new[_is_new(detector, new)]
     rest = new - detector.embedder_.reconstruct(new)
-    expected = -((rest / table.std(ddof=0)) ** 2).to_numpy()
+    expected = -((rest / robust_scales(table.to_numpy())) ** 2).to_numpy()
     found = detector.explain(new)["contribution"].to_numpy().reshape(-1, 5)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -266,13 +293,16 @@ def test_joint_parts_weigh_the_residual_by_the_noise(table):
     rows = table.iloc[:3] + 30 * outwards
     reasons = detector.explain(rows)
     assert reasons["part"].unique().tolist() == ["joint"]
-    scale = table.std(ddof=0).to_numpy()
+    scale = robust_scales(table.to_numpy())
     outside = ((rows - embedder.reconstruct(rows)).to_numpy() / scale) ** 2
     training = ((table - embedder.reconstruct(table)).to_numpy() / scale) ** 2
-    noise = training.sum(axis=1).mean() / 3 + 0.1
     latents = embedder.transform(table)
-    ridge = 0.1 * latents.var(axis=0, ddof=1).sum() / 5
+    ridge = _ridge(detector, np.cov(latents, rowvar=False))
     variances = latents.var(axis=0, ddof=1) + ridge
+    # As if each row had been left out of a regression on its latents.
+    squares = ((latents - latents.mean(axis=0)) ** 2 / variances).sum(axis=1)
+    training = training.sum(axis=1) / (1 - 1 / 80 - squares / 79) ** 2
+    noise = training.mean() / 3 + RIDGES[0] * np.mean(table.var(ddof=0) / scale**2)
     white = (embedder.transform(rows) - latents.mean(axis=0)) / np.sqrt(variances)
     loadings = np.sqrt(variances)[:, None] * embedder.components_ / scale
     left, _, right = np.linalg.svd(loadings.T, full_matrices=False)
@@ -291,31 +321,32 @@ def test_neighbours_are_split_by_squared_differences(table, new, kind):
     ).fit(table)
     rows = pd.concat([table, new])
     reasons = detector.explain(rows)
-    neighborhood = detector._neighborhood
-    ids, scale = detector.index_.ids_, table.std(ddof=0).to_numpy()
+    ids, scale = detector.index_.ids_, robust_scales(table.to_numpy())
     latents = detector.embedder_.transform(table)[ids]
+    among = np.sort(cdist(latents, latents), axis=1)[:, 1:6].mean(axis=1)
+    measured = detector._neighborhood.measure(detector.embedder_.transform(rows))
     chosen = [
         i
         for i, row in enumerate(rows.index)
-        if reasons.loc[row, "part"].iloc[0] == kind
+        if reasons.loc[row, "part"].iloc[0] == kind and measured.present[i] in (0, 1)
     ]
     assert len(chosen) > 5
     for i in chosen:
-        lengths = np.linalg.norm(
-            latents - detector.embedder_.transform(rows.iloc[i : i + 1]), axis=1
-        )
+        query = detector.embedder_.transform(rows.iloc[i : i + 1])
+        lengths = cdist(query, latents)[0]
         if i < 80:
             lengths[ids == i] = np.inf
+        others = np.flatnonzero(np.isfinite(lengths))
         if kind == "near":
-            others = np.argsort(lengths)[:5]
+            scaled = lengths**1.5 / np.sqrt(among)
+            others = np.argsort(scaled)[:5]
+            weights = scaled[others]
         else:
-            subsamples = neighborhood.subsamples
-            places = lengths[subsamples].argmin(axis=1)
-            others = subsamples[np.arange(100), places]
-        squares = (
-            (rows.iloc[i].to_numpy() - table.to_numpy()[ids[others]]) / scale
-        ) ** 2
-        parts = (squares / np.sqrt(squares.sum(axis=1, keepdims=True))).mean(axis=0)
+            others = others[np.argsort(lengths[others])]
+            weights = minimum_weights(len(others)) * lengths[others]
+        away = rows.iloc[i].to_numpy() - table.to_numpy()[ids[others]]
+        squares = (away / scale) ** 2
+        parts = weights @ (squares / squares.sum(axis=1, keepdims=True))
         found = reasons.loc[rows.index[i], "contribution"].to_numpy()
         np.testing.assert_allclose(found / found.sum(), parts / parts.sum(), rtol=1e-6)
 
@@ -486,17 +517,18 @@ def test_shares_of_the_largest_numbers_are_finite():
 def test_neighbor_parts_are_those_of_a_loop():
     rng = np.random.default_rng(0)
     rows, neighbors = rng.normal(size=(6, 4)), rng.normal(size=(6, 3, 4))
+    weights = rng.uniform(size=(6, 3))
     neighbors[2, 1] = rows[2]  # a copy
     expected = np.zeros((6, 4))
     for i in range(6):
-        for other in neighbors[i]:
-            length = np.linalg.norm(rows[i] - other)
-            if length > 0:
-                expected[i] += (rows[i] - other) ** 2 / length / 3
-    found = neighbor_parts(rows, neighbors)
+        for other, weight in zip(neighbors[i], weights[i], strict=True):
+            squares = (rows[i] - other) ** 2
+            if squares.sum() > 0:
+                expected[i] += weight * squares / squares.sum()
+    found = neighbor_parts(rows, neighbors, weights)
     np.testing.assert_allclose(found, expected)
-    lengths = np.linalg.norm(rows[:, None] - neighbors, axis=2).mean(axis=1)
-    np.testing.assert_allclose(found.sum(axis=1), lengths)
+    weights[2, 1] = 0.0
+    np.testing.assert_allclose(found.sum(axis=1), weights.sum(axis=1))
 
 
 def test_substitution_is_the_rise_of_the_score():

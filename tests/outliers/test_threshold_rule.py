@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -9,9 +10,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import latentsk
-from latentsk import LatentOutlierDetector
-from latentsk._threshold import lower_fence
-from latentsk.outliers._decisions import conformal_threshold
+from latentsk import LatentOutlierDetector, PCAEmbedder
+from latentsk.outliers._decisions import conformal_threshold, tail_threshold
 from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.persistence import _format
 
@@ -22,6 +22,11 @@ TRAIN, FIRST, SECOND = ROWS[:200], ROWS[200:399], 1.3 * ROWS[399:]
 @pytest.fixture
 def detector():
     return LatentOutlierDetector(random_state=0).fit(TRAIN)
+
+
+def auto(scores):
+    """The threshold that "auto" means: never less than 2.5 deviations out."""
+    return min(tail_threshold(scores), -2.5)
 
 
 def saved(detector, folder):
@@ -52,17 +57,17 @@ def test_a_level_is_applied_to_the_new_calibration_rows(detector, name, level):
 def test_the_case_of_the_issue(detector):
     detector.calibrate(FIRST).set_threshold(fpr=0.05)
     assert detector.calibrate(FIRST).predict(FIRST).tolist().count(-1) == 9
-    assert detector.offset_ != lower_fence(detector.calibration_scores_)
+    assert detector.offset_ != auto(detector.calibration_scores_)
 
 
 def test_auto_is_applied_to_the_new_calibration_rows(detector):
     for rows in (FIRST, SECOND):
-        fence = lower_fence(detector.calibrate(rows).score_samples(rows))
-        assert detector.offset_ == fence
-    # Said again it is the fence of the training rows, as documented.
+        tail = auto(detector.calibrate(rows).score_samples(rows))
+        assert detector.offset_ == tail
+    # Said again it is that of the training rows, as documented.
     detector.set_threshold(contamination="auto")
-    assert detector.offset_ == lower_fence(detector.training_scores_)
-    assert detector.calibrate(SECOND).offset_ == fence
+    assert detector.offset_ == auto(detector.training_scores_)
+    assert detector.calibrate(SECOND).offset_ == tail
 
 
 def test_a_share_of_the_training_rows_stays(detector):
@@ -72,7 +77,7 @@ def test_a_share_of_the_training_rows_stays(detector):
     for rows in (FIRST, SECOND):
         assert detector.calibrate(rows).offset_ == share
     detector.set_threshold(contamination="auto").calibrate(FIRST)
-    assert detector.offset_ == lower_fence(detector.calibration_scores_)
+    assert detector.offset_ == auto(detector.calibration_scores_)
 
 
 def test_the_last_word_counts(detector):
@@ -97,11 +102,11 @@ def test_an_offset_that_was_assigned_stays(detector, rule):
 
 def test_a_fit_starts_with_the_detector_s_own_contamination(detector):
     detector.calibrate(FIRST).set_threshold(fpr=0.05).fit(TRAIN)
-    assert detector.offset_ == lower_fence(detector.training_scores_)
+    assert detector.offset_ == auto(detector.training_scores_)
     detector.calibrate(FIRST)
-    assert detector.offset_ == lower_fence(detector.calibration_scores_)
+    assert detector.offset_ == auto(detector.calibration_scores_)
     detector.offset_ = -4.0
-    assert detector.fit(TRAIN).offset_ == lower_fence(detector.training_scores_)
+    assert detector.fit(TRAIN).offset_ == auto(detector.training_scores_)
     detector.set_params(contamination=0.1).fit(TRAIN)
     share = np.quantile(detector.training_scores_, 0.1)
     assert detector.calibrate(FIRST).offset_ == share
@@ -144,7 +149,7 @@ def test_a_clone_has_no_rule(detector):
     fresh = clone(detector.calibrate(FIRST).set_threshold(fpr=0.05))
     with pytest.raises(NotFittedError):
         fresh.calibrate(SECOND)
-    assert fresh.fit(TRAIN).calibrate(SECOND).offset_ == lower_fence(
+    assert fresh.fit(TRAIN).calibrate(SECOND).offset_ == auto(
         fresh.calibration_scores_
     )
 
@@ -158,7 +163,7 @@ def test_an_old_file_holds_no_rule_and_loads(detector, tmp_path):
     old = latentsk.load(tmp_path / "old")
     np.testing.assert_array_equal(old.predict(ROWS), detector.predict(ROWS))
     old.calibrate(SECOND)
-    assert old.offset_ == lower_fence(old.calibration_scores_)
+    assert old.offset_ == auto(old.calibration_scores_)
     old.set_threshold(fpr=0.1).calibrate(FIRST)
     assert old.offset_ == conformal_threshold(old.calibration_scores_, 0.1)
 
@@ -234,34 +239,54 @@ def test_the_same_contamination_of_another_type_is_the_same():
 
 # Ties
 
+# Less than a quarter: more would be no outliers. The default would take a value that
+# comes so often for a code.
+WORST = np.tile([80.0, 400.0, 8.0], (24, 1))
+
 
 @pytest.mark.parametrize("method", ["distance", "embedder_score"])
 def test_equally_worst_rows_are_flagged_together(method):
-    worst = np.tile([8.0, 40.0, 0.8], (26, 1))
-    rows = np.random.default_rng(0).permutation(np.r_[TRAIN[:74], worst])
-    is_worst = rows[:, 0] == 8.0
-    detector = LatentOutlierDetector(method=method, contamination=0.2, random_state=0)
-    with pytest.warns(UserWarning, match="asks for 20 of 100 rows, but 26") as caught:
+    rows = np.random.default_rng(0).permutation(np.r_[TRAIN[:76], WORST])
+    is_worst = rows[:, 0] == 80.0
+    detector = LatentOutlierDetector(
+        PCAEmbedder(3), method=method, contamination=0.2, random_state=0
+    )
+    with pytest.warns(UserWarning, match="asks for 20 of 100 rows, but 24") as caught:
         labels = detector.fit_predict(rows)
     assert caught[0].filename == __file__
     np.testing.assert_array_equal(labels == -1, is_worst)
     # A copy, or one of several, is judged as they are.
     for n_rows in (1, 2, 7):
-        assert (detector.predict(worst[:n_rows]) == -1).all()
+        assert (detector.predict(WORST[:n_rows]) == -1).all()
     with pytest.warns(UserWarning, match="asks for 10 of 100 rows, but none is"):
         detector.set_threshold(contamination=0.1)
-    for n_rows in (1, 2, 7, 26):
-        assert (detector.predict(worst[:n_rows]) == 1).all()
+    for n_rows in (1, 2, 7, 24):
+        assert (detector.predict(WORST[:n_rows]) == 1).all()
+
+
+@pytest.mark.parametrize("method", ["auto", "distance", "neighbors"])
+@pytest.mark.parametrize("n_tied", [5, 24, 26, 40])
+def test_a_share_is_kept_or_there_is_a_warning(method, n_tied):
+    worst = np.tile([8.0, 40.0, 0.8], (n_tied, 1))
+    detector = LatentOutlierDetector(method=method, contamination=0.2, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        labels = detector.fit_predict(np.r_[TRAIN[: 100 - n_tied], worst])
+    n_flagged = np.sum(labels == -1)
+    assert n_flagged == 20 or "asks for 20 of 100 rows" in str(caught[0].message)
+    # Equal rows are judged alike.
+    assert len(set(labels[-n_tied:])) == 1
 
 
 def test_a_warning_that_is_an_error_leaves_the_old_threshold(detector):
-    tied = LatentOutlierDetector(method="distance", random_state=0)
-    tied.fit(np.r_[TRAIN[:74], np.tile([8.0, 40.0, 0.8], (26, 1))])
+    tied = LatentOutlierDetector(PCAEmbedder(3), method="distance", random_state=0)
+    tied.fit(np.r_[TRAIN[:76], WORST])
     offset = tied.offset_
     with pytest.raises(UserWarning, match="asks for 20 of 100"):
         tied.set_threshold(contamination=0.2)
     assert tied.offset_ == offset
-    assert tied.calibrate(FIRST).offset_ == lower_fence(tied.calibration_scores_)
+    scores = tied.calibrate(FIRST).calibration_scores_
+    assert tied.offset_ == tail_threshold(scores)
 
 
 def test_rates_of_tied_calibration_rows_stay_below_their_level(detector):
