@@ -42,7 +42,10 @@ class ValueCounts(NamedTuple):
         >>> ValueCounts.of(np.array([7, 2, 7], np.uint8))
         ValueCounts(values=array([2., 7.]), counts=array([1, 2]))
         """
-        ordered = np.sort(np.asarray(column))
+        cells = np.asarray(column)
+        if cells.dtype.itemsize == 8:
+            cells = cells.astype(np.float64)  # what large integers are rounded to later
+        ordered = np.sort(cells)
         is_first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
         starts = np.flatnonzero(is_first)
         counts = np.diff(starts, append=len(ordered))

@@ -69,7 +69,7 @@ BLOCK_ELEMENTS = 2**23
 # Parameters that every score rests on; `method` has its own message.
 SCORE_PARAMETERS = ("assume_clean", "n_neighbors", "max_samples")
 # Types that the default takes as they are; others become the first.
-NUMBERS = [np.float64, np.float32, *np.typecodes["AllInteger"], np.bool_]
+NUMBERS = [np.float64, np.float32, *map(np.dtype, "?bBhHiI")]
 # The distances of rows that are too large to be embedded.
 TOO_LARGE = np.full(len(scales.KINDS), np.inf)
 
