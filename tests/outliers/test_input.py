@@ -159,7 +159,9 @@ def test_blocks_of_rows_are_scored_alike(kind, monkeypatch):
     detector = _detector(embedder).fit(rows)
     scores = detector.score_samples(rows)
     monkeypatch.setattr("latentsk.outliers._detector.BLOCK_ELEMENTS", 7_000)
-    np.testing.assert_allclose(detector.score_samples(rows), scores, rtol=1e-9)
+    # Scores are in deviations, of which the median row is none away.
+    found = detector.score_samples(rows)
+    np.testing.assert_allclose(found, scores, rtol=1e-9, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["texts", "wide", "polars", "mixed", "images"])
