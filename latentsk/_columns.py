@@ -31,7 +31,7 @@ def column_names(X: Any) -> list[str] | None:
         return None
     try:
         names = _get_feature_names(X)
-    except TypeError:  # some are strings
+    except (TypeError, ValueError):  # only some are strings, or one is there twice
         return None
     return None if names is None else [str(name) for name in names]
 

@@ -43,6 +43,7 @@ def fork_safe(method: Method) -> Method:
         with thread_limit(None):
             return method(*args, **kwargs)
 
+    limited.is_fork_safe = True  # type: ignore[attr-defined]
     return limited  # type: ignore[return-value]
 
 

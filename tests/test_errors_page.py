@@ -293,6 +293,7 @@ CASES = {
     "X must hold numbers, but columns … hold …": lambda p: LatentIndex().fit(FRAME.assign(b=pd.Timestamp(0), c=pd.Timestamp(1))),
     "X must have rows and columns of numbers, but holds strings": lambda p: PCAEmbedder().fit(["a text", "another"]),
     "X must hold numbers, not records": lambda p: PCAEmbedder().fit(FRAME.to_records()),
+    "X must be a sequence of rows, got a …": lambda p: LatentOutlierDetector(PCAEmbedder(2)).fit({"a": [1.0]}),
     "X has an inhomogeneous shape": lambda p: LatentIndex().fit([[1.0, 2.0], [3.0]]),
     "Input X contains NaN": lambda p: pca().transform(X * np.nan),
     "Input X contains infinity": lambda p: pca().transform(X * np.inf),

@@ -8,7 +8,14 @@ import threading
 import pytest
 import torch
 
-from latentsk import _threads
+from latentsk import (
+    AutoencoderEmbedder,
+    LatentOutlierDetector,
+    PCAEmbedder,
+    PyODAdapter,
+    VAEEmbedder,
+    _threads,
+)
 from latentsk._threads import fork_safe
 
 pytestmark = pytest.mark.skipif(
@@ -241,3 +248,40 @@ def test_a_method_keeps_its_name_and_text():
         "method",
         "Text.",
     )
+
+
+# Public methods that compute nothing, or by calling others that are safe alone.
+BY_OTHERS = {
+    "calibrate",
+    "get_feature_names_out",
+    "outlier_probability",
+    "p_values",
+    "predict_fdr",
+    "predict_proba",
+    "set_threshold",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [
+        (PCAEmbedder, set()),
+        (AutoencoderEmbedder, set()),
+        (VAEEmbedder, set()),
+        (LatentOutlierDetector, BY_OTHERS),
+        (PyODAdapter, {*BY_OTHERS, "predict", "fit_predict"}),
+    ],
+)
+def test_no_public_method_is_forgotten(kind, others):
+    """What is new is to be fork-safe, or to call what is."""
+    names = {
+        name
+        for base in kind.__mro__
+        if base.__module__.startswith("latentsk.")
+        for name in vars(base)
+        if not name.startswith("_")
+        and callable(getattr(kind, name))
+        and not name.endswith("_request")
+    }
+    unsafe = {n for n in names if not getattr(getattr(kind, n), "is_fork_safe", False)}
+    assert unsafe <= others

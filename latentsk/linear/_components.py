@@ -84,6 +84,8 @@ def fit_components(
     except np.linalg.LinAlgError as error:
         raise ValueError(TOO_LARGE) from error
     except ArpackError as error:
+        if _squares_overflow(X):
+            raise ValueError(TOO_LARGE) from error
         raise ValueError(
             f"The components of X were not found ({error}). Its values may be "
             "constant, or so small that their squares vanish: scale the features, or "
@@ -100,3 +102,10 @@ def fit_components(
     mean = engine.mean_ if shift is None else engine.mean_ + shift
     latents = latents[:, : spectrum.n_axes] if want_latents else None
     return spectrum, mean, engine._fit_svd_solver, latents
+
+
+def _squares_overflow(X: Any) -> bool:
+    """Tell whether sums of the squares of rows leave the range of their dtype."""
+    values = X.data if issparse(X) else np.asarray(X)
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest > np.sqrt(float(np.finfo(values.dtype).max) / max(X.shape))

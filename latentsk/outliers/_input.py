@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from numbers import Number
 from typing import Any
 
@@ -50,6 +51,8 @@ def rows_for_embedder(estimator: Any, X: Any, *, reset: bool, least: int) -> Any
         If `X` is no collection of rows.
     """
     X = reject_masked(on_host(X))
+    if isinstance(X, Mapping | Set):
+        raise TypeError(f"X must be a sequence of rows, got a {type(X).__name__}.")
     if issparse(X):
         X = X.tocsr()
     elif hasattr(X, "__array__") and not hasattr(X, "__getitem__"):

@@ -190,8 +190,8 @@ def nearest_rows_scaled(
     spacings = np.asarray(spacings, np.float64)
     queries, centre = np.asarray(queries, rows.dtype), centre_of(rows)
     n_candidates = min(n + SPARE, len(rows))
-    held, weights = torch.from_numpy(rows), spacings ** (-2.0 / 3.0)
-    lengths = torch.from_numpy(squares)
+    held, weights = _shared(rows), spacings ** (-2.0 / 3.0)
+    lengths = _shared(squares)
     factors = torch.from_numpy((weights / weights.max()).astype(rows.dtype))
     size = max(
         1,
@@ -220,6 +220,11 @@ def squared_lengths(rows: NDArray[Any]) -> NDArray[Any]:
     return np.einsum("ij,ij->i", centred, centred)
 
 
+def _shared(values: NDArray[Any]) -> torch.Tensor:
+    """Share memory with torch, which takes none that is read-only, as that of files."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
 def centre_of(rows: NDArray[Any]) -> NDArray[Any]:
     """Return a point that products of rows are taken about, to keep their digits.
 
@@ -245,7 +250,7 @@ def _candidates(
     with thread_limit(None), torch.inference_mode():
         block = torch.from_numpy(queries - centre)
         own = torch.einsum("ij,ij->i", block, block)
-        own += 2.0 * (block @ torch.from_numpy(centre))
+        own += 2.0 * (block @ _shared(centre))
         products = torch.addmm(squares, block, rows.T, alpha=-2.0)
         products += own[:, None]
         products *= factors

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from latentsk.outliers._steps import join_steps, preprocess, split_steps
+from latentsk.outliers._steps import (
+    as_given,
+    has_latents_alone,
+    join_steps,
+    preprocess,
+    split_steps,
+    with_latents_alone,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +43,26 @@ def test_pipelines_of_one_step_and_plain_transformers_have_no_preprocessor(X):
     assert split_steps(pca) == (None, pca)
     assert join_steps(pca, None, pca) is pca
     assert preprocess(None, X) is X
+
+
+def test_latents_alone_are_the_output_of_the_embedder():
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    for embedder in (
+        PCA(2).fit(rows),
+        make_pipeline(StandardScaler(), PCA(2)).fit(rows),
+    ):
+        whole = with_latents_alone(embedder)
+        preprocessor, last = split_steps(whole)
+        np.testing.assert_array_equal(
+            last.transform(preprocess(preprocessor, rows)), embedder.transform(rows)
+        )
+        assert as_given(whole) is embedder
+        assert as_given(embedder) is embedder
+        assert has_latents_alone(whole)
+        assert not has_latents_alone(embedder)
+
+
+def test_what_enters_is_sparse_by_rows():
+    for container in (sparse.coo_array, sparse.csc_matrix, sparse.lil_array):
+        prepared = preprocess(None, container(np.eye(3)))
+        assert prepared.format == "csr"
