@@ -12,8 +12,8 @@ from latentsk.outliers._scales import is_rounding
 # Of the training scores: of the least one that is not all ties, the deviation counts.
 TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])
 
-# Where an exponential tail begins, its share below the threshold, and how many distances
-# between quartile and median below the quartile a score is far out.
+# Where an exponential tail begins, its share below the threshold, and how many times
+# the distance from quartile to median below the quartile a score is far out.
 TAIL_FROM, TAIL_SHARE, FAR_OUT = 0.05, 0.01, 6.0
 
 

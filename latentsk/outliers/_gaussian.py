@@ -176,8 +176,8 @@ def gaussian_of(
     """Estimate a Gaussian from the rows of its support.
 
     The noise is the mean squared residual per direction outside of the latent space, as
-    if each row had been left out, and at least the ridge. Where rows are so few that the
-    latent space holds all that they span, what is outside of it was never seen: the
+    if each row had been left out, and at least the ridge. Where rows are so few that
+    the latent space holds all that they span, what is outside of it was never seen: the
     noise is that of directions within that have no variance.
     """
     n_features, n_components = support.features.shape[1], support.latents.shape[1]

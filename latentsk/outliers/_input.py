@@ -51,7 +51,7 @@ def rows_for_embedder(estimator: Any, X: Any, *, reset: bool, least: int) -> Any
         If `X` is no collection of rows.
     """
     X = reject_masked(on_host(X))
-    if isinstance(X, Mapping | Set):
+    if isinstance(X, Mapping | Set) and not issparse(X):  # a dok_array is a dict
         raise TypeError(f"X must be a sequence of rows, got a {type(X).__name__}.")
     if issparse(X):
         X = X.tocsr()

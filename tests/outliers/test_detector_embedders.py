@@ -203,7 +203,9 @@ def test_more_components_than_the_support_has_rows():
 @pytest.mark.parametrize("n_features", [40, 41, 100])
 def test_every_component_is_as_many_as_rows_span(n_features, assume_clean):
     rows = np.random.default_rng(0).normal(size=(40, n_features))
-    detector = _detector(embedder=PCAEmbedder(None), assume_clean=assume_clean).fit(rows)
+    detector = _detector(embedder=PCAEmbedder(None), assume_clean=assume_clean).fit(
+        rows
+    )
     n_fitted = int(detector._neighborhood.is_support.sum())
     assert detector.embedder_.n_components_ == n_fitted - 1 >= 37
     assert detector.embedder_.explained_variance_.min() > 1e-3

@@ -82,7 +82,9 @@ def _brute(detector, rows, own, X):
     lengths = cdist(queries, latents)
     lengths[np.flatnonzero(own >= 0), own[own >= 0]] = np.inf
     near = np.sort(lengths**1.5 / np.sqrt(among), axis=1)[:, :5].mean(axis=1)
-    overall = [minimum_weights(len(of := d[np.isfinite(d)])) @ np.sort(of) for d in lengths]
+    # Infinite is only the row itself.
+    of_others = [np.sort(of[np.isfinite(of)]) for of in lengths]
+    overall = [minimum_weights(len(of)) @ of for of in of_others]
     return {
         "distance": within,
         "residual": outside,

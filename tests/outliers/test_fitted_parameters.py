@@ -39,7 +39,7 @@ def assert_refused(detector, X, message):
     [
         ({"n_neighbors": 50}, "n_neighbors was 5 when .* fitted, and is now 50"),
         ({"assume_clean": True}, "assume_clean was False when .*, and is now True"),
-        ({"max_samples": 2}, "max_samples was 20000 when .*, and is now 2"),
+        ({"max_samples": 2}, "max_samples was 5000 when .*, and is now 2"),
         ({"embedder": PCAEmbedder(2)}, "embedder was None when .* a PCAEmbedder"),
     ],
 )

@@ -207,7 +207,7 @@ def test_the_ridge_is_that_of_rows_literally_left_out(seed, n_rows, deviations):
 
 
 def test_tight_relations_keep_the_ridge_below_them():
-    """The last column is the sum of the others: a residual deviation of a thousandth."""
+    """The last column is the sum of the others, to a thousandth of a deviation."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 4))
     rows = np.column_stack([rows, rows.sum(axis=1) + 1e-3 * rng.normal(size=300)])

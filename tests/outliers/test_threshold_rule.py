@@ -149,9 +149,7 @@ def test_a_clone_has_no_rule(detector):
     fresh = clone(detector.calibrate(FIRST).set_threshold(fpr=0.05))
     with pytest.raises(NotFittedError):
         fresh.calibrate(SECOND)
-    assert fresh.fit(TRAIN).calibrate(SECOND).offset_ == auto(
-        fresh.calibration_scores_
-    )
+    assert fresh.fit(TRAIN).calibrate(SECOND).offset_ == auto(fresh.calibration_scores_)
 
 
 def test_an_old_file_holds_no_rule_and_loads(detector, tmp_path):
