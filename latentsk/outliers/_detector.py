@@ -53,7 +53,7 @@ from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
-from latentsk.outliers._robust_fit import RobustFit, fit_robustly
+from latentsk.outliers._robust_fit import MOST_FEATURES, RobustFit, fit_robustly
 from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import split_steps
 from latentsk.persistence._registry import storable
@@ -64,6 +64,8 @@ NO_RESIDUAL = 1e-10
 LEAST_DEVIATIONS = 2.5
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
+# The default embedder has so many components at most, of more than 1,000 features.
+MOST_COMPONENTS = 500
 # Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
 # Parameters that every score rests on; `method` has its own message.
@@ -95,8 +97,9 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         included. A fitted one is used as it is; an unfitted one is cloned and fitted.
         Without an `inverse_transform` there is no residual. None: a
         :class:`RobustStandardizer` and a :class:`PCAEmbedder` with every component,
-        which leaves no residual either (with "embedder_score": with 99 % of the
-        variance).
+        which leaves no residual either (of more than 1,000 columns, the first 500
+        components, where there are more than 1,000 rows; with "embedder_score": those
+        of 99 % of the variance).
         Rows are what it takes: texts and sparse matrices, too. Features are what enters
         a Pipeline's last step, standardized only where that, or a step before it, does
         so. Where they are sparse with more than 500 columns, or no numbers, the latents
@@ -563,11 +566,16 @@ default="auto"
     # Fitting
 
     def _resolve_embedder(self, X: Any) -> Any:
-        """Return the embedder that is given, or the default one."""
-        if self.embedder is None:
+        """Return the embedder that is given, or the default one for such rows."""
+        if self.embedder is None and self.method == "embedder_score":
             # A likelihood is undefined along directions without variance.
-            n_components = "auto" if self.method == "embedder_score" else None
-            return make_pipeline(RobustStandardizer(), PCAEmbedder(n_components))
+            return make_pipeline(RobustStandardizer(), PCAEmbedder())
+        if self.embedder is None:
+            n_rows = min(len(X), self.max_samples)
+            is_wide = X.shape[1] > MOST_FEATURES and n_rows > 2 * MOST_COMPONENTS
+            n_components = MOST_COMPONENTS if is_wide else None
+            pca = PCAEmbedder(n_components, svd_solver="full" if is_wide else "auto")
+            return make_pipeline(RobustStandardizer(), pca)
         has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
         if self.method == "embedder_score" and not has_score:
             raise ValueError(

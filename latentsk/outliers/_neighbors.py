@@ -248,8 +248,9 @@ def _candidates(
     The rows are not moved, which would take as much memory again.
     """
     with thread_limit(None), torch.inference_mode():
-        block = torch.from_numpy(queries - centre)
-        own = torch.einsum("ij,ij->i", block, block)
+        centred = queries - centre
+        block = torch.from_numpy(centred)
+        own = torch.from_numpy(np.einsum("ij,ij->i", centred, centred))
         own += 2.0 * (block @ _shared(centre))
         products = torch.addmm(squares, block, rows.T, alpha=-2.0)
         products += own[:, None]
@@ -328,13 +329,16 @@ def sorted_distances(queries: ArrayLike, rows: NDArray[Any]) -> NDArray[Any]:
            [0., 8.]])
     """
     centre = centre_of(rows)
-    queries = torch.from_numpy(np.asarray(queries, rows.dtype) - centre)
-    held = torch.from_numpy(rows - centre)
+    queries, held = np.asarray(queries, rows.dtype) - centre, rows - centre
+    own, theirs = (np.einsum("ij,ij->i", v, v) for v in (queries, held))
     with thread_limit(None), torch.inference_mode():
         products = torch.addmm(
-            torch.einsum("ij,ij->i", held, held), queries, held.T, alpha=-2.0
+            torch.from_numpy(theirs),
+            torch.from_numpy(queries),
+            torch.from_numpy(held).T,
+            alpha=-2.0,
         )
-        products += torch.einsum("ij,ij->i", queries, queries)[:, None]
+        products += torch.from_numpy(own)[:, None]
         distances = products.clamp_(min=0.0).sqrt_().numpy()
     distances.sort(axis=1)
     return distances

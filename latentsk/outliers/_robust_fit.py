@@ -110,54 +110,113 @@ def fit_robustly(
     fit : RobustFit
         Of the chosen rows.
     """
+    prepared = prepare(embedder, X, chosen, generator)
+    last, rows, support, normal = _fit_last_step(prepared, assume_clean)
+    is_linear = isinstance(last, PCAEmbedder)
+    own_ridge = _own_ridge(last, rows) if is_linear else None
+    # What a network leaves out of the rows that it was fitted on says too little.
+    ridge = None if is_linear else RIDGE
+    of_support, was_fitted_on = rows.at(support), not prepared.is_fitted
+    gaussian = gaussian_of(of_support, was_fitted_on, ridge, own_ridge)
+    loadings = feature_loadings(last, of_support, gaussian)
+    gaussian = gaussian._replace(loadings=loadings)
+    distances = squared_joint(rows, gaussian, _mask(support, len(rows.latents)))
+    if normal is None:
+        normal = within_fence(distances)
+    whole = prepared.joined(last)
+    return RobustFit(whole, rows, support, normal, distances, gaussian)
+
+
+class Prepared(NamedTuple):
+    """An embedder whose preprocessor is fitted, and rows as they enter its last step.
+
+    Attributes
+    ----------
+    embedder : transformer
+        The whole embedder.
+    is_fitted : bool
+        Whether it is used as it is.
+    preprocessor : fitted Pipeline or None
+    last : transformer
+        The step that embeds.
+    rows : array-like of shape (n_rows, ...)
+        What enters it.
+    features : ndarray of shape (n_rows, n_features)
+        The same, as an array.
+    scale : ndarray of shape (n_features,)
+        Robust standard deviations of the features.
+    """
+
+    embedder: Any
+    is_fitted: bool
+    preprocessor: Any
+    last: Any
+    rows: Any
+    features: NDArray[Any]
+    scale: Float64
+
+    def fit(self, support: Positions) -> tuple[Any, LatentRows]:
+        """Return the last step, fitted to some rows, and all rows as it sees them."""
+        if self.is_fitted:
+            fitted = self.last
+        else:
+            some = _safe_indexing(self.rows, support)
+            n_features = self.features.shape[1]
+            last = _without_arbitrary_components(self.last, len(support), n_features)
+            fitted = steps.fit_on_support(last, some, len(self.features))
+        return fitted, latent_rows(fitted, self.rows, self.scale)
+
+    def joined(self, last: Any) -> Any:
+        """Return the whole embedder with a fitted last step."""
+        if self.is_fitted:
+            return self.embedder
+        return steps.join_steps(self.embedder, self.preprocessor, last)
+
+
+def prepare(
+    embedder: Any, X: Any, chosen: Positions, generator: np.random.Generator
+) -> Prepared:
+    """Fit the preprocessor to all rows, and preprocess the chosen ones.
+
+    Rows that only the last step can read are embedded, and their latents stand for
+    them from then on.
+    """
     is_fitted = is_fitted_embedder(embedder)
     whole = embedder if is_fitted else steps.seeded(clone(embedder), generator)
     preprocessor, last = steps.split_steps(whole)
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
-    prepared = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
-    if not is_numeric(prepared):
+    rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if not is_numeric(rows):
         if not is_fitted:
-            last = steps.fit_on_support(last, prepared, _num_samples(prepared))
+            last = steps.fit_on_support(last, rows, _num_samples(rows))
             whole = steps.join_steps(embedder, preprocessor, last)
-        prepared = latents_of(last, prepared)
+        rows = latents_of(last, rows)
         embedder = steps.with_latents_alone(whole)
         preprocessor, last = steps.split_steps(embedder)
-    features = numeric(prepared)
+    features = numeric(rows)
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
-    known = (last, latent_rows(last, prepared, scale)) if is_fitted else None
+    return Prepared(embedder, is_fitted, preprocessor, last, rows, features, scale)
 
-    def fit(support: Positions) -> tuple[Any, LatentRows]:
-        if known is not None:
-            return known
-        some = _safe_indexing(prepared, support)
-        kept = _without_arbitrary_components(last, len(support), features.shape[1])
-        fitted = steps.fit_on_support(kept, some, len(features))
-        return fitted, latent_rows(fitted, prepared, scale)
 
-    support, is_linear = np.arange(len(features)), isinstance(last, PCAEmbedder)
-    by_features = is_linear and features.shape[1] <= MOST_FEATURES
-    if by_features and not assume_clean:
+def _fit_last_step(
+    prepared: Prepared, assume_clean: bool
+) -> tuple[Any, LatentRows, Positions, Positions | None]:
+    """Return the last step, all rows, the support, and the normal rows if known."""
+    features, scale = prepared.features, prepared.scale
+    if assume_clean:
+        support = np.arange(len(features))
+        return (*prepared.fit(support), support, support)
+    is_linear = isinstance(prepared.last, PCAEmbedder)
+    if is_linear and features.shape[1] <= MOST_FEATURES:
         support = normal_rows(features, scale)
-    if by_features or assume_clean:
-        last, rows = fit(support)
-    else:
-        n_steps = PCA_STEPS if is_linear else OTHER_STEPS
-        last, rows, support = c_steps(fit, features, scale, n_steps, not is_fitted)
-    own_ridge = _own_ridge(last, rows) if is_linear else None
-    # What a network leaves out of the rows that it was fitted on says too little.
-    ridge = None if is_linear else RIDGE
-    gaussian = gaussian_of(rows.at(support), not is_fitted, ridge, own_ridge)
-    loadings = feature_loadings(last, rows.at(support), gaussian)
-    gaussian = gaussian._replace(loadings=loadings)
-    if not is_fitted:
-        embedder = steps.join_steps(embedder, preprocessor, last)
-    distances = squared_joint(rows, gaussian, _mask(support, len(features)))
-    normal = support
-    if not (by_features or assume_clean):
-        normal = within_fence(distances)
-    return RobustFit(embedder, rows, support, normal, distances, gaussian)
+        return (*prepared.fit(support), support, support)
+    n_steps = PCA_STEPS if is_linear else OTHER_STEPS
+    if prepared.is_fitted:
+        known = prepared.fit(np.arange(len(features)))
+        return (*c_steps(lambda _: known, features, scale, n_steps, False), None)
+    return (*c_steps(prepared.fit, features, scale, n_steps, True), None)
 
 
 def _without_arbitrary_components(embedder: Any, n_rows: int, n_features: int) -> Any:
