@@ -124,8 +124,8 @@ default="auto"
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where the threshold `offset_` lies. "auto": where about 1 % of normal scores, or
         fewer, lie below, by an exponential tail from the first quartile and the lowest
-        twentieth of the training rows' scores, and not above -2.5 for the methods
-        "auto" and "neighbors"; with "embedder_score" at Kimber's lower fence of the
+        twentieth of the scores of training rows that are presumed normal, and not above
+        -2.5 for the methods "auto" and "neighbors"; with "embedder_score" at Kimber's lower fence of the
         scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such that this share of
         them lies below (the nearest share that ties allow, with a warning if that is
         another one). `set_threshold` and `calibrate` move it later.
