@@ -25,11 +25,12 @@ def tables():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(700, 5)) @ rng.normal(size=(5, 5))
     X[:, 3] = rng.random(700) < 0.2  # two values
-    X[:60, 0] += 8.0  # outliers
+    X[:150, 0] += 5.0  # outliers
     X[100:120, 1] = -999.0  # a code
     grid = np.arange(200.0)[:, None]
     few_rows = rng.normal(size=(40, 25))
-    return [X, grid, few_rows]
+    heavy_tails = rng.standard_t(2, size=(60, 12))
+    return [X, grid, few_rows, heavy_tails]
 
 
 def all_scores(variants, changes, parameters):

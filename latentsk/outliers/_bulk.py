@@ -17,6 +17,7 @@ from latentsk.outliers._gaussian import (
     squared_distances,
 )
 from latentsk.outliers._scales import NORMAL_MAD
+from latentsk.outliers._unknown import complete_rows, most_likely
 
 # Share of the rows that centre and covariance are estimated from on the way.
 SUPPORT_SHARE = 0.75
@@ -27,13 +28,19 @@ RIDGE, RIDGED_STEPS, TIGHT_STEPS = 0.1, 3, 5
 MOSTLY = 0.75
 # The least that a robust deviation is taken to be, in units of the feature's scale.
 LEAST_ROBUST_SPREAD = 0.1
+# The least number of rows that are kept.
+LEAST_ROWS = 5
 # Distances that differ by less, as a share, are equal.
 TIE = 1e-9
 # Rows beyond ``Q3 + 3 (Q3 - Q2)`` of the logarithms of distances are set aside.
 FENCE = 3.0
 
 
-def normal_rows(features: NDArray[Any], scale: NDArray[Any]) -> Positions:
+def normal_rows(
+    features: NDArray[Any],
+    scale: NDArray[Any],
+    unknown: NDArray[np.bool_] | None = None,
+) -> Positions:
     """Return the positions of the rows that are presumed normal.
 
     Concentration steps as in the minimum covariance determinant (Rousseeuw and van
@@ -53,6 +60,9 @@ def normal_rows(features: NDArray[Any], scale: NDArray[Any]) -> Positions:
 
     scale : ndarray of shape (n_features,)
         Robust standard deviations, positive.
+
+    unknown : ndarray of shape (n_rows, n_features), dtype bool, optional
+        Cells that do not count.
 
     Returns
     -------
@@ -79,7 +89,7 @@ def normal_rows(features: NDArray[Any], scale: NDArray[Any]) -> Positions:
     for step in range(RIDGED_STEPS + TIGHT_STEPS):
         ridge = RIDGE if step < RIDGED_STEPS else None
         own = None if step < RIDGED_STEPS else two_valued
-        distances = conditional_distances(features, support, kinds, ridge, own)
+        distances = conditional_distances(features, support, kinds, ridge, own, unknown)
         nearest = nearest_rows(distances, SUPPORT_SHARE)
         if step > RIDGED_STEPS and np.array_equal(nearest, support):
             break
@@ -93,6 +103,7 @@ def conditional_distances(
     given: Positions,
     ridge: float | None,
     own_ridge: Float64 | None,
+    unknown: NDArray[np.bool_] | None = None,
 ) -> Float64:
     """Return squared Mahalanobis distances of features, given some of them.
 
@@ -115,13 +126,20 @@ def conditional_distances(
     own_ridge : ndarray of shape (n_features,) or None
         What is added to the variance of each feature.
 
+    unknown : ndarray of shape (n_rows, n_features), dtype bool, optional
+        Cells that do not count.
+
     Returns
     -------
     squared : ndarray of shape (n_rows,)
         Not negative.
     """
     own = np.zeros(features.shape[1]) if own_ridge is None else own_ridge
+    support = complete_rows(support, unknown)
     gaussian = gaussian_of_latents(features[support], ridge, np.diag(own))
+    if unknown is not None:
+        directions = np.eye(features.shape[1])
+        features, _ = most_likely(features, unknown, gaussian, directions)
     squared = _distances(features, gaussian, support)
     if len(given):
         # As wide as within the whole, or the difference could be negative.
@@ -190,17 +208,20 @@ def distances_from_median(features: NDArray[Any], scale: NDArray[Any]) -> Float6
 def nearest_rows(distances: Float64, share: float) -> Positions:
     """Return the positions of the given share of rows, in ascending order.
 
-    All, if there are five rows or fewer. Of rows at the same distance all or none is
-    kept, whatever their order.
+    All, if there are five rows or fewer. Of rows at the same distance all or none are
+    kept, whatever their order: what comes nearer to the share.
 
     Examples
     --------
     >>> nearest_rows(np.array([9.0, 1, 2, 3, 8, 4, 5, 6]), 0.75)
     array([1, 2, 3, 5, 6, 7])
     """
-    n_kept = min(max(math.ceil(share * len(distances)), 5), len(distances))
+    n_kept = min(max(math.ceil(share * len(distances)), LEAST_ROWS), len(distances))
     farthest = np.partition(distances, n_kept - 1)[n_kept - 1]
-    return np.flatnonzero(distances <= farthest * (1.0 + TIE))
+    kept = np.flatnonzero(distances <= farthest * (1.0 + TIE))
+    nearer = np.flatnonzero(distances < farthest * (1.0 - TIE))
+    is_closer = n_kept - len(nearer) < len(kept) - n_kept
+    return nearer if is_closer and len(nearer) >= LEAST_ROWS else kept
 
 
 def within_fence(distances: Float64) -> Positions:

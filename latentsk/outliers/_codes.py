@@ -19,6 +19,9 @@ from latentsk.outliers._scales import is_rounding
 
 # A code is the value of 1 % to 25 % of the cells, and of two at least.
 LEAST_CELLS, LEAST_SHARE, MOST_SHARE = 2, 0.01, 0.25
+# Of a law without tails, a code may be nearer, behind an empty space: so many
+# interquartile ranges from the quartile, and from the next value.
+SHORT, EMPTY = 2.0, 1.5
 # Cells of other values out there, over the cells of the code: a few extremes.
 MOST_RIVALS = 0.4
 # More values on one side are a cluster: integers around a second mode, say.
@@ -51,8 +54,9 @@ def find_codes(column: ValueCounts) -> Float64:
         Values that
 
         - at least 1 % and at most 25 % of the cells have, and at least two;
-        - lie outside the far fences of the other cells, codes left out (for columns
-          with few values, ten ranges away);
+        - lie outside the far fences of the other cells, codes left out, or two
+          interquartile ranges outside the quartiles and 1.5 from any other value (for
+          columns with few values, ten ranges away);
         - stand alone: beyond half way from the median there are at most 0.4 times as
           many other cells, and the tail on their side, as it grows from its first to
           its third quartile, does not come near them. So the end of a long tail is
@@ -128,7 +132,9 @@ def _stand_out(column: ValueCounts, is_code: NDArray[np.bool_]) -> NDArray[np.bo
     center = median(others)
     edges = np.clip(codes.values, low, high)
     rivals = _cells_beyond(others, center, codes.values)
-    found = np.abs(codes.values - edges) > FAR * (high - low)
+    beyond, width = np.abs(codes.values - edges), high - low
+    is_isolated = _gaps(others, codes.values) > EMPTY * width
+    found = (beyond > FAR * width) | (is_isolated & (beyond > SHORT * width))
     found &= rivals <= MOST_RIVALS * codes.counts
     most = np.where(is_code, 1 + int(HEARSAY * column.n_cells), column.n_cells)
     column = column._replace(counts=np.minimum(column.counts, most))
@@ -136,6 +142,11 @@ def _stand_out(column: ValueCounts, is_code: NDArray[np.bool_]) -> NDArray[np.bo
         power = TAIL_WITH_RIVALS if rivals[i] else TAIL
         found[i] = _is_beyond_law(column, others, float(codes.values[i]), power)
     return found
+
+
+def _gaps(others: ValueCounts, values: Float64) -> Float64:
+    """Return the distance from each value to the nearest other one."""
+    return np.abs(others.values - values[:, None]).min(axis=1)
 
 
 def _cells_beyond(others: ValueCounts, center: float, values: Float64) -> Float64:

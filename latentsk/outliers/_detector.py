@@ -36,6 +36,7 @@ from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
+    without_cells,
 )
 from latentsk.outliers._fitted_parameters import (
     Descriptions,
@@ -56,6 +57,7 @@ from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
 from latentsk.outliers._robust_fit import MOST_FEATURES, RobustFit, fit_robustly
 from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import split_steps
+from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
 
 # Mean squared residual per feature that is rounding, in squared standard deviations.
@@ -125,10 +127,10 @@ default="auto"
         Where the threshold `offset_` lies. "auto": where about 1 % of normal scores, or
         fewer, lie below, by an exponential tail from the first quartile and the lowest
         twentieth of the scores of training rows that are presumed normal, and not above
-        -2.5 for the methods "auto" and "neighbors"; with "embedder_score" at Kimber's lower fence of the
-        scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such that this share of
-        them lies below (the nearest share that ties allow, with a warning if that is
-        another one). `set_threshold` and `calibrate` move it later.
+        -2.5 for the methods "auto" and "neighbors"; with "embedder_score" at Kimber's
+        lower fence of the scores, ``Q1 - 3 (Q2 - Q1)``, as embedders do. A float: such
+        that this share of them lies below (the nearest share that ties allow, with a
+        warning if that is another one). `set_threshold` and `calibrate` move it later.
 
     max_samples : int, default=5_000
         Largest number of training rows that serve as neighbours, for the common scale,
@@ -568,8 +570,9 @@ default="auto"
     def _resolve_embedder(self, X: Any) -> Any:
         """Return the embedder that is given, or the default one for such rows."""
         if self.embedder is None and self.method == "embedder_score":
-            # A likelihood is undefined along directions without variance.
-            return make_pipeline(RobustStandardizer(), PCAEmbedder())
+            # A likelihood is undefined along directions without variance, and would
+            # take indicators, which are small, at their own deviations.
+            return make_pipeline(RobustStandardizer(add_indicator=False), PCAEmbedder())
         if self.embedder is None:
             n_rows = min(len(X), self.max_samples)
             is_wide = X.shape[1] > MOST_FEATURES and n_rows > 2 * MOST_COMPONENTS
@@ -642,12 +645,16 @@ default="auto"
     def _measure(self, X: Any) -> Float64:
         return self._distances(self._view.rows(X))
 
+    def _filled(self, rows: LatentRows) -> LatentRows:
+        """Return rows whose codes are what the other columns make most likely."""
+        return fill_unknown(rows, self._view.unknown(rows.features), self._gaussian)
+
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
         gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
-        among = measured.in_support, measured.own
-        within = squared_within(rows, gaussian, *among)
-        outside = squared_outside(rows, gaussian, *among)
+        filled, among = self._filled(rows), (measured.in_support, measured.own)
+        within = squared_within(filled, gaussian, *among)
+        outside = squared_outside(filled, gaussian, *among)
         joint = within + outside / gaussian.noise
         return np.column_stack(
             [within, outside, joint, measured.local, measured.global_]
@@ -688,8 +695,12 @@ default="auto"
             return contributions, np.full(len(contributions), self.method)
         scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
         contributions = distance_contributions(
-            scores, kinds, rows, self._gaussian, self._neighborhood
+            scores, kinds, rows, self._filled(rows), self._gaussian, self._neighborhood
         )
+        unknown = self._view.unknown(rows.features)
+        if unknown is not None:
+            unknown &= ~np.isin(kinds, ("near", "overall"))[:, None]
+            contributions = without_cells(contributions, unknown)
         return contributions, kinds
 
     def __sklearn_tags__(self) -> Any:

@@ -22,6 +22,7 @@ def distance_contributions(
     scores: Float64,
     kinds: NDArray[np.str_],
     rows: LatentRows,
+    filled: LatentRows,
     gaussian: RobustGaussian,
     neighborhood: Neighborhood,
 ) -> Float64:
@@ -33,6 +34,9 @@ def distance_contributions(
         Each score, and the kind of distance that it is.
 
     rows : LatentRows
+
+    filled : LatentRows
+        The rows with codes filled in, as the Gaussian measures them.
 
     gaussian : RobustGaussian
 
@@ -55,9 +59,24 @@ def distance_contributions(
             )
             parts = difference_parts(some, neighborhood.features, *compared(some))
         else:
-            parts = gaussian_parts(kind, some, gaussian)
+            parts = gaussian_parts(kind, filled.at(chosen), gaussian)
         contributions[chosen] = scores[chosen, None] * shares(parts)
     return contributions
+
+
+def without_cells(contributions: Float64, cells: NDArray[np.bool_]) -> Float64:
+    """Share what some features of a row contribute among the others.
+
+    Examples
+    --------
+    >>> cells = np.array([[True, False, False]])
+    >>> without_cells(np.array([[-2.0, -3.0, -1.0]]), cells)
+    array([[ 0. , -4.5, -1.5]])
+    """
+    kept = np.where(cells, 0.0, contributions)
+    before, after = contributions.sum(axis=1), kept.sum(axis=1)
+    factors = np.divide(before, after, out=np.ones_like(before), where=after != 0.0)
+    return kept * factors[:, None]
 
 
 def difference_parts(

@@ -15,7 +15,7 @@ from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, flag, floats, number
 
 # Ridges to choose from, as shares of the mean variance: the data decide.
-RIDGES = np.array([1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
+RIDGES = np.array([1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])
 # The least that 1 - leverage is taken to be: rows that have a latent direction to
 # themselves have a leverage of 1.
 LEAST_REMAINDER = 1e-3
@@ -135,7 +135,7 @@ def best_ridge(along: Float64, variances: Float64) -> float:
     ...     centred = rows - rows.mean(axis=0)
     ...     best_ridge(centred, centred.var(axis=0))
     1e-05
-    1e-06
+    1e-08
     """
     n_rows = len(along)
     if n_rows < 3:

@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 
 from latentsk._columns import n_columns
 from latentsk._typing import Float64, Positions
+from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
 from latentsk.outliers._robust_standardizer import RobustStandardizer
@@ -22,6 +23,7 @@ from latentsk.outliers._steps import (
     preprocess,
     split_steps,
 )
+from latentsk.outliers._unknown import unknown_cells
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     flag,
@@ -74,9 +76,12 @@ class LatentView(NamedTuple):
         first = self._first_step
         if not isinstance(first, RobustStandardizer):
             return {}
-        columns = first.get_feature_names_out(names)
-        found = zip(np.unique(first.code_columns), first.codes_.values(), strict=True)
-        return {str(columns[j]): codes for j, codes in found}
+        known_as, called = (
+            first.get_feature_names_out(),
+            first.get_feature_names_out(names),
+        )
+        columns = dict(zip(known_as, called, strict=True))
+        return {str(columns[name]): codes for name, codes in first.codes_.items()}
 
     def is_code(self, X: Any) -> NDArray[np.bool_]:
         """Tell which cells of X are codes, by the first step."""
@@ -93,6 +98,13 @@ class LatentView(NamedTuple):
         preprocessor, last = split_steps(self.embedder)
         prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
+
+    def unknown(self, features: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Tell which features stand for a code; None where none does."""
+        preprocessor, last = split_steps(self.embedder)
+        if not isinstance(last, PCAEmbedder):
+            return None
+        return unknown_cells(last_step(preprocessor), features)
 
     def embedder_scores(self, X: Any) -> Float64:
         """Return the embedder's own scores of rows."""

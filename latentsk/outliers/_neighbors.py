@@ -329,12 +329,12 @@ def sorted_distances(queries: ArrayLike, rows: NDArray[Any]) -> NDArray[Any]:
            [0., 8.]])
     """
     centre = centre_of(rows)
-    queries, held = np.asarray(queries, rows.dtype) - centre, rows - centre
-    own, theirs = (np.einsum("ij,ij->i", v, v) for v in (queries, held))
+    asked, held = np.asarray(queries, rows.dtype) - centre, rows - centre
+    own, theirs = (np.einsum("ij,ij->i", v, v) for v in (asked, held))
     with thread_limit(None), torch.inference_mode():
         products = torch.addmm(
             torch.from_numpy(theirs),
-            torch.from_numpy(queries),
+            torch.from_numpy(asked),
             torch.from_numpy(held).T,
             alpha=-2.0,
         )

@@ -42,6 +42,7 @@ from latentsk.outliers._latent_rows import (
 )
 from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import last_step
+from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -113,6 +114,8 @@ def fit_robustly(
     prepared = prepare(embedder, X, chosen, generator)
     last, rows, support, normal = _fit_last_step(prepared, assume_clean)
     is_linear = isinstance(last, PCAEmbedder)
+    unknown = prepared.unknown if is_linear else None
+    support = complete_rows(support, unknown)
     own_ridge = _own_ridge(last, rows) if is_linear else None
     # What a network leaves out of the rows that it was fitted on says too little.
     ridge = None if is_linear else RIDGE
@@ -120,7 +123,8 @@ def fit_robustly(
     gaussian = gaussian_of(of_support, was_fitted_on, ridge, own_ridge)
     loadings = feature_loadings(last, of_support, gaussian)
     gaussian = gaussian._replace(loadings=loadings)
-    distances = squared_joint(rows, gaussian, _mask(support, len(rows.latents)))
+    filled = fill_unknown(rows, unknown, gaussian)
+    distances = squared_joint(filled, gaussian, _mask(support, len(rows.latents)))
     if normal is None:
         normal = within_fence(distances)
     whole = prepared.joined(last)
@@ -145,6 +149,8 @@ class Prepared(NamedTuple):
         The same, as an array.
     scale : ndarray of shape (n_features,)
         Robust standard deviations of the features.
+    unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
+        Cells that hold a code.
     """
 
     embedder: Any
@@ -154,6 +160,7 @@ class Prepared(NamedTuple):
     rows: Any
     features: NDArray[Any]
     scale: Float64
+    unknown: NDArray[np.bool_] | None
 
     def fit(self, support: Positions) -> tuple[Any, LatentRows]:
         """Return the last step, fitted to some rows, and all rows as it sees them."""
@@ -197,7 +204,10 @@ def prepare(
     features = numeric(rows)
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
-    return Prepared(embedder, is_fitted, preprocessor, last, rows, features, scale)
+    unknown = unknown_cells(last_step(preprocessor), features)
+    return Prepared(
+        embedder, is_fitted, preprocessor, last, rows, features, scale, unknown
+    )
 
 
 def _fit_last_step(
@@ -210,7 +220,7 @@ def _fit_last_step(
         return (*prepared.fit(support), support, support)
     is_linear = isinstance(prepared.last, PCAEmbedder)
     if is_linear and features.shape[1] <= MOST_FEATURES:
-        support = normal_rows(features, scale)
+        support = normal_rows(features, scale, prepared.unknown)
         return (*prepared.fit(support), support, support)
     n_steps = PCA_STEPS if is_linear else OTHER_STEPS
     if prepared.is_fitted:

@@ -68,6 +68,9 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
     detect_codes : bool, default=True
         Whether to look for codes. False: every value is what it says.
 
+    add_indicator : bool, default=True
+        Whether `transform` appends a column for each code.
+
     Attributes
     ----------
     center_ : ndarray of shape (n_features_in_,), float64
@@ -131,15 +134,21 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
            [0.13, 0.  , 0.01]])
     """
 
-    _parameter_constraints: dict[str, Any] = {"detect_codes": ["boolean"]}
+    _parameter_constraints: dict[str, Any] = {
+        "detect_codes": ["boolean"],
+        "add_indicator": ["boolean"],
+    }
 
     _private_state = ("_code_columns", "_code_values")
 
     _code_columns: Positions
     _code_values: Float64
 
-    def __init__(self, *, detect_codes: bool = True) -> None:
+    def __init__(
+        self, *, detect_codes: bool = True, add_indicator: bool = True
+    ) -> None:
         self.detect_codes = detect_codes
+        self.add_indicator = add_indicator
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
@@ -245,7 +254,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
             for k, j in enumerate(self._code_columns):
                 block[has_code[:, k], j] = 0.0
             result[rows, :n_features] = np.clip(block, -limit, limit, out=block)
-            result[rows, n_features:] = INDICATOR * has_code
+            if self.add_indicator:
+                result[rows, n_features:] = INDICATOR * has_code
         return result
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -288,7 +298,7 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"X has {rows.shape[1]} columns, but {type(self).__name__} returns "
                 f"{self._n_features_out}: {self.n_features_in_} standardized columns, "
-                f"and {len(self._code_values)} indicators of codes."
+                f"and {len(self.code_columns)} indicators of codes."
             )
         return self._inverse_transform(rows)
 
@@ -296,10 +306,10 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         n_features = len(self.center_)
         with np.errstate(over="ignore"):
             original = X[:, :n_features] * self.scale_ + self.center_
-            indicators = X[:, n_features:] > INDICATOR / 2
-            for j, value, is_on in zip(
-                self._code_columns, self._code_values, indicators.T, strict=True
-            ):
+            indicators = X[:, n_features:].T > INDICATOR / 2
+            # There are none without `add_indicator`.
+            codes = zip(self._code_columns, self._code_values, indicators, strict=False)
+            for j, value, is_on in codes:
                 original[is_on, j] = value
             return original.astype(X.dtype)
 
@@ -376,9 +386,10 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         columns = _check_feature_names_in(self, input_features)
+        values = self._code_values[: len(self.code_columns)]
         codes = [
             f"{columns[j]}={name_of_code(value)}"
-            for j, value in zip(self._code_columns, self._code_values, strict=True)
+            for j, value in zip(self.code_columns, values, strict=True)
         ]
         return np.array([*columns, *codes], dtype=object)
 
@@ -394,13 +405,13 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
 
     @property
     def code_columns(self) -> Positions:
-        """Position of the column of each code, in the order of the indicators."""
+        """Position of the column that each indicator belongs to."""
         check_is_fitted(self)
-        return self._code_columns
+        return self._code_columns if self.add_indicator else self._code_columns[:0]
 
     @property
     def _n_features_out(self) -> int:
-        return len(self.center_) + len(self._code_values)
+        return len(self.center_) + len(self.code_columns)
 
     def _validated(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
         return validated(self, on_host(X), reset=reset, dtype="numeric")
