@@ -97,7 +97,6 @@ FITS: dict[str, tuple[list[Change], dict[str, object]]] = {
         {},
     ),
     "no tight steps": ([(_bulk, "TIGHT_STEPS", 0)], {}),
-    "no ridged steps": ([(_bulk, "RIDGED_STEPS", 0)], {}),
     "two values as any others": (
         [
             (_bulk, "is_mostly_one_value", lambda rows: np.zeros(rows.shape[1], bool)),
