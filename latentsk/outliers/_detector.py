@@ -156,7 +156,8 @@ default="auto"
     codes_ : dict of str to ndarray of shape (n_codes,)
         The values of each column, by its name, that are taken for codes of what is not
         known, such as -999, where the embedder begins with a RobustStandardizer, as the
-        default does. A cell that holds one counts as the median of its column.
+        default does. A cell that holds one counts as the median of its column for the
+        neighbours, and not at all for the distance.
 
     offset_ : float
         Scores below it are those of outliers.

@@ -106,8 +106,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
     - At least two cells have it, and between 1 % and 25 % of all. Rarer extremes stay
       as they are, far out.
     - It lies outside the far fences ``[Q1 - 3 IQR, Q3 + 3 IQR]`` of the cells that are
-      no codes; where these have fewer than 12 values, ten times as far away as these
-      lie apart.
+      no codes, or two IQR outside the quartiles and 1.5 from any other value; where
+      these have fewer than 12 values, ten times as far away as these lie apart.
     - It stands alone: hardly any other value lies beyond half way to it, and the tail
       on its side does not come near it. So the ends of long tails are none, nor a cap
       at the end of one, nor the values of a second cluster.
