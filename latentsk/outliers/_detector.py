@@ -199,9 +199,10 @@ default="auto"
     falls smoothly from 1 to 0 at a twentieth of the mean distance to its next
     neighbours. So ``fit_predict(X)`` equals ``fit(X).predict(X)``, rounding does not
     change a score, and training rows do not look more normal than new ones, unless they
-    are few: the latent space itself stays as it is. (Right beside the outermost training
-    row the score can rise a little, as that row begins to count.) Where a network has memorized its
-    training rows, or with ``method="embedder_score"``, `calibrate` on others.
+    are few: the latent space itself stays as it is. Right beside the outermost training
+    row the score can rise a little, as that row begins to count. Where a network has
+    memorized its training rows, or with ``method="embedder_score"``, `calibrate` on
+    others.
 
     Near by, "neighbors" is the mean of the `n_neighbors` smallest scaled distances
     ``d**1.5 / s**0.5``, with d the distance to a row and s the mean distance of that
