@@ -364,21 +364,23 @@ def expected_nearest(sorted_: NDArray[Any], present: ArrayLike) -> Float64:
     >>> expected_nearest(np.array([[0.0, 1.0, 3.0]] * 2), [0.0, 1.0])
     array([1.33333333, 2.        ])
     """
-    n_rows = sorted_.shape[1]
-    if n_rows == 1:
-        return np.asarray(sorted_[:, 0], np.float64)
-    weights = np.column_stack(
-        [minimum_weights(n_rows), np.r_[0.0, minimum_weights(n_rows - 1)]]
-    )
-    with_all, without_first = (sorted_ @ weights.astype(sorted_.dtype)).T
+    weights = _weights_with_and_without(sorted_.shape[1])
+    with_all, without_first = (sorted_ @ weights.T.astype(sorted_.dtype)).T
     return np.asarray(with_all + present * (without_first - with_all), np.float64)
 
 
 def nearest_weights(present: ArrayLike, n_rows: int) -> Float64:
     """Return the weight of each sorted distance in `expected_nearest`."""
     present = np.asarray(present, np.float64)[:, None]
-    with_all = minimum_weights(n_rows)
+    with_all, without_first = _weights_with_and_without(n_rows)
+    return with_all + present * (without_first - with_all)
+
+
+def _weights_with_and_without(n_rows: int) -> Float64:
+    """Return the weights of sorted distances, with all rows and without the first.
+
+    A row that is alone stays.
+    """
     if n_rows == 1:
-        return np.ones((len(present), 1))
-    without_first = np.r_[0.0, minimum_weights(n_rows - 1)]
-    return (1.0 - present) * with_all + present * without_first
+        return np.ones((2, 1))
+    return np.stack([minimum_weights(n_rows), np.r_[0.0, minimum_weights(n_rows - 1)]])
