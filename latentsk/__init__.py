@@ -5,8 +5,9 @@ from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
-from latentsk.outliers import LatentOutlierDetector, PyODAdapter, RobustStandardizer
+from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.persistence import load, save
+from latentsk.preprocessing import RobustStandardizer
 
 __all__ = [
     "AutoencoderEmbedder",

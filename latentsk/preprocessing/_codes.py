@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64
-from latentsk.outliers._columns import (
+from latentsk.preprocessing._columns import (
     FAR,
     ValueCounts,
+    is_rounding,
     median,
     middle_range,
     quartiles,
 )
-from latentsk.outliers._scales import is_rounding
 
 # A code is the value of 1 % to 25 % of the cells, and of two at least.
 LEAST_CELLS, LEAST_SHARE, MOST_SHARE = 2, 0.01, 0.25

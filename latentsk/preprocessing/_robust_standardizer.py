@@ -17,10 +17,7 @@ from latentsk._chunks import row_slices
 from latentsk._device import on_host
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
-from latentsk._validation import checked, fit_context, reject_huge, validated
-from latentsk.outliers._codes import find_codes, is_code, name_of_code
-from latentsk.outliers._columns import ValueCounts, median, winsorized_scale
-from latentsk.outliers._magnitudes import LIMITS
+from latentsk._validation import LIMITS, checked, fit_context, reject_huge, validated
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     Sizes,
@@ -31,6 +28,8 @@ from latentsk.persistence._schema import (
     names,
     require,
 )
+from latentsk.preprocessing._codes import find_codes, is_code, name_of_code
+from latentsk.preprocessing._columns import ValueCounts, median, winsorized_scale
 
 # The value of an indicator. Rows with the code are at distance 0.01 from those without,
 # which is next to nothing among columns of standard deviation one: that a value is not
