@@ -199,6 +199,7 @@ def is_code(cells: NDArray[Any], codes: Float64, scales: Float64) -> NDArray[np.
     cells : ndarray of shape (n_rows, n_codes)
 
     codes : ndarray of shape (n_codes,)
+        NaN stands for what is missing.
 
     scales : ndarray of shape (n_codes,)
         Of the columns of the codes, which limits what is rounding.
@@ -214,8 +215,9 @@ def is_code(cells: NDArray[Any], codes: Float64, scales: Float64) -> NDArray[np.
     array([ True, False])
     """
     tolerance = np.minimum(ROUNDED * np.abs(codes), SAME * scales)
-    with np.errstate(over="ignore"):
-        return np.abs(cells - codes) <= tolerance
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.abs(cells - codes) <= tolerance
+    return found | (np.isnan(codes) & (cells != cells))
 
 
 def name_of_code(value: float) -> str:
