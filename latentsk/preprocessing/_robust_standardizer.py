@@ -456,13 +456,15 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         return len(self.center_) + len(self.code_columns)
 
     def _validated(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        return validated(
+        X = validated(
             self,
             on_host(X),
             reset=reset,
             dtype="numeric",
             ensure_all_finite="allow-nan",
         )
+        # Of lists with None, which "numeric" leaves as they are.
+        return X.astype(np.float64) if X.dtype == object else X
 
     def _has_code(self, X: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which rows have each code."""
