@@ -112,9 +112,12 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
 
 def _names_column(X: Any, message: str) -> bool:
     """Tell whether a message names a column of a table, as a step within has done."""
+    if not message.startswith(("Input X contains", "X must hold")):
+        return False
     names = column_names(X) or []
-    return any(f"column {name!r} holds" in message for name in names) or any(
-        f"in column {name!r}, row" in message for name in names
+    return any(
+        f"column {name!r} holds" in message or f"in column {name!r}, row" in message
+        for name in names
     )
 
 

@@ -418,7 +418,7 @@ default="auto"
         Examples
         --------
         >>> from sklearn.datasets import load_wine
-        >>> from sklearn.compose import ColumnTransformer
+        >>> from sklearn.pipeline import make_pipeline
         >>> from sklearn.preprocessing import StandardScaler
         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data

@@ -101,6 +101,7 @@ class LatentView(NamedTuple):
 
     def is_code(self, X: Any) -> NDArray[np.bool_]:
         """Tell which cells of X are codes, by the first step."""
+        X = np.array(X, dtype=object) if isinstance(X, list) else X
         is_code = np.zeros((_num_samples(X), n_columns(X)), bool)
         for standardizer, _, columns in standardizers(self.first_step):
             some = _safe_indexing(X, columns, axis=1)
