@@ -201,15 +201,17 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         encoded = self.encoder_.transform(labels)
         ends = np.cumsum(np.bincount(self.category_columns))
         blocks = np.split(encoded, ends[:-1], axis=1)
+        lacks = []
         for block, column in zip(blocks, labels.T, strict=True):
-            is_unseen = (block.sum(axis=1) == 0.0) & (column == column)
-            block[is_unseen] = (1.0 - self.unseen_distance) / np.sqrt(block.shape[1])
-        self._warn_of_missing(blocks)
+            is_none, is_missing = block.sum(axis=1) == 0.0, column != column
+            size = (1.0 - self.unseen_distance) / np.sqrt(block.shape[1])
+            block[is_none & ~is_missing] = size
+            lacks.append(bool((is_none & is_missing).any()))
+        self._warn_of_missing(lacks)
         return encoded
 
-    def _warn_of_missing(self, blocks: list[Float64]) -> None:
+    def _warn_of_missing(self, lacks: list[bool]) -> None:
         """Warn of columns that lack values, and did not in the fit."""
-        lacks = [bool((block.sum(axis=1) == 0.0).any()) for block in blocks]
         found = _check_feature_names_in(self)[lacks]
         if len(found):
             warnings.warn(
@@ -344,8 +346,9 @@ def labels_of(cells: NDArray[Any]) -> NDArray[np.object_]:
     """
     if cells.dtype == object:
         # Equal and of one hash, but not alike: True and 1.
-        kinds = (bool, np.bool_)
-        cells = np.array([str(c) if isinstance(c, kinds) else c for c in cells], object)
+        is_flag = [isinstance(cell, bool | np.bool_) for cell in cells]
+        cells = cells.copy()
+        cells[is_flag] = cells[is_flag].astype(str)
     try:
         codes, values = pd.factorize(cells)
     except TypeError as error:
