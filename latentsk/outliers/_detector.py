@@ -22,7 +22,7 @@ from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence, score_name
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
 from latentsk.index import LatentIndex
@@ -49,6 +49,7 @@ from latentsk.outliers._gaussian import (
     squared_outside,
     squared_within,
 )
+from latentsk.outliers._image_input import flat_images, told_of_images
 from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
@@ -321,9 +322,12 @@ default="auto"
         ['distance', 'neighbors']
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            X, layout = flat_images(self.embedder, X)
             given, X = X, self._validate(X, reset=True)
-            reject_huge_columns(given)
             names = getattr(self, "feature_names_in_", None)
+            if layout is not None:
+                names = layout.names_of_pixels
+            reject_huge_columns(given, None if layout is None else names)
             self._reset()
             self._is_default = self.embedder is None
             generator = numpy_generator(self.random_state)
@@ -331,7 +335,11 @@ default="auto"
             some = _some(len(everything), self.max_samples, generator)
             chosen = some if self._is_default else everything
             fit = fit_robustly(
-                self._resolve_embedder(X), X, chosen, self.assume_clean, generator
+                told_of_images(self._resolve_embedder(X), layout),
+                X,
+                chosen,
+                self.assume_clean,
+                generator,
             )
             self._gaussian = fit.gaussian
             self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
@@ -508,7 +516,9 @@ default="auto"
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
-        given, X = X, self._validate_for_score(X)
+        check_is_fitted(self)
+        given = self._flat(X)
+        X = self._validate_for_score(given)
         reject_huge_columns(given)
         labels = _row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
@@ -574,6 +584,7 @@ default="auto"
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
         if not (self.embedder is None if reset else self._is_default):
+            X = X if reset else self._flat(X)
             return rows_for_embedder(self, X, reset=reset, least=least)
         if is_mixed(X) if reset else self.preprocessor_ is not None:
             return rows_for_embedder(self, mixed_table(X), reset=reset, least=least)
@@ -585,6 +596,10 @@ default="auto"
             ensure_all_finite="allow-nan",
             ensure_min_samples=least,
         )
+
+    def _flat(self, X: Any) -> Any:
+        """Return images as flat rows, where the embedder takes images."""
+        return X if self._is_default else flat_images(self._view.given, X)[0]
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -600,7 +615,7 @@ default="auto"
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
-        name = getattr(self._view.last_step, "score_method", None)
+        name = score_name(self._view.last_step)
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
