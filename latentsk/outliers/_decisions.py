@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from latentsk._typing import Float64
-from latentsk.outliers._scales import is_rounding
+from latentsk.preprocessing._columns import is_rounding
 
 # Of the training scores: of the least one that is not all ties, the deviation counts.
 TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])

@@ -55,10 +55,10 @@ from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
 from latentsk.outliers._robust_fit import MOST_FEATURES, RobustFit, fit_robustly
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10

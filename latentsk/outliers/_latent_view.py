@@ -15,7 +15,6 @@ from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import (
     as_given,
     has_latents_alone,
@@ -33,6 +32,7 @@ from latentsk.persistence._schema import (
     list_of,
     text,
 )
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 
 
 @storable()

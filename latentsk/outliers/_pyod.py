@@ -22,9 +22,9 @@ from latentsk._threshold import contamination_quantile
 from latentsk._typing import Float64
 from latentsk._validation import fit_context, reject_masked
 from latentsk.outliers._detector import LatentOutlierDetector
-from latentsk.outliers._scales import is_rounding
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import floats, instance, integers, number
+from latentsk.preprocessing._columns import is_rounding
 
 Labels = NDArray[np.int_]
 

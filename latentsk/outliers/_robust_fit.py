@@ -26,7 +26,6 @@ from latentsk.outliers._bulk import (
     squared_ranges_of_two,
     within_fence,
 )
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     feature_loadings,
@@ -40,9 +39,10 @@ from latentsk.outliers._latent_rows import (
     latents_of,
     numeric,
 )
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import last_step
 from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
+from latentsk.preprocessing._columns import robust_scales
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from latentsk._typing import Float64, Positions
 from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.outliers._robust_standardizer import INDICATOR, RobustStandardizer
+from latentsk.preprocessing._robust_standardizer import INDICATOR, RobustStandardizer
 
 # Rows without unknown cells suffice for a covariance if they are so many times the
 # features, and this share of the rows.

@@ -25,11 +25,11 @@ from latentsk import (
     PCAEmbedder,
     VAEEmbedder,
 )
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._explain import neighbor_parts, shares, substitution_parts
 from latentsk.outliers._gaussian import RIDGES
 from latentsk.outliers._neighbors import minimum_weights
 from latentsk.outliers._scales import KINDS, deviations
+from latentsk.preprocessing._columns import robust_scales
 
 METHODS = ["auto", "distance", "residual", "neighbors", "embedder_score"]
 SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0}
