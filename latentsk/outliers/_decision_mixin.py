@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -16,6 +17,7 @@ from latentsk._threshold import ThresholdMixin, contamination_quantile
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._alert_rate import alert_threshold
+from latentsk.outliers._drift import drift_line, drift_table, group_labels
 from latentsk.outliers._magnitudes import reject_huge_columns
 from latentsk.outliers._threshold_rule import (
     LEVELS,
@@ -305,6 +307,82 @@ class DecisionMixin(ThresholdMixin):
         level = in_unit_interval("level", level)
         rejected = decisions.benjamini_hochberg(self.p_values(X), level)
         return np.where(rejected, -1, 1).astype(np.int64)
+
+    def drift_report(
+        self, X: ArrayLike, *, by: ArrayLike | None = None
+    ) -> pd.Series | pd.DataFrame:
+        """Tell whether rows are still like those that were given to `calibrate`.
+
+        By the two-sample test of Kolmogorov and Smirnov on the scores: of the new rows,
+        and of the calibration rows. (The conformal p-values of the new rows have the
+        same distance to a uniform distribution, up to ``1 / (n_calibration + 1)``. They
+        share their calibration rows, so the test of one sample would not be valid.)
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows.
+
+        by : array-like of shape (n_samples,), optional
+            A label for each row, such as its day, to test each group by itself. A
+            Series must have the index of `X`, where `X` is a DataFrame.
+
+        Returns
+        -------
+        report : Series, or DataFrame with a row for each group if `by` is given
+            - "n_rows": number of new rows;
+            - "ks_distance": largest difference between the distribution functions of
+              new and calibration scores, in [0, 1]. It tells how large the drift is;
+            - "p_value": how often as many rows without drift differ as much or more.
+              Exact up to 10,000 rows in either sample; with tied scores it is too
+              large, which is on the safe side;
+            - "expected_alert_rate": share of calibration rows below `offset_`;
+            - "alert_rate": share of new rows there.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted, or `calibrate` was not called.
+
+        ValueError
+            If `X` is not valid, a parameter was changed after the fit, or `by` does not
+            hold one label for each row.
+
+        Notes
+        -----
+        A p-value is uniform where rows are drawn independently as the calibration rows
+        were. Rows of a day that are alike among themselves, or seasons that the
+        calibration rows do not cover, are drift to it. Of 1,000 days without any, one
+        has a p-value below 0.001; all share the calibration rows, so these false alarms
+        come together. The test sees what changes the scores. A change that leaves them
+        as they are, of one cluster to another, say, it does not see.
+
+        References
+        ----------
+        S. Bates, E. Candes, L. Lei, Y. Romano and M. Sesia (2023). Testing for outliers
+        with conformal p-values. Annals of Statistics, 51(1), 149-178.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(700, 3))
+        >>> X[600:] *= 1.5
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> detector = detector.calibrate(X[200:500])
+        >>> days = np.repeat(["Monday", "Tuesday"], 100)
+        >>> detector.drift_report(X[500:], by=days)[["ks_distance", "p_value"]].round(4)
+                 ks_distance  p_value
+        Monday        0.0867   0.6117
+        Tuesday       0.4300   0.0000
+        """
+        check_is_fitted(self)
+        calibration = self._calibration()
+        scores = self._validated_scores(X, "drift_report")
+        if by is None:
+            return pd.Series(drift_line(scores, calibration, self.offset_))
+        labels = group_labels(by, X, len(scores))
+        return drift_table(scores, labels, calibration, self.offset_)
 
     def outlier_probability(self, X: ArrayLike) -> Float64:
         """Return scores as numbers in [0, 1], for reading (Kriegel et al., 2011).
