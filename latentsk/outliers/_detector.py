@@ -58,6 +58,7 @@ from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
 from latentsk.outliers._reference_rows import cells_of, reference_rows
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
+from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
 from latentsk.preprocessing._table import is_mixed, mixed_table
@@ -330,30 +331,87 @@ default="auto"
             reject_huge_columns(given, None if layout is None else names)
             self._reset()
             self._is_default = self.embedder is None
-            generator = numpy_generator(self.random_state)
-            everything = np.arange(_num_samples(X))
-            some = _some(len(everything), self.max_samples, generator)
-            chosen = some if self._is_default else everything
-            fit = fit_robustly(
-                told_of_images(self._resolve_embedder(X), layout),
-                X,
-                chosen,
-                self.assume_clean,
-                generator,
-            )
-            self._gaussian = fit.gaussian
-            self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
-            if self.method == "residual":
-                self._view.require_features("method='residual'")
-            self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-            if not self._view.gives_columns_back:
-                kept = np.asarray(self.index_.ids_)
-                self._reference_rows = reference_rows(X, kept)
-            normal = chosen[fit.normal]
-            del fit
-            self._fit_scale(X, some, normal)
+            embedder = told_of_images(self._resolve_embedder(X), layout)
+            self._fit_reference(embedder, X, self._parameter_rule(), names)
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
+        return self
+
+    @fork_safe
+    def update(self, X: ArrayLike, y: None = None) -> Self:
+        """Renew the rows that others are compared with; the embedder stays as it is.
+
+        For a stream of rows: `X` is the window of recent rows that normal is to be
+        learned from. Centre and covariance, neighbours, the common scale and the
+        threshold become those of `X` alone, as if the detector was fitted to it with
+        the embedder that it has, whose preprocessor, codes of missing values included,
+        stays as it is, too. That takes no training, and forgets the rows before.
+
+        What was last asked of the threshold is applied to `X`: "auto", a share
+        (`contamination`) or a number (`n_alerts`) of outliers, the last two by the
+        scores of all rows. An `offset_` that you have assigned stays. The rows of
+        `calibrate` are dropped, since their scores have changed: calibrate on others
+        that are recent. Where the threshold rests on such rows (`fpr`, `p_value`),
+        there is none until then.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least 2 rows, with the columns of the fit. Some may be outliers, unless
+            ``assume_clean=True``.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LatentOutlierDetector
+            The detector.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid or has a magnitude above 1e100, a parameter was changed
+            after the fit, or there are too few rows for `n_alerts`. The detector is
+            then left as it was.
+
+        Warns
+        -----
+        UserWarning
+            As for `set_threshold`.
+
+        See Also
+        --------
+        PCAEmbedder.partial_fit : An embedder that follows a stream, too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> later = X[200:] + 9  # what is normal has moved
+        >>> int(sum(detector.predict(later) == -1))
+        200
+        >>> int(sum(detector.update(later).predict(later) == -1))
+        0
+        """
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            given, X = X, self._validate_for_score(X)
+            reject_huge_columns(given)
+            self._require_contamination()
+            if _num_samples(X) < 2:
+                raise ValueError(
+                    f"update needs at least 2 rows, got {_num_samples(X)}."
+                )
+            rule = self._rule()
+            self._drop("calibration_scores_")
+            view, names = self._view, getattr(self, "feature_names_in_", None)
+            names = view.feature_names if view.has_original_features else names
+            self._fit_reference(view.given, X, rule, names)
         return self
 
     @fork_safe
@@ -642,6 +700,27 @@ default="auto"
             )
         return self.embedder
 
+    def _fit_reference(
+        self, embedder: Any, X: Any, rule: ThresholdRule, names: Any
+    ) -> None:
+        """Fit all but the embedder to rows, and that too unless it is fitted."""
+        generator = numpy_generator(self.random_state)
+        everything = np.arange(_num_samples(X))
+        some = _some(len(everything), self.max_samples, generator)
+        chosen = some if self._is_default else everything
+        fit = fit_robustly(embedder, X, chosen, self.assume_clean, generator)
+        self._gaussian = fit.gaussian
+        self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
+        if self.method == "residual":
+            self._view.require_features("method='residual'")
+        self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+        self._drop("_reference_rows")
+        if not self._view.gives_columns_back:
+            self._reference_rows = reference_rows(X, np.asarray(self.index_.ids_))
+        normal = chosen[fit.normal]
+        del fit
+        self._fit_scale(X, some, normal, rule)
+
     def _fit_neighbors(
         self, fit: RobustFit, chosen: Positions, generator: Generator
     ) -> Neighborhood:
@@ -658,7 +737,9 @@ default="auto"
             self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, some: Positions, normal: Positions) -> None:
+    def _fit_scale(
+        self, X: Any, some: Positions, normal: Positions, rule: ThresholdRule
+    ) -> None:
         """Set the scale of each kind of distance, which parts there are, the offset.
 
         All by some rows, of which those at the positions `normal` are presumed normal.
@@ -678,7 +759,7 @@ default="auto"
                 f"does not keep every component; of n_features={n_features}, this one "
                 "leaves nothing out."
             )
-        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
+        every_row_counts = rule.needs_every_row and n_rows > self.max_samples
         if self.method == "embedder_score":
             scores = self._score(sample)
         else:
@@ -686,7 +767,7 @@ default="auto"
         typical = scores[np.isin(some, normal)]
         if every_row_counts:
             scores = self._score(X)
-        self._set_training_scores(scores, typical)
+        self._set_training_scores(scores, typical, rule)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":
