@@ -644,8 +644,10 @@ default="auto"
         if not (self.embedder is None if reset else self._is_default):
             X = X if reset else self._flat(X)
             return rows_for_embedder(self, X, reset=reset, least=least)
-        if is_mixed(X) if reset else self.preprocessor_ is not None:
-            return rows_for_embedder(self, mixed_table(X), reset=reset, least=least)
+        preprocessor = None if reset else self.preprocessor_
+        if is_mixed(X) if reset else preprocessor is not None:
+            X = mixed_table(X, preprocessor)
+            return rows_for_embedder(self, X, reset=reset, least=least)
         return validated(
             self,
             on_host(X),

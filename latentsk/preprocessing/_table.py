@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
@@ -125,13 +126,20 @@ def is_mixed(X: Any) -> bool:
     return kinds != {NUMBERS} or bool(X.isna().to_numpy().any())
 
 
-def mixed_table(X: Any) -> pd.DataFrame:
+def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.DataFrame:
     """Return a table as one of pandas.
+
+    Parameters
+    ----------
+    X : DataFrame of any library
+
+    preprocessor : fitted ColumnTransformer or None, default=None
+        What `make_table_preprocessor` returned for the table of the fit.
 
     Raises
     ------
     TypeError
-        If it is no table.
+        If it is no table, or a column of numbers holds something else now.
     """
     if not is_table(X):
         raise TypeError(
@@ -139,7 +147,27 @@ def mixed_table(X: Any) -> pd.DataFrame:
             f"columns, got {type(X).__name__}. Use pd.DataFrame(X, "
             "columns=detector.feature_names_in_)."
         )
-    return as_pandas(X)
+    X = as_pandas(X)
+    parts = () if preprocessor is None else preprocessor.transformers
+    for _, encoder, columns in parts:
+        known = [name for name in columns if name in X]
+        if isinstance(encoder, RobustStandardizer) and len(known) == len(columns):
+            _require_numbers(X[known])
+    return X
+
+
+def _require_numbers(X: pd.DataFrame) -> None:
+    for label, series in X.items():
+        if series.dtype.kind not in "fiub" and column_kind(series) == CATEGORIES:
+            numbers = pd.to_numeric(series, errors="coerce")
+            wrong = np.flatnonzero(numbers.isna() & series.notna())
+            if len(wrong):
+                raise TypeError(
+                    f"Column {label!r} had numbers in the fit, got "
+                    f"{str(series.iloc[wrong[0]])[:60]!r} in row {wrong[0]}. Make "
+                    f"missing values of what is no number: X[{label!r}] = "
+                    f"pd.to_numeric(X[{label!r}], errors='coerce')."
+                )
 
 
 def column_kinds(X: pd.DataFrame) -> list[str]:
