@@ -405,6 +405,9 @@ CASES = {
     "The score was … when the detector was fitted, and is now …": lambda p: detector().set_params(method="distance").score_samples(X),
     "… was … when the detector was fitted, and is now …": lambda p: detector().set_params(n_neighbors=9).score_samples(X),
     "n_nearest must be an integer >= 0": lambda p: detector().explain(X, n_nearest=-1),
+    "scoring must be 'roc_auc_score' or 'prc_n_score'": lambda p: PyODAdapter(PCAEmbedder(2)).fit_predict_score(X, [0] * len(X), "f1"),
+    "T must be a number of at least 0": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_with_rejection(X, T=-1),
+    "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
     # Building an index: rows, ids and metadata
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),
