@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from latentsk._columns import as_floats, column_names, columns_of
+from latentsk._images import as_images, flattening
 from latentsk._remedies import (
     MIXED,
     Cell,
@@ -238,6 +239,21 @@ def _begin(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+# What is no table
+
+
+def _of_many_axes(X: Any, message: str, input_name: str) -> str | None:
+    images = as_images(X)
+    if images is None or input_name != "X":
+        return None
+    return (
+        f"Expected 2D array, got {images.ndim}D array instead: X has shape "
+        f"{images.shape}. Flatten every row: {flattening(X, images.shape)}. Only "
+        "AutoencoderEmbedder and VAEEmbedder take images as arrays, alone or as the "
+        "embedder of others."
+    )
+
+
 # What is no number
 
 
@@ -383,6 +399,7 @@ _TOLD = (
     r"(?P<value>b?'[^']*'|b?\"[^\"]*\")"
 )
 _REASONS: list[tuple[str, Callable[[Any, str, str], str | None]]] = [
+    (r"Found array with dim \d", _of_many_axes),
     (r"Sparse data was passed|fill value must be 0", _sparse),
     (r"Complex data not supported", _complex),
     (r"contains NaN", _missing),

@@ -22,7 +22,7 @@ from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence, score_name
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
 from latentsk.index import LatentIndex
@@ -49,6 +49,7 @@ from latentsk.outliers._gaussian import (
     squared_outside,
     squared_within,
 )
+from latentsk.outliers._image_input import flat_images, told_of_images
 from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
@@ -322,11 +323,16 @@ default="auto"
         ['distance', 'neighbors']
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            X, layout = flat_images(self.embedder, X)
             given, X = X, self._validate(X, reset=True)
-            reject_huge_columns(given)
+            names = getattr(self, "feature_names_in_", None)
+            if layout is not None:
+                names = layout.names_of_pixels
+            reject_huge_columns(given, None if layout is None else names)
             self._reset()
             self._is_default = self.embedder is None
-            self._fit_reference(self._resolve_embedder(X), X, self._parameter_rule())
+            embedder = told_of_images(self._resolve_embedder(X), layout)
+            self._fit_reference(embedder, X, names, self._parameter_rule())
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
         return self
@@ -394,16 +400,20 @@ default="auto"
         0
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
-            given, X = X, self._validate_for_score(X)
+            check_is_fitted(self)
+            given = self._flat(X)
+            X = self._validate_for_score(given)
             reject_huge_columns(given)
             self._require_contamination()
             if _num_samples(X) < 2:
                 raise ValueError(
                     f"update needs at least 2 rows, got {_num_samples(X)}."
                 )
-            rule = self._rule()
-            self._drop("calibration_scores_")
-            self._fit_reference(self._view.given, X, rule)
+            rule, names = self._rule(), getattr(self, "feature_names_in_", None)
+            if self._view.has_original_features:
+                names = self._view.feature_names
+            self._drop("calibration_scores_", "_reference_rows")
+            self._fit_reference(self._view.given, X, names, rule)
         return self
 
     @fork_safe
@@ -566,7 +576,9 @@ default="auto"
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
-        given, X = X, self._validate_for_score(X)
+        check_is_fitted(self)
+        given = self._flat(X)
+        X = self._validate_for_score(given)
         reject_huge_columns(given)
         labels = _row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
@@ -632,6 +644,7 @@ default="auto"
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
         if not (self.embedder is None if reset else self._is_default):
+            X = X if reset else self._flat(X)
             return rows_for_embedder(self, X, reset=reset, least=least)
         if is_mixed(X) if reset else self.preprocessor_ is not None:
             return rows_for_embedder(self, mixed_table(X), reset=reset, least=least)
@@ -643,6 +656,10 @@ default="auto"
             ensure_all_finite="allow-nan",
             ensure_min_samples=least,
         )
+
+    def _flat(self, X: Any) -> Any:
+        """Return images as flat rows, where the embedder takes images."""
+        return X if self._is_default else flat_images(self._view.given, X)[0]
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -658,7 +675,7 @@ default="auto"
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
-        name = getattr(self._view.last_step, "score_method", None)
+        name = score_name(self._view.last_step)
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
@@ -685,7 +702,9 @@ default="auto"
             )
         return self.embedder
 
-    def _fit_reference(self, embedder: Any, X: Any, rule: ThresholdRule) -> None:
+    def _fit_reference(
+        self, embedder: Any, X: Any, names: Any, rule: ThresholdRule
+    ) -> None:
         """Fit all but the embedder to rows, and that too unless it is fitted."""
         generator = numpy_generator(self.random_state)
         everything = np.arange(_num_samples(X))
@@ -693,12 +712,10 @@ default="auto"
         chosen = some if self._is_default else everything
         fit = fit_robustly(embedder, X, chosen, self.assume_clean, generator)
         self._gaussian = fit.gaussian
-        names = getattr(self, "feature_names_in_", None)
         self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
         if self.method == "residual":
             self._view.require_features("method='residual'")
         self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-        self._drop("_reference_rows")
         if not self._view.gives_columns_back:
             kept = np.asarray(self.index_.ids_)
             self._reference_rows = reference_rows(X, kept)
