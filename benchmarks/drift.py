@@ -88,15 +88,15 @@ def held(found: list[Found]) -> str:
     body: list[list[object]] = []
     names = [name for name in found[0] if name.startswith("alerts, ")]
     for name in names:
-        days = np.array([one[name] for one in found]) / N_ALERTS - 1.0
+        days = np.array([one[name] for one in found]) - N_ALERTS
         means = days.mean(axis=1)
         body.append(
             [
                 name.removeprefix("alerts, "),
-                f"{N_ALERTS * (1 + days.mean()):.0f}",
-                f"{100 * np.abs(means).max():.1f} %",
-                percent(np.abs(means) <= WITHIN),
-                percent(np.abs(days) <= WITHIN),
+                f"{N_ALERTS + days.mean():.0f}",
+                f"{100 * np.abs(means).max() / N_ALERTS:.1f} %",
+                percent(np.abs(means) <= WITHIN * N_ALERTS),
+                percent(np.abs(days) <= WITHIN * N_ALERTS),
             ]
         )
     header = ["threshold rests on", "alerts a day", "mean of days off by at most"]

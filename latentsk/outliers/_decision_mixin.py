@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin, contamination_quantile
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
@@ -67,6 +68,7 @@ class DecisionMixin(ThresholdMixin):
             return self._normal_offset
         return contamination_quantile(self.training_scores_, contamination)
 
+    @fork_safe
     def calibrate(self, X: ArrayLike, y: None = None) -> Self:
         """Rest decisions on rows that are known to be normal and were not trained on.
 
@@ -308,6 +310,7 @@ class DecisionMixin(ThresholdMixin):
         rejected = decisions.benjamini_hochberg(self.p_values(X), level)
         return np.where(rejected, -1, 1).astype(np.int64)
 
+    @fork_safe
     def drift_report(
         self, X: ArrayLike, *, by: ArrayLike | None = None
     ) -> pd.Series | pd.DataFrame:

@@ -332,7 +332,7 @@ default="auto"
             self._reset()
             self._is_default = self.embedder is None
             embedder = told_of_images(self._resolve_embedder(X), layout)
-            self._fit_reference(embedder, X, self._parameter_rule(), names)
+            self._fit_reference(embedder, X, names, self._parameter_rule())
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
         return self
@@ -400,18 +400,20 @@ default="auto"
         0
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
-            given, X = X, self._validate_for_score(X)
+            check_is_fitted(self)
+            given = self._flat(X)
+            X = self._validate_for_score(given)
             reject_huge_columns(given)
             self._require_contamination()
             if _num_samples(X) < 2:
                 raise ValueError(
                     f"update needs at least 2 rows, got {_num_samples(X)}."
                 )
-            rule = self._rule()
-            self._drop("calibration_scores_")
-            view, names = self._view, getattr(self, "feature_names_in_", None)
-            names = view.feature_names if view.has_original_features else names
-            self._fit_reference(view.given, X, rule, names)
+            rule, names = self._rule(), getattr(self, "feature_names_in_", None)
+            if self._view.has_original_features:
+                names = self._view.feature_names
+            self._drop("calibration_scores_", "_reference_rows")
+            self._fit_reference(self._view.given, X, names, rule)
         return self
 
     @fork_safe
@@ -703,7 +705,7 @@ default="auto"
         return self.embedder
 
     def _fit_reference(
-        self, embedder: Any, X: Any, rule: ThresholdRule, names: Any
+        self, embedder: Any, X: Any, names: Any, rule: ThresholdRule
     ) -> None:
         """Fit all but the embedder to rows, and that too unless it is fitted."""
         generator = numpy_generator(self.random_state)
@@ -716,9 +718,9 @@ default="auto"
         if self.method == "residual":
             self._view.require_features("method='residual'")
         self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-        self._drop("_reference_rows")
         if not self._view.gives_columns_back:
-            self._reference_rows = reference_rows(X, np.asarray(self.index_.ids_))
+            kept = np.asarray(self.index_.ids_)
+            self._reference_rows = reference_rows(X, kept)
         normal = chosen[fit.normal]
         del fit
         self._fit_scale(X, some, normal, rule)

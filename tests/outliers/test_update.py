@@ -135,6 +135,67 @@ def test_names_and_labels_of_tables():
         detector.update(recent.rename(columns={"a": "z"}))
 
 
+def mixed(n_rows, seed, cities):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"rent": rng.uniform(400, 2000, size=n_rows).round()})
+    table["area"] = table["rent"] / 12 + rng.normal(0, 5, size=n_rows)
+    table.loc[::7, "area"] = np.nan
+    return table.assign(
+        city=rng.choice(cities, size=n_rows),
+        day=pd.Timestamp("2026-03-02")
+        + pd.to_timedelta(rng.integers(0, 9, n_rows), "D"),
+    )
+
+
+def test_a_mixed_table_keeps_its_preprocessor(tmp_path):
+    old = mixed(300, 0, ["Bath", "Leeds"])
+    new = mixed(300, 1, ["Bath", "York"]).assign(rent=lambda t: t["rent"] + 5_000)
+    detector = LatentOutlierDetector(random_state=0).fit(old)
+    preprocessor = detector.preprocessor_
+    assert np.mean(detector.predict(new) == -1) > 0.9
+    assert detector.update(new).preprocessor_ is preprocessor
+    assert np.mean(detector.predict(new) == -1) < 0.05
+    fresh = LatentOutlierDetector(detector.embedder_, random_state=0).fit(new)
+    np.testing.assert_allclose(
+        detector.score_samples(new), fresh.score_samples(new), rtol=1e-6, atol=1e-6
+    )
+    # Reasons are in the columns of the table, and compare with its rows.
+    reasons = detector.explain(new[:2])
+    assert reasons.index.get_level_values("feature")[:4].tolist() == list(new)
+    nearest = reasons["nearest_1"].loc[0]
+    assert (new[list(new)] == nearest[list(new)].to_numpy()).all(axis=1).any()
+    latentsk.save(detector, tmp_path / "model")
+    again = latentsk.load(tmp_path / "model").update(old)
+    same_scores = detector.update(old).score_samples(new)
+    np.testing.assert_array_equal(again.score_samples(new), same_scores)
+
+
+def test_missing_values_are_those_of_the_fit():
+    holed = np.where(np.random.default_rng(0).random(ROWS.shape) < 0.05, np.nan, ROWS)
+    detector = LatentOutlierDetector(random_state=0).fit(holed[:300])
+    detector.update(holed[300:600])
+    assert np.mean(detector.predict(holed[600:]) == -1) < 0.05
+    # In the window nothing is missing, but may be again.
+    detector.update(TRAIN)
+    assert np.isfinite(detector.score_samples(holed)).all()
+
+
+def test_images_are_images_and_pixels_keep_their_names():
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(120, 1, 8, 6)).astype(np.float32)
+    embedder = AutoencoderEmbedder(
+        2, network="conv", hidden_layer_sizes=(2,), max_epochs=1, random_state=0
+    )
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(images[:60])
+    names = detector.explain(images[:1]).index.get_level_values("feature")
+    detector.update(images[60:])
+    assert detector.explain(images[:1]).index.get_level_values("feature").equals(names)
+    scores = detector.score_samples(images)
+    detector.update(images[60:].reshape(60, -1))
+    np.testing.assert_array_equal(detector.score_samples(images), scores)
+    assert detector.explain(images[:1]).index.get_level_values("feature").equals(names)
+
+
 # The threshold
 
 
