@@ -236,7 +236,7 @@ def _refusal(label: Any, series: pd.Series) -> str:
             f"pd.to_timedelta(X[{label!r}]).dt.total_seconds(). Or leave it out: "
         )
     return (
-        "A column must hold numbers, categories, booleans or dates, but column "
-        f"{label!r} holds {type(cell).__name__}: {str(cell)[:60]}. {remedy}"
+        f"Column {label!r} holds what is neither number, category, boolean nor date: "
+        f"{str(cell)[:60]} of type {type(cell).__name__}. {remedy}"
         f"X.drop(columns=[{label!r}])."
     )
