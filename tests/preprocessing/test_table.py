@@ -92,7 +92,7 @@ def test_a_table_of_numbers_is_not_mixed():
 
 def test_what_cannot_be_encoded_is_named_with_a_remedy():
     X = pd.DataFrame({"n": [1, 2], "took": pd.to_timedelta([1, 2], unit="s")})
-    with pytest.raises(TypeError, match="'took' holds .* of type Timedelta") as error:
+    with pytest.raises(TypeError, match=r"'took' holds .* of type Timedelta") as error:
         make_table_preprocessor(X)
     code = str(error.value).split("numbers: ")[1].split(". Or")[0]
     exec(code, {"X": X, "pd": pd})
