@@ -5,11 +5,19 @@ from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
-from latentsk.outliers import LatentOutlierDetector, PyODAdapter, RobustStandardizer
+from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.persistence import load, save
+from latentsk.preprocessing import (
+    CategoryEncoder,
+    DatetimeEncoder,
+    RobustStandardizer,
+    make_table_preprocessor,
+)
 
 __all__ = [
     "AutoencoderEmbedder",
+    "CategoryEncoder",
+    "DatetimeEncoder",
     "ExplanationDisplay",
     "LatentIndex",
     "LatentNeighborsTransformer",
@@ -22,5 +30,6 @@ __all__ = [
     "VAEEmbedder",
     "__version__",
     "load",
+    "make_table_preprocessor",
     "save",
 ]

@@ -137,6 +137,8 @@ class ThresholdMixin(OutlierMixin):
     _private_state: tuple[str, ...] = ("_offset_score_method",)
     # Where "auto" places the offset, given the scores of the rows.
     _auto_offset: Callable[[ArrayLike], float] = staticmethod(lower_fence)
+    # Why there may be none.
+    _lacks_threshold = "partial_fit does not set one"
 
     @abstractmethod
     def _validated_scores(self, X: Any, method: str) -> Any:
@@ -204,7 +206,7 @@ class ThresholdMixin(OutlierMixin):
         Raises
         ------
         NotFittedError
-            If there is no threshold yet (after `partial_fit`, call `calibrate`).
+            If there is no threshold (after `partial_fit`, call `calibrate`).
 
         ValueError
             If `X` is not valid, the score is undefined for this model, or what the
@@ -224,8 +226,8 @@ class ThresholdMixin(OutlierMixin):
         scores = self._validated_scores(X, method)
         if not hasattr(self, "offset_"):
             raise NotFittedError(
-                f"This {type(self).__name__} has no threshold: partial_fit does not "
-                "set one. Call calibrate(X) with rows to place it on."
+                f"This {type(self).__name__} has no threshold: {self._lacks_threshold}."
+                " Call calibrate(X) with rows to place it on."
             )
         placed, asked = self._offset_score_method, score_name(self)
         if placed != asked:
@@ -254,7 +256,7 @@ class ThresholdMixin(OutlierMixin):
         Raises
         ------
         NotFittedError
-            If there is no threshold yet (after `partial_fit`, call `calibrate`).
+            If there is no threshold (after `partial_fit`, call `calibrate`).
 
         ValueError
             If `X` is not valid, the score is undefined for this model, or what the

@@ -44,6 +44,8 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
 
 # Squares of magnitudes up to here, and sums of them, stay far inside float64.
 MAX_MAGNITUDE = 1e100
+# By the type of the rows: sums over features stay in its range.
+LIMITS = {"float32": 1e30, "float64": MAX_MAGNITUDE}
 
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:

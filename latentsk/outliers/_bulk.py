@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
-from latentsk.outliers._columns import RARE
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     gaussian_of_latents,
@@ -18,6 +17,7 @@ from latentsk.outliers._gaussian import (
 )
 from latentsk.outliers._scales import NORMAL_MAD
 from latentsk.outliers._unknown import complete_rows, most_likely
+from latentsk.preprocessing._columns import RARE
 
 # Share of the rows that centre and covariance are estimated from on the way.
 SUPPORT_SHARE = 0.75

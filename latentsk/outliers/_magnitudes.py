@@ -15,10 +15,8 @@ from sklearn.utils.validation import _num_samples
 from latentsk._columns import as_floats, columns_of, n_columns
 from latentsk._device import on_host
 from latentsk._typing import Float64
-from latentsk._validation import MAX_MAGNITUDE, reject_huge
+from latentsk._validation import LIMITS, MAX_MAGNITUDE, reject_huge
 
-# Sums over features stay in the range of the dtype.
-LIMITS = {"float32": 1e30, "float64": MAX_MAGNITUDE}
 # What pandas calls columns of objects some of which may be large numbers.
 MIXED = {
     "floating",
