@@ -340,6 +340,12 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         encoded = _columns_of_categories(self.encoder_)
         return np.concatenate([encoded, self._missing_columns])
 
+    @property
+    def n_indicators(self) -> int:
+        """Number of columns that tell of missing values, the last ones."""
+        check_is_fitted(self)
+        return len(self._missing_columns)
+
     def _labels(self, X: Any, *, reset: bool = False) -> NDArray[np.object_]:
         # Or numpy would make strings of all cells of a list.
         X = np.array(X, object) if isinstance(X, list | tuple) else on_host(X)
