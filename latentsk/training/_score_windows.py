@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,18 @@ def pixel_sums(features: Tensor, shape: Sequence[int]) -> Tensor:
              [ 8., 10.]]])
     """
     return features.unflatten(1, tuple(shape)).sum(dim=1)
+
+
+def pixel_maps(
+    inference: Inference, shape: Sequence[int]
+) -> Callable[[Any, Tensor], Tensor]:
+    """Return the function of a network and rows that maps what pixels contribute."""
+
+    def maps(network: Any, rows: Tensor) -> Tensor:
+        contributions = inference.contributions(network, rows)
+        return clip_to_finite(pixel_sums(contributions, shape))
+
+    return maps
 
 
 def window_sums(maps: Tensor, size: int) -> Tensor:
