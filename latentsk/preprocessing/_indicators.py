@@ -15,6 +15,8 @@ from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
 from latentsk.preprocessing._robust_standardizer import INDICATOR, RobustStandardizer
 from latentsk.preprocessing._sources import column_positions
 
+# The squared range of an indicator.
+SMALL = INDICATOR**2
 ENCODERS = RobustStandardizer, CategoryEncoder, DatetimeEncoder
 
 
@@ -119,11 +121,11 @@ def squared_ranges(preprocessor: Any, n_features: int) -> Float64:
     for encoder, start, _ in encoders(preprocessor):
         if isinstance(encoder, RobustStandardizer):
             first, last = encoder.n_features_in_, len(encoder.code_columns)
-            squared[start + first : start + first + last] = INDICATOR**2
+            squared[start + first : start + first + last] = SMALL
         if isinstance(encoder, CategoryEncoder):
             end = start + len(encoder.category_columns)
             squared[start : end - encoder.n_indicators] = 1.0
-            squared[end - encoder.n_indicators : end] = INDICATOR**2
+            squared[end - encoder.n_indicators : end] = SMALL
     return squared
 
 
