@@ -196,6 +196,11 @@ def prepare(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if getattr(rows, "shape", ())[1:] == (0,):
+        raise ValueError(
+            "The preprocessor makes no feature of X: dates that span no day, week or "
+            "year tell nothing. Add a column of numbers or categories."
+        )
     if not is_numeric(rows):
         if not is_fitted:
             last = steps.fit_on_support(last, rows, _num_samples(rows))

@@ -173,12 +173,13 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
             self._missing_columns = np.flatnonzero(is_missing.any(axis=0))
             for j in self._missing_columns:
                 labels[is_missing[:, j], j] = _most_frequent(labels[:, j])
-            self.encoder_ = OneHotEncoder(
+            encoder = OneHotEncoder(
                 handle_unknown="infrequent_if_exist",
                 max_categories=self.max_categories,
                 min_frequency=self.min_frequency,
                 sparse_output=False,
-            ).fit(labels)
+            )
+            self.encoder_ = encoder.set_output(transform="default").fit(labels)
             is_known = ~is_missing[:, _columns_of_categories(self.encoder_)]
             encoded = self.encoder_.transform(labels)
             n_known = np.maximum(is_known.sum(axis=0), 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -181,6 +182,58 @@ def test_types_may_differ_from_those_of_the_fit(detector):
     np.testing.assert_allclose(
         detector.score_samples(NEW.assign(paid=days)), found, rtol=1e-6
     )
+
+
+CHANGES = {
+    "two rows": lambda t: t[:2],
+    "a column without values": lambda t: t.assign(z=None),
+    "one category": lambda t: t.assign(channel="web"),
+    "categories alone": lambda t: t[["channel"]],
+    "dates alone": lambda t: t[["paid"]],
+    "equal dates": lambda t: t[["amount"]].assign(paid=START),
+    "numbered columns": lambda t: t.set_axis(range(6), axis=1),
+    "levels of columns": lambda t: t.set_axis(
+        pd.MultiIndex.from_product([["a", "b"], [1, 2, 3]]), axis=1
+    ),
+    "equal labels": lambda t: t.set_axis(["r"] * len(t), axis=0),
+    "ids": lambda t: t.assign(id=t.index),
+    "types of Arrow": lambda t: t.convert_dtypes(dtype_backend="pyarrow"),
+    "nullable types": lambda t: t.convert_dtypes(),
+    "a sparse column": lambda t: t.assign(z=pd.arrays.SparseArray(t["age"] > 80)),
+    "intervals": lambda t: t.assign(z=pd.cut(t["amount"], 4)),
+    "objects": lambda t: t.astype(object),
+    "bytes": lambda t: t.assign(z=[b"a", b"b"] * (len(t) // 2)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_tables_of_many_kinds(name, tmp_path):
+    table = CHANGES[name](TABLE)
+    detector = LatentOutlierDetector(random_state=0).fit(table)
+    scores = detector.score_samples(table)
+    assert np.isfinite(scores).all()
+    assert np.mean(scores < detector.offset_) < 0.08
+    few = table[:2]
+    reasons = detector.explain(few)
+    sums = reasons["contribution"].to_numpy().reshape(2, -1).sum(axis=1)
+    np.testing.assert_allclose(sums, scores[:2], rtol=1e-9, atol=1e-12)
+    latentsk.save(detector, tmp_path / "detector")
+    loaded = latentsk.load(tmp_path / "detector")
+    np.testing.assert_array_equal(loaded.score_samples(table), scores)
+    pd.testing.assert_frame_equal(loaded.explain(few), reasons)
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_a_setting_of_outputs_changes_nothing(detector, output):
+    with config_context(transform_output=output):
+        found = LatentOutlierDetector(random_state=0).fit(TABLE).score_samples(NEW)
+    np.testing.assert_array_equal(detector.score_samples(NEW), found)
+
+
+def test_a_table_that_tells_nothing_is_refused():
+    table = pd.DataFrame({"paid": [START] * 9})
+    with pytest.raises(ValueError, match="makes no feature of X"):
+        LatentOutlierDetector().fit(table)
 
 
 @pytest.mark.parametrize(
