@@ -211,7 +211,7 @@ def other_order(rows: Any, shape: tuple[int, int, int]) -> tuple[int, int, int] 
     """Return the shape of images with channels last that flat rows look like.
 
     Neighbours in a column of an image are alike, and which pixels are neighbours
-    depends on where the channels are.
+    depends on where the channels are. The shape itself may have its channels last.
 
     Parameters
     ----------
@@ -232,10 +232,11 @@ def other_order(rows: Any, shape: tuple[int, int, int]) -> tuple[int, int, int] 
     (8, 8, 3)
     >>> other_order(ramp.transpose(0, 3, 1, 2).reshape(1, -1), (3, 8, 8))
     """
-    if 1 in shape[:2]:
+    if 1 in shape:
         return None
-    # The shape may have been given with the channels last, too.
-    last = shape if channels_seen((1, *shape)) == "last" else (*shape[1:], shape[0])
+    if channels_seen((len(rows), *shape)) == "last":
+        return shape
+    last = *shape[1:], shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
         sample = np.asarray(sample_rows(rows), np.float64)
         as_given = np.diff(sample.reshape(-1, *shape), axis=2)

@@ -125,7 +125,8 @@ def require_window(size: int, shape: Sequence[int] | None) -> tuple[int, int, in
     if size > min(height, width):
         raise ValueError(
             f"score_window={size} is larger than images of {height} x {width} pixels. "
-            f"Set score_window={min(3, height, width)}, or None."
+            f"Set score_window={min(3, height, width)}, or None, if input_shape="
+            f"{tuple(shape or ())} is right: it is (channels, height, width)."
         )
     return channels, height, width
 
