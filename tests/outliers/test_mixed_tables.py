@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -354,3 +355,18 @@ def test_one_column_of_dates():
     saturday = pd.DataFrame({"day": [datetime.date(2026, 1, 10)]})
     monday = pd.DataFrame({"day": [datetime.date(2026, 1, 12)]})
     assert detector.score_samples(saturday) < detector.score_samples(monday)
+
+
+def test_the_table_vectorizer_of_skrub(tmp_path):
+    skrub = pytest.importorskip("skrub")
+    steps = skrub.TableVectorizer(), SimpleImputer(), StandardScaler(), PCAEmbedder(8)
+    detector = LatentOutlierDetector(make_pipeline(*steps), random_state=0).fit(TABLE)
+    odd = NEW.dropna()[:5].assign(amount=5_000.0, balance=np.nan)
+    reasons = detector.explain(odd)
+    assert reasons.loc[odd.index[0]].index.tolist() == TABLE.columns.tolist()
+    sums = reasons["contribution"].groupby(level="row", sort=False).sum()
+    np.testing.assert_allclose(sums, detector.score_samples(odd))
+    assert (reasons["contribution"].unstack().idxmin(axis=1) == "amount").all()
+    assert set(reasons.xs("amount", level="feature")["value"]) == {5_000.0}
+    with pytest.raises(TypeError, match=r"TableVectorizer .* cannot be stored"):
+        latentsk.save(detector, tmp_path / "detector")
