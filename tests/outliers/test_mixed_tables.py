@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -346,6 +347,27 @@ def test_reasons_with_a_transformer_of_ones_own():
     assert reasons["contribution"].idxmin() == ("tx0", "amount")
     assert reasons.loc[("tx0", "amount"), "value"] == 73_214.0
     assert reasons.loc[("tx0", "channel"), "contribution"] == 0.0
+
+
+def with_ratio(table):
+    return table[NUMBERS].assign(ratio=table["amount"] / table["balance"])
+
+
+def test_a_table_that_a_function_makes_keeps_its_names():
+    steps = FunctionTransformer(with_ratio), StandardScaler(), PCAEmbedder(2)
+    detector = LatentOutlierDetector(make_pipeline(*steps), random_state=0)
+    reasons = detector.fit(TABLE.dropna()).explain(TABLE.dropna()[:1])
+    assert reasons.loc["tx0"].index.tolist() == [*NUMBERS, "ratio"]
+
+
+def test_a_frozen_pipeline_is_seen_through():
+    whole = make_pipeline(make_table_preprocessor(TABLE), PCAEmbedder(4)).fit(TABLE)
+    one = LatentOutlierDetector(whole, random_state=0).fit(TABLE)
+    frozen = FrozenEstimator(whole)
+    other = LatentOutlierDetector(frozen, random_state=0).fit(TABLE)
+    assert other.embedder_ is frozen
+    np.testing.assert_array_equal(one.training_scores_, other.training_scores_)
+    assert other.explain(NEW[:1]).loc["tx0"].index.tolist() == TABLE.columns.tolist()
 
 
 def test_one_column_of_dates():
