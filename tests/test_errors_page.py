@@ -310,6 +310,7 @@ CASES = {
     "X must be a sequence of rows, got a …": lambda p: LatentOutlierDetector(PCAEmbedder(2)).fit({"a": [1.0]}),
     "The fit had a DataFrame of mixed columns, so X must be one with the same columns": lambda p: mixed_detector().predict(X),
     "Column … holds what is neither number, category, boolean nor date": lambda p: LatentOutlierDetector().fit(FRAME.assign(b=pd.Timedelta(1))),
+    "The preprocessor makes no feature of X": lambda p: LatentOutlierDetector().fit(pd.DataFrame({"a": [pd.Timestamp(0)] * 2})),
     "Column … had numbers in the fit, got …": lambda p: mixed_detector().predict(MIXED.assign(a="n/a")),
     "Column … must hold dates, got … of type …": lambda p: DatetimeEncoder().fit(X),
     "Column … must hold dates, got …": lambda p: DatetimeEncoder().fit([["soon"]]),

@@ -21,7 +21,7 @@ OBJECT_KINDS = {
     **dict.fromkeys(("floating", "integer", "mixed-integer-float"), NUMBERS),
     **dict.fromkeys(("decimal", "boolean", "empty"), NUMBERS),
     **dict.fromkeys(("datetime64", "datetime", "date", "period"), DATES),
-    **dict.fromkeys(("string", "mixed", "mixed-integer", "categorical"), CATEGORIES),
+    **dict.fromkeys(("string", "bytes", "mixed", "mixed-integer"), CATEGORIES),
 }
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 
@@ -153,6 +153,11 @@ def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.Dat
         known = [name for name in columns if name in X]
         if isinstance(encoder, RobustStandardizer) and len(known) == len(columns):
             _require_numbers(X[known])
+    sparse = [j for j, t in enumerate(X.dtypes) if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        X = X.copy()
+        for j in sparse:
+            X.isetitem(j, X.iloc[:, j].sparse.to_dense())
     return X
 
 
