@@ -378,8 +378,8 @@ class BaseEmbedder(
     ) -> None:
         """Write the fitted embedder as one ONNX file.
 
-        The file has one input, "X" of shape (n_samples, n_features), for any number of
-        rows from one on, and one output for each method, under the method's name. What
+        The file has one input, "X" of shape (n_samples, n_features), images as flat rows
+        with their channels first, for any number of rows from one on, and one output for each method, under the method's name. What
         runs it needs onnxruntime 1.15 or newer (opset 18), but neither Python nor this
         package. Input is not validated there: columns in another order, or values that
         `score_samples` refuses, are not noticed.
@@ -400,7 +400,8 @@ class BaseEmbedder(
 
         methods : sequence of {"transform", "reconstruct", "score_samples"}, \
 default=all of them
-            What the file computes. "score_samples" is of the present `score_method`.
+            What the file computes. "score_samples" is of the present `score_method`
+            and `score_window`.
 
         dtype : {"float32", "float64"}, default="float32"
             Of the input and of the outputs.
@@ -423,10 +424,11 @@ default=all of them
 
         Notes
         -----
-        The file's metadata are ``class``, ``score_method`` and ``offset_`` of the
-        embedder, and ``latentsk_version``; a row is an outlier where its score lies
+        The file's metadata are ``class``, ``score_method`` (which tells of a
+        `score_window`, too) and ``offset_`` of the embedder, and ``latentsk_version``; a row is an outlier where its score lies
         below `offset_`. The offset is left out where `predict` would not work: after
-        `partial_fit`, or a change of `score_method`, call `calibrate` first.
+        `partial_fit`, or a change of `score_method` or `score_window`, call `calibrate`
+        first.
 
         Examples
         --------

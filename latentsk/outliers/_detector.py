@@ -105,11 +105,13 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         of 99 % of the variance).
         Of a DataFrame with a column that holds no numbers, or with missing values,
         `preprocessor_` takes the standardizer's place.
-        Rows are what an embedder takes: texts and sparse matrices, too. Features are
-        what enters a Pipeline's last step, standardized only where that, or a step
-        before it, does so. Where they are sparse with more than 500 columns, or no
-        numbers, the latents stand for them: there is no residual, and the embedder is
-        fitted once, to all rows.
+        Rows are what an embedder takes: texts and sparse matrices, too, and arrays of
+        images where it is an AutoencoderEmbedder or a VAEEmbedder, which is given flat
+        rows, channels first, and their `input_shape`. Features are what enters a
+        Pipeline's last step, standardized only where that, or a step before it, does
+        so. Where they are sparse with more than 500 columns, or no numbers, the latents
+        stand for them: there is no residual, and the embedder is fitted once, to all
+        rows.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -539,7 +541,8 @@ default="auto"
             enters the embedder comes from one column, by scaling, encoding, imputation,
             selection, or a ColumnTransformer of such: what the features of a column
             contribute is added up. Else they are those that enter the embedder. Columns
-            that have no way back are NaN in "reconstructed".
+            that have no way back are NaN in "reconstructed". Pixels of images are named
+            by row, column and, if there are several, channel: "(12, 7, 0)".
 
         Raises
         ------
