@@ -34,7 +34,7 @@ from latentsk.persistence._schema import (
     maybe,
     text,
 )
-from latentsk.preprocessing._indicators import standardizers
+from latentsk.preprocessing._indicators import SMALL, squared_ranges, standardizers
 from latentsk.preprocessing._inverse import inverse_features, inverted_columns
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 from latentsk.preprocessing._sources import feature_sources
@@ -157,6 +157,12 @@ class LatentView(NamedTuple):
     def gives_columns_back(self) -> bool:
         """Whether features can be shown as what the names say, all of them."""
         return self.is_inverted is None or bool(self.is_inverted.all())
+
+    def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features without the indicators of what is not known."""
+        known = features.copy()
+        known[:, squared_ranges(self.preprocessor, features.shape[1]) == SMALL] = 0.0
+        return known
 
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features as the columns of X, NaN where they have no inverse.

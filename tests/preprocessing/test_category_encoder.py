@@ -81,7 +81,22 @@ def test_a_value_that_was_never_missing_warns():
     encoder = CategoryEncoder().fit(pd.DataFrame({"city": CITIES[:, 0]}))
     with pytest.warns(UserWarning, match="missing values in 'city'"):
         found = encoder.transform(pd.DataFrame({"city": [None, "Bonn"]}))
-    assert found[:, 0].tolist() == [0.0, 1.0]
+    shares = [np.mean(CITIES[:, 0] == city) for city in ("Bonn", "Nice", "Rome")]
+    np.testing.assert_allclose(found, [shares, [1.0, 0.0, 0.0]])
+
+
+def test_a_missing_value_is_a_bit_of_each_category():
+    column = np.array([["a"]] * 6 + [["b"]] * 2 + [[None]] * 12, object)
+    encoder = CategoryEncoder().fit(column)
+    expected = [[1, 0, 0], [0, 1, 0], [0.75, 0.25, 0.01]]
+    assert_array_equal(encoder.transform([["a"], ["b"], [None]]), expected)
+    assert encoder.inverse_transform(expected)[:2].tolist() == [["a"], ["b"]]
+    assert np.isnan(encoder.inverse_transform(expected)[2, 0])
+
+
+def test_a_column_without_values_is_nothing():
+    encoder = CategoryEncoder().fit([["a", None], ["a", np.nan]])
+    assert encoder.transform([["a", None]]).tolist() == [[1.0, 0.0, 0.01]]
 
 
 def test_what_is_no_category_is_named():
