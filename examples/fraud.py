@@ -47,8 +47,8 @@ def payments(
     log_amount = LOG_AMOUNTS[merchant] + rng.normal(0.0, 0.6, size=n_rows)
     hour = np.clip(rng.normal(14.5, 3.5, size=n_rows), 0.0, 23.99)
     age = np.clip(rng.normal(45.0, 15.0, size=n_rows), 18.0, 95.0).round()
-    # Frauds: several times the usual amount, at night.
-    log_amount[is_fraud] += rng.normal(2.2, 0.5, size=n_frauds)
+    # Frauds: twenty times the usual amount at such a merchant, at night.
+    log_amount[is_fraud] += rng.normal(3.0, 0.5, size=n_frauds)
     hour[is_fraud] = rng.uniform(0.0, 5.0, size=n_frauds)
     if day >= DRIFT_DAY:  # prices rise
         log_amount += 0.15
@@ -164,7 +164,8 @@ def main() -> None:
     detector = fitted()
     print(f"codes found: {detector.codes_}\n")
     days = in_service(detector)
-    print(days.astype(object).to_string(float_format="{:.2g}".format), "\n")
+    formats = ["{:.0f}".format] * 2 + ["{:.4f}".format, "{:.2g}".format]
+    print(days.to_string(formatters=dict(zip(days, formats, strict=True))), "\n")
     stable = days.loc[: DRIFT_DAY - 1, "alerts"].mean()
     print(f"alerts on a stable day: {stable:.0f}; frauds a day: {FRAUDS_PER_DAY}")
     alarm = days.index[days["p-value"] < 0.001].min()
