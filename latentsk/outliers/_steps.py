@@ -68,8 +68,8 @@ def preprocess(preprocessor: Pipeline | None, X: Any) -> Any:
     if (n_rows := _num_samples(prepared)) != _num_samples(X):
         raise ValueError(
             f"The steps before the embedder returned {n_rows} rows for "
-            f"{_num_samples(X)}. What makes other rows of them, as SlidingWindows does, "
-            "comes before the detector: detector.fit(windows.fit_transform(X))."
+            f"{_num_samples(X)}. What makes other rows of them, as SlidingWindows "
+            "does, comes before the detector: detector.fit(windows.fit_transform(X))."
         )
     return prepared.tocsr() if issparse(prepared) else prepared
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from latentsk._device import on_host
 from latentsk._state import StateMixin
+from latentsk._typing import Float64
 from latentsk._validation import checked, fit_context, validated
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, names
@@ -23,8 +24,12 @@ from latentsk.preprocessing._windows import (
     AGGREGATES,
     MaxGap,
     Windows,
+    gap_limit,
+    require_length,
+    times_of,
     values_of_steps,
     windows_of,
+    within_floats,
 )
 
 
@@ -149,17 +154,20 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not valid (infinite, not numeric). The transformer is then left as
-            it was.
+            If `X` is not valid (infinite, not numeric) or has fewer steps than a
+            window, or `max_gap` does not suit its index. The transformer is then left
+            as it was.
 
         Examples
         --------
         >>> from latentsk import SlidingWindows
-        >>> SlidingWindows(3).fit([[0.0, 5.0]]).n_features_in_
+        >>> SlidingWindows(2).fit([[0.0, 5.0], [1.0, 6.0]]).n_features_in_
         2
         """
         with self._rollback_on_error():
-            self._validated(X, reset=True)
+            steps = self._validated(X, reset=True)
+            require_length(len(steps), self.length, len(steps))
+            gap_limit(times_of(X), self.max_gap)
         return self
 
     def fit_transform(
@@ -234,8 +242,8 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
         --------
         >>> from latentsk import SlidingWindows
         >>> machines = ["a", "a", "b", "a", "b", "b"]
-        >>> windows = SlidingWindows(2).fit([[0]])
-        >>> windows.transform([[1], [2], [10], [3], [20], [30]], groups=machines)
+        >>> series = [[1], [2], [10], [3], [20], [30]]
+        >>> SlidingWindows(2).fit(series).transform(series, groups=machines)
         array([[ 1.,  2.],
                [ 2.,  3.],
                [10., 20.],
@@ -297,13 +305,13 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
         Examples
         --------
         >>> from latentsk import SlidingWindows
-        >>> windows = SlidingWindows(2).fit([[0]])
         >>> series = [[0], [0], [9], [0], [0]]
+        >>> windows = SlidingWindows(2).fit(series)
         >>> windows.to_steps([-1, -9, -9, -1], series, aggregate="max")
         array([-1., -1., -9., -1., -1.])
         """
         check_is_fitted(self)
-        if aggregate not in AGGREGATES:
+        if not isinstance(aggregate, str) or aggregate not in AGGREGATES:
             raise ValueError(
                 f"aggregate must be one of {list(AGGREGATES)}, got {aggregate!r}."
             )
@@ -372,16 +380,19 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
         Name: 200, dtype: float64
         """
         check_is_fitted(self)
-        shape = (-1, self.n_features_in_, self.length)
         if not _is_explained(reasons):
-            values = self._contributions(reasons)
-            return values.reshape(shape).sum(axis=2)
+            return self._summed(self._contributions(reasons))
         self._require_own_features(reasons.index.get_level_values("feature"))
-        values = reasons["contribution"].to_numpy(np.float64)
         every = self.n_features_in_ * self.length
         labels = reasons.index.get_level_values("row")[::every]
         names = pd.Index(_check_feature_names_in(self), name="sensor")
-        return pd.DataFrame(values.reshape(shape).sum(axis=2), labels, names)
+        summed = self._summed(reasons["contribution"].to_numpy(np.float64))
+        return pd.DataFrame(summed, labels, names)
+
+    def _summed(self, contributions: Float64) -> Float64:
+        by_sensor = contributions.reshape(-1, self.n_features_in_, self.length)
+        with np.errstate(over="ignore"):
+            return within_floats(by_sensor.sum(axis=2))
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -411,7 +422,8 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
         Examples
         --------
         >>> from latentsk import SlidingWindows
-        >>> SlidingWindows(2).fit([[0, 1]]).get_feature_names_out(["flow", "heat"])
+        >>> windows = SlidingWindows(2).fit([[0, 1], [2, 3]])
+        >>> windows.get_feature_names_out(["flow", "heat"])
         array(['flow_lag1', 'flow_lag0', 'heat_lag1', 'heat_lag0'], dtype=object)
         """
         check_is_fitted(self)
@@ -430,8 +442,9 @@ class SlidingWindows(StateMixin, TransformerMixin, BaseEstimator):
 
     def _windows(self, X: Any, n_steps: int, groups: Any) -> Windows:
         self._validate_params()
-        step = max(1, self.length // 4) if self.step is None else self.step
-        return windows_of(X, n_steps, self.length, step, groups, self.max_gap)
+        length = int(self.length)
+        step = max(1, length // 4) if self.step is None else int(self.step)
+        return windows_of(X, n_steps, length, step, groups, self.max_gap)
 
     def _contributions(self, values: Any) -> NDArray[Any]:
         columns = getattr(values, "columns", None)

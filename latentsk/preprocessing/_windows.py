@@ -77,20 +77,32 @@ def windows_of(
         If times do not increase, there are none where they are needed, or no stretch
         of steps is long enough.
     """
-    codes, times = _codes(groups, X, n_steps), _times(X)
+    codes, times = _codes(groups, X, n_steps), times_of(X)
     order = np.argsort(codes, kind="stable")
     is_begin = np.diff(codes[order], prepend=-1) != 0
-    if max_gap is not None or isinstance(times, TIMES):
-        is_begin |= _is_after_gap(times, order, is_begin, max_gap)
-    starts = window_starts(is_begin, length, step)
-    if len(starts) == 0:
-        longest = np.diff(np.append(np.flatnonzero(is_begin), n_steps)).max()
-        raise ValueError(
-            f"X must have at least length={length} steps of one series in a row, got "
-            f"{longest}. Give more steps, or take shorter windows."
-        )
+    limit = gap_limit(times, max_gap)
+    if times is not None and (limit is not None or isinstance(times, TIMES)):
+        is_begin |= _is_after_gap(times[order], order, is_begin, limit)
+    stretches = np.diff(np.append(np.flatnonzero(is_begin), n_steps))
+    require_length(int(stretches.max()), length, n_steps)
+    starts = window_starts(is_begin, length, min(step, n_steps))
     last = order[starts + length - 1]
     return Windows(order, starts[np.argsort(last, kind="stable")], length)
+
+
+def require_length(longest: int, length: int, n_steps: int) -> None:
+    """Refuse series of which the longest stretch is shorter than a window.
+
+    Raises
+    ------
+    ValueError
+    """
+    if longest < length:
+        raise ValueError(
+            f"X must have at least length={length} steps of one series in a row, got "
+            f"{longest} of n_samples={n_steps}. Give more steps, or take shorter "
+            "windows."
+        )
 
 
 def window_starts(is_begin: NDArray[np.bool_], length: int, step: int) -> Positions:
@@ -132,7 +144,7 @@ def _codes(groups: Any, X: Any, n_steps: int) -> Positions:
     return np.asarray(pd.factorize(labels)[0], np.intp)
 
 
-def _times(X: Any) -> pd.Index | None:
+def times_of(X: Any) -> pd.Index | None:
     """Return the last level of an index, with the begins of periods; None: no index."""
     if not isinstance(X, pd.DataFrame):
         return None
@@ -141,31 +153,32 @@ def _times(X: Any) -> pd.Index | None:
 
 
 def _is_after_gap(
-    times: pd.Index | None,
-    order: Positions,
-    is_begin: NDArray[np.bool_],
-    max_gap: MaxGap,
+    times: pd.Index, order: Positions, is_begin: NDArray[np.bool_], limit: Any
 ) -> NDArray[np.bool_]:
     """Tell which steps come after a gap; refuse times that do not increase."""
-    limit = _gap_of(times, max_gap)
-    ordered = times[order]
-    differences = ordered[1:] - ordered[:-1]
+    differences = times[1:] - times[:-1]
     zero = pd.Timedelta(0) if isinstance(times, TIMES) else 0.0
     wrong = np.flatnonzero(~(np.asarray(differences > zero) | is_begin[1:]))
     if len(wrong):
-        before, after = ordered[wrong[0]], ordered[wrong[0] + 1]
+        k = wrong[0]
         raise ValueError(
-            f"The times of a series must increase, but {after} in row "
-            f"{order[wrong[0] + 1]} comes after {before}. Sort the rows: "
-            "X = X.sort_index(). If there are several series, tell them by groups."
+            f"The times of a series must increase, but {times[k + 1]} in row "
+            f"{order[k + 1]} comes after {times[k]}. Sort the rows: X = "
+            "X.sort_index(). If there are several series, tell them by groups."
         )
     if limit is None:
         return np.zeros(len(order), bool)
     return np.append(False, np.asarray(differences > limit))
 
 
-def _gap_of(times: pd.Index | None, max_gap: MaxGap) -> Any:
-    """Return the largest difference that is no gap, in the unit of the times."""
+def gap_limit(times: pd.Index | None, max_gap: MaxGap) -> Any:
+    """Return the largest difference that is no gap, in the unit of the times.
+
+    Raises
+    ------
+    ValueError
+        If `max_gap` is of another kind than the times, or there are none.
+    """
     if max_gap is None:
         return None
     if isinstance(times, TIMES):
@@ -184,7 +197,7 @@ def _gap_of(times: pd.Index | None, max_gap: MaxGap) -> Any:
     return float(max_gap)
 
 
-def _duration(max_gap: MaxGap) -> pd.Timedelta:
+def _duration(max_gap: Any) -> pd.Timedelta:
     fault = ValueError(
         "max_gap must be a positive duration such as '10min', as the index of X holds "
         f"times, got {max_gap!r}."
@@ -200,7 +213,7 @@ def _duration(max_gap: MaxGap) -> pd.Timedelta:
     return duration
 
 
-# What a step gets of the windows that hold it.
+# What joins the values of the windows that hold a step; their shares, for the mean.
 AGGREGATES: dict[str, Callable[[Float64, Float64], Float64]] = {
     "mean": np.add,
     "min": np.minimum,
@@ -230,15 +243,28 @@ def values_of_steps(values: Float64, windows: Windows, aggregate: str) -> Float6
     >>> values_of_steps(np.array([[1.0], [4.0]]), windows, "mean").ravel()
     array([1. , 2.5, 2.5, 4. , nan])
     """
-    n_steps, join = len(windows.order), AGGREGATES[aggregate]
-    found = np.zeros((n_steps, values.shape[1]))
-    counts = np.zeros(n_steps, np.intp)
+    found = np.full((len(windows.order), values.shape[1]), np.nan)
+    counts = np.zeros(len(found))
     for number in range(windows.length):
-        steps = windows.steps(number)  # of different windows, no step twice
-        known = counts[steps, None] > 0
-        found[steps] = np.where(known, join(found[steps], values), values)
-        counts[steps] += 1
-    if aggregate == "mean":
-        found /= np.maximum(counts, 1)[:, None]
-    found[counts == 0] = np.nan
-    return found
+        counts[windows.steps(number)] += 1.0  # of different windows, no step twice
+    for number in range(windows.length):
+        steps = windows.steps(number)
+        # The sum of scores could be too large for a float where their mean is none.
+        shares = values / counts[steps, None] if aggregate == "mean" else values
+        before = found[steps]
+        with np.errstate(over="ignore"):
+            joined = AGGREGATES[aggregate](before, shares)
+        found[steps] = np.where(np.isnan(before), shares, joined)
+    return within_floats(found)
+
+
+def within_floats(values: Float64) -> Float64:
+    """Return sums with the largest floats for what is beyond; NaN stays.
+
+    Examples
+    --------
+    >>> within_floats(np.array([-np.inf, 1.0, np.nan]))
+    array([-1.79769313e+308,  1.00000000e+000,              nan])
+    """
+    largest = np.finfo(np.float64).max
+    return np.clip(values, -largest, largest)
