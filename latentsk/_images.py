@@ -110,15 +110,15 @@ def flattening(X: Any, shape: tuple[int, ...]) -> str:
     --------
     >>> X = np.zeros((9, 8, 8, 3))
     >>> flattening(X, X.shape)
-    'X.transpose(0, 3, 1, 2).reshape(len(X), -1)'
+    'np.asarray(X).transpose(0, 3, 1, 2).reshape(len(X), -1)'
     """
-    array = "X" if _is_array(X) else "np.stack(X)"
-    move = "permute" if torch.is_tensor(X) else "transpose"
-    as_it_is = f"{array}.reshape(len(X), -1)"
+    as_it_is = f"{'X' if _is_array(X) else 'np.asarray(X)'}.reshape(len(X), -1)"
     if len(shape) == 3:
         return as_it_is
     axes = (0, len(shape) - 1, *range(1, len(shape) - 1))
-    moved = f"{array}.{move}{axes}.reshape(len(X), -1)"
+    # Of an array: what is given may be a tensor that has become one meanwhile.
+    move = "X.permute" if torch.is_tensor(X) else "np.asarray(X).transpose"
+    moved = f"{move}{axes}.reshape(len(X), -1)"
     seen = channels_seen(shape)
     if seen is None:
         return f"{as_it_is} if channels come first, {moved} if they come last"

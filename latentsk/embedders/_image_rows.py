@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from latentsk._chunks import row_blocks
 from latentsk._images import MappedImages, as_images, finite_only
+from latentsk._validation import reject_masked
 from latentsk._warnings import warn
 from latentsk.networks._architecture import checked_sizes
 from latentsk.networks._image_layout import (
     ImageLayout,
     layout_of,
-    looks_channels_last,
+    other_order,
 )
 from latentsk.training._data import is_memory_mapped
 
@@ -62,7 +63,7 @@ def image_rows(X: Any, input_shape: Sequence[int] | None) -> ImageRows:
     >>> rows.shape, layout
     ((9, 144), ImageLayout(shape=[3, 8, 6], channels='last'))
     """
-    images = as_images(X)
+    images = as_images(reject_masked(X))
     if images is None:
         return ImageRows(X, None)
     if input_shape is not None:
@@ -145,12 +146,16 @@ def warn_of_order(rows: NDArray[Any], shape: Sequence[int]) -> None:
     -----
     UserWarning
     """
-    if len(shape) == 3 and looks_channels_last(rows, shape):
-        channels, height, width = shape
+    if len(shape) != 3:
+        return
+    channels, height, width = shape
+    last = other_order(rows, (channels, height, width))
+    if last is not None:
+        known = last[2], *last[:2]
         warn(
-            f"input_shape={tuple(shape)} takes rows with channels first, but X looks "
-            "like images that were flattened with channels last: their pixels would be "
-            "scrambled. Give the images as an array of shape (n_samples, "
-            f"{height}, {width}, {channels}), X.reshape(len(X), {height}, {width}, "
-            f"{channels}), or flatten them with channels first."
+            f"input_shape={tuple(shape)} says that rows hold {channels} channels of "
+            f"{height} x {width} pixels, one after the other, but X looks like images "
+            "that were flattened with channels last: the network sees scrambled "
+            f"pixels. Set input_shape={known} and give X.reshape(len(X), "
+            f"{', '.join(map(str, last))}), or flatten with channels first."
         )

@@ -53,12 +53,12 @@ from latentsk.training._checkpoint import Checkpoint
 from latentsk.training._data import is_memory_mapped, split_rows
 from latentsk.training._fingerprint import training_fingerprint
 from latentsk.training._history import EpochRecord
-from latentsk.training._inference import Inference, clip_to_finite, infer
+from latentsk.training._inference import Inference, infer
 from latentsk.training._loop import train, train_epoch
 from latentsk.training._objective import Objective
 from latentsk.training._score_windows import (
     WindowInference,
-    pixel_sums,
+    pixel_maps,
     require_images,
     require_window,
 )
@@ -476,11 +476,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows = self._validate(X, reset=False, method="score_map")
         inference = self._make_inference()
         inference.require_scorable(rows)
-
-        def maps(network: Any, part: torch.Tensor) -> torch.Tensor:
-            contributions = inference.contributions(network, part)
-            return clip_to_finite(pixel_sums(contributions, shape))
-
+        maps = pixel_maps(inference, shape)
         return self._infer(maps, rows, inference.rows_per_contribution)
 
     @property

@@ -160,7 +160,8 @@ def _conv_sizes(
         raise ValueError(
             f"Images of {shape[1]} x {shape[2]} pixels are too small for "
             f"{len(channels)} stages, which need {least}. Give fewer "
-            "hidden_layer_sizes."
+            f"hidden_layer_sizes, if input_shape={tuple(shape)} is right: it is "
+            "(channels, height, width)."
         )
     return {"input_shape": shape, "channels": channels}
 

@@ -171,11 +171,6 @@ def _possible_layouts(shape: list[int]) -> list[ImageLayout]:
 def _ambiguous(shape: tuple[int, ...], X: Any) -> ValueError:
     image = shape[1:]
     begin = f"X has shape {shape}, and where the channels of its images lie"
-    if len(image) != 3:
-        return ValueError(
-            f"{begin} is not known for so many axes. Set input_shape={image} if they "
-            f"come first, input_shape={(image[-1], *image[:-1])} if last."
-        )
     if len(set(image)) == 1:
         return ValueError(
             f"{begin} cannot be told, as all axes are equal. Flatten them with "
@@ -212,32 +207,40 @@ def _contradicted(
     )
 
 
-def looks_channels_last(rows: Any, shape: Sequence[int]) -> bool:
-    """Tell whether flat rows look like images with channels last.
+def other_order(rows: Any, shape: tuple[int, int, int]) -> tuple[int, int, int] | None:
+    """Return the shape of images with channels last that flat rows look like.
 
-    Neighbours in a column of an image are alike. Which pixels are neighbours depends
-    on where the channels are.
+    Neighbours in a column of an image are alike, and which pixels are neighbours
+    depends on where the channels are. The shape itself may have its channels last.
 
     Parameters
     ----------
     rows : array of shape (n_rows, n_features)
 
-    shape : sequence of int
-        Channels, height and width.
+    shape : tuple of int
+        Channels, height and width, as they were given.
+
+    Returns
+    -------
+    shape : tuple of int or None
+        Height, width and channels; None where rows look as they should.
 
     Examples
     --------
     >>> ramp = np.arange(8.0)[:, None] + np.zeros((1, 8, 8, 3))
-    >>> looks_channels_last(ramp.reshape(1, -1), (3, 8, 8))
-    True
-    >>> looks_channels_last(ramp.transpose(0, 3, 1, 2).reshape(1, -1), (3, 8, 8))
-    False
+    >>> other_order(ramp.reshape(1, -1), (3, 8, 8))
+    (8, 8, 3)
+    >>> other_order(ramp.transpose(0, 3, 1, 2).reshape(1, -1), (3, 8, 8))
     """
-    channels, height, width = shape
-    if channels == 1 or height == 1:
-        return False
+    if 1 in shape:
+        return None
+    if channels_seen((len(rows), *shape)) == "last":
+        return shape
+    last = *shape[1:], shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
         sample = np.asarray(sample_rows(rows), np.float64)
-        first = np.diff(sample.reshape(-1, channels, height, width), axis=2)
-        last = np.diff(sample.reshape(-1, height, width, channels), axis=1)
-        return bool(CLEARLY_NEARER * np.mean(last**2) < np.mean(first**2))
+        as_given = np.diff(sample.reshape(-1, *shape), axis=2)
+        otherwise = np.diff(sample.reshape(-1, *last), axis=1)
+        if CLEARLY_NEARER * np.mean(otherwise**2) < np.mean(as_given**2):
+            return last
+    return None

@@ -532,11 +532,14 @@ default="auto"
             `score_samples`; "part", what the score is: `method`, or what speaks most
             against the row ("near", "overall" or "joint", see below); "is_code",
             whether the cell is one of `codes_` (where there are any); "value";
-            "reconstructed", as the latent space sees it (where "residual" is one of
-            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
-            normal training rows (itself left out). Features and values are those of `X`
-            wherever the steps before the embedder keep the features and can be inverted
-            (scaling, imputation, codes); else those that enter the embedder.
+            "reconstructed", as the latent space sees it, codes and missing values
+            included (where "residual" is one of `parts_`); "nearest_1" and so on, the
+            same feature of the nearest presumed normal training rows (itself left out).
+            Features and values are the columns and cells of `X` where each feature that
+            enters the embedder comes from one column, by scaling, encoding, imputation,
+            selection, or a ColumnTransformer of such: what the features of a column
+            contribute is added up. Else they are those that enter the embedder. Columns
+            that have no way back are NaN in "reconstructed".
 
         Raises
         ------
@@ -601,7 +604,7 @@ default="auto"
         columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
         if "residual" in self.parts_ and rows.residuals is not None:
             reconstructed = rows.features - rows.residuals * rows.scale
-            columns["reconstructed"] = view.shown(reconstructed)
+            columns["reconstructed"] = view.shown(view.as_known(reconstructed))
         positions = self._neighborhood.nearest_positions(rows.latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from latentsk._columns import n_columns
+from latentsk._columns import column_names, n_columns
 from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
@@ -34,7 +34,7 @@ from latentsk.persistence._schema import (
     maybe,
     text,
 )
-from latentsk.preprocessing._indicators import standardizers
+from latentsk.preprocessing._indicators import SMALL, squared_ranges, standardizers
 from latentsk.preprocessing._inverse import inverse_features, inverted_columns
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 from latentsk.preprocessing._sources import feature_sources
@@ -158,6 +158,12 @@ class LatentView(NamedTuple):
         """Whether features can be shown as what the names say, all of them."""
         return self.is_inverted is None or bool(self.is_inverted.all())
 
+    def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features without the indicators of what is not known."""
+        known = features.copy()
+        known[:, squared_ranges(self.preprocessor, features.shape[1]) == SMALL] = 0.0
+        return known
+
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features as the columns of X, NaN where they have no inverse.
 
@@ -215,7 +221,8 @@ def view_of(
         )
         return LatentView(embedder, rows.scale, columns, True, sources, is_inverted)
     sources = source_columns(preprocessor, n_features)
-    prepared = names_out(preprocessor, names) or _numbered(n_features)
+    prepared = names_out(preprocessor, names, _safe_indexing(X, chosen[:1]))
+    prepared = prepared or _numbered(n_features)
     own = prepared[: sources.max() + 1]
     return LatentView(embedder, rows.scale, own, False, sources)
 
@@ -245,9 +252,18 @@ def _numbered(n_features: int) -> list[str]:
     return [f"x{i}" for i in range(n_features)]
 
 
-def names_out(preprocessor: Pipeline, names: Any) -> list[str] | None:
-    """Return the names of preprocessed features; None where a step has none."""
-    try:
-        return [str(name) for name in preprocessor.get_feature_names_out(names)]
-    except (AttributeError, ValueError):
-        return None
+def names_out(preprocessor: Pipeline, names: Any, X: Any) -> list[str] | None:
+    """Return the names of preprocessed features; None where there are none.
+
+    A step that does not tell them may make a table of X that does.
+    """
+    for _, step in preprocessor.steps:
+        if step in (None, "passthrough"):
+            continue
+        X = step.transform(X)
+        found = column_names(X)
+        try:
+            names = step.get_feature_names_out(names) if found is None else found
+        except (AttributeError, ValueError):
+            names = None
+    return None if names is None else [str(name) for name in names]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import _num_samples
@@ -30,6 +31,10 @@ def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
     >>> split_steps(PCA())
     (None, PCA())
     """
+    if isinstance(embedder, FrozenEstimator) and isinstance(
+        embedder.estimator, Pipeline
+    ):
+        embedder = embedder.estimator
     if not isinstance(embedder, Pipeline):
         return None, embedder
     last = embedder.steps[-1][1]

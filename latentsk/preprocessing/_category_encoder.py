@@ -173,12 +173,13 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
             self._missing_columns = np.flatnonzero(is_missing.any(axis=0))
             for j in self._missing_columns:
                 labels[is_missing[:, j], j] = _most_frequent(labels[:, j])
-            self.encoder_ = OneHotEncoder(
+            encoder = OneHotEncoder(
                 handle_unknown="infrequent_if_exist",
                 max_categories=self.max_categories,
                 min_frequency=self.min_frequency,
                 sparse_output=False,
-            ).fit(labels)
+            )
+            self.encoder_ = encoder.set_output(transform="default").fit(labels)
             is_known = ~is_missing[:, _columns_of_categories(self.encoder_)]
             encoded = self.encoder_.transform(labels)
             n_known = np.maximum(is_known.sum(axis=0), 1)
@@ -339,6 +340,12 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         encoded = _columns_of_categories(self.encoder_)
         return np.concatenate([encoded, self._missing_columns])
+
+    @property
+    def n_indicators(self) -> int:
+        """Number of columns that tell of missing values, the last ones."""
+        check_is_fitted(self)
+        return len(self._missing_columns)
 
     def _labels(self, X: Any, *, reset: bool = False) -> NDArray[np.object_]:
         # Or numpy would make strings of all cells of a list.

@@ -21,7 +21,7 @@ OBJECT_KINDS = {
     **dict.fromkeys(("floating", "integer", "mixed-integer-float"), NUMBERS),
     **dict.fromkeys(("decimal", "boolean", "empty"), NUMBERS),
     **dict.fromkeys(("datetime64", "datetime", "date", "period"), DATES),
-    **dict.fromkeys(("string", "mixed", "mixed-integer", "categorical"), CATEGORIES),
+    **dict.fromkeys(("string", "bytes", "mixed", "mixed-integer"), CATEGORIES),
 }
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 
@@ -153,6 +153,11 @@ def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.Dat
         known = [name for name in columns if name in X]
         if isinstance(encoder, RobustStandardizer) and len(known) == len(columns):
             _require_numbers(X[known])
+    sparse = [j for j, t in enumerate(X.dtypes) if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        X = X.copy()
+        for j in sparse:
+            X.isetitem(j, X.iloc[:, j].sparse.to_dense())
     return X
 
 
@@ -236,7 +241,7 @@ def _refusal(label: Any, series: pd.Series) -> str:
             f"pd.to_timedelta(X[{label!r}]).dt.total_seconds(). Or leave it out: "
         )
     return (
-        "A column must hold numbers, categories, booleans or dates, but column "
-        f"{label!r} holds {type(cell).__name__}: {str(cell)[:60]}. {remedy}"
+        f"Column {label!r} holds what is neither number, category, boolean nor date: "
+        f"{str(cell)[:60]} of type {type(cell).__name__}. {remedy}"
         f"X.drop(columns=[{label!r}])."
     )

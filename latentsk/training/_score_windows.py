@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,18 @@ def pixel_sums(features: Tensor, shape: Sequence[int]) -> Tensor:
              [ 8., 10.]]])
     """
     return features.unflatten(1, tuple(shape)).sum(dim=1)
+
+
+def pixel_maps(
+    inference: Inference, shape: Sequence[int]
+) -> Callable[[Any, Tensor], Tensor]:
+    """Return the function of a network and rows that maps what pixels contribute."""
+
+    def maps(network: Any, rows: Tensor) -> Tensor:
+        contributions = inference.contributions(network, rows)
+        return clip_to_finite(pixel_sums(contributions, shape))
+
+    return maps
 
 
 def window_sums(maps: Tensor, size: int) -> Tensor:
@@ -113,7 +125,8 @@ def require_window(size: int, shape: Sequence[int] | None) -> tuple[int, int, in
     if size > min(height, width):
         raise ValueError(
             f"score_window={size} is larger than images of {height} x {width} pixels. "
-            f"Set score_window={min(3, height, width)}, or None."
+            f"Set score_window={min(3, height, width)}, or None, if input_shape="
+            f"{tuple(shape or ())} is right: it is (channels, height, width)."
         )
     return channels, height, width
 

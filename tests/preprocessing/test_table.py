@@ -92,13 +92,15 @@ def test_a_table_of_numbers_is_not_mixed():
 
 def test_what_cannot_be_encoded_is_named_with_a_remedy():
     X = pd.DataFrame({"n": [1, 2], "took": pd.to_timedelta([1, 2], unit="s")})
-    with pytest.raises(TypeError, match="column 'took' holds Timedelta") as error:
+    with pytest.raises(TypeError, match=r"'took' holds .* of type Timedelta") as error:
         make_table_preprocessor(X)
     code = str(error.value).split("numbers: ")[1].split(". Or")[0]
     exec(code, {"X": X, "pd": pd})
     assert make_table_preprocessor(X).transformers[0][2] == ["n", "took"]
     X = X.assign(tags=[["a"], ["b"]])
-    with pytest.raises(TypeError, match=r"'tags' holds list.*drop\(columns=\['tags'"):
+    with pytest.raises(
+        TypeError, match=r"'tags' holds.*type list.*drop\(columns=\['tags'"
+    ):
         make_table_preprocessor(X)
     with pytest.raises(TypeError, match=r"give pd.DataFrame\(X\)"):
         make_table_preprocessor(X.to_numpy())
