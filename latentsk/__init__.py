@@ -11,6 +11,7 @@ from latentsk.preprocessing import (
     CategoryEncoder,
     DatetimeEncoder,
     RobustStandardizer,
+    SlidingWindows,
     make_table_preprocessor,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "PCAEmbedder",
     "PyODAdapter",
     "RobustStandardizer",
+    "SlidingWindows",
     "VAEEmbedder",
     "__version__",
     "load",
