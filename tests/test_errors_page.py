@@ -34,7 +34,7 @@ from latentsk import (
     VAEEmbedder,
     _faiss,
 )
-from latentsk.embedders import _onnx
+from latentsk.embedders import _onnx_file
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -479,7 +479,7 @@ CASES = {
     # Exporting to ONNX
     "methods must hold one or more of …": lambda p: pca().to_onnx("x", methods=[]),
     "dtype must be one of …": lambda p: pca().to_onnx("x", dtype="float16"),
-    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx_file, "MAX_BYTES", 9), pca().to_onnx("x")),
     "torch cannot write this embedder as an ONNX graph": lambda p: function(lambda module, rows: rows if rows.sum() < 1000000000.0 else -rows).to_onnx("x"),
     # Plotting
     "bins must be an integer >= 1": lambda p: OutlierScoreDisplay(X[:, 0], threshold=0.0).plot(bins=0),
