@@ -1,0 +1,190 @@
+"""Encoders of categories: for each column, a table that its categories look up."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Number
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from torch import Tensor, nn
+
+from latentsk.export._registry import cannot_export, exports
+from latentsk.export._sources import (
+    Columns,
+    Numbers,
+    Source,
+    Stage,
+    constant,
+    select,
+    torch_dtype,
+)
+
+# What a text column is asked for to see what unknown categories become.
+_UNSEEN = "\0 no category"
+
+
+class Categories(NamedTuple):
+    """The categories of a column, and what each becomes.
+
+    Attributes
+    ----------
+    values : list of object
+        Strings or numbers; None stands for a missing value.
+    table : ndarray of shape (1 + n_values, n_out)
+        First what an unknown category becomes: NaN where it is an error.
+    """
+
+    values: list[Any]
+    table: NDArray[Any]
+
+
+class TextLookup(nn.Module):
+    """What the codes of strings become."""
+
+    def __init__(self, position: int, table: NDArray[Any]) -> None:
+        super().__init__()
+        self.position = position
+        self.register_buffer("table", constant(table))
+
+    def forward(self, rows: Any) -> Tensor:
+        """Return a row of the table for each row."""
+        return self.get_buffer("table")[rows[self.position][:, 0]]
+
+
+class NumberLookup(nn.Module):
+    """What numbers become that are categories."""
+
+    def __init__(
+        self, numbers: nn.Module, values: NDArray[Any], table: NDArray[Any]
+    ) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.register_buffer("values", torch.from_numpy(values))
+        order = np.arange(1, len(values) + 1)
+        self.register_buffer("order", constant(order, torch.int64))
+        self.register_buffer("table", constant(table))
+        self.has_missing = bool(np.isnan(values).any())
+
+    def forward(self, rows: Any) -> Tensor:
+        """Return a row of the table for each row."""
+        cells, values = self.numbers(rows), self.get_buffer("values")
+        is_value = cells == values
+        if self.has_missing:
+            is_value = is_value | (torch.isnan(cells) & torch.isnan(values))
+        found = (is_value.to(torch.int64) * self.get_buffer("order")).sum(dim=1)
+        return self.get_buffer("table")[found]
+
+
+class Encoded(nn.Module):
+    """The columns of all lookups, in one matrix."""
+
+    def __init__(self, lookups: Sequence[nn.Module], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.lookups = nn.ModuleList(lookups)
+        self.dtype = dtype
+
+    def forward(self, rows: Any) -> Tensor:
+        """Return the matrix."""
+        return torch.cat([lookup(rows) for lookup in self.lookups], 1).to(self.dtype)
+
+
+def encoded(step: Any, source: Source, columns: Sequence[Categories]) -> Stage:
+    """Return the stage of an encoder, given the tables of its columns."""
+    lookups = [_lookup(step, source, j, found) for j, found in enumerate(columns)]
+    dtype = "float32" if step.dtype == np.float32 else "float64"
+    out = Numbers(sum(found.table.shape[1] for found in columns), dtype)
+    return Stage(Encoded(lookups, torch_dtype(out)), out)
+
+
+def _lookup(step: Any, source: Source, j: int, found: Categories) -> nn.Module:
+    known = [value for value in found.values if value is not None]
+    if all(isinstance(value, str) for value in known):
+        if not isinstance(source, Columns):
+            raise cannot_export(step, "it takes strings that another step returns")
+        return TextLookup(source.codes(j, found.values), found.table)
+    if not all(isinstance(value, Number | np.bool_) for value in known):
+        raise cannot_export(
+            step,
+            "its categories are neither all strings nor all numbers",
+            "Make strings of them before the fit: X[column].astype(str).",
+        )
+    taken = select(source, [j])
+    module, dtype = taken.module, np.dtype(source.dtype)
+    if isinstance(taken.source, Columns):
+        module = taken.source.numbers()
+    values = [np.nan if value is None else value for value in found.values]
+    return NumberLookup(module, np.array(values, dtype), found.table)
+
+
+@exports(OneHotEncoder)
+def _one_hot_encoder(step: Any, source: Source) -> Stage:
+    widths = [int(n) for n in step._n_features_outs]
+    return encoded(step, source, categories_of(step, widths))
+
+
+@exports(OrdinalEncoder)
+def _ordinal_encoder(step: Any, source: Source) -> Stage:
+    return encoded(step, source, categories_of(step, [1] * source.n_columns))
+
+
+def categories_of(step: Any, widths: Sequence[int]) -> list[Categories]:
+    """Return the categories of each column of an encoder of scikit-learn.
+
+    What they become, and what an unknown one does, is asked of the encoder itself.
+
+    Parameters
+    ----------
+    step : OneHotEncoder or OrdinalEncoder
+
+    widths : sequence of int
+        Number of columns that each column becomes.
+
+    Examples
+    --------
+    >>> encoder = OneHotEncoder(handle_unknown="ignore").fit([["b"], ["a"]])
+    >>> categories_of(encoder, [2])
+    [Categories(values=['a', 'b'], table=array([[0., 0.],
+           [1., 0.],
+           [0., 1.]]))]
+    """
+    ends = np.cumsum(widths)
+    usual = [categories[0] for categories in step.categories_]
+    found = []
+    for j, categories in enumerate(step.categories_):
+        asked = list(categories)
+        if step.handle_unknown != "error":
+            asked.append(_unseen(categories))
+        rows = np.array([usual] * len(asked), dtype=object)
+        rows[:, j] = asked
+        table = _transformed(step, rows)[:, ends[j] - widths[j] : ends[j]]
+        unknown = table[len(categories) :]
+        if not len(unknown):
+            unknown = np.full((1, widths[j]), np.nan)
+        values = [None if pd.isna(value) else value for value in categories]
+        found.append(
+            Categories(values, np.vstack([unknown, table[: len(categories)]]))
+        )
+    return found
+
+
+def _unseen(categories: NDArray[Any]) -> Any:
+    """Return a category that is none of the column's."""
+    known = [value for value in categories if not pd.isna(value)]
+    if all(isinstance(value, str) for value in known):
+        return _UNSEEN
+    return 2.0 * float(max(abs(value) for value in known)) + 1.0
+
+
+def _transformed(step: Any, rows: NDArray[Any]) -> NDArray[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names, and of unknown categories
+        found = step.transform(rows)
+    dense = found.toarray() if issparse(found) else found
+    return np.asarray(dense, np.float64)
