@@ -7,10 +7,17 @@ from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.persistence import load, save
-from latentsk.preprocessing import RobustStandardizer
+from latentsk.preprocessing import (
+    CategoryEncoder,
+    DatetimeEncoder,
+    RobustStandardizer,
+    make_table_preprocessor,
+)
 
 __all__ = [
     "AutoencoderEmbedder",
+    "CategoryEncoder",
+    "DatetimeEncoder",
     "ExplanationDisplay",
     "LatentIndex",
     "LatentNeighborsTransformer",
@@ -23,5 +30,6 @@ __all__ = [
     "VAEEmbedder",
     "__version__",
     "load",
+    "make_table_preprocessor",
     "save",
 ]

@@ -1,0 +1,328 @@
+"""Columns of categories as numbers."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+
+from latentsk._device import on_host
+from latentsk._remedies import listed
+from latentsk._state import StateMixin
+from latentsk._typing import Float64, Positions
+from latentsk._validation import fit_context, validated
+from latentsk.persistence._registry import storable
+from latentsk.persistence._schema import Sizes, State, count, instance, names, require
+
+
+def _check_encoder(_: Any, state: State, sizes: Sizes) -> None:
+    encoder = state["encoder_"]
+    n_columns = len(getattr(encoder, "categories_", ()))
+    require(n_columns == sizes["n_features"], "its categories are of other columns")
+    require(
+        encoder.drop is None and not encoder.sparse_output, "its encoder is another"
+    )
+
+
+@storable(
+    {
+        "n_features_in_": count(1, named="n_features"),
+        "encoder_": instance(OneHotEncoder),
+    },
+    optional={"feature_names_in_": names("n_features")},
+    check=_check_encoder,
+)
+class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
+    """Encode categories as a column of 0 and 1 for each.
+
+    A :class:`~sklearn.preprocessing.OneHotEncoder` that takes columns as they come:
+    strings, numbers and booleans, also within one column, and missing values, which are
+    a category of their own. Rare categories are joined. A category that the fit has not
+    seen counts as a rare one; where there are none of these, all its columns are 0.
+
+    Parameters
+    ----------
+    max_categories : int, default=32
+        Largest number of columns that a column becomes.
+
+    min_frequency : int, default=2
+        Categories of fewer rows are rare.
+
+    Attributes
+    ----------
+    encoder_ : OneHotEncoder
+        Fitted to the categories as strings.
+
+    n_features_in_ : int
+        Number of columns.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where they are all strings.
+
+    See Also
+    --------
+    make_table_preprocessor : The encoders for a table of mixed columns.
+
+    Notes
+    -----
+    The squared distance between two rows of different categories is 2, and the variance
+    that a column adds is ``1 - sum(p**2)`` for categories of shares p: at most as much
+    as a standardized column of numbers adds.
+
+    Numbers are named alike, whatever their type: 1, 1.0 and "1" are one category. (A
+    column of integers is one of floats as soon as a value is missing.)
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from latentsk import CategoryEncoder
+    >>> X = pd.DataFrame({"city": ["Bonn", "Rome", None, "Rome", "Bonn", None, "Nice"]})
+    >>> encoder = CategoryEncoder().fit(X)
+    >>> encoder.get_feature_names_out().tolist()
+    ['city_Bonn', 'city_Rome', 'city_nan', 'city_infrequent_sklearn']
+    >>> encoder.transform(pd.DataFrame({"city": ["Rome", "Oslo"]}))
+    array([[0., 1., 0., 0.],
+           [0., 0., 0., 1.]])
+    """
+
+    _parameter_constraints: dict[str, Any] = {
+        "max_categories": [Interval(Integral, 2, None, closed="left")],
+        "min_frequency": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    _private_state = ()
+
+    def __init__(self, *, max_categories: int = 32, min_frequency: int = 2) -> None:
+        self.max_categories = max_categories
+        self.min_frequency = min_frequency
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Learn the categories of each column.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Cells are strings, numbers, booleans or missing.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : CategoryEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        TypeError
+            If a cell is a list or another object that cannot be compared.
+
+        ValueError
+            If `X` is no table. The encoder is then left as it was.
+
+        Examples
+        --------
+        >>> from latentsk import CategoryEncoder
+        >>> CategoryEncoder(min_frequency=1).fit([["a"], ["b"]]).encoder_.categories_
+        [array(['a', 'b'], dtype=object)]
+        """
+        with self._rollback_on_error():
+            labels = self._labels(X, reset=True)
+            self.encoder_ = OneHotEncoder(
+                handle_unknown="infrequent_if_exist",
+                max_categories=self.max_categories,
+                min_frequency=self.min_frequency,
+                sparse_output=False,
+            ).fit(labels)
+        return self
+
+    def transform(self, X: ArrayLike) -> Float64:
+        """Encode categories.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        X_transformed : ndarray of shape (n_samples, n_features_out), float64
+            1 in the column of the category of each cell, else 0.
+
+        Raises
+        ------
+        NotFittedError
+            If the encoder is not fitted.
+
+        TypeError, ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import CategoryEncoder
+        >>> encoder = CategoryEncoder(min_frequency=1).fit([["a"], ["b"], [1]])
+        >>> encoder.transform([["b"], [1.0], ["c"]])
+        array([[0., 0., 1.],
+               [1., 0., 0.],
+               [0., 0., 0.]])
+        """
+        check_is_fitted(self)
+        return self.encoder_.transform(self._labels(X))
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[np.object_]:
+        """Return the category of the largest number of each column.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_out)
+            Encoded rows.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features), object
+            Categories as strings, NaN for missing values, "infrequent_sklearn" for rare
+            ones, None where all numbers are 0.
+
+        Raises
+        ------
+        NotFittedError
+            If the encoder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import CategoryEncoder
+        >>> encoder = CategoryEncoder(min_frequency=1).fit([["a"], ["b"]])
+        >>> encoder.inverse_transform([[0.2, 0.7]])
+        array([['b']], dtype=object)
+        """
+        check_is_fitted(self)
+        return self.encoder_.inverse_transform(np.asarray(on_host(X)))
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> NDArray[np.object_]:
+        """Return the names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns; None: `feature_names_in_`, or "x0", "x1", ...
+
+        Returns
+        -------
+        feature_names_out : ndarray of shape (n_features_out,), str objects
+            Such as "city_Rome", "city_nan", "city_infrequent_sklearn".
+
+        Raises
+        ------
+        NotFittedError
+            If the encoder is not fitted.
+
+        ValueError
+            If `input_features` are not as many as the columns, or not
+            `feature_names_in_`.
+
+        Examples
+        --------
+        >>> from latentsk import CategoryEncoder
+        >>> encoder = CategoryEncoder(min_frequency=1).fit([["a"], ["b"]])
+        >>> encoder.get_feature_names_out(["kind"])
+        array(['kind_a', 'kind_b'], dtype=object)
+        """
+        check_is_fitted(self)
+        columns = _check_feature_names_in(self, input_features)
+        return self.encoder_.get_feature_names_out(columns)
+
+    @property
+    def category_columns(self) -> Positions:
+        """Position of the column that each column of the output belongs to."""
+        check_is_fitted(self)
+        rare = self.encoder_.infrequent_categories_
+        n_rare = [0 if names is None else len(names) - 1 for names in rare]
+        n_all = [len(names) for names in self.encoder_.categories_]
+        return np.repeat(np.arange(len(n_all)), np.subtract(n_all, n_rare))
+
+    def _labels(self, X: Any, *, reset: bool = False) -> NDArray[np.object_]:
+        # Or numpy would make strings of all cells of a list.
+        X = np.array(X, object) if isinstance(X, list | tuple) else on_host(X)
+        cells = validated(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        found = np.empty(cells.shape, object)
+        for j in range(cells.shape[1]):
+            try:
+                found[:, j] = labels_of(cells[:, j])
+            except TypeError as error:
+                label = _check_feature_names_in(self)[j]
+                raise TypeError(
+                    f"A category must be a string or a number, but column "
+                    f"{listed([str(label)])} holds {error}. Join its parts to a string "
+                    "or leave the column out."
+                ) from error
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def labels_of(cells: NDArray[Any]) -> NDArray[np.object_]:
+    """Return categories as strings, and NaN for missing values.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (n_rows,)
+
+    Returns
+    -------
+    labels : ndarray of shape (n_rows,), object
+
+    Raises
+    ------
+    TypeError
+        If a cell has no hash. The message is what it is.
+
+    Examples
+    --------
+    >>> labels_of(np.array(["a", 1, 2.0, True, 0.5, None], dtype=object))
+    array(['a', '1', '2', 'True', '0.5', nan], dtype=object)
+    """
+    if cells.dtype == object:
+        # Equal and of one hash, but not alike: True and 1.
+        kinds = (bool, np.bool_)
+        cells = np.array([str(c) if isinstance(c, kinds) else c for c in cells], object)
+    try:
+        codes, values = pd.factorize(cells)
+    except TypeError as error:
+        kind = next(type(c).__name__ for c in cells if not _has_hash(c))
+        raise TypeError(f"objects of type {kind}") from error
+    names = np.array([*map(_label, values), np.nan], object)
+    return names[codes]  # -1, of missing values, is the last
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return str(value)
+    if isinstance(value, Real) and float(value).is_integer():
+        return str(int(value) if isinstance(value, Integral) else int(float(value)))
+    return str(value.item() if isinstance(value, np.generic) else value)
+
+
+def _has_hash(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,192 @@
+"""Tables of mixed columns: what each column holds, and how it becomes numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+
+from latentsk._columns import column_names, columns_of
+from latentsk.preprocessing._category_encoder import CategoryEncoder
+from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+
+# The kinds of columns, in the order of the preprocessor's parts.
+NUMBERS, CATEGORIES, DATES = "numbers", "categories", "dates"
+# What pandas calls cells that are objects.
+OBJECT_KINDS = {
+    **dict.fromkeys(("floating", "integer", "mixed-integer-float"), NUMBERS),
+    **dict.fromkeys(("decimal", "boolean", "empty"), NUMBERS),
+    **dict.fromkeys(("datetime64", "datetime", "date", "period"), DATES),
+    **dict.fromkeys(("string", "mixed", "mixed-integer", "categorical"), CATEGORIES),
+}
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
+
+
+def make_table_preprocessor(X: Any) -> ColumnTransformer:
+    """Return the default preprocessor for a table of mixed columns.
+
+    It is what :class:`LatentOutlierDetector` puts before its default embedder for a
+    DataFrame with a column that holds no numbers, or with missing values. Put it before
+    an embedder of your own, or begin with it and change its parts.
+
+    Parameters
+    ----------
+    X : DataFrame of shape (n_samples, n_features)
+        A table of pandas, polars or pyarrow. Only the kinds of its columns are used.
+
+    Returns
+    -------
+    preprocessor : ColumnTransformer, not fitted
+        With a part for each kind of column that there is:
+
+        - "numbers", of numbers and booleans: :class:`RobustStandardizer`. Missing
+          values and codes become the median, with an indicator.
+        - "categories", of strings, of pandas' categorical type, and of anything mixed:
+          :class:`CategoryEncoder`. Missing values are a category.
+        - "dates", of dates of any type, and of strings that are all dates in the form
+          "2026-01-31" or "2026-01-31 12:30": :class:`DatetimeEncoder`.
+
+    Raises
+    ------
+    TypeError
+        If `X` is no DataFrame, or a column holds something else, such as durations or
+        lists.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from latentsk import PCAEmbedder, make_table_preprocessor
+    >>> X = pd.DataFrame({"paid": [9.5, None, 7.0], "city": ["Rome", "Bonn", "Rome"]})
+    >>> preprocessor = make_table_preprocessor(X)
+    >>> [(name, columns) for name, _, columns in preprocessor.transformers]
+    [('numbers', ['paid']), ('categories', ['city'])]
+    >>> embedder = make_pipeline(preprocessor, PCAEmbedder(1))
+    >>> embedder.fit_transform(X).shape
+    (3, 1)
+    """
+    if not is_table(X):
+        raise TypeError(
+            f"X must be a DataFrame, got {type(X).__name__}: give pd.DataFrame(X)."
+        )
+    kinds = column_kinds(as_pandas(X))
+    names = column_names(X)
+    is_named = names is not None and len(set(names)) == len(names)
+    encoders = {
+        NUMBERS: RobustStandardizer(),
+        CATEGORIES: CategoryEncoder(),
+        DATES: DatetimeEncoder(),
+    }
+    parts = []
+    for kind, encoder in encoders.items():
+        columns = [j for j, found in enumerate(kinds) if found == kind]
+        if columns:
+            of_part = [names[j] for j in columns] if is_named and names else columns
+            parts.append((kind, encoder, of_part))
+    return ColumnTransformer(parts, sparse_threshold=0.0)
+
+
+def is_table(X: Any) -> bool:
+    """Tell whether rows are a table of pandas, polars or pyarrow.
+
+    Examples
+    --------
+    >>> is_table(pd.DataFrame({"a": [1.0]})), is_table([[1.0]])
+    (True, False)
+    """
+    is_named = hasattr(X, "columns") or hasattr(X, "column_names")
+    return is_named and len(getattr(X, "shape", ())) == 2
+
+
+def as_pandas(X: Any) -> pd.DataFrame:
+    """Return a table of any library as one of pandas."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    return pd.DataFrame(dict(columns_of(X)))
+
+
+def is_mixed(X: pd.DataFrame) -> bool:
+    """Tell whether a column holds no numbers, or misses some.
+
+    Examples
+    --------
+    >>> is_mixed(pd.DataFrame({"a": [1, 2]})), is_mixed(pd.DataFrame({"a": [1, None]}))
+    (False, True)
+    """
+    kinds = {column_kind(series) for _, series in X.items()}
+    return kinds != {NUMBERS} or bool(X.isna().to_numpy().any())
+
+
+def column_kinds(X: pd.DataFrame) -> list[str]:
+    """Return what each column holds.
+
+    Raises
+    ------
+    TypeError
+        If it is nothing that can be encoded.
+
+    Examples
+    --------
+    >>> column_kinds(pd.DataFrame({"n": [1], "s": ["a"], "d": ["2026-01-31"]}))
+    ['numbers', 'categories', 'dates']
+    """
+    kinds = []
+    for label, series in X.items():
+        kind = column_kind(series)
+        if kind is None:
+            raise TypeError(_refusal(label, series))
+        kinds.append(kind)
+    return kinds
+
+
+def column_kind(series: pd.Series) -> str | None:
+    """Return the kind of a column, None if it cannot be encoded."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return CATEGORIES
+    if isinstance(dtype, pd.PeriodDtype) or dtype.kind == "M":
+        return DATES
+    if dtype.kind in "fiub":
+        return NUMBERS
+    if dtype.kind not in "OUS" and not isinstance(dtype, pd.StringDtype):
+        return None
+    kind = OBJECT_KINDS.get(pd.api.types.infer_dtype(series, skipna=True))
+    if kind == CATEGORIES:
+        return _kind_of_objects(series)
+    return kind
+
+
+def _kind_of_objects(series: pd.Series) -> str | None:
+    known = series.dropna()
+    if not all(isinstance(cell, str) for cell in known):
+        has_hash = all(pd.api.types.is_hashable(cell) for cell in known)
+        return CATEGORIES if has_hash else None
+    are_dates = all(ISO_DATE.fullmatch(cell) for cell in known)
+    return DATES if are_dates and _are_dates(known) else CATEGORIES
+
+
+def _are_dates(strings: pd.Series) -> bool:
+    try:
+        pd.to_datetime(strings, format="ISO8601")
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(label: Any, series: pd.Series) -> str:
+    cells = series.dropna()
+    cell = cells.iloc[0]
+    remedy = "Make columns of numbers or strings of it, or leave it out: "
+    if series.dtype.kind == "m" or hasattr(cell, "total_seconds"):
+        remedy = (
+            f"Turn it into numbers: X[{label!r}] = "
+            f"pd.to_timedelta(X[{label!r}]).dt.total_seconds(). Or leave it out: "
+        )
+    return (
+        "A column must hold numbers, categories, booleans or dates, but column "
+        f"{label!r} holds {type(cell).__name__}: {str(cell)[:60]}. {remedy}"
+        f"X.drop(columns=[{label!r}])."
+    )
