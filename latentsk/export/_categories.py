@@ -25,6 +25,7 @@ from latentsk.export._sources import (
     select,
     torch_dtype,
 )
+from latentsk.preprocessing import CategoryEncoder
 
 # What a text column is asked for to see what unknown categories become.
 _UNSEEN = "\0 no category"
@@ -129,6 +130,12 @@ def _one_hot_encoder(step: Any, source: Source) -> Stage:
     return encoded(step, source, categories_of(step, widths))
 
 
+@exports(CategoryEncoder)
+def _category_encoder(step: Any, source: Source) -> Stage:
+    # It makes strings of all categories, numbers included.
+    return _one_hot_encoder(step.encoder_, source)
+
+
 @exports(OrdinalEncoder)
 def _ordinal_encoder(step: Any, source: Source) -> Stage:
     return encoded(step, source, categories_of(step, [1] * source.n_columns))
@@ -168,9 +175,7 @@ def categories_of(step: Any, widths: Sequence[int]) -> list[Categories]:
         if not len(unknown):
             unknown = np.full((1, widths[j]), np.nan)
         values = [None if pd.isna(value) else value for value in categories]
-        found.append(
-            Categories(values, np.vstack([unknown, table[: len(categories)]]))
-        )
+        found.append(Categories(values, np.vstack([unknown, table[: len(categories)]])))
     return found
 
 

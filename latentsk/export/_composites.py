@@ -94,7 +94,7 @@ def _column_transformer(step: Any, source: Source) -> Stage:
     stages, factors = [], []
     for name, part, _ in step.transformers_:
         columns = [int(i) for i in step._transformer_to_input_indices[name]]
-        if isinstance(part, str) and part == "drop" or not columns:
+        if (isinstance(part, str) and part == "drop") or not columns:
             continue
         taken = select(source, columns)
         stage = taken if part in _NOTHING else stage_of(part, taken.source)
@@ -103,7 +103,8 @@ def _column_transformer(step: Any, source: Source) -> Stage:
     if not stages:
         raise cannot_export(step, "it drops every column")
     sources = [stage.source for stage in stages]
-    if all(isinstance(part, Columns) for part in sources):
+    is_plain = all(factor == 1.0 for factor in factors)
+    if is_plain and all(isinstance(part, Columns) for part in sources):
         return Stage(nn.Identity(), _joined(sources))
     return _side_by_side(stages, factors)
 

@@ -17,10 +17,10 @@ from latentsk.export._sources import constant, is_invertible
 from latentsk.export._unknown import FillUnknown
 from latentsk.outliers._gaussian import LEAST_REMAINDER, RobustGaussian
 from latentsk.outliers._latent_view import LatentView
+from latentsk.outliers._scales import KINDS, LOWEST, METHODS, MOST_NORMAL, Scale
 from latentsk.outliers._steps import last_step, split_steps
 from latentsk.preprocessing import RobustStandardizer
 from latentsk.preprocessing._robust_standardizer import INDICATOR
-from latentsk.outliers._scales import KINDS, LOWEST, METHODS, MOST_NORMAL, Scale
 
 # Elimination is written out for each column that can be unknown.
 MOST_UNKNOWN_COLUMNS = 100

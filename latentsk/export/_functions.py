@@ -34,7 +34,6 @@ from latentsk.export._sources import (
 Function = Callable[[Tensor], Tensor]
 
 
-
 def _log1p(x: Tensor) -> Tensor:
     # Kahan's correction: the rounding of 1 + x is divided out.
     y = x + 1

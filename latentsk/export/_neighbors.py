@@ -13,8 +13,8 @@ from latentsk.outliers._neighborhood import Neighborhood
 from latentsk.outliers._neighbors import (
     IDENTITY_SHARE,
     SPARE,
-    neighbor_weights,
     nearest_weights,
+    neighbor_weights,
 )
 
 

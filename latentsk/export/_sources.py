@@ -268,7 +268,8 @@ class Chain(nn.Module):
 
     def inverse(self, rows: Tensor) -> Tensor:
         """Return what the first one was given."""
-        for step in reversed(self.steps):
+        steps: Any = reversed(self.steps)
+        for step in steps:
             rows = step.inverse(rows)
         return rows
 

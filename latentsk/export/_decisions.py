@@ -1,0 +1,63 @@
+"""What scores decide, as a module of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentsk.export._sources import constant
+from latentsk.outliers._scales import LOWEST
+
+# Scores are equal to a threshold, or to the score of a calibration row, that differ by
+# less: what rounding makes of the same row.
+SAME_SCORE = 1e-9
+
+
+class Decisions(nn.Module):
+    """What scores decide.
+
+    Parameters
+    ----------
+    offset : float or None
+    calibration : ndarray of shape (n_calibration,) or None
+        Scores in ascending order.
+    """
+
+    def __init__(self, offset: float | None, calibration: Any = None) -> None:
+        super().__init__()
+        self.has_offset = offset is not None
+        self.has_calibration = calibration is not None
+        if offset is not None:
+            self.register_buffer("offset", constant(offset))
+            self.register_buffer("same", constant(SAME_SCORE * abs(offset)))
+        if calibration is not None:
+            raised = calibration - SAME_SCORE * np.abs(calibration)
+            self.register_buffer("calibration", constant(np.maximum(raised, LOWEST)))
+            self.register_buffer("part", constant(1.0 / (len(calibration) + 1)))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The outputs that there are."""
+        decided = ("decision_function", "predict") if self.has_offset else ()
+        return (*decided, *(("p_values",) if self.has_calibration else ()))
+
+    def forward(self, scores: Tensor) -> dict[str, Tensor]:
+        """Return the decisions of rows."""
+        scores, found = scores.double(), {}
+        if self.has_offset:
+            above = scores - self.get_buffer("offset")
+            is_same = above.abs() <= self.get_buffer("same")
+            found["decision_function"] = torch.where(
+                is_same, torch.zeros_like(above), above
+            )
+            ones = torch.ones_like(above, dtype=torch.int64)
+            is_inlier = found["decision_function"] >= 0
+            found["predict"] = torch.where(is_inlier, ones, -ones)
+        if self.has_calibration:
+            as_low = self.get_buffer("calibration") <= scores[:, None]
+            counts = as_low.double().sum(dim=1) + 1
+            found["p_values"] = counts * self.get_buffer("part")
+        return found
