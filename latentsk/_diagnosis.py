@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from latentsk._columns import as_floats, columns_of
+from latentsk._columns import as_floats, column_names, columns_of
 from latentsk._remedies import (
     MIXED,
     Cell,
@@ -94,7 +94,8 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
     Returns
     -------
     reason : str or None
-        None if the message is about something else, or `X` has nothing of the kind.
+        None if the message is about something else, names a column already, or `X` has
+        nothing of the kind.
 
     Examples
     --------
@@ -104,8 +105,17 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
     """
     for pattern, reason_of in _REASONS:
         if re.search(pattern, message):
-            return reason_of(X, message, input_name)
+            has_place = _names_column(X, message)
+            return None if has_place else reason_of(X, message, input_name)
     return None
+
+
+def _names_column(X: Any, message: str) -> bool:
+    """Tell whether a message names a column of a table, as a step within has done."""
+    names = column_names(X) or []
+    return any(f"column {name!r} holds" in message for name in names) or any(
+        f"in column {name!r}, row" in message for name in names
+    )
 
 
 def reject_dates(X: Any, input_name: str = "X") -> None:

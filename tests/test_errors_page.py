@@ -14,9 +14,10 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn import config_context
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
@@ -446,6 +447,10 @@ CASES = {
     "… is a folder; a file cannot take its place": lambda p: latentsk.save(pca(), "."),
     "… is a device or a pipe": lambda p: latentsk.save(pca(), "/dev/null"),
     "… cannot be stored: it is of another package, or your own": lambda p: saved(make_pipeline(Own(), PCAEmbedder(2)).fit(X)),
+    "The columns of … in a ColumnTransformer cannot be stored": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])]).fit(X).set_params(transformers=[("a", PCAEmbedder(1), [0.5])])),
+    "… cannot be stored: it is of type …": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])], verbose_feature_names_out=lambda part, name: name).fit(X)),
+    "verbose_feature_names_out must be a format of {transformer_name} and {feature_name}": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])], verbose_feature_names_out="{feature_name!r}").fit(X)),
+    "transformer_weights… must be a number": lambda p: saved(FeatureUnion([("a", PCAEmbedder(1))], transformer_weights={"a": [2.0]}).fit(X)),
     "… which skops does not trust": lambda p: saved(make_pipeline(FunctionTransformer(lambda rows: rows), PCAEmbedder(2)).fit(X)),
     "… must be an instance, got a class": lambda p: saved(PyODAdapter(PCAEmbedder(2)).fit(X).set_params(detector=PCAEmbedder)),
     "… cannot be stored, as it could not be loaded": lambda p: saved(with_other_mean()),

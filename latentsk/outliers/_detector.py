@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import make_pipeline
+from sklearn.compose import ColumnTransformer
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -25,12 +25,12 @@ from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
-from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
 from latentsk.outliers._decisions import tail_threshold
+from latentsk.outliers._default_embedder import default_embedder
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
     distance_contributions,
@@ -54,11 +54,12 @@ from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
-from latentsk.outliers._robust_fit import MOST_FEATURES, RobustFit, fit_robustly
+from latentsk.outliers._reference_rows import cells_of, reference_rows
+from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
-from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+from latentsk.preprocessing._table import is_mixed, mixed_table
 
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10
@@ -66,8 +67,6 @@ NO_RESIDUAL = 1e-10
 LEAST_DEVIATIONS = 2.5
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
-# The default embedder has so many components at most, of more than 1,000 features.
-MOST_COMPONENTS = 500
 # Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
 # Parameters that every score rests on; `method` has its own message.
@@ -102,11 +101,13 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         which leaves no residual either (of more than 1,000 columns, the first 500
         components, where there are more than 1,000 rows; with "embedder_score": those
         of 99 % of the variance).
-        Rows are what it takes: texts and sparse matrices, too. Features are what enters
-        a Pipeline's last step, standardized only where that, or a step before it, does
-        so. Where they are sparse with more than 500 columns, or no numbers, the latents
-        stand for them: there is no residual, and the embedder is fitted once, to all
-        rows.
+        Of a DataFrame with a column that holds no numbers, or with missing values,
+        `preprocessor_` takes the standardizer's place.
+        Rows are what an embedder takes: texts and sparse matrices, too. Features are
+        what enters a Pipeline's last step, standardized only where that, or a step
+        before it, does so. Where they are sparse with more than 500 columns, or no
+        numbers, the latents stand for them: there is no residual, and the embedder is
+        fitted once, to all rows.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -145,6 +146,11 @@ default="auto"
     ----------
     embedder_ : transformer
         The fitted embedder.
+
+    preprocessor_ : ColumnTransformer or None
+        What makes numbers of a DataFrame with a column that holds none, or with missing
+        values, where `embedder` is None: see :func:`make_table_preprocessor`. It is the
+        first step of `embedder_`. None where the rows of the fit were other ones.
 
     index_ : LatentIndex
         The latent vectors that neighbours are looked for among. Its ids are numbers of
@@ -279,7 +285,9 @@ default="auto"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: at least 2, of any kind that the embedder takes.
+            Training rows: at least 2, of any kind that the embedder takes. The default
+            takes arrays of numbers, of which some may be missing, and DataFrames of
+            numbers, categories, booleans and dates.
 
         y : None
             Ignored.
@@ -330,6 +338,9 @@ default="auto"
             if self.method == "residual":
                 self._view.require_features("method='residual'")
             self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+            if not self._view.gives_columns_back:
+                kept = np.asarray(self.index_.ids_)
+                self._reference_rows = reference_rows(X, kept)
             normal = chosen[fit.normal]
             del fit
             self._fit_scale(X, some, normal)
@@ -407,7 +418,7 @@ default="auto"
         Examples
         --------
         >>> from sklearn.datasets import load_wine
-        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.compose import ColumnTransformer
         >>> from sklearn.preprocessing import StandardScaler
         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data
@@ -428,7 +439,9 @@ default="auto"
         return scores if "residual" in self.parts_ else scores.drop(columns="residual")
 
     @fork_safe
-    def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
+    def explain(
+        self, X: ArrayLike, *, n_nearest: int = 1, labels: ArrayLike | None = None
+    ) -> pd.DataFrame:
         """Split the score of each row among its features.
 
         Parameters
@@ -439,10 +452,14 @@ default="auto"
         n_nearest : int, default=1
             How many of the nearest presumed normal rows to put beside each.
 
+        labels : array-like of shape (n_samples,) or None, default=None
+            Labels of the rows, such as ids. None: the index of a DataFrame, else row
+            numbers.
+
         Returns
         -------
         reasons : DataFrame of n_samples * n_features rows
-            Index: "row" (the index of a DataFrame, else row numbers) and "feature".
+            Index: "row" (`labels`) and "feature".
             Columns: "contribution", whose sum over the features of a row is
             `score_samples`; "part", what the score is: `method`, or what speaks most
             against the row ("near", "overall" or "joint", see below); "is_code",
@@ -459,9 +476,9 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, a
-            parameter was changed as for `score_samples`, or the score is the KL
-            divergence of a VAEEmbedder, which is no sum over features.
+            If `X`, `n_nearest` or `labels` is not valid, `X` has a magnitude above
+            1e100, a parameter was changed as for `score_samples`, or the score is the
+            KL divergence of a VAEEmbedder, which is no sum over features.
 
         Notes
         -----
@@ -493,28 +510,52 @@ default="auto"
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
         given, X = X, self._validate_for_score(X)
         reject_huge_columns(given)
+        labels = _row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
-            rows = self._view.rows(X)
-            contributions, kinds = self._contributions(rows)
-            nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
-        contributions = self._view.by_name(contributions)
-        columns = {
+            columns = self._reasons(X, int(n_nearest))
+        return reasons_table(labels, self._view.feature_names, columns)
+
+    def _reasons(self, X: Any, n_nearest: int) -> dict[str, NDArray[Any]]:
+        """Return the columns of the reasons, of shape (n_rows, n_features) each."""
+        view = self._view
+        rows = view.rows(X)
+        parts, kinds = self._contributions(rows)
+        contributions = view.by_name(parts)
+        columns: dict[str, NDArray[Any]] = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
         }
-        labels = row_ids(given)
-        labels = range(len(kinds)) if labels is None else labels
-        if "residual" not in self.parts_:
-            rows = rows._replace(residuals=None)
         if self.codes_:
-            columns["is_code"] = self._view.is_code(X)
-        return reasons_table(X, labels, self._view, rows, columns, nearest)
+            columns["is_code"] = view.is_code(X)
+        is_original = view.has_original_features
+        columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
+        if "residual" in self.parts_ and rows.residuals is not None:
+            reconstructed = rows.features - rows.residuals * rows.scale
+            columns["reconstructed"] = view.shown(reconstructed)
+        positions = self._neighborhood.nearest_positions(rows.latents, n_nearest)
+        for rank, nearest in enumerate(positions, 1):
+            columns[f"nearest_{rank}"] = self._reference_cells(nearest)
+        return columns
+
+    def _reference_cells(self, positions: Positions) -> NDArray[Any]:
+        """Return cells of training rows that others are compared with."""
+        if hasattr(self, "_reference_rows"):
+            return cells_of(self._reference_rows.iloc[positions])
+        return self._view.shown(self._neighborhood.features[positions])
 
     @property
     def codes_(self) -> dict[str, Float64]:
         """Values of each column that the default embedder takes for codes."""
         check_is_fitted(self)
         return self._view.codes(getattr(self, "feature_names_in_", None))
+
+    @property
+    def preprocessor_(self) -> ColumnTransformer | None:
+        """The default preprocessor, where the rows of the fit needed one."""
+        check_is_fitted(self)
+        first = self._view.first_step
+        is_table = self._is_default and isinstance(first, ColumnTransformer)
+        return first if is_table else None
 
     @property
     def embedder_(self) -> Any:
@@ -532,15 +573,18 @@ default="auto"
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
-        if self.embedder is None if reset else self._is_default:
-            return validated(
-                self,
-                on_host(X),
-                reset=reset,
-                dtype=NUMBERS,
-                ensure_min_samples=least,
-            )
-        return rows_for_embedder(self, X, reset=reset, least=least)
+        if not (self.embedder is None if reset else self._is_default):
+            return rows_for_embedder(self, X, reset=reset, least=least)
+        if is_mixed(X) if reset else self.preprocessor_ is not None:
+            return rows_for_embedder(self, mixed_table(X), reset=reset, least=least)
+        return validated(
+            self,
+            on_host(X),
+            reset=reset,
+            dtype=NUMBERS,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=least,
+        )
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -576,16 +620,9 @@ default="auto"
 
     def _resolve_embedder(self, X: Any) -> Any:
         """Return the embedder that is given, or the default one for such rows."""
-        if self.embedder is None and self.method == "embedder_score":
-            # A likelihood is undefined along directions without variance, and would
-            # take indicators, which are small, at their own deviations.
-            return make_pipeline(RobustStandardizer(add_indicator=False), PCAEmbedder())
         if self.embedder is None:
-            n_rows = min(len(X), self.max_samples)
-            is_wide = X.shape[1] > MOST_FEATURES and n_rows > 2 * MOST_COMPONENTS
-            n_components = MOST_COMPONENTS if is_wide else None
-            pca = PCAEmbedder(n_components, svd_solver="full" if is_wide else "auto")
-            return make_pipeline(RobustStandardizer(), pca)
+            n_rows = min(_num_samples(X), self.max_samples)
+            return default_embedder(X, n_rows, self.method == "embedder_score")
         has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
         if self.method == "embedder_score" and not has_score:
             raise ValueError(
@@ -714,7 +751,26 @@ default="auto"
         tags = super().__sklearn_tags__()
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
+        tags.input_tags.allow_nan |= self.embedder is None
         return tags
+
+
+def _row_labels(labels: Any, X: Any, n_rows: int) -> Any:
+    """Return the labels of rows: those given, or their index, or their numbers.
+
+    Raises
+    ------
+    ValueError
+    """
+    if labels is None:
+        labels = row_ids(X)
+        return range(n_rows) if labels is None else labels
+    if _num_samples(labels) != n_rows:
+        raise ValueError(
+            f"labels must have one label for each row of X, got {_num_samples(labels)} "
+            f"for {n_rows} rows."
+        )
+    return labels
 
 
 def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:

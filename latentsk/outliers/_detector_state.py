@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_view import LatentView
@@ -32,6 +34,8 @@ OPTIONAL = {
     **N_FEATURES,
     **FEATURE_NAMES,
     "calibration_scores_": schema.floats("calibrated"),
+    # Where nearest rows cannot be told from their features.
+    "_reference_rows": schema.instance(pd.DataFrame),
     # Files of the first releases lack these.
     "_fitted_parameters": schema.fields({}, schema.text()),
     "_threshold_rule": schema.instance(ThresholdRule),
@@ -50,3 +54,8 @@ def check_fit(_: Any, state: State, sizes: Sizes) -> None:
     shape = neighborhood.latent_index.n_features_in_, neighborhood.features.shape[1]
     same = shape == state["_gaussian"].loadings.shape and len(view.scale) == shape[1]
     require(same, "the neighbours are other rows")
+    if "_reference_rows" in state:
+        shape = len(neighborhood.features), len(view.feature_names)
+        require(state["_reference_rows"].shape == shape, "the cells are of other rows")
+    else:
+        require(view.gives_columns_back, "the cells of the neighbours are missing")

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 
 from latentsk._typing import Float64, Positions
 from latentsk.linear._gaussian import corr_max
 from latentsk.outliers._gaussian import RobustGaussian, whitened
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._neighborhood import Neighborhood
 
 
@@ -138,43 +136,29 @@ def embedder_contributions(
 
 
 def reasons_table(
-    X: Any,
-    labels: Iterable[Any],
-    view: LatentView,
-    rows: LatentRows,
-    columns: dict[str, NDArray[Any]],
-    nearest: NDArray[Any],
+    labels: Iterable[Any], names: list[str], columns: dict[str, NDArray[Any]]
 ) -> pd.DataFrame:
-    """Return a line for every row and feature, in original units where there are any.
+    """Return a line for every row and feature.
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_columns)
-
     labels : iterable
         Labels of the rows.
 
-    view : LatentView
-
-    rows : LatentRows
-        The rows as the view shows them. They are reconstructed if there are residuals.
+    names : list of str
+        Names of the features.
 
     columns : dict of str to ndarray of shape (n_rows, n_features)
-        The first columns of the table.
 
-    nearest : ndarray of shape (n_nearest, n_rows, n_features)
+    Examples
+    --------
+    >>> reasons_table(["a"], ["width", "size"], {"contribution": np.array([[-2.0, 0]])})
+                 contribution
+    row feature
+    a   width            -2.0
+        size              0.0
     """
-    values: Any = X if view.has_original_features else view.named(rows.features)
-    values = values.toarray() if issparse(values) else values
-    columns = {**columns, "value": np.asarray(values, np.float64)}
-    if rows.residuals is not None:
-        reconstructed = rows.features - rows.residuals * rows.scale
-        columns["reconstructed"] = view.named(reconstructed)
-    for rank, features in enumerate(nearest, 1):
-        columns[f"nearest_{rank}"] = view.named(features)
-    index = pd.MultiIndex.from_product(
-        [labels, view.feature_names], names=["row", "feature"]
-    )
+    index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
     return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
 
 

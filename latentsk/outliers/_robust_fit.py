@@ -39,10 +39,9 @@ from latentsk.outliers._latent_rows import (
     latents_of,
     numeric,
 )
-from latentsk.outliers._steps import last_step
 from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
 from latentsk.preprocessing._columns import robust_scales
-from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+from latentsk.preprocessing._indicators import has_own_unit
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -204,7 +203,7 @@ def prepare(
     features = numeric(rows)
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
-    unknown = unknown_cells(last_step(preprocessor), features)
+    unknown = unknown_cells(preprocessor, features)
     return Prepared(
         embedder, is_fitted, preprocessor, last, rows, features, scale, unknown
     )
@@ -247,7 +246,7 @@ def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
     The standard deviation of the rows that are not far out, or 1 where it is zero. What
     comes from a RobustStandardizer has its unit; its indicators are to count for less.
     """
-    if isinstance(last_step(preprocessor), RobustStandardizer):
+    if has_own_unit(preprocessor):
         return np.ones(features.shape[1])
     start = distances_from_median(features, robust_scales(features))
     kept = features[within_fence(start)].astype(np.float64)

@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 from latentsk._typing import Float64, Positions
 from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.preprocessing._robust_standardizer import INDICATOR, RobustStandardizer
+from latentsk.preprocessing._indicators import indicators
+from latentsk.preprocessing._robust_standardizer import INDICATOR
 
 # Rows without unknown cells suffice for a covariance if they are so many times the
 # features, and this share of the rows.
 ENOUGH_PER_FEATURE, ENOUGH_SHARE = 3, 0.25
 
 
-def unknown_cells(last_step: Any, features: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Tell which features stand for a code, by the indicators.
+def unknown_cells(
+    preprocessor: Any, features: NDArray[Any]
+) -> NDArray[np.bool_] | None:
+    """Tell which features stand for a code or a missing value, by the indicators.
 
     Parameters
     ----------
-    last_step : transformer or None
-        The step that the features come from.
+    preprocessor : fitted transformer or None
+        What the features come from.
 
     features : ndarray of shape (n_rows, n_features)
 
@@ -34,19 +37,19 @@ def unknown_cells(last_step: Any, features: NDArray[Any]) -> NDArray[np.bool_] |
 
     Examples
     --------
+    >>> from latentsk import RobustStandardizer
     >>> X = np.array([[1.0], [2], [3], [4], [5], [6], [7], [-99], [-99]])
     >>> standardizer = RobustStandardizer().fit(X)
     >>> unknown_cells(standardizer, standardizer.transform([[4], [-99]]))
     array([[False, False],
            [ True, False]])
     """
-    if not isinstance(last_step, RobustStandardizer):
-        return None
-    is_on = features[:, last_step.n_features_in_ :] > INDICATOR / 2
+    ons, known_by = indicators(preprocessor)
+    is_on = features[:, ons] > INDICATOR / 2
     if not is_on.any():
         return None
     unknown = np.zeros(features.shape, bool)
-    for k, j in enumerate(last_step.code_columns):
+    for k, j in enumerate(known_by):
         unknown[:, j] |= is_on[:, k]
     return unknown
 

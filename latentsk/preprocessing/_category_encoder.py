@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from latentsk._device import on_host
 from latentsk._remedies import listed
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
-from latentsk._validation import fit_context, validated
+from latentsk._validation import checked, fit_context, validated
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, count, instance, names, require
 
@@ -44,8 +45,8 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
 
     A :class:`~sklearn.preprocessing.OneHotEncoder` that takes columns as they come:
     strings, numbers and booleans, also within one column, and missing values, which are
-    a category of their own. Rare categories are joined. A category that the fit has not
-    seen counts as a rare one; where there are none of these, all its columns are 0.
+    a category of their own. Rare categories are joined, and one that the fit has not
+    seen counts as one of them. Where there are no rare ones, it is far from all others.
 
     Parameters
     ----------
@@ -54,6 +55,10 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
 
     min_frequency : int, default=2
         Categories of fewer rows are rare.
+
+    unseen_distance : float, default=5.0
+        About how far from all others a category is that the fit has not seen, where
+        there are no rare ones. 1: all its columns are 0, as scikit-learn has it.
 
     Attributes
     ----------
@@ -95,13 +100,21 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, Any] = {
         "max_categories": [Interval(Integral, 2, None, closed="left")],
         "min_frequency": [Interval(Integral, 1, None, closed="left")],
+        "unseen_distance": [Interval(Real, 1, None, closed="left")],
     }
 
     _private_state = ()
 
-    def __init__(self, *, max_categories: int = 32, min_frequency: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        max_categories: int = 32,
+        min_frequency: int = 2,
+        unseen_distance: float = 5.0,
+    ) -> None:
         self.max_categories = max_categories
         self.min_frequency = min_frequency
+        self.unseen_distance = unseen_distance
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: None = None) -> Self:
@@ -155,7 +168,10 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_transformed : ndarray of shape (n_samples, n_features_out), float64
-            1 in the column of the category of each cell, else 0.
+            1 in the column of the category of each cell, else 0. Of a category that the
+            fit has not seen, where there are no rare ones, all k columns are negative:
+            ``(1 - unseen_distance) / sqrt(k)``. Where a value is missing in a column
+            that had none missing in the fit, they are 0.
 
         Raises
         ------
@@ -165,17 +181,43 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         TypeError, ValueError
             If `X` is not valid.
 
+        Warns
+        -----
+        UserWarning
+            If values are missing in a column that had none missing in the fit, nor rare
+            categories.
+
         Examples
         --------
         >>> from latentsk import CategoryEncoder
         >>> encoder = CategoryEncoder(min_frequency=1).fit([["a"], ["b"], [1]])
-        >>> encoder.transform([["b"], [1.0], ["c"]])
-        array([[0., 0., 1.],
-               [1., 0., 0.],
-               [0., 0., 0.]])
+        >>> encoder.transform([["b"], [1.0], ["c"]]).round(1)
+        array([[ 0. ,  0. ,  1. ],
+               [ 1. ,  0. ,  0. ],
+               [-2.3, -2.3, -2.3]])
         """
         check_is_fitted(self)
-        return self.encoder_.transform(self._labels(X))
+        labels = self._labels(X)
+        encoded = self.encoder_.transform(labels)
+        ends = np.cumsum(np.bincount(self.category_columns))
+        blocks = np.split(encoded, ends[:-1], axis=1)
+        for block, column in zip(blocks, labels.T, strict=True):
+            is_unseen = (block.sum(axis=1) == 0.0) & (column == column)
+            block[is_unseen] = (1.0 - self.unseen_distance) / np.sqrt(block.shape[1])
+        self._warn_of_missing(blocks)
+        return encoded
+
+    def _warn_of_missing(self, blocks: list[Float64]) -> None:
+        """Warn of columns that lack values, and did not in the fit."""
+        lacks = [bool((block.sum(axis=1) == 0.0).any()) for block in blocks]
+        found = _check_feature_names_in(self)[lacks]
+        if len(found):
+            warnings.warn(
+                f"X has missing values in {listed([str(name) for name in found])}, "
+                "where the rows of the fit had none. They count as no category.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[np.object_]:
         """Return the category of the largest number of each column.
@@ -189,7 +231,7 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         -------
         X_original : ndarray of shape (n_samples, n_features), object
             Categories as strings, NaN for missing values, "infrequent_sklearn" for rare
-            ones, None where all numbers are 0.
+            ones, None where all numbers are 0 or less.
 
         Raises
         ------
@@ -207,7 +249,8 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         array([['b']], dtype=object)
         """
         check_is_fitted(self)
-        return self.encoder_.inverse_transform(np.asarray(on_host(X)))
+        encoded = checked(on_host(X))
+        return self.encoder_.inverse_transform(np.maximum(encoded, 0.0))
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None

@@ -270,9 +270,8 @@ def seconds_of(cells: NDArray[Any], label: Any) -> Float64:
     """
     if cells.dtype.kind != "M":
         cells = np.array([_wall_clock(cell, label) for cell in cells], "datetime64[us]")
-    seconds = cells.astype("datetime64[us]").astype(np.int64) * 1e-6
-    seconds[np.isnat(cells)] = np.nan
-    return seconds
+    seconds = cells.astype("datetime64[us]").astype(np.float64) * 1e-6
+    return np.where(np.isnat(cells), np.nan, seconds)
 
 
 def _wall_clock(cell: Any, label: Any) -> Any:
@@ -301,11 +300,10 @@ def _wall_clock(cell: Any, label: Any) -> Any:
     return np.datetime64(cell)
 
 
-def _phases(seconds: Float64, lengths: NDArray[Any]) -> Float64:
+def _phases(seconds: Float64, lengths: NDArray[Any]) -> NDArray[Any]:
     """Return how much of its cycle has passed, in [0, 1)."""
     shifted = seconds + MONDAY * (lengths == WEEK)
-    phases: Float64 = np.mod(shifted, lengths) / lengths
-    return phases
+    return np.mod(shifted, lengths) / lengths
 
 
 def _spanned(seconds: Float64) -> list[bool]:

@@ -108,16 +108,38 @@ def as_pandas(X: Any) -> pd.DataFrame:
     return pd.DataFrame(dict(columns_of(X)))
 
 
-def is_mixed(X: pd.DataFrame) -> bool:
-    """Tell whether a column holds no numbers, or misses some.
+def is_mixed(X: Any) -> bool:
+    """Tell whether rows are a table with a column of no numbers, or with gaps.
 
     Examples
     --------
     >>> is_mixed(pd.DataFrame({"a": [1, 2]})), is_mixed(pd.DataFrame({"a": [1, None]}))
     (False, True)
+    >>> is_mixed([["a"]])
+    False
     """
+    if not is_table(X):
+        return False
+    X = as_pandas(X)
     kinds = {column_kind(series) for _, series in X.items()}
     return kinds != {NUMBERS} or bool(X.isna().to_numpy().any())
+
+
+def mixed_table(X: Any) -> pd.DataFrame:
+    """Return a table as one of pandas.
+
+    Raises
+    ------
+    TypeError
+        If it is no table.
+    """
+    if not is_table(X):
+        raise TypeError(
+            "The fit had a DataFrame of mixed columns, so X must be one with the same "
+            f"columns, got {type(X).__name__}. Use pd.DataFrame(X, "
+            "columns=detector.feature_names_in_)."
+        )
+    return as_pandas(X)
 
 
 def column_kinds(X: pd.DataFrame) -> list[str]:

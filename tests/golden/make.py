@@ -3,15 +3,18 @@
     python tests/golden/make.py
 
 Run once for each format version, by the release that introduces it; files of earlier
-versions stay as they are. Beside each file lie rows, and the answers to them.
+versions stay as they are, and so does v2-columns-by-skops, in which a ColumnTransformer
+and a FeatureUnion are parts of skops's. Beside each file lie rows, and the answers to
+them.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 import latentsk
@@ -43,6 +46,21 @@ def estimators(X):
         "neighbors": latentsk.LatentNeighborsTransformer(scaled).fit(X),
         "detector": latentsk.LatentOutlierDetector(random_state=0).fit(X),
         "adapter": latentsk.PyODAdapter(random_state=0).fit(X),
+        "columns": make_pipeline(
+            ColumnTransformer(
+                [
+                    ("sepal", latentsk.RobustStandardizer(), slice(0, 2)),
+                    (
+                        "petal",
+                        make_pipeline(StandardScaler(), latentsk.PCAEmbedder(1)),
+                        [2, 3],
+                    ),
+                    ("none", "drop", [0]),
+                ],
+                remainder="passthrough",
+            ),
+            make_union(latentsk.PCAEmbedder(2), StandardScaler()),
+        ).fit(X),
         "standardizer": latentsk.RobustStandardizer().fit(coded),
     }
 

@@ -509,11 +509,14 @@ def test_round_trip(name, fitted, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+PARTS = ("steps", "transformers", "transformer_list")
+
+
 def assert_same_attributes(loaded, estimator):
     """Compare parameters and fitted attributes, as far as they are plain."""
     plain = (bool, int, float, str, tuple, list, type(None))
     for key, value in estimator.get_params().items():
-        if isinstance(value, plain) and not key.endswith(("steps", "transformers")):
+        if isinstance(value, plain) and not key.endswith(PARTS):
             assert loaded.get_params()[key] == value or value != value, key
     public = {k for k in vars(estimator) if k.endswith("_")}
     assert public == {k for k in vars(loaded) if k.endswith("_")}
@@ -747,7 +750,7 @@ class Renamed(PCAEmbedder):
         (make_pipeline(FunctionTransformer(lambda X: X), PCAEmbedder(2)), "<lambda>"),
         (LatentIndex(Halved()), "LatentIndex.save"),
         (PyODAdapter(IsolationForest(n_estimators=3)), "IsolationForest"),
-        (ColumnTransformer([("p", PCAEmbedder(2), [0, 1, 2])]), "PCAEmbedder"),
+        (ColumnTransformer([("p", Renamed(2), [0, 1, 2])]), "Renamed"),
         (LatentIndex(), "complex"),
     ],
 )

@@ -1,0 +1,107 @@
+"""Which features of a preprocessor tell that others are not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
+from latentsk._typing import Positions
+from latentsk.preprocessing._category_encoder import CategoryEncoder
+from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+from latentsk.preprocessing._sources import column_positions
+
+
+class Standardized(NamedTuple):
+    """A RobustStandardizer at the end of a preprocessor, or of a part of it.
+
+    Attributes
+    ----------
+    standardizer : RobustStandardizer
+    start : int
+        Position of its first feature.
+    columns : ndarray, dtype intp
+        Positions of the columns that it takes, of those that the part takes.
+    """
+
+    standardizer: RobustStandardizer
+    start: int
+    columns: Positions
+
+
+def standardizers(preprocessor: Any) -> list[Standardized]:
+    """Return every RobustStandardizer that features come from.
+
+    Examples
+    --------
+    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> X = np.arange(12.0).reshape(4, 3)
+    >>> preprocessor = make_column_transformer(
+    ...     (StandardScaler(), [0]), (RobustStandardizer(), [2, 1])
+    ... ).fit(X)
+    >>> standardizers(preprocessor)
+    [Standardized(standardizer=RobustStandardizer(), start=1, columns=array([2, 1]))]
+    """
+    return list(_found(preprocessor, 0, None))
+
+
+def _found(
+    transformer: Any, start: int, columns: Positions | None
+) -> Iterator[Standardized]:
+    if isinstance(transformer, Pipeline):
+        yield from _found(transformer.steps[-1][1], start, columns)
+    elif isinstance(transformer, RobustStandardizer):
+        own = np.arange(transformer.n_features_in_) if columns is None else columns
+        yield Standardized(transformer, start, own)
+    elif isinstance(transformer, ColumnTransformer):
+        for name, part, _ in transformer.transformers_:
+            outputs = transformer.output_indices_[name]
+            if outputs.start < outputs.stop:
+                own = column_positions(transformer, name)
+                own = own if columns is None else columns[own]
+                yield from _found(part, start + outputs.start, own)
+
+
+def indicators(preprocessor: Any) -> tuple[Positions, Positions]:
+    """Return the indicators, and the feature that each says is not known.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> X = [[1.0, 5.0], [None, 6.0], [3.0, None]]
+    >>> indicators(make_pipeline(RobustStandardizer()).fit(X))
+    (array([2, 3]), array([0, 1]))
+    """
+    ons, features = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    for standardizer, start, _ in standardizers(preprocessor):
+        codes = standardizer.code_columns
+        first = start + standardizer.n_features_in_
+        ons.append(np.arange(first, first + len(codes)))
+        features.append(start + codes)
+    return np.concatenate(ons), np.concatenate(features)
+
+
+def has_own_unit(preprocessor: Any) -> bool:
+    """Tell whether all features are in the unit of the encoders of this package.
+
+    One unit is then a standard deviation, or a category more or less.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> has_own_unit(make_pipeline(RobustStandardizer())), has_own_unit(None)
+    (True, False)
+    """
+    if isinstance(preprocessor, Pipeline):
+        return has_own_unit(preprocessor.steps[-1][1])
+    if isinstance(preprocessor, ColumnTransformer):
+        parts = [part for _, part, _ in preprocessor.transformers_ if part != "drop"]
+        return all(has_own_unit(part) for part in parts)
+    encoders = RobustStandardizer, CategoryEncoder, DatetimeEncoder
+    return isinstance(preprocessor, encoders)
