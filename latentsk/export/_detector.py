@@ -18,8 +18,8 @@ from latentsk.export._unknown import FillUnknown
 from latentsk.outliers._gaussian import LEAST_REMAINDER, RobustGaussian
 from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._scales import KINDS, LOWEST, METHODS, MOST_NORMAL, Scale
-from latentsk.outliers._steps import last_step, split_steps
-from latentsk.preprocessing import RobustStandardizer
+from latentsk.outliers._steps import split_steps
+from latentsk.preprocessing._indicators import indicators
 from latentsk.preprocessing._robust_standardizer import INDICATOR
 
 # Elimination is written out for each column that can be unknown.
@@ -37,14 +37,10 @@ def unknown_pairs(view: LatentView) -> tuple[NDArray[Any], NDArray[Any]]:
     Where the detector asks for them: before principal components.
     """
     preprocessor, embedder = split_steps(view.embedder)
-    last = last_step(preprocessor)
-    nothing = np.empty(0, np.intp)
-    if not isinstance(embedder, PCAEmbedder) or not isinstance(
-        last, RobustStandardizer
-    ):
-        return nothing, nothing
-    columns = last.code_columns
-    return last.n_features_in_ + np.arange(len(columns)), columns
+    if not isinstance(embedder, PCAEmbedder):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    ons, known_by = indicators(preprocessor)
+    return np.asarray(ons, np.intp), np.asarray(known_by, np.intp)
 
 
 class GaussianGraph(nn.Module):
