@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from latentsk.export._registry import cannot_export, exports
 from latentsk.export._sources import (
+    MISSING,
     Columns,
     Numbers,
     Source,
@@ -96,10 +97,12 @@ class Encoded(nn.Module):
         return torch.cat([lookup(rows) for lookup in self.lookups], 1).to(self.dtype)
 
 
-def encoded(step: Any, source: Source, columns: Sequence[Categories]) -> Stage:
+def encoded(
+    step: Any, source: Source, columns: Sequence[Categories], dtype_out: Any
+) -> Stage:
     """Return the stage of an encoder, given the tables of its columns."""
     lookups = [_lookup(step, source, j, found) for j, found in enumerate(columns)]
-    dtype = "float32" if step.dtype == np.float32 else "float64"
+    dtype = "float32" if np.dtype(dtype_out) == np.float32 else "float64"
     out = Numbers(sum(found.table.shape[1] for found in columns), dtype)
     return Stage(Encoded(lookups, torch_dtype(out)), out)
 
@@ -126,56 +129,81 @@ def _lookup(step: Any, source: Source, j: int, found: Categories) -> nn.Module:
 
 @exports(OneHotEncoder)
 def _one_hot_encoder(step: Any, source: Source) -> Stage:
+    is_known = step.handle_unknown == "error"
     widths = [int(n) for n in step._n_features_outs]
-    return encoded(step, source, categories_of(step, widths))
+    tables = categories_of(step, step.categories_, widths, only_known=is_known)
+    return encoded(step, source, tables, step.dtype)
 
 
 @exports(CategoryEncoder)
 def _category_encoder(step: Any, source: Source) -> Stage:
     # It makes strings of all categories, numbers included.
-    return _one_hot_encoder(step.encoder_, source)
+    widths = np.bincount(step.category_columns).tolist()
+    tables = categories_of(step, step.encoder_.categories_, widths)
+    return encoded(step, source, tables, np.float64)
 
 
 @exports(OrdinalEncoder)
 def _ordinal_encoder(step: Any, source: Source) -> Stage:
-    return encoded(step, source, categories_of(step, [1] * source.n_columns))
+    is_known = step.handle_unknown == "error"
+    widths = [1] * source.n_columns
+    tables = categories_of(step, step.categories_, widths, only_known=is_known)
+    return encoded(step, source, tables, step.dtype)
 
 
-def categories_of(step: Any, widths: Sequence[int]) -> list[Categories]:
-    """Return the categories of each column of an encoder of scikit-learn.
+def categories_of(
+    step: Any,
+    categories: Sequence[NDArray[Any]],
+    widths: Sequence[int],
+    *,
+    only_known: bool = False,
+) -> list[Categories]:
+    """Return the categories of each column of an encoder.
 
-    What they become, and what an unknown one does, is asked of the encoder itself.
+    What they become, and what an unknown or a missing one does, is asked of the encoder
+    itself.
 
     Parameters
     ----------
-    step : OneHotEncoder or OrdinalEncoder
+    step : fitted encoder
+
+    categories : sequence of ndarray
+        The known ones of each column.
 
     widths : sequence of int
         Number of columns that each column becomes.
 
+    only_known : bool, default=False
+        Whether others are an error.
+
     Examples
     --------
     >>> encoder = OneHotEncoder(handle_unknown="ignore").fit([["b"], ["a"]])
-    >>> categories_of(encoder, [2])
-    [Categories(values=['a', 'b'], table=array([[0., 0.],
+    >>> (found,) = categories_of(encoder, encoder.categories_, [2])
+    >>> found.values, found.table
+    (['a', 'b', None], array([[0., 0.],
            [1., 0.],
-           [0., 1.]]))]
+           [0., 1.],
+           [0., 0.]]))
     """
     ends = np.cumsum(widths)
-    usual = [categories[0] for categories in step.categories_]
+    usual = [known[0] for known in categories]
     found = []
-    for j, categories in enumerate(step.categories_):
-        asked = list(categories)
-        if step.handle_unknown != "error":
-            asked.append(_unseen(categories))
+    for j, known in enumerate(categories):
+        values = [None if pd.isna(value) else value for value in known]
+        asked = list(known)
+        if not only_known:
+            asked.append(_unseen(known))
+            if None not in values and MISSING not in values:
+                values.append(None)
+                asked.insert(len(known), np.nan)
         rows = np.array([usual] * len(asked), dtype=object)
         rows[:, j] = asked
         table = _transformed(step, rows)[:, ends[j] - widths[j] : ends[j]]
-        unknown = table[len(categories) :]
-        if not len(unknown):
+        unknown = table[len(values) :]
+        if only_known:
             unknown = np.full((1, widths[j]), np.nan)
-        values = [None if pd.isna(value) else value for value in categories]
-        found.append(Categories(values, np.vstack([unknown, table[: len(categories)]])))
+        found.append(Categories(values, np.vstack([unknown, table[: len(values)]])))
     return found
 
 

@@ -35,6 +35,7 @@ class Cycles(nn.Module):
     shifts: Tensor
     missing: Tensor
     turn: Tensor
+    quarter: Tensor
 
     def __init__(self, dates: nn.Module, columns: Any, cycles: Any) -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class Cycles(nn.Module):
             "missing": NOT_A_TIME,
         }.items():
             self.register_buffer(name, constant(values, torch.int64))
+        self.register_buffer("quarter", constant(0.5 * np.pi))
         self.register_buffer("turn", constant(2.0 * np.pi / (lengths * SECOND)))
 
     def forward(self, rows: Any) -> Tensor:
@@ -56,7 +58,8 @@ class Cycles(nn.Module):
         is_missing = dates == self.missing
         since = torch.where(is_missing, torch.zeros_like(dates), dates) + self.shifts
         angles = torch.remainder(since, self.lengths).double() * self.turn
-        pairs = torch.stack([angles.sin(), angles.cos()], dim=2)
+        # Not the cosine, which onnxruntime 1.15 lacks in float64.
+        pairs = torch.stack([angles.sin(), (angles + self.quarter).sin()], dim=2)
         pairs = torch.where(is_missing[:, :, None], torch.zeros_like(pairs), pairs)
         return pairs.flatten(1)
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from latentsk.export._sources import constant
 from latentsk.outliers._scales import LOWEST
 
-# Scores are equal to a threshold, or to the score of a calibration row, that differ by
-# less: what rounding makes of the same row.
-SAME_SCORE = 1e-9
+# A score is that of the threshold, or of a calibration row, if it differs by less: what
+# rounding makes of the same row, where distances are in float32.
+SAME_SCORE = 3e-6
 
 
 class Decisions(nn.Module):
@@ -49,12 +49,9 @@ class Decisions(nn.Module):
         scores, found = scores.double(), {}
         if self.has_offset:
             above = scores - self.get_buffer("offset")
-            is_same = above.abs() <= self.get_buffer("same")
-            found["decision_function"] = torch.where(
-                is_same, torch.zeros_like(above), above
-            )
             ones = torch.ones_like(above, dtype=torch.int64)
-            is_inlier = found["decision_function"] >= 0
+            is_inlier = above >= -self.get_buffer("same")
+            found["decision_function"] = above
             found["predict"] = torch.where(is_inlier, ones, -ones)
         if self.has_calibration:
             as_low = self.get_buffer("calibration") <= scores[:, None]

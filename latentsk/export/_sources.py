@@ -127,6 +127,8 @@ class Columns:
     def numbers(self) -> nn.Module:
         """Return the module that makes one matrix of the columns, as numbers."""
         found = [self.inputs.add(j, NUMBER, {}) for j in self.positions]
+        if self.positions == tuple(range(len(self.inputs.names))):
+            return TakeAll(found)
         return TakeNumbers(found, self.positions)
 
     def codes(self, i: int, strings: Sequence[str | None]) -> int:
@@ -191,22 +193,38 @@ class Stage(NamedTuple):
 
 
 class TakeNumbers(nn.Module):
-    """Columns of X as one matrix of numbers."""
+    """Some columns of X as one matrix of numbers."""
 
     def __init__(self, inputs: Sequence[int], positions: Sequence[int]) -> None:
         super().__init__()
         self.inputs = list(inputs)
         self.register_buffer("positions", torch.tensor(positions, dtype=torch.int64))
-        self.is_all = list(positions) == list(range(len(positions)))
 
     def forward(self, rows: Any) -> Tensor:
         """Return the matrix."""
         if isinstance(rows, tuple):
             return torch.cat([rows[i] for i in self.inputs], dim=1)
-        if self.is_all and rows.shape[1] == len(self.inputs):
-            whole: Tensor = rows
-            return whole
-        return rows.index_select(1, self.get_buffer("positions"))
+        taken: Tensor = rows.index_select(1, self.get_buffer("positions"))
+        return taken
+
+
+class TakeAll(nn.Module):
+    """All columns of X as one matrix."""
+
+    def __init__(self, inputs: Sequence[int]) -> None:
+        super().__init__()
+        self.inputs = list(inputs)
+
+    def forward(self, rows: Any) -> Tensor:
+        """Return the matrix."""
+        if isinstance(rows, tuple):
+            return torch.cat([rows[i] for i in self.inputs], dim=1)
+        whole: Tensor = rows
+        return whole
+
+    def inverse(self, rows: Tensor) -> Tensor:
+        """Return the matrix."""
+        return rows
 
 
 class TakeInputs(nn.Module):

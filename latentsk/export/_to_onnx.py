@@ -140,7 +140,7 @@ def to_onnx(
     >>> rows = X[:3] + [[0], [1], [100]]
     >>> scores, labels = session.run(["score_samples", "predict"], {"X": rows})
     >>> scores.round(1), labels
-    (array([ -0.5,  -7.9, -37.3]), array([ 1, -1, -1]))
+    (array([ -0.5,  -7.9, -37.3]), array([ 1, -1, -1]...))
     """
     check_is_fitted(estimator)
     if dtype not in DTYPES:
