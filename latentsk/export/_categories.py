@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from torch import Tensor, nn
 
+from latentsk.export._modules import constant
 from latentsk.export._registry import cannot_export, exports
 from latentsk.export._sources import (
     MISSING,
@@ -22,7 +23,6 @@ from latentsk.export._sources import (
     Numbers,
     Source,
     Stage,
-    constant,
     select,
     torch_dtype,
 )

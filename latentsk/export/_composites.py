@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from torch import Tensor, nn
 
+from latentsk.export._modules import chain, constant
 from latentsk.export._registry import cannot_export, exports, stage_of
 from latentsk.export._sources import (
     Columns,
@@ -19,8 +20,6 @@ from latentsk.export._sources import (
     Source,
     Stage,
     as_numbers,
-    chain,
-    constant,
     select,
     torch_dtype,
 )

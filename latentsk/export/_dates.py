@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latentsk.export._modules import constant
 from latentsk.export._registry import cannot_export, exports
-from latentsk.export._sources import Columns, Numbers, Source, Stage, constant
+from latentsk.export._sources import Columns, Numbers, Source, Stage
 from latentsk.preprocessing import DatetimeEncoder
 from latentsk.preprocessing._datetime_encoder import CYCLES, MONDAY, WEEK
 

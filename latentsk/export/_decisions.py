@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentsk.export._sources import constant
+from latentsk.export._modules import constant
 from latentsk.outliers._scales import LOWEST
 
 # A score is that of the threshold, or of a calibration row, if it differs by less: what

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from latentsk._validation import LIMITS
 from latentsk.embedders import PCAEmbedder
+from latentsk.export._modules import constant, is_invertible
 from latentsk.export._neighbors import Measured, NeighborhoodGraph
 from latentsk.export._registry import cannot_export
-from latentsk.export._sources import constant, is_invertible
 from latentsk.export._unknown import FillUnknown
 from latentsk.outliers._gaussian import LEAST_REMAINDER, RobustGaussian
 from latentsk.outliers._latent_view import LatentView

@@ -11,15 +11,9 @@ from torch import Tensor, nn
 
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.embedders._onnx import EmbedderGraph
+from latentsk.export._modules import chain, constant
 from latentsk.export._registry import exports
-from latentsk.export._sources import (
-    Numbers,
-    Source,
-    Stage,
-    as_numbers,
-    chain,
-    constant,
-)
+from latentsk.export._sources import Numbers, Source, Stage, as_numbers
 
 
 class Embed(nn.Module):

@@ -14,10 +14,11 @@ from latentsk.embedders._base import BaseEmbedder
 from latentsk.export._decisions import Decisions
 from latentsk.export._detector import DistancesGraph, ScoreGraph
 from latentsk.export._embedders import embed
+from latentsk.export._modules import chain, is_invertible
 from latentsk.export._outputs import DetectorOutputs, EmbedderOutputs, TransformOutputs
 from latentsk.export._registry import cannot_export, stage_of
-from latentsk.export._sources import Source, Stage, as_numbers, chain, is_invertible
-from latentsk.outliers import LatentOutlierDetector
+from latentsk.export._sources import Source, Stage, as_numbers
+from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.outliers._latent_rows import decode
 from latentsk.outliers._steps import split_steps
 
@@ -44,17 +45,21 @@ def outputs_of(estimator: Any, source: Source, methods: Sequence[str] | None) ->
     """
     prepare = Stage(nn.Identity(), source)
     while isinstance(estimator, Pipeline | FrozenEstimator):
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-            continue
-        before, estimator = split_steps(estimator)
+        before, estimator = _opened(estimator)
         if before is not None:
             prepare = _then(prepare, before)
     if isinstance(estimator, LatentOutlierDetector):
         return _detector(estimator, prepare)
     if isinstance(estimator, BaseEmbedder):
         return _embedder(estimator, prepare, methods)
-    return TransformOutputs(_then(prepare, estimator).module)
+    if isinstance(estimator, PyODAdapter):
+        raise cannot_export(
+            estimator,
+            "its scores are those of its detector, with the sign turned",
+            "Export that: to_onnx(adapter.detector_, path).",
+        )
+    stage = _then(prepare, estimator)
+    return TransformOutputs(chain(stage.module, as_numbers(stage.source).module))
 
 
 def _then(stage: Stage, step: Any) -> Stage:
@@ -79,9 +84,15 @@ def _embedder(
 def final_of(estimator: Any) -> Any:
     """Return the estimator that a Pipeline ends with; others as they are."""
     while isinstance(estimator, Pipeline | FrozenEstimator):
-        is_frozen = isinstance(estimator, FrozenEstimator)
-        estimator = estimator.estimator if is_frozen else split_steps(estimator)[1]
+        _, estimator = _opened(estimator)
     return estimator
+
+
+def _opened(estimator: Any) -> tuple[Pipeline | None, Any]:
+    """Return what comes first in an estimator that holds another, and that."""
+    if isinstance(estimator, FrozenEstimator):
+        return None, estimator.estimator
+    return split_steps(estimator)
 
 
 def offset_of(estimator: Any) -> float | None:

@@ -21,15 +21,9 @@ from sklearn.feature_selection import (
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 from torch import Tensor, nn
 
+from latentsk.export._modules import chain
 from latentsk.export._registry import cannot_export, exports
-from latentsk.export._sources import (
-    Numbers,
-    Source,
-    Stage,
-    as_numbers,
-    chain,
-    select,
-)
+from latentsk.export._sources import Numbers, Source, Stage, as_numbers, select
 
 Function = Callable[[Tensor], Tensor]
 
@@ -59,8 +53,9 @@ def _arcsinh(x: Tensor) -> Tensor:
 
 
 def _sinh(x: Tensor) -> Tensor:
-    grown = _expm1(x)
-    return (grown + grown / (grown + 1)) / 2
+    grown = _expm1(x.abs())
+    size = (grown + grown / (grown + 1)) / 2
+    return torch.where(x < 0, -size, size)
 
 
 def _cbrt(x: Tensor) -> Tensor:

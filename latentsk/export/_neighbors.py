@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentsk.export._sources import constant
+from latentsk.export._modules import constant
 from latentsk.outliers._neighborhood import Neighborhood
 from latentsk.outliers._neighbors import (
     IDENTITY_SHARE,

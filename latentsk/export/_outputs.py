@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from latentsk._validation import LIMITS
 from latentsk.export._decisions import Decisions
-from latentsk.export._detector import LARGEST, DistancesGraph, ScoreGraph
-from latentsk.export._sources import chain, constant, is_invertible
+from latentsk.export._detector import DistancesGraph, ScoreGraph
+from latentsk.export._modules import chain, constant, is_invertible
 from latentsk.outliers._scales import LOWEST
 
 # Of the outputs of a file, in words.
@@ -96,7 +96,6 @@ class DetectorOutputs(nn.Module):
     """
 
     lowest: Tensor
-    largest: Tensor
 
     def __init__(
         self,
@@ -113,7 +112,6 @@ class DetectorOutputs(nn.Module):
         self.default_methods = ("score_samples", *decisions.methods)
         self.methods = (*self.default_methods, "transform")
         self.register_buffer("lowest", constant(LOWEST))
-        self.register_buffer("largest", constant(LARGEST))
         for dtype, limit in LIMITS.items():
             self.register_buffer(f"limit_{dtype}", constant(limit))
 
@@ -126,9 +124,8 @@ class DetectorOutputs(nn.Module):
         else:
             scores = self.score(features).double()
             scores = torch.where(scores > self.lowest, scores, self.lowest)
-        # Also false for NaN, which no method takes.
-        is_number = (features.double().abs() <= self.largest).all(dim=1)
-        is_scored = is_number & self._is_small(rows)
+        # What the methods refuse, and what is too large to be embedded.
+        is_scored = ~torch.isnan(features).any(dim=1) & self._is_small(rows)
         scores = torch.where(is_scored, scores, self.lowest)
         found = {"score_samples": scores, "transform": latents}
         return found | self.decisions(scores)

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from latentsk._validation import LIMITS
+from latentsk.export._modules import chain, constant
 from latentsk.export._registry import exports
-from latentsk.export._sources import (
-    Numbers,
-    Source,
-    Stage,
-    as_numbers,
-    chain,
-    constant,
-)
+from latentsk.export._sources import Numbers, Source, Stage, as_numbers
 from latentsk.preprocessing import RobustStandardizer
 from latentsk.preprocessing._codes import ROUNDED, SAME
 from latentsk.preprocessing._robust_standardizer import INDICATOR

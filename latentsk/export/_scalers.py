@@ -17,6 +17,7 @@ from sklearn.preprocessing import (
 )
 from torch import Tensor, nn
 
+from latentsk.export._modules import chain, constant
 from latentsk.export._registry import cannot_export, exports
 from latentsk.export._sources import (
     Columns,
@@ -24,8 +25,6 @@ from latentsk.export._sources import (
     Source,
     Stage,
     as_numbers,
-    chain,
-    constant,
     torch_dtype,
 )
 

@@ -8,8 +8,8 @@ from latentsk.export._sources import DATE, NUMBER, TEXT, UNKNOWN, Inputs
 
 # What LabelEncoder is a node of, in a version that onnxruntime has known since 2019.
 ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 2
-# Inside the file; no column of a table is called so.
-_INSIDE = "\u2024"
+# What names inside the file begin with; no column of a table is called so.
+_INSIDE = "latentsk::"
 
 
 def internal_name(position: int) -> str:

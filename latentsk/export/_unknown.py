@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk.export._sources import constant
+from latentsk.export._modules import constant
 from latentsk.outliers._gaussian import RobustGaussian
 
 # A direction of which less is left, as a share of its square, is one of those before.
