@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from latentsk.export._modules import constant
 from latentsk.outliers._scales import LOWEST
 
-# A score is that of the threshold, or of a calibration row, if it differs by less: what
-# rounding makes of the same row, where distances are in float32.
-SAME_SCORE = 3e-6
+# A score is that of the threshold, or of a calibration row, if it differs by a smaller
+# share of what scores are: what rounding makes of the same row, where distances are in
+# float32.
+SAME_SCORE = 1e-6
 
 
 class Decisions(nn.Module):
@@ -28,13 +29,15 @@ class Decisions(nn.Module):
 
     def __init__(self, offset: float | None, calibration: Any = None) -> None:
         super().__init__()
+        known = [] if calibration is None else np.abs(calibration)
+        typical = max(abs(offset or 0.0), float(np.median(known)) if len(known) else 0)
         self.has_offset = offset is not None
         self.has_calibration = calibration is not None
         if offset is not None:
             self.register_buffer("offset", constant(offset))
-            self.register_buffer("same", constant(SAME_SCORE * abs(offset)))
+            self.register_buffer("same", constant(SAME_SCORE * typical))
         if calibration is not None:
-            raised = calibration - SAME_SCORE * np.abs(calibration)
+            raised = calibration - SAME_SCORE * np.maximum(known, typical)
             self.register_buffer("calibration", constant(np.maximum(raised, LOWEST)))
             self.register_buffer("part", constant(1.0 / (len(calibration) + 1)))
 
