@@ -32,23 +32,27 @@ def _log1p(x: Tensor) -> Tensor:
     # Kahan's correction: the rounding of 1 + x is divided out.
     y = x + 1
     corrected = y.log() * (x / torch.where(y == 1, torch.ones_like(y), y - 1))
-    finite = torch.where(torch.isinf(x), x, corrected)
-    return torch.where(y == 1, x, finite)
+    # Infinity is told by what it is equal to: the file's test for it is in float32.
+    whole = torch.where(y == x, y.log(), corrected)
+    return torch.where(y == 1, x, whole)
 
 
 def _expm1(x: Tensor) -> Tensor:
     y = x.exp()
     log = torch.where(y > 0, y, torch.ones_like(y)).log()
     ratio = (y - 1) * (x / torch.where(log == 0, torch.ones_like(y), log))
-    corrected = torch.where((y == 0) | torch.isinf(y), y - 1, ratio)
+    corrected = torch.where((y == 0) | (y - 1 == y), y - 1, ratio)
     return torch.where(y == 1, x, corrected)
 
 
 def _arcsinh(x: Tensor) -> Tensor:
     size = x.abs()
-    square = size * size
-    root = (square + 1).sqrt()
-    grown = _log1p(size + square / (root + 1))
+    is_large = size > 2**28  # squares of larger ones are infinite at last
+    small = torch.where(is_large, torch.ones_like(size), size)
+    square = small * small
+    grown = _log1p(small + square / ((square + 1).sqrt() + 1))
+    two = torch.tensor(2.0, dtype=x.dtype)
+    grown = torch.where(is_large, size.log() + two.log(), grown)
     return torch.where(x < 0, -grown, grown)
 
 
@@ -59,8 +63,11 @@ def _sinh(x: Tensor) -> Tensor:
 
 
 def _cbrt(x: Tensor) -> Tensor:
-    third = torch.ones((), dtype=torch.float64) / 3
-    root = x.abs().double().pow(third).to(x.dtype)
+    size, one = x.abs(), torch.ones_like(x)
+    near = torch.where(size == 0, one, size).pow(one / 3)
+    # A power of a third, which is rounded, keeps 14 digits: one step of Newton.
+    root = near - (near - size / (near * near)) / 3
+    root = torch.where(size == 0, size, root)
     return torch.where(x < 0, -root, root)
 
 

@@ -37,7 +37,7 @@ class Graph:
     def __call__(self, X):
         rows = (np.asarray(X, self.dtype),) if self.whole.is_matrix else self.columns(X)
         with torch.no_grad():
-            results = self.whole(*map(torch.from_numpy, rows))
+            results = self.whole(*map(torch.tensor, rows))
         return dict(
             zip(self.whole.methods, (r.numpy() for r in results), strict=True)
         )
