@@ -2,9 +2,9 @@
 
     python benchmarks/onnx_serving.py [--threads N] [--rounds N] [--write]
 
-A default detector is fitted and exported to float64. Rows that it has not seen are scored
-one at a time and 1,000 at a time. "difference" is the largest one of 10,000 scores, over
-their size or one.
+A default detector is fitted and exported to float64. Rows that it has not seen are
+scored one at a time and 1,000 at a time. "difference" is the largest one of 10,000
+scores, over their size or one.
 """
 
 from __future__ import annotations
@@ -127,9 +127,7 @@ def measured(name: str, fit: object, rows: object, options) -> list[object]:
 def main() -> None:
     options = arguments(__doc__).parse_args()
     with threads(options.threads):
-        rows = [
-            measured(name, *parts, options) for name, parts in tables().items()
-        ]
+        rows = [measured(name, *parts, options) for name, parts in tables().items()]
     header = [
         "rows per second",
         "one by one, onnx",

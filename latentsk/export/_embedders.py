@@ -9,10 +9,10 @@ import torch
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from torch import Tensor, nn
 
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._onnx import EmbedderGraph
 from latentsk.export._modules import chain, constant
-from latentsk.export._registry import exports
+from latentsk.export._registry import cannot_export, exports, exports_family
 from latentsk.export._sources import Numbers, Source, Stage, as_numbers
 
 
@@ -46,6 +46,8 @@ class Embed(nn.Module):
 
 def embed(step: Any, source: Source, methods: tuple[str, ...]) -> Stage:
     """Return an embedder of this package that can do what methods need."""
+    if not hasattr(step, "_onnx_graph"):
+        raise cannot_export(step, "it has no graph")
     numbers = as_numbers(source)
     graph = step._onnx_graph(methods, source.dtype)
     # Latents of principal components have the dtype of rows and fit together.
@@ -59,7 +61,7 @@ def _dtype(source: Source) -> torch.dtype:
     return torch.float64 if source.dtype == "float64" else torch.float32
 
 
-@exports(PCAEmbedder, AutoencoderEmbedder, VAEEmbedder)
+@exports_family(BaseEmbedder)
 def _embedder(step: Any, source: Source) -> Stage:
     return embed(step, source, ("transform",))
 

@@ -11,6 +11,7 @@ from latentsk.export._sources import Source, Stage
 Builder = Callable[[Any, Source], Stage]
 
 _BUILDERS: dict[type, Builder] = {}
+_FAMILIES: dict[type, Builder] = {}
 
 REMEDY = (
     "Steps that can be exported are listed in the user guide, on the page 'Export'. "
@@ -44,9 +45,27 @@ def exports(*classes: type) -> Callable[[Builder], Builder]:
     return register
 
 
+def exports_family(base: type) -> Callable[[Builder], Builder]:
+    """Register the function that exports the fitted steps of all classes of a family.
+
+    Of a base whose classes say themselves what is exported of them.
+    """
+
+    def register(builder: Builder) -> Builder:
+        _FAMILIES[base] = builder
+        return builder
+
+    return register
+
+
 def is_exported(step: Any) -> bool:
     """Tell whether steps of this class can be exported."""
-    return type(step) in _BUILDERS
+    return _builder_of(step) is not None
+
+
+def _builder_of(step: Any) -> Builder | None:
+    families = (b for base, b in _FAMILIES.items() if isinstance(step, base))
+    return _BUILDERS.get(type(step)) or next(families, None)
 
 
 def stage_of(step: Any, source: Source) -> Stage:
@@ -73,9 +92,10 @@ def stage_of(step: Any, source: Source) -> Stage:
     ...
     ValueError: KBinsDiscretizer cannot be exported to ONNX: ...
     """
-    if not is_exported(step):
+    builder = _builder_of(step)
+    if builder is None:
         raise cannot_export(step, "it is none of the known steps")
-    return _BUILDERS[type(step)](step, source)
+    return builder(step, source)
 
 
 def cannot_export(step: Any, reason: str, remedy: str = REMEDY) -> ValueError:

@@ -38,9 +38,7 @@ class Graph:
         rows = (np.asarray(X, self.dtype),) if self.whole.is_matrix else self.columns(X)
         with torch.no_grad():
             results = self.whole(*map(torch.tensor, rows))
-        return dict(
-            zip(self.whole.methods, (r.numpy() for r in results), strict=True)
-        )
+        return dict(zip(self.whole.methods, (r.numpy() for r in results), strict=True))
 
     def columns(self, X):
         for entry in self.inputs.entries:

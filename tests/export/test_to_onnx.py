@@ -35,9 +35,7 @@ from latentsk.export._to_onnx import graph_of
 
 @pytest.fixture(scope="module")
 def detector(table):
-    return (
-        LatentOutlierDetector(random_state=0).fit(table[:500]).calibrate(table[500:])
-    )
+    return LatentOutlierDetector(random_state=0).fit(table[:500]).calibrate(table[500:])
 
 
 @pytest.fixture(scope="module")
