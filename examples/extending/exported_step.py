@@ -3,7 +3,6 @@
 scikit-learn's Binarizer, as a module of torch.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def binarizer(step, source):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Export a Pipeline with the step, and compare."""
     X = np.random.default_rng(0).normal(size=(200, 5))
     pipeline = make_pipeline(Binarizer(threshold=0.3), PCAEmbedder(2)).fit(X)
     with tempfile.TemporaryDirectory() as folder:

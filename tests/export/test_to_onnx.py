@@ -230,3 +230,20 @@ def test_categories_of_other_types(graph):
     step = OneHotEncoder().fit(dates)
     with pytest.raises(ValueError, match="neither all strings nor all numbers"):
         graph(step)
+
+
+def test_embedders_of_ones_own_say_what_their_graph_is(wine, graph):
+    class Embedder(PCAEmbedder):
+        pass
+
+    detector = LatentOutlierDetector(Embedder(3), random_state=0).fit(wine)
+    found = graph(detector)(wine)["score_samples"]
+    np.testing.assert_allclose(found, detector.score_samples(wine), rtol=1e-9)
+
+    class Silent(PCAEmbedder):
+        @property
+        def _onnx_graph(self):
+            raise AttributeError
+
+    with pytest.raises(ValueError, match="Silent cannot be exported .* no graph"):
+        graph(Silent(3).fit(wine))
