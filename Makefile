@@ -48,6 +48,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/adbench_variants.py --seeds 0
 	$(BIN)/python benchmarks/oddbench.py
 	$(BIN)/python benchmarks/flagged_share.py --draws 5
+	$(BIN)/python benchmarks/drift.py --seeds 3
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1

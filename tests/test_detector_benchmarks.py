@@ -132,3 +132,24 @@ def test_costs_of_other_groups_are_kept(load, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
     assert benchmark.kept(True) == groups
     assert benchmark.kept(False) == {}
+
+
+def test_alerts_and_days_of_drift_are_counted(load, monkeypatch):
+    benchmark = load("drift")
+    monkeypatch.setattr(benchmark, "DAY", 4)
+    detector = LatentOutlierDetector()
+    detector.offset_ = -1.0
+    scores = np.array([-2.0, 0.0, -1.0, 3.0, -2.0, -3.0, -1.5, 0.0])
+    assert benchmark.alerts_of(detector, scores).tolist() == [1, 3]
+    # Of 200 asked for: 5 % too many, then 15 %; single days off by up to 25 %.
+    found = [{"alerts, 20,000": [200, 220]}, {"alerts, 20,000": [210, 250]}]
+    line = benchmark.held(found).splitlines()[-1]
+    assert line == "| 20,000 | 220 | 15.0 % | 50.0 % | 75.0 % |"
+    monkeypatch.setattr(benchmark, "SIZES", (4,))
+    monkeypatch.setattr(benchmark, "DRIFTS", (0.5,))
+    found = [{"p, 4, 0": [0.03, 0.5], "p, 4, 0.5": [0.0005]}]
+    lines = benchmark.called(found).splitlines()[2:]
+    assert lines == [
+        "| 4 | none | 2 | 50.0 % | 0.0 % | 0.0 % |",
+        "| 4 | 50 % | 1 | 100.0 % | 100.0 % | 100.0 % |",
+    ]

@@ -29,6 +29,7 @@ import latentsk
 from latentsk import (
     AutoencoderEmbedder,
     CategoryEncoder,
+    DatetimeEncoder,
     ExplanationDisplay,
     LatentIndex,
     LatentNeighborsTransformer,
@@ -39,6 +40,7 @@ from latentsk import (
     RobustStandardizer,
     VAEEmbedder,
     _faiss,
+    make_table_preprocessor,
 )
 from latentsk.embedders import _onnx_file
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
@@ -79,6 +81,13 @@ def index(*embedder, **parameters):
 
 def detector(**parameters):
     return LatentOutlierDetector(**parameters).fit(X)
+
+
+MIXED = FRAME.assign(b=np.where(X[:, 1] > 0, "x", "y"))
+
+
+def mixed_detector():
+    return LatentOutlierDetector().fit(MIXED)
 
 
 # Modules of a user's own
@@ -294,6 +303,8 @@ CASES = {
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
     "contamination=… asks for … of … rows, but … flagged": lambda p: PCAEmbedder(2, contamination=0.2).fit(np.repeat(X[:4], 15, axis=0)),
+    "n_alerts=… per … asks for … of … rows, but … flagged": lambda p: detector().calibrate(np.repeat(X[:4], 15, axis=0)).set_threshold(n_alerts=2, per=10),
+    "n_alerts=… per … rests on the … lowest of … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=20),
     "The recall of … is …, less than target_recall=…": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=1,rerank=1", target_recall=0.99).fit(MANY),
     # Fitting: rows
     "X must hold numbers, but column … holds …": lambda p: detector().predict(FRAME.assign(a="x")),
@@ -301,6 +312,16 @@ CASES = {
     "X must have rows and columns of numbers, but holds strings": lambda p: PCAEmbedder().fit(["a text", "another"]),
     "X must hold numbers, not records": lambda p: PCAEmbedder().fit(FRAME.to_records()),
     "X must be a sequence of rows, got a …": lambda p: LatentOutlierDetector(PCAEmbedder(2)).fit({"a": [1.0]}),
+    "The fit had a DataFrame of mixed columns, so X must be one with the same columns": lambda p: mixed_detector().predict(X),
+    "Column … holds what is neither number, category, boolean nor date": lambda p: LatentOutlierDetector().fit(FRAME.assign(b=pd.Timedelta(1))),
+    "The preprocessor makes no feature of X": lambda p: LatentOutlierDetector().fit(pd.DataFrame({"a": [pd.Timestamp(0)] * 2})),
+    "Column … had numbers in the fit, got …": lambda p: mixed_detector().predict(MIXED.assign(a="n/a")),
+    "Column … must hold dates, got … of type …": lambda p: DatetimeEncoder().fit(X),
+    "Column … must hold dates, got …": lambda p: DatetimeEncoder().fit([["soon"]]),
+    "X must be a table of dates, got … dimension(s)": lambda p: DatetimeEncoder().fit(pd.Series(["2026-01-31"])),
+    "A category must be a string or a number, but column … holds …": lambda p: CategoryEncoder().fit(pd.DataFrame({"a": [["x"]]})),
+    "X must be a DataFrame, got …": lambda p: make_table_preprocessor(X),
+    "X has missing values in …, where the rows of the fit had none": lambda p: detector().predict(X * np.nan),
     "X has an inhomogeneous shape": lambda p: LatentIndex().fit([[1.0, 2.0], [3.0]]),
     "Input X contains NaN": lambda p: pca().transform(X * np.nan),
     "Input X contains infinity": lambda p: pca().transform(X * np.inf),
@@ -368,6 +389,8 @@ CASES = {
     "… belongs to another training": lambda p: (checkpoint(), AutoencoderEmbedder(**CHECKPOINT, learning_rate_init=0.1).fit(X)),
     # Embedding and sampling
     "X has values so large that results leave the range of …": lambda p: fitted(PCAEmbedder, 2).score_contributions(np.full((1, 4), 1.7e+308)),
+    "labels must have one label for each row of X": lambda p: detector().explain(X, labels=["a"]),
+    "X has … columns, but CategoryEncoder returns …": lambda p: CategoryEncoder().fit(MIXED).inverse_transform(X[:, :1]),
     "X has … columns, but RobustStandardizer returns …": lambda p: RobustStandardizer().fit(X).inverse_transform(X[:, :2]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
@@ -387,7 +410,16 @@ CASES = {
     "The threshold lies on … scores, but score_method is now …": lambda p: PCAEmbedder(2).fit(X).set_params(score_method="mahalanobis").predict(X),
     "There are no calibration rows": lambda p: detector().p_values(X),
     "The smallest p-value with … calibration rows is …": lambda p: detector().calibrate(X[:9]).set_threshold(p_value=0.01),
-    "Give exactly one of contamination, fpr and p_value": lambda p: detector().set_threshold(),
+    "n_alerts=… per … cannot be told by … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=500),
+    "Give exactly one of contamination, fpr, p_value and n_alerts": lambda p: detector().set_threshold(),
+    "n_alerts needs per": lambda p: detector().set_threshold(n_alerts=5),
+    "per goes with n_alerts": lambda p: detector().set_threshold(fpr=0.1, per=100),
+    "n_alerts must be above 0 and below per=…": lambda p: detector().set_threshold(n_alerts=9, per=5),
+    "per must be a number of rows": lambda p: detector().set_threshold(n_alerts=0.1, per=0.5),
+    "update needs at least 2 rows": lambda p: detector().update(X[:1]),
+    "by must hold one label for each of the … rows of X": lambda p: detector().calibrate(X).drift_report(FRAME, by="a"),
+    "by must hold a label for each row": lambda p: detector().calibrate(X).drift_report(X, by=FRAME["a"].where(FRAME["a"] > 0)),
+    "by is a Series whose index is not that of X": lambda p: detector().calibrate(X).drift_report(X=FRAME, by=FRAME["a"].set_axis(FRAME.index + 1)),
     "contamination must be 'auto' or in (0, 0.5]": lambda p: detector().set_threshold(contamination=0.9),
     "… must be in (0, 1)": lambda p: detector().calibrate(X).set_threshold(fpr=5),
     "There are no calibration scores": lambda p: conformal_p_values([0.0], []),
@@ -399,6 +431,9 @@ CASES = {
     "The score was … when the detector was fitted, and is now …": lambda p: detector().set_params(method="distance").score_samples(X),
     "… was … when the detector was fitted, and is now …": lambda p: detector().set_params(n_neighbors=9).score_samples(X),
     "n_nearest must be an integer >= 0": lambda p: detector().explain(X, n_nearest=-1),
+    "scoring must be 'roc_auc_score' or 'prc_n_score'": lambda p: PyODAdapter(PCAEmbedder(2)).fit_predict_score(X, [0] * len(X), "f1"),
+    "T must be a number of at least 0": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_with_rejection(X, T=-1),
+    "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
     # Building an index: rows, ids and metadata
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),

@@ -77,6 +77,8 @@ DETECTOR = {
     "score_parts": lambda e: e.score_parts(some),
     "explain": lambda e: e.explain(some[:3])["contribution"],
     "predict_fdr": lambda e: e.calibrate(some).predict_fdr(some),
+    "drift_report": lambda e: e.calibrate(rows).drift_report(some),
+    "update": lambda e: e.update(some).score_samples(rows),
     "fit_predict": lambda e: e.fit_predict(some),
     "save": lambda e: saved(e).score_samples(some),
 }
@@ -252,7 +254,6 @@ def test_a_method_keeps_its_name_and_text():
 
 # Public methods that compute nothing, or by calling others that are safe alone.
 BY_OTHERS = {
-    "calibrate",
     "get_feature_names_out",
     "outlier_probability",
     "p_values",

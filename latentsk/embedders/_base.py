@@ -20,13 +20,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk import _validation as validation
 from latentsk._columns import column_names
+from latentsk._images import as_images
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin, score_name
 from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES, METHODS, check_request
 from latentsk.embedders._onnx_file import traced, write_model
+from latentsk.networks._image_layout import ImageLayout, layout_of
 
 
 def _has(method: str) -> Callable[[validation.Method], validation.Method]:
@@ -60,6 +62,8 @@ class BaseEmbedder(
     _parameter_constraints: dict[str, Any] = {
         "contamination": CONTAMINATION_CONSTRAINT,
     }
+    # How the images of the fit lie in an array; None where rows are no images.
+    _layout: ImageLayout | None = None
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -162,10 +166,25 @@ class BaseEmbedder(
 
     def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
         """Return valid rows, none of whose values is too large to compute with."""
-        names = column_names(X)
-        X = self._validate(X, reset=reset, method=method)
-        validation.reject_huge(X, names or getattr(self, "feature_names_in_", None))
-        return X
+        names: Any = column_names(X)
+        rows = self._validate(X, reset=reset, method=method)
+        if names is None and self._layout is not None and as_images(X) is not None:
+            names = self._layout.names_of_pixels
+        if names is None:
+            names = getattr(self, "feature_names_in_", None)
+        validation.reject_huge(rows, names)
+        return rows
+
+    def _like(self, X: Any, rows: Any) -> Any:
+        """Return flat rows in the layout of the images that they were made of."""
+        images = as_images(X)
+        if images is None or self._layout is None:
+            return rows
+        return layout_of(images.shape, X, self._layout.shape).images(rows)
+
+    def _of_latents(self, rows: Any) -> Any:
+        """Return flat rows in the layout of the fit."""
+        return rows if self._layout is None else self._layout.images(rows)
 
     @_has("_partial_fit")
     @validation.fit_context(prefer_skip_nested_validation=True)
@@ -279,7 +298,7 @@ class BaseEmbedder(
                 f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
                 f"{self._n_features_out} components."
             )
-        return self._inverse_transform(Z)
+        return self._of_latents(self._inverse_transform(Z))
 
     @fork_safe
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
@@ -311,8 +330,8 @@ class BaseEmbedder(
         array([[3.9, 2.2]])
         """
         check_is_fitted(self)
-        X = self._validate_in_range(X, reset=False, method="reconstruct")
-        return self._inverse_transform(self._transform(X))
+        rows = self._validate_in_range(X, reset=False, method="reconstruct")
+        return self._like(X, self._inverse_transform(self._transform(rows)))
 
     @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:
@@ -436,13 +455,13 @@ default=all of them
         write_model(path, model, self._onnx_metadata())
 
     def _onnx_metadata(self) -> dict[str, str]:
-        score_method = getattr(self, "score_method", None)
+        name = score_name(self)
         metadata = {
             "class": type(self).__name__,
-            "score_method": score_method or "reconstruction",
+            "score_method": name or "reconstruction",
             "latentsk_version": __version__,
         }
-        if hasattr(self, "offset_") and self._offset_score_method == score_method:
+        if hasattr(self, "offset_") and self._offset_score_method == name:
             metadata["offset_"] = repr(float(self.offset_))
         return metadata
 
@@ -529,8 +548,8 @@ default=all of them
         """
         check_is_fitted(self)
         self._validate_params()
-        X = self._validate(X, reset=False, method="score_contributions")
-        return self._score_contributions(X)
+        rows = self._validate(X, reset=False, method="score_contributions")
+        return self._like(X, self._score_contributions(rows))
 
     @fork_safe
     def score(self, X: ArrayLike, y: None = None) -> float:
@@ -612,4 +631,4 @@ default=all of them
         validation.require_count("n_samples", n_samples, least=1)
         if random_state is None:
             random_state = self.random_state
-        return self._sample(n_samples, numpy_generator(random_state))
+        return self._of_latents(self._sample(n_samples, numpy_generator(random_state)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -41,10 +41,13 @@ class Categories(NamedTuple):
         Strings or numbers; None stands for a missing value.
     table : ndarray of shape (1 + n_values, n_out)
         First what an unknown category becomes: NaN where it is an error.
+    places : ndarray of shape (n_out,), dtype intp
+        Positions among the columns that the encoder returns.
     """
 
     values: list[Any]
     table: NDArray[Any]
+    places: NDArray[Any]
 
 
 class TextLookup(nn.Module):
@@ -87,14 +90,26 @@ class NumberLookup(nn.Module):
 class Encoded(nn.Module):
     """The columns of all lookups, in one matrix."""
 
-    def __init__(self, lookups: Sequence[nn.Module], dtype: torch.dtype) -> None:
+    order: Tensor
+
+    def __init__(
+        self,
+        lookups: Sequence[nn.Module],
+        places: Sequence[NDArray[Any]],
+        dtype: torch.dtype,
+    ) -> None:
         super().__init__()
         self.lookups = nn.ModuleList(lookups)
         self.dtype = dtype
+        found = np.concatenate(places)
+        self.is_ordered = bool((np.diff(found) > 0).all())
+        self.register_buffer("order", constant(np.argsort(found), torch.int64))
 
     def forward(self, rows: Any) -> Tensor:
         """Return the matrix."""
-        return torch.cat([lookup(rows) for lookup in self.lookups], 1).to(self.dtype)
+        found = torch.cat([lookup(rows) for lookup in self.lookups], dim=1)
+        found = found if self.is_ordered else found.index_select(1, self.order)
+        return found.to(self.dtype)
 
 
 def encoded(
@@ -102,9 +117,10 @@ def encoded(
 ) -> Stage:
     """Return the stage of an encoder, given the tables of its columns."""
     lookups = [_lookup(step, source, j, found) for j, found in enumerate(columns)]
+    places = [found.places for found in columns]
     dtype = "float32" if np.dtype(dtype_out) == np.float32 else "float64"
-    out = Numbers(sum(found.table.shape[1] for found in columns), dtype)
-    return Stage(Encoded(lookups, torch_dtype(out)), out)
+    out = Numbers(sum(map(len, places)), dtype)
+    return Stage(Encoded(lookups, places, torch_dtype(out)), out)
 
 
 def _lookup(step: Any, source: Source, j: int, found: Categories) -> nn.Module:
@@ -130,33 +146,35 @@ def _lookup(step: Any, source: Source, j: int, found: Categories) -> nn.Module:
 @exports(OneHotEncoder)
 def _one_hot_encoder(step: Any, source: Source) -> Stage:
     is_known = step.handle_unknown == "error"
-    widths = [int(n) for n in step._n_features_outs]
-    tables = categories_of(step, step.categories_, widths, only_known=is_known)
+    columns = np.repeat(np.arange(source.n_columns), step._n_features_outs)
+    tables = categories_of(step, step.categories_, columns, only_known=is_known)
     return encoded(step, source, tables, step.dtype)
 
 
 @exports(CategoryEncoder)
 def _category_encoder(step: Any, source: Source) -> Stage:
     # It makes strings of all categories, numbers included.
-    widths = np.bincount(step.category_columns).tolist()
-    tables = categories_of(step, step.encoder_.categories_, widths)
+    known = step.encoder_.categories_
+    gaps = step._missing_columns
+    tables = categories_of(step, known, step.category_columns, gaps=gaps)
     return encoded(step, source, tables, np.float64)
 
 
 @exports(OrdinalEncoder)
 def _ordinal_encoder(step: Any, source: Source) -> Stage:
     is_known = step.handle_unknown == "error"
-    widths = [1] * source.n_columns
-    tables = categories_of(step, step.categories_, widths, only_known=is_known)
+    columns = np.arange(source.n_columns)
+    tables = categories_of(step, step.categories_, columns, only_known=is_known)
     return encoded(step, source, tables, step.dtype)
 
 
 def categories_of(
     step: Any,
     categories: Sequence[NDArray[Any]],
-    widths: Sequence[int],
+    columns: NDArray[Any],
     *,
     only_known: bool = False,
+    gaps: Iterable[int] = (),
 ) -> list[Categories]:
     """Return the categories of each column of an encoder.
 
@@ -170,40 +188,44 @@ def categories_of(
     categories : sequence of ndarray
         The known ones of each column.
 
-    widths : sequence of int
-        Number of columns that each column becomes.
+    columns : ndarray of shape (n_features_out,), dtype intp
+        The column that each one of the output belongs to.
 
     only_known : bool, default=False
         Whether others are an error.
 
+    gaps : iterable of int, default=()
+        Columns that had missing values in the fit, where these are no category.
+
     Examples
     --------
     >>> encoder = OneHotEncoder(handle_unknown="ignore").fit([["b"], ["a"]])
-    >>> (found,) = categories_of(encoder, encoder.categories_, [2])
+    >>> (found,) = categories_of(encoder, encoder.categories_, np.array([0, 0]))
     >>> found.values, found.table
     (['a', 'b', None], array([[0., 0.],
            [1., 0.],
            [0., 1.],
            [0., 0.]]))
     """
-    ends = np.cumsum(widths)
-    usual = [known[0] for known in categories]
+    usual, gaps = [known[0] for known in categories], set(gaps)
     found = []
     for j, known in enumerate(categories):
         values = [None if pd.isna(value) else value for value in known]
         asked = list(known)
         if not only_known:
             asked.append(_unseen(known))
-            if None not in values and MISSING not in values:
+            if None not in values and (j in gaps or MISSING not in values):
                 values.append(None)
                 asked.insert(len(known), np.nan)
         rows = np.array([usual] * len(asked), dtype=object)
         rows[:, j] = asked
-        table = _transformed(step, rows)[:, ends[j] - widths[j] : ends[j]]
+        places = np.flatnonzero(columns == j)
+        table = _transformed(step, rows)[:, places]
         unknown = table[len(values) :]
         if only_known:
-            unknown = np.full((1, widths[j]), np.nan)
-        found.append(Categories(values, np.vstack([unknown, table[: len(values)]])))
+            unknown = np.full((1, len(places)), np.nan)
+        table = np.vstack([unknown, table[: len(values)]])
+        found.append(Categories(values, table, places))
     return found
 
 

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
+from latentsk._threshold import score_name
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.export._decisions import Decisions
 from latentsk.export._detector import DistancesGraph, ScoreGraph
@@ -97,10 +98,10 @@ def _opened(estimator: Any) -> tuple[Pipeline | None, Any]:
 
 def offset_of(estimator: Any) -> float | None:
     """Return the threshold, None where `predict` would not work."""
-    score_method = getattr(estimator, "score_method", None)
-    if getattr(estimator, "_offset_score_method", None) != score_method:
+    if not hasattr(estimator, "offset_"):
         return None
-    return float(estimator.offset_) if hasattr(estimator, "offset_") else None
+    is_placed = estimator._offset_score_method == score_name(estimator)
+    return float(estimator.offset_) if is_placed else None
 
 
 def _detector(detector: Any, prepare: Stage) -> nn.Module:
@@ -126,7 +127,7 @@ def _detector(detector: Any, prepare: Stage) -> nn.Module:
         stage.module,
         DistancesGraph(embedder, detector),
         score,
-        Decisions(float(detector.offset_), calibration),
+        Decisions(offset_of(detector), calibration),
     )
 
 

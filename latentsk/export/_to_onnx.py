@@ -19,6 +19,7 @@ import latentsk.export._dates
 import latentsk.export._functions
 import latentsk.export._robust_standardizer
 import latentsk.export._scalers  # noqa: F401
+from latentsk._threshold import score_name
 from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES
 from latentsk.embedders._onnx_file import require_packages, traced, write_model
@@ -246,9 +247,9 @@ def metadata_of(
     kinds = kinds if inputs.is_matrix else kinds_of(inputs)
     metadata["inputs"] = json.dumps(kinds)
     final = final_of(estimator)
-    score_method = getattr(final, "score_method", getattr(final, "method", None))
-    if score_method is not None:
-        metadata["score_method"] = score_method
+    if hasattr(final, "score_samples"):
+        one = getattr(final, "method", "reconstruction")
+        metadata["score_method"] = score_name(final) or one
     if (offset := offset_of(final)) is not None:
         metadata["offset_"] = repr(offset)
     return metadata

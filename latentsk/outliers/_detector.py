@@ -22,7 +22,7 @@ from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence, score_name
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
 from latentsk.index import LatentIndex
@@ -49,6 +49,7 @@ from latentsk.outliers._gaussian import (
     squared_outside,
     squared_within,
 )
+from latentsk.outliers._image_input import flat_images, told_of_images
 from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
@@ -57,6 +58,7 @@ from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
 from latentsk.outliers._reference_rows import cells_of, reference_rows
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
+from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
 from latentsk.preprocessing._table import is_mixed, mixed_table
@@ -321,31 +323,97 @@ default="auto"
         ['distance', 'neighbors']
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            X, layout = flat_images(self.embedder, X)
             given, X = X, self._validate(X, reset=True)
-            reject_huge_columns(given)
             names = getattr(self, "feature_names_in_", None)
+            if layout is not None:
+                names = layout.names_of_pixels
+            reject_huge_columns(given, None if layout is None else names)
             self._reset()
             self._is_default = self.embedder is None
-            generator = numpy_generator(self.random_state)
-            everything = np.arange(_num_samples(X))
-            some = _some(len(everything), self.max_samples, generator)
-            chosen = some if self._is_default else everything
-            fit = fit_robustly(
-                self._resolve_embedder(X), X, chosen, self.assume_clean, generator
-            )
-            self._gaussian = fit.gaussian
-            self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
-            if self.method == "residual":
-                self._view.require_features("method='residual'")
-            self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-            if not self._view.gives_columns_back:
-                kept = np.asarray(self.index_.ids_)
-                self._reference_rows = reference_rows(X, kept)
-            normal = chosen[fit.normal]
-            del fit
-            self._fit_scale(X, some, normal)
+            embedder = told_of_images(self._resolve_embedder(X), layout)
+            self._fit_reference(embedder, X, names, self._parameter_rule())
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
+        return self
+
+    @fork_safe
+    def update(self, X: ArrayLike, y: None = None) -> Self:
+        """Renew the rows that others are compared with; the embedder stays as it is.
+
+        For a stream of rows: `X` is the window of recent rows that normal is to be
+        learned from. Centre and covariance, neighbours, the common scale and the
+        threshold become those of `X` alone, as if the detector was fitted to it with
+        the embedder that it has, whose preprocessor, codes of missing values included,
+        stays as it is, too. That takes no training, and forgets the rows before.
+
+        What was last asked of the threshold is applied to `X`: "auto", a share
+        (`contamination`) or a number (`n_alerts`) of outliers, the last two by the
+        scores of all rows. An `offset_` that you have assigned stays. The rows of
+        `calibrate` are dropped, since their scores have changed: calibrate on others
+        that are recent. Where the threshold rests on such rows (`fpr`, `p_value`),
+        there is none until then.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least 2 rows, with the columns of the fit. Some may be outliers, unless
+            ``assume_clean=True``.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LatentOutlierDetector
+            The detector.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid or has a magnitude above 1e100, a parameter was changed
+            after the fit, or there are too few rows for `n_alerts`. The detector is
+            then left as it was.
+
+        Warns
+        -----
+        UserWarning
+            As for `set_threshold`.
+
+        See Also
+        --------
+        PCAEmbedder.partial_fit : An embedder that follows a stream, too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> later = X[200:] + 9  # what is normal has moved
+        >>> int(sum(detector.predict(later) == -1))
+        200
+        >>> int(sum(detector.update(later).predict(later) == -1))
+        0
+        """
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            check_is_fitted(self)
+            given = self._flat(X)
+            X = self._validate_for_score(given)
+            reject_huge_columns(given)
+            self._require_contamination()
+            if _num_samples(X) < 2:
+                raise ValueError(
+                    f"update needs at least 2 rows, got {_num_samples(X)}."
+                )
+            rule, names = self._rule(), getattr(self, "feature_names_in_", None)
+            if self._view.has_original_features:
+                names = self._view.feature_names
+            self._drop("calibration_scores_", "_reference_rows")
+            self._fit_reference(self._view.given, X, names, rule)
         return self
 
     @fork_safe
@@ -418,7 +486,7 @@ default="auto"
         Examples
         --------
         >>> from sklearn.datasets import load_wine
-        >>> from sklearn.compose import ColumnTransformer
+        >>> from sklearn.pipeline import make_pipeline
         >>> from sklearn.preprocessing import StandardScaler
         >>> from latentsk import LatentOutlierDetector, PCAEmbedder
         >>> X = load_wine().data
@@ -464,11 +532,14 @@ default="auto"
             `score_samples`; "part", what the score is: `method`, or what speaks most
             against the row ("near", "overall" or "joint", see below); "is_code",
             whether the cell is one of `codes_` (where there are any); "value";
-            "reconstructed", as the latent space sees it (where "residual" is one of
-            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
-            normal training rows (itself left out). Features and values are those of `X`
-            wherever the steps before the embedder keep the features and can be inverted
-            (scaling, imputation, codes); else those that enter the embedder.
+            "reconstructed", as the latent space sees it, codes and missing values
+            included (where "residual" is one of `parts_`); "nearest_1" and so on, the
+            same feature of the nearest presumed normal training rows (itself left out).
+            Features and values are the columns and cells of `X` where each feature that
+            enters the embedder comes from one column, by scaling, encoding, imputation,
+            selection, or a ColumnTransformer of such: what the features of a column
+            contribute is added up. Else they are those that enter the embedder. Columns
+            that have no way back are NaN in "reconstructed".
 
         Raises
         ------
@@ -508,7 +579,9 @@ default="auto"
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
-        given, X = X, self._validate_for_score(X)
+        check_is_fitted(self)
+        given = self._flat(X)
+        X = self._validate_for_score(given)
         reject_huge_columns(given)
         labels = _row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
@@ -531,7 +604,7 @@ default="auto"
         columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
         if "residual" in self.parts_ and rows.residuals is not None:
             reconstructed = rows.features - rows.residuals * rows.scale
-            columns["reconstructed"] = view.shown(reconstructed)
+            columns["reconstructed"] = view.shown(view.as_known(reconstructed))
         positions = self._neighborhood.nearest_positions(rows.latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)
@@ -574,9 +647,12 @@ default="auto"
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
         if not (self.embedder is None if reset else self._is_default):
+            X = X if reset else self._flat(X)
             return rows_for_embedder(self, X, reset=reset, least=least)
-        if is_mixed(X) if reset else self.preprocessor_ is not None:
-            return rows_for_embedder(self, mixed_table(X), reset=reset, least=least)
+        preprocessor = None if reset else self.preprocessor_
+        if is_mixed(X) if reset else preprocessor is not None:
+            X = mixed_table(X, preprocessor)
+            return rows_for_embedder(self, X, reset=reset, least=least)
         return validated(
             self,
             on_host(X),
@@ -585,6 +661,10 @@ default="auto"
             ensure_all_finite="allow-nan",
             ensure_min_samples=least,
         )
+
+    def _flat(self, X: Any) -> Any:
+        """Return images as flat rows, where the embedder takes images."""
+        return X if self._is_default else flat_images(self._view.given, X)[0]
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -604,7 +684,7 @@ default="auto"
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
-        name = getattr(self._view.last_step, "score_method", None)
+        name = score_name(self._view.last_step)
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
@@ -631,6 +711,27 @@ default="auto"
             )
         return self.embedder
 
+    def _fit_reference(
+        self, embedder: Any, X: Any, names: Any, rule: ThresholdRule
+    ) -> None:
+        """Fit all but the embedder to rows, and that too unless it is fitted."""
+        generator = numpy_generator(self.random_state)
+        everything = np.arange(_num_samples(X))
+        some = _some(len(everything), self.max_samples, generator)
+        chosen = some if self._is_default else everything
+        fit = fit_robustly(embedder, X, chosen, self.assume_clean, generator)
+        self._gaussian = fit.gaussian
+        self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
+        if self.method == "residual":
+            self._view.require_features("method='residual'")
+        self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+        if not self._view.gives_columns_back:
+            kept = np.asarray(self.index_.ids_)
+            self._reference_rows = reference_rows(X, kept)
+        normal = chosen[fit.normal]
+        del fit
+        self._fit_scale(X, some, normal, rule)
+
     def _fit_neighbors(
         self, fit: RobustFit, chosen: Positions, generator: Generator
     ) -> Neighborhood:
@@ -647,7 +748,9 @@ default="auto"
             self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, some: Positions, normal: Positions) -> None:
+    def _fit_scale(
+        self, X: Any, some: Positions, normal: Positions, rule: ThresholdRule
+    ) -> None:
         """Set the scale of each kind of distance, which parts there are, the offset.
 
         All by some rows, of which those at the positions `normal` are presumed normal.
@@ -667,7 +770,7 @@ default="auto"
                 f"does not keep every component; of n_features={n_features}, this one "
                 "leaves nothing out."
             )
-        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
+        every_row_counts = rule.needs_every_row and n_rows > self.max_samples
         if self.method == "embedder_score":
             scores = self._score(sample)
         else:
@@ -675,7 +778,7 @@ default="auto"
         typical = scores[np.isin(some, normal)]
         if every_row_counts:
             scores = self._score(X)
-        self._set_training_scores(scores, typical)
+        self._set_training_scores(scores, typical, rule)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":

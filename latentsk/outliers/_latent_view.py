@@ -34,7 +34,7 @@ from latentsk.persistence._schema import (
     maybe,
     text,
 )
-from latentsk.preprocessing._indicators import standardizers
+from latentsk.preprocessing._indicators import SMALL, squared_ranges, standardizers
 from latentsk.preprocessing._inverse import inverse_features, inverted_columns
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 from latentsk.preprocessing._sources import feature_sources
@@ -101,6 +101,7 @@ class LatentView(NamedTuple):
 
     def is_code(self, X: Any) -> NDArray[np.bool_]:
         """Tell which cells of X are codes, by the first step."""
+        X = np.array(X, dtype=object) if isinstance(X, list) else X
         is_code = np.zeros((_num_samples(X), n_columns(X)), bool)
         for standardizer, _, columns in standardizers(self.first_step):
             some = _safe_indexing(X, columns, axis=1)
@@ -156,6 +157,12 @@ class LatentView(NamedTuple):
     def gives_columns_back(self) -> bool:
         """Whether features can be shown as what the names say, all of them."""
         return self.is_inverted is None or bool(self.is_inverted.all())
+
+    def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features without the indicators of what is not known."""
+        known = features.copy()
+        known[:, squared_ranges(self.preprocessor, features.shape[1]) == SMALL] = 0.0
+        return known
 
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features as the columns of X, NaN where they have no inverse.

@@ -13,6 +13,9 @@ from sklearn.utils import _safe_indexing
 from latentsk._columns import columns_of
 from latentsk._typing import Positions
 
+# Types of pandas that a file can hold.
+STORABLE = pd.StringDtype, pd.DatetimeTZDtype
+
 
 def cells_of(X: Any) -> NDArray[Any]:
     """Return the cells of a table: floats if all are numbers, else objects.
@@ -64,14 +67,16 @@ def reference_rows(X: Any, positions: Positions) -> pd.DataFrame:
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    if column.dtype != object and not isinstance(column.dtype, pd.PeriodDtype):
+    is_numpy = isinstance(column.dtype, np.dtype) and column.dtype != object
+    if is_numpy or isinstance(column.dtype, STORABLE):
         return column
-    cells = [_plain_cell(cell) for cell in column]
+    cells = [_plain_cell(cell) for cell in column.astype(object)]
     return pd.Series(cells, dtype=object)
 
 
 def _plain_cell(cell: Any) -> Any:
     if pd.api.types.is_scalar(cell) and pd.isna(cell):
         return None
+    cell = cell.item() if isinstance(cell, np.number | np.bool_) else cell
     is_plain = isinstance(cell, str | bool | int | float)
     return cell if is_plain else str(cell)

@@ -41,7 +41,7 @@ from latentsk.outliers._latent_rows import (
 )
 from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
 from latentsk.preprocessing._columns import robust_scales
-from latentsk.preprocessing._indicators import has_own_unit
+from latentsk.preprocessing._indicators import has_own_unit, squared_ranges
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -115,7 +115,7 @@ def fit_robustly(
     is_linear = isinstance(last, PCAEmbedder)
     unknown = prepared.unknown if is_linear else None
     support = complete_rows(support, unknown)
-    own_ridge = _own_ridge(last, rows) if is_linear else None
+    own_ridge = _own_ridge(last, rows, prepared.squared_ranges) if is_linear else None
     # What a network leaves out of the rows that it was fitted on says too little.
     ridge = None if is_linear else RIDGE
     of_support, was_fitted_on = rows.at(support), not prepared.is_fitted
@@ -150,6 +150,8 @@ class Prepared(NamedTuple):
         Robust standard deviations of the features.
     unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
         Cells that hold a code.
+    squared_ranges : ndarray of shape (n_features,)
+        Of features that say what kind a row is of; 0 for others.
     """
 
     embedder: Any
@@ -160,6 +162,7 @@ class Prepared(NamedTuple):
     features: NDArray[Any]
     scale: Float64
     unknown: NDArray[np.bool_] | None
+    squared_ranges: Float64
 
     def fit(self, support: Positions) -> tuple[Any, LatentRows]:
         """Return the last step, fitted to some rows, and all rows as it sees them."""
@@ -193,6 +196,11 @@ def prepare(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if getattr(rows, "shape", ())[1:] == (0,):
+        raise ValueError(
+            "The preprocessor makes no feature of X: dates that span no day, week or "
+            "year tell nothing. Add a column of numbers or categories."
+        )
     if not is_numeric(rows):
         if not is_fitted:
             last = steps.fit_on_support(last, rows, _num_samples(rows))
@@ -203,9 +211,16 @@ def prepare(
     features = numeric(rows)
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
-    unknown = unknown_cells(preprocessor, features)
     return Prepared(
-        embedder, is_fitted, preprocessor, last, rows, features, scale, unknown
+        embedder,
+        is_fitted,
+        preprocessor,
+        last,
+        rows,
+        features,
+        scale,
+        unknown_cells(preprocessor, features),
+        squared_ranges(preprocessor, features.shape[1]),
     )
 
 
@@ -219,7 +234,8 @@ def _fit_last_step(
         return (*prepared.fit(support), support, support)
     is_linear = isinstance(prepared.last, PCAEmbedder)
     if is_linear and features.shape[1] <= MOST_FEATURES:
-        support = normal_rows(features, scale, prepared.unknown)
+        ranges = prepared.squared_ranges
+        support = normal_rows(features, scale, prepared.unknown, ranges)
         return (*prepared.fit(support), support, support)
     n_steps = PCA_STEPS if is_linear else OTHER_STEPS
     if prepared.is_fitted:
@@ -253,12 +269,14 @@ def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
     return StandardScaler().fit(kept).scale_
 
 
-def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:
+def _own_ridge(
+    embedder: PCAEmbedder, rows: LatentRows, squared_ranges: Float64
+) -> Float64 | None:
     """Return the squared ranges of features of two values, as the latents see them.
 
     Of two values, the rarer one is far out in standard deviations, and not abnormal.
     """
-    squared = squared_ranges_of_two(rows.features)
+    squared = np.maximum(squared_ranges_of_two(rows.features), squared_ranges)
     if embedder.whiten or not squared.any():
         return None
     directions = np.asarray(embedder.components_, np.float64)

@@ -20,22 +20,35 @@ from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, fit_context, validated
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import Sizes, State, count, instance, names, require
+from latentsk.persistence._schema import (
+    Sizes,
+    State,
+    count,
+    floats,
+    instance,
+    integers,
+    names,
+    require,
+)
+from latentsk.preprocessing._robust_standardizer import INDICATOR
 
 
 def _check_encoder(_: Any, state: State, sizes: Sizes) -> None:
     encoder = state["encoder_"]
     n_columns = len(getattr(encoder, "categories_", ()))
     require(n_columns == sizes["n_features"], "its categories are of other columns")
-    require(
-        encoder.drop is None and not encoder.sparse_output, "its encoder is another"
-    )
+    is_ours = encoder.drop is None and not encoder.sparse_output
+    require(is_ours, "its encoder is another one")
+    n_encoded = len(_columns_of_categories(encoder))
+    require(n_encoded == sizes["n_encoded"], "its shares are of other categories")
 
 
 @storable(
     {
         "n_features_in_": count(1, named="n_features"),
         "encoder_": instance(OneHotEncoder),
+        "_shares": floats("n_encoded", least=0, dtypes={"float64"}),
+        "_missing_columns": integers("n_gaps", below="n_features", dtypes={"int64"}),
     },
     optional={"feature_names_in_": names("n_features")},
     check=_check_encoder,
@@ -44,14 +57,15 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     """Encode categories as a column of 0 and 1 for each.
 
     A :class:`~sklearn.preprocessing.OneHotEncoder` that takes columns as they come:
-    strings, numbers and booleans, also within one column, and missing values, which are
-    a category of their own. Rare categories are joined, and one that the fit has not
-    seen counts as one of them. Where there are no rare ones, it is far from all others.
+    strings, numbers and booleans, also within one column. Rare categories are joined,
+    and one that the fit has not seen counts as one of them; where there are no rare
+    ones, it is far from all others. A missing value counts as a bit of each category,
+    by the share of rows that has it, and is told by an indicator column of its own.
 
     Parameters
     ----------
     max_categories : int, default=32
-        Largest number of columns that a column becomes.
+        Largest number of columns that a column becomes, its indicator not counted.
 
     min_frequency : int, default=2
         Categories of fewer rows are rare.
@@ -79,7 +93,9 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     -----
     The squared distance between two rows of different categories is 2, and the variance
     that a column adds is ``1 - sum(p**2)`` for categories of shares p: at most as much
-    as a standardized column of numbers adds.
+    as a standardized column of numbers adds. That a value is missing does not make a
+    row abnormal: it is nearer to most rows than they are to each other, and indicators
+    are small.
 
     Numbers are named alike, whatever their type: 1, 1.0 and "1" are one category. (A
     column of integers is one of floats as soon as a value is missing.)
@@ -88,13 +104,14 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     --------
     >>> import pandas as pd
     >>> from latentsk import CategoryEncoder
-    >>> X = pd.DataFrame({"city": ["Bonn", "Rome", None, "Rome", "Bonn", None, "Nice"]})
+    >>> X = pd.DataFrame({"city": ["Bonn", "Rome", None, "Rome", "Bonn", "Nice"]})
     >>> encoder = CategoryEncoder().fit(X)
     >>> encoder.get_feature_names_out().tolist()
-    ['city_Bonn', 'city_Rome', 'city_nan', 'city_infrequent_sklearn']
-    >>> encoder.transform(pd.DataFrame({"city": ["Rome", "Oslo"]}))
-    array([[0., 1., 0., 0.],
-           [0., 0., 0., 1.]])
+    ['city_Bonn', 'city_Rome', 'city_infrequent_sklearn', 'city_nan']
+    >>> encoder.transform(pd.DataFrame({"city": ["Rome", "Oslo", None]}))
+    array([[0.  , 1.  , 0.  , 0.  ],
+           [0.  , 0.  , 1.  , 0.  ],
+           [0.4 , 0.4 , 0.2 , 0.01]])
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -103,7 +120,10 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         "unseen_distance": [Interval(Real, 1, None, closed="left")],
     }
 
-    _private_state = ()
+    _private_state = ("_shares", "_missing_columns")
+
+    _shares: Float64
+    _missing_columns: Positions
 
     def __init__(
         self,
@@ -149,12 +169,21 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         """
         with self._rollback_on_error():
             labels = self._labels(X, reset=True)
-            self.encoder_ = OneHotEncoder(
+            is_missing = labels != labels
+            self._missing_columns = np.flatnonzero(is_missing.any(axis=0))
+            for j in self._missing_columns:
+                labels[is_missing[:, j], j] = _most_frequent(labels[:, j])
+            encoder = OneHotEncoder(
                 handle_unknown="infrequent_if_exist",
                 max_categories=self.max_categories,
                 min_frequency=self.min_frequency,
                 sparse_output=False,
-            ).fit(labels)
+            )
+            self.encoder_ = encoder.set_output(transform="default").fit(labels)
+            is_known = ~is_missing[:, _columns_of_categories(self.encoder_)]
+            encoded = self.encoder_.transform(labels)
+            n_known = np.maximum(is_known.sum(axis=0), 1)
+            self._shares = (encoded * is_known).sum(axis=0) / n_known
         return self
 
     def transform(self, X: ArrayLike) -> Float64:
@@ -170,8 +199,9 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         X_transformed : ndarray of shape (n_samples, n_features_out), float64
             1 in the column of the category of each cell, else 0. Of a category that the
             fit has not seen, where there are no rare ones, all k columns are negative:
-            ``(1 - unseen_distance) / sqrt(k)``. Where a value is missing in a column
-            that had none missing in the fit, they are 0.
+            ``(1 - unseen_distance) / sqrt(k)``. Of a missing value, they are the shares
+            of the categories in the fit. Then a column for each that had missing values
+            in the fit: 0.01 where a cell is missing, else 0.
 
         Raises
         ------
@@ -184,8 +214,7 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If values are missing in a column that had none missing in the fit, nor rare
-            categories.
+            If values are missing in a column that had none missing in the fit.
 
         Examples
         --------
@@ -198,23 +227,27 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         labels = self._labels(X)
+        is_missing = labels != labels
+        self._warn_of_missing(is_missing.any(axis=0))
+        columns = _columns_of_categories(self.encoder_)
         encoded = self.encoder_.transform(labels)
-        ends = np.cumsum(np.bincount(self.category_columns))
-        blocks = np.split(encoded, ends[:-1], axis=1)
-        for block, column in zip(blocks, labels.T, strict=True):
-            is_unseen = (block.sum(axis=1) == 0.0) & (column == column)
-            block[is_unseen] = (1.0 - self.unseen_distance) / np.sqrt(block.shape[1])
-        self._warn_of_missing(blocks)
-        return encoded
+        for j, size in enumerate(np.bincount(columns)):
+            block = encoded[:, columns == j]
+            is_unseen = block.sum(axis=1) == 0.0
+            block[is_unseen] = (1.0 - self.unseen_distance) / np.sqrt(size)
+            block[is_missing[:, j]] = self._shares[columns == j]
+            encoded[:, columns == j] = block
+        return np.hstack([encoded, INDICATOR * is_missing[:, self._missing_columns]])
 
-    def _warn_of_missing(self, blocks: list[Float64]) -> None:
+    def _warn_of_missing(self, lacks: NDArray[np.bool_]) -> None:
         """Warn of columns that lack values, and did not in the fit."""
-        lacks = [bool((block.sum(axis=1) == 0.0).any()) for block in blocks]
-        found = _check_feature_names_in(self)[lacks]
-        if len(found):
+        lacks = lacks.copy()
+        lacks[self._missing_columns] = False
+        if lacks.any():
+            names = [str(name) for name in _check_feature_names_in(self)[lacks]]
             warnings.warn(
-                f"X has missing values in {listed([str(name) for name in found])}, "
-                "where the rows of the fit had none. They count as no category.",
+                f"X has missing values in {listed(names)}, where the rows of the fit "
+                "had none. They count as a bit of each category.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -230,8 +263,8 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features), object
-            Categories as strings, NaN for missing values, "infrequent_sklearn" for rare
-            ones, None where all numbers are 0 or less.
+            Categories as strings, "infrequent_sklearn" for rare ones, NaN where the
+            indicator is above 0.005, None where all numbers are 0 or less.
 
         Raises
         ------
@@ -250,7 +283,18 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         encoded = checked(on_host(X))
-        return self.encoder_.inverse_transform(np.maximum(encoded, 0.0))
+        n_encoded = len(self._shares)
+        if encoded.shape[1] != n_encoded + len(self._missing_columns):
+            raise ValueError(
+                f"X has {encoded.shape[1]} columns, but {type(self).__name__} returns "
+                f"{n_encoded + len(self._missing_columns)}."
+            )
+        categories = np.maximum(encoded[:, :n_encoded], 0.0)
+        original = self.encoder_.inverse_transform(categories)
+        is_on = encoded[:, n_encoded:] > INDICATOR / 2
+        for j, is_missing in zip(self._missing_columns, is_on.T, strict=True):
+            original[is_missing, j] = np.nan
+        return original
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -265,7 +309,8 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         feature_names_out : ndarray of shape (n_features_out,), str objects
-            Such as "city_Rome", "city_nan", "city_infrequent_sklearn".
+            Such as "city_Rome", "city_infrequent_sklearn", and at the end "city_nan"
+            for missing values.
 
         Raises
         ------
@@ -285,16 +330,22 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         columns = _check_feature_names_in(self, input_features)
-        return self.encoder_.get_feature_names_out(columns)
+        gaps = [f"{columns[j]}_nan" for j in self._missing_columns]
+        encoded = self.encoder_.get_feature_names_out(columns)
+        return np.array([*encoded, *gaps], dtype=object)
 
     @property
     def category_columns(self) -> Positions:
         """Position of the column that each column of the output belongs to."""
         check_is_fitted(self)
-        rare = self.encoder_.infrequent_categories_
-        n_rare = [0 if names is None else len(names) - 1 for names in rare]
-        n_all = [len(names) for names in self.encoder_.categories_]
-        return np.repeat(np.arange(len(n_all)), np.subtract(n_all, n_rare))
+        encoded = _columns_of_categories(self.encoder_)
+        return np.concatenate([encoded, self._missing_columns])
+
+    @property
+    def n_indicators(self) -> int:
+        """Number of columns that tell of missing values, the last ones."""
+        check_is_fitted(self)
+        return len(self._missing_columns)
 
     def _labels(self, X: Any, *, reset: bool = False) -> NDArray[np.object_]:
         # Or numpy would make strings of all cells of a list.
@@ -321,6 +372,19 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+def _columns_of_categories(encoder: OneHotEncoder) -> Positions:
+    rare = encoder.infrequent_categories_
+    n_rare = [0 if names is None else len(names) - 1 for names in rare]
+    n_all = [len(names) for names in encoder.categories_]
+    return np.repeat(np.arange(len(n_all)), np.subtract(n_all, n_rare))
+
+
+def _most_frequent(labels: NDArray[np.object_]) -> str:
+    """Return the label of the most rows; "nan" where all are missing."""
+    names, counts = np.unique(labels[labels == labels].astype(str), return_counts=True)
+    return str(names[counts.argmax()]) if len(names) else "nan"
+
+
 def labels_of(cells: NDArray[Any]) -> NDArray[np.object_]:
     """Return categories as strings, and NaN for missing values.
 
@@ -344,8 +408,9 @@ def labels_of(cells: NDArray[Any]) -> NDArray[np.object_]:
     """
     if cells.dtype == object:
         # Equal and of one hash, but not alike: True and 1.
-        kinds = (bool, np.bool_)
-        cells = np.array([str(c) if isinstance(c, kinds) else c for c in cells], object)
+        is_flag = [isinstance(cell, bool | np.bool_) for cell in cells]
+        cells = cells.copy()
+        cells[is_flag] = cells[is_flag].astype(str)
     try:
         codes, values = pd.factorize(cells)
     except TypeError as error:

@@ -9,32 +9,36 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from latentsk._typing import Positions
+from latentsk._typing import Float64, Positions
 from latentsk.preprocessing._category_encoder import CategoryEncoder
 from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
-from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+from latentsk.preprocessing._robust_standardizer import INDICATOR, RobustStandardizer
 from latentsk.preprocessing._sources import column_positions
 
+# The squared range of an indicator.
+SMALL = INDICATOR**2
+ENCODERS = RobustStandardizer, CategoryEncoder, DatetimeEncoder
 
-class Standardized(NamedTuple):
-    """A RobustStandardizer at the end of a preprocessor, or of a part of it.
+
+class Encoded(NamedTuple):
+    """An encoder of this package at the end of a preprocessor, or of a part of it.
 
     Attributes
     ----------
-    standardizer : RobustStandardizer
+    encoder : transformer
     start : int
         Position of its first feature.
     columns : ndarray, dtype intp
         Positions of the columns that it takes, of those that the part takes.
     """
 
-    standardizer: RobustStandardizer
+    encoder: Any
     start: int
     columns: Positions
 
 
-def standardizers(preprocessor: Any) -> list[Standardized]:
-    """Return every RobustStandardizer that features come from.
+def encoders(preprocessor: Any) -> list[Encoded]:
+    """Return every encoder of this package that features come from.
 
     Examples
     --------
@@ -44,20 +48,26 @@ def standardizers(preprocessor: Any) -> list[Standardized]:
     >>> preprocessor = make_column_transformer(
     ...     (StandardScaler(), [0]), (RobustStandardizer(), [2, 1])
     ... ).fit(X)
-    >>> standardizers(preprocessor)
-    [Standardized(standardizer=RobustStandardizer(), start=1, columns=array([2, 1]))]
+    >>> encoders(preprocessor)
+    [Encoded(encoder=RobustStandardizer(), start=1, columns=array([2, 1]))]
     """
     return list(_found(preprocessor, 0, None))
 
 
+def standardizers(preprocessor: Any) -> list[Encoded]:
+    """Return every RobustStandardizer that features come from."""
+    found = encoders(preprocessor)
+    return [part for part in found if isinstance(part.encoder, RobustStandardizer)]
+
+
 def _found(
     transformer: Any, start: int, columns: Positions | None
-) -> Iterator[Standardized]:
+) -> Iterator[Encoded]:
     if isinstance(transformer, Pipeline):
         yield from _found(transformer.steps[-1][1], start, columns)
-    elif isinstance(transformer, RobustStandardizer):
+    elif isinstance(transformer, ENCODERS):
         own = np.arange(transformer.n_features_in_) if columns is None else columns
-        yield Standardized(transformer, start, own)
+        yield Encoded(transformer, start, own)
     elif isinstance(transformer, ColumnTransformer):
         for name, part, _ in transformer.transformers_:
             outputs = transformer.output_indices_[name]
@@ -86,6 +96,39 @@ def indicators(preprocessor: Any) -> tuple[Positions, Positions]:
     return np.concatenate(ons), np.concatenate(features)
 
 
+def squared_ranges(preprocessor: Any, n_features: int) -> Float64:
+    """Return the squared range of each feature that tells of what kind a row is.
+
+    Parameters
+    ----------
+    preprocessor : fitted transformer or None
+
+    n_features : int
+
+    Returns
+    -------
+    squared : ndarray of shape (n_features,)
+        1 for a category, 0.0001 for an indicator, 0 for other features.
+
+    Examples
+    --------
+    >>> X = np.array([["a", "b"], ["a", None], ["b", "b"], ["b", "a"]], object)
+    >>> encoder = CategoryEncoder(min_frequency=1).fit(X)
+    >>> squared_ranges(encoder, 5)
+    array([1.e+00, 1.e+00, 1.e+00, 1.e+00, 1.e-04])
+    """
+    squared = np.zeros(n_features)
+    for encoder, start, _ in encoders(preprocessor):
+        if isinstance(encoder, RobustStandardizer):
+            first, last = encoder.n_features_in_, len(encoder.code_columns)
+            squared[start + first : start + first + last] = SMALL
+        if isinstance(encoder, CategoryEncoder):
+            end = start + len(encoder.category_columns)
+            squared[start : end - encoder.n_indicators] = 1.0
+            squared[end - encoder.n_indicators : end] = SMALL
+    return squared
+
+
 def has_own_unit(preprocessor: Any) -> bool:
     """Tell whether all features are in the unit of the encoders of this package.
 
@@ -103,5 +146,4 @@ def has_own_unit(preprocessor: Any) -> bool:
     if isinstance(preprocessor, ColumnTransformer):
         parts = [part for _, part, _ in preprocessor.transformers_ if part != "drop"]
         return all(has_own_unit(part) for part in parts)
-    encoders = RobustStandardizer, CategoryEncoder, DatetimeEncoder
-    return isinstance(preprocessor, encoders)
+    return isinstance(preprocessor, ENCODERS)

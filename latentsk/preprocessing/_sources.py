@@ -55,6 +55,8 @@ def feature_sources(transformer: Any, X: Any) -> Positions | None:
     array([1, 1, 1, 2, 0])
     """
     few = _safe_indexing(X, np.arange(min(PROBED_ROWS, _num_samples(X))))
+    if isinstance(few, list) and n_columns(few):
+        few = np.array(few, dtype=object)
     return _sources(transformer, few)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
@@ -20,7 +21,7 @@ OBJECT_KINDS = {
     **dict.fromkeys(("floating", "integer", "mixed-integer-float"), NUMBERS),
     **dict.fromkeys(("decimal", "boolean", "empty"), NUMBERS),
     **dict.fromkeys(("datetime64", "datetime", "date", "period"), DATES),
-    **dict.fromkeys(("string", "mixed", "mixed-integer", "categorical"), CATEGORIES),
+    **dict.fromkeys(("string", "bytes", "mixed", "mixed-integer"), CATEGORIES),
 }
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 
@@ -125,13 +126,20 @@ def is_mixed(X: Any) -> bool:
     return kinds != {NUMBERS} or bool(X.isna().to_numpy().any())
 
 
-def mixed_table(X: Any) -> pd.DataFrame:
+def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.DataFrame:
     """Return a table as one of pandas.
+
+    Parameters
+    ----------
+    X : DataFrame of any library
+
+    preprocessor : fitted ColumnTransformer or None, default=None
+        What `make_table_preprocessor` returned for the table of the fit.
 
     Raises
     ------
     TypeError
-        If it is no table.
+        If it is no table, or a column of numbers holds something else now.
     """
     if not is_table(X):
         raise TypeError(
@@ -139,7 +147,32 @@ def mixed_table(X: Any) -> pd.DataFrame:
             f"columns, got {type(X).__name__}. Use pd.DataFrame(X, "
             "columns=detector.feature_names_in_)."
         )
-    return as_pandas(X)
+    X = as_pandas(X)
+    parts = () if preprocessor is None else preprocessor.transformers
+    for _, encoder, columns in parts:
+        known = [name for name in columns if name in X]
+        if isinstance(encoder, RobustStandardizer) and len(known) == len(columns):
+            _require_numbers(X[known])
+    sparse = [j for j, t in enumerate(X.dtypes) if isinstance(t, pd.SparseDtype)]
+    if sparse:
+        X = X.copy()
+        for j in sparse:
+            X.isetitem(j, X.iloc[:, j].sparse.to_dense())
+    return X
+
+
+def _require_numbers(X: pd.DataFrame) -> None:
+    for label, series in X.items():
+        if series.dtype.kind not in "fiub" and column_kind(series) == CATEGORIES:
+            numbers = pd.to_numeric(series, errors="coerce")
+            wrong = np.flatnonzero(numbers.isna() & series.notna())
+            if len(wrong):
+                raise TypeError(
+                    f"Column {label!r} had numbers in the fit, got "
+                    f"{str(series.iloc[wrong[0]])[:60]!r} in row {wrong[0]}. Make "
+                    f"missing values of what is no number: X[{label!r}] = "
+                    f"pd.to_numeric(X[{label!r}], errors='coerce')."
+                )
 
 
 def column_kinds(X: pd.DataFrame) -> list[str]:
@@ -208,7 +241,7 @@ def _refusal(label: Any, series: pd.Series) -> str:
             f"pd.to_timedelta(X[{label!r}]).dt.total_seconds(). Or leave it out: "
         )
     return (
-        "A column must hold numbers, categories, booleans or dates, but column "
-        f"{label!r} holds {type(cell).__name__}: {str(cell)[:60]}. {remedy}"
+        f"Column {label!r} holds what is neither number, category, boolean nor date: "
+        f"{str(cell)[:60]} of type {type(cell).__name__}. {remedy}"
         f"X.drop(columns=[{label!r}])."
     )

@@ -245,5 +245,5 @@ def test_embedders_of_ones_own_say_what_their_graph_is(wine, graph):
         def _onnx_graph(self):
             raise AttributeError
 
-    with pytest.raises(ValueError, match="Silent cannot be exported .* no graph"):
+    with pytest.raises(ValueError, match=r"Silent cannot be exported .* no graph"):
         graph(Silent(3).fit(wine))

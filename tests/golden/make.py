@@ -62,7 +62,28 @@ def estimators(X):
             make_union(latentsk.PCAEmbedder(2), StandardScaler()),
         ).fit(X),
         "standardizer": latentsk.RobustStandardizer().fit(coded),
+        "categories": latentsk.CategoryEncoder().fit(X.round()),
+        "dates": latentsk.DatetimeEncoder().fit(as_given("dates", X)),
+        "detector-mixed": latentsk.LatentOutlierDetector(random_state=0).fit(
+            as_given("detector-mixed", X)
+        ),
     }
+
+
+def as_given(name, rows):
+    """Return rows of numbers as those that a file's estimator takes."""
+    dates = (rows * 1e6).astype("datetime64[s]")
+    if name.endswith("dates"):
+        return dates
+    if not name.endswith("mixed"):
+        return rows
+    return pd.DataFrame(
+        {
+            "length": np.where(np.arange(len(rows)) % 5 == 0, np.nan, rows[:, 0]),
+            "width": rows[:, 1].round().astype(str),
+            "day": dates[:, 2],
+        }
+    )
 
 
 def answers(estimator, rows):
@@ -84,7 +105,9 @@ def main():
         path = folder / f"v{FORMAT_VERSION}-{name}.latentsk"
         latentsk.save(estimator, path)
         np.savez_compressed(
-            path.with_suffix(".npz"), rows=rows, **answers(estimator, rows)
+            path.with_suffix(".npz"),
+            rows=rows,
+            **answers(estimator, as_given(name, rows)),
         )
     alone = latentsk.LatentIndex().fit(X, ids=[f"flower {i}" for i in range(len(X))])
     alone.save(folder / f"v{FORMAT_VERSION}-alone.index")
