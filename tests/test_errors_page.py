@@ -14,11 +14,15 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn import config_context
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    PolynomialFeatures,
+    StandardScaler,
+)
 from torch import nn
 
 import latentsk
@@ -38,7 +42,7 @@ from latentsk import (
     _faiss,
     make_table_preprocessor,
 )
-from latentsk.embedders import _onnx
+from latentsk.embedders import _onnx_file
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -533,7 +537,13 @@ CASES = {
     # Exporting to ONNX
     "methods must hold one or more of …": lambda p: pca().to_onnx("x", methods=[]),
     "dtype must be one of …": lambda p: pca().to_onnx("x", dtype="float16"),
-    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx_file, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "… cannot be exported to ONNX": lambda p: latentsk.to_onnx(make_pipeline(PolynomialFeatures(), PCAEmbedder(2)).fit(X), "x"),
+    "Column … is taken as a … by one step and as a … by another": lambda p: latentsk.to_onnx(make_column_transformer((StandardScaler(), ["a"]), (CategoryEncoder(), ["a"])).fit(FRAME), "x"),
+    "Column … has empty strings besides missing values": lambda p: latentsk.to_onnx(CategoryEncoder(min_frequency=1).fit(pd.DataFrame({"a": ["", None, "b"]})), "x"),
+    "Column … has the name of an output of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"transform": ["a", "b"]})), "x"),
+    "A column without a name cannot be an input of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"": ["a", "b"]})), "x"),
+    "This … has no … to export": lambda p: latentsk.to_onnx(detector(), "x", methods=["p_values"]),
     "torch cannot write this embedder as an ONNX graph": lambda p: function(lambda module, rows: rows if rows.sum() < 1000000000.0 else -rows).to_onnx("x"),
     # Plotting
     "bins must be an integer >= 1": lambda p: OutlierScoreDisplay(X[:, 0], threshold=0.0).plot(bins=0),
