@@ -5,7 +5,7 @@
 Payments are drawn: numbers, categories, dates, booleans and gaps, and a few frauds. A
 detector is fitted to five days as they are, and calibrated on five more. From then on
 it gives about 200 alerts a day, with reasons in the columns of the table. On day 15 the
-payments change. Writes a picture to examples/output.
+payments change. Needs the extra "onnx". Writes a picture to examples/output.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import onnxruntime
 import pandas as pd
 
 import latentsk
@@ -136,6 +138,35 @@ def check_file(detector: LatentOutlierDetector, X: pd.DataFrame) -> int:
         return path.stat().st_size
 
 
+def onnx_inputs(session: Any, X: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return an array for each input, as a service without this package gives them."""
+    found = {}
+    for value in session.get_inputs():
+        cells = X[value.name]
+        if value.type == "tensor(string)":
+            column = cells.astype(object).where(cells.notna(), "").to_numpy()
+        elif value.type == "tensor(int64)":
+            column = cells.to_numpy("datetime64[ns]").astype("int64")
+        else:
+            column = cells.to_numpy("float64")
+        found[value.name] = column.reshape(-1, 1)
+    return found
+
+
+def check_onnx(detector: LatentOutlierDetector, X: pd.DataFrame) -> float:
+    """Write the detector as an ONNX file; return how far its scores are from ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector.onnx"
+        latentsk.to_onnx(detector, path)
+        session = onnxruntime.InferenceSession(path)
+        scores, labels = session.run(
+            ["score_samples", "predict"], onnx_inputs(session, X)
+        )
+    assert (labels == detector.predict(X)).all()
+    expected = detector.score_samples(X)
+    return float(np.max(np.abs(scores - expected) / (1.0 + np.abs(expected))))
+
+
 def draw(days: pd.DataFrame, path: Path) -> None:
     """Draw the alerts and the p-values of each day."""
     figure, (above, below) = plt.subplots(
@@ -173,6 +204,8 @@ def main() -> None:
     print(largest_reasons(reasons_of(detector, SERVICE[0])).round(1).to_string(), "\n")
     size = check_file(detector, payments(SERVICE[0])[0])
     print(f"saved and loaded: {size / 1e6:.1f} MB, the same scores")
+    difference = check_onnx(detector, payments(SERVICE[0])[0])
+    print(f"by onnxruntime: the same labels, scores within {difference:.0e}")
     draw(days, arguments.output / "fraud.png")
 
 
