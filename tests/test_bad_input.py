@@ -678,8 +678,9 @@ SMALL = {
     "max_epochs": 2,
     "device": "cpu",
     "random_state": 0,
+    "input_shape": (1, 1, N_FEATURES),  # for score_map
 }
-VAE_METHODS = ("transform_distribution", "latent_report")
+VAE_METHODS = ("score_map", "transform_distribution", "latent_report")
 SUBJECTS = {
     "PCAEmbedder": Subject(
         lambda: PCAEmbedder(N_COMPONENTS, random_state=0),
@@ -700,7 +701,7 @@ SUBJECTS = {
     "AutoencoderEmbedder": Subject(
         lambda: AutoencoderEmbedder(**SMALL),
         embedder_probe,
-        embedder_calls(),
+        embedder_calls("score_map"),
         FITTING,
         ("calibrate",),
     ),

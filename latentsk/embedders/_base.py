@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -25,7 +26,8 @@ from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin, score_name
 from latentsk._version import __version__
-from latentsk.embedders._onnx import METHODS, check_request, write_onnx
+from latentsk.embedders._onnx import DTYPES, METHODS, check_request
+from latentsk.embedders._onnx_file import traced, write_model
 from latentsk.networks._image_layout import ImageLayout, layout_of
 
 
@@ -448,8 +450,9 @@ default=all of them
         check_is_fitted(self)
         self._validate_params()  # score_method may have been set since the fit
         wanted = check_request(path, methods, dtype)
-        graph = self._onnx_graph(wanted, dtype)
-        write_onnx(path, graph, self.n_features_in_, dtype, self._onnx_metadata())
+        rows = torch.zeros(2, self.n_features_in_, dtype=DTYPES[dtype])
+        model = traced(self._onnx_graph(wanted, dtype), {"X": rows}, wanted)
+        write_model(path, model, self._onnx_metadata())
 
     def _onnx_metadata(self) -> dict[str, str]:
         name = score_name(self)

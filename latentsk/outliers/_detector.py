@@ -668,6 +668,11 @@ default="auto"
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
+        self._require_scorable()
+        return self._validate(X, reset=False)
+
+    def _require_scorable(self) -> None:
+        """Refuse a score that is not the one that was fitted."""
         check_is_fitted(self)
         self._validate_params()
         if self._asked_score() != self._score_name:
@@ -676,7 +681,6 @@ default="auto"
                 f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
             )
         self._require_unchanged()
-        return self._validate(X, reset=False)
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
