@@ -113,7 +113,7 @@ def picture(
         3, 1, figsize=(8, 6), sharex=True, layout="constrained", height_ratios=[3, 2, 2]
     )
     above, middle, below = axes
-    levels = -5.0 * np.arange(week.shape[1])
+    levels = -7.0 * np.arange(week.shape[1])
     above.plot((week - week.mean()) / week.std() + levels, color=GREY, linewidth=0.8)
     above.set_yticks(levels, week.columns)
     above.set_title("What the sensors measure", loc="left", fontsize=10)
@@ -121,10 +121,7 @@ def picture(
         times = pd.to_datetime([begin, end])
         level = levels[week.columns.get_loc(sensor)]
         above.fill_between(times, level - 2.4, level + 2.4, color=ORANGE, alpha=0.3)
-        beside = times[1] + pd.Timedelta(hours=2)
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}
-        text = f"{sensor} {how}"
-        above.text(beside, level + 2.3, text, color=ORANGE, va="top", bbox=box)
+        above.text(times[0], level + 2.5, f"{sensor} {how}", color=ORANGE, va="bottom")
         middle.axvspan(*times, color=ORANGE, alpha=0.3, linewidth=0)
     middle.plot(scores, color=BLUE, linewidth=1)
     middle.axhline(offset, color=GREY, linewidth=1, linestyle="--")
