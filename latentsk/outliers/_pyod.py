@@ -640,9 +640,9 @@ def _outlier_scores(detector: Any, X: Any) -> Float64:
 
 def _check_rejection(T: Any, delta: Any, c_fp: Any, c_fn: Any, c_r: Any) -> None:
     for name, value in {"T": T, "c_fp": c_fp, "c_fn": c_fn}.items():
-        if not isinstance(value, Real) or not value >= 0:
+        if not isinstance(value, Real) or not float(value) >= 0:
             raise ValueError(f"{name} must be a number of at least 0, got {value!r}.")
-    if not isinstance(delta, Real) or not 0 < delta < 1:
+    if not isinstance(delta, Real) or not 0 < float(delta) < 1:
         raise ValueError(f"delta must be a number between 0 and 1, got {delta!r}.")
     if not isinstance(c_r, Real) or c_r != c_r:
         raise ValueError(f"c_r must be a number, got {c_r!r}.")
