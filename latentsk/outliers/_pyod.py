@@ -629,8 +629,9 @@ class PyODAdapter(StateMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        if isinstance(self.detector, BaseEstimator):
-            tags.input_tags = get_tags(self.detector).input_tags
+        detector = LatentOutlierDetector() if self.detector is None else self.detector
+        if isinstance(detector, BaseEstimator):
+            tags.input_tags = get_tags(detector).input_tags
         return tags
 
 
