@@ -55,7 +55,11 @@ from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import SAMPLE_ROWS, Neighborhood, neighborhood_of
-from latentsk.outliers._reference_rows import cells_of, reference_rows
+from latentsk.outliers._reference_rows import (
+    cells_of,
+    has_gaps_or_categories,
+    reference_rows,
+)
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._threshold_rule import ThresholdRule
@@ -725,7 +729,10 @@ default="auto"
         if self.method == "residual":
             self._view.require_features("method='residual'")
         self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-        if not self._view.gives_columns_back:
+        view = self._view
+        if not view.gives_columns_back or (
+            view.has_original_features and has_gaps_or_categories(X)
+        ):
             kept = np.asarray(self.index_.ids_)
             self._reference_rows = reference_rows(X, kept)
         normal = chosen[fit.normal]

@@ -174,11 +174,13 @@ class LatentView(NamedTuple):
         if self.preprocessor is None:
             return features
         columns = inverse_features(self.preprocessor, features)
-        if self.is_inverted is None or self.is_inverted.all():
-            return columns
-        if columns.shape != (len(features), len(self.is_inverted)):
-            return np.full((len(features), len(self.is_inverted)), np.nan)
-        return np.where(self.is_inverted, columns, np.nan)
+        shape = len(features), len(self.feature_names)
+        if columns.shape != shape:  # an inverse that does not take all that it could
+            return np.full(shape, np.nan)
+        is_inverted = True if self.is_inverted is None else self.is_inverted
+        return (
+            columns if np.all(is_inverted) else np.where(is_inverted, columns, np.nan)
+        )
 
 
 def view_of(

@@ -271,6 +271,24 @@ def test_reasons_are_in_the_columns_of_the_table(detector):
         assert rows["paid"][found] is row["paid"] or rows["paid"][found] == row["paid"]
 
 
+@pytest.mark.parametrize("last", [None, PCAEmbedder(2)])
+def test_nearest_rows_are_rows_of_the_table(last):
+    """Also where features hold imputed values, or rare categories that are joined."""
+    rng = np.random.default_rng(0)
+    table = TABLE[NUMBERS].assign(
+        city=np.where(rng.random(600) < 0.8, "A", TABLE.index)
+    )
+    if last is not None:
+        steps = SimpleImputer(add_indicator=True), StandardScaler(), last
+        table = table[NUMBERS]
+    embedder = None if last is None else make_pipeline(*steps)
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(table)
+    nearest = detector.explain(table[:100])["nearest_1"].unstack()[table.columns]
+    rows = {tuple(row) for row in table.astype(object).fillna(-1.0).to_numpy()}
+    for row in nearest.astype(object).fillna(-1.0).to_numpy():
+        assert tuple(row) in rows
+
+
 def test_a_detector_of_a_mixed_table_is_stored_whole(detector, tmp_path):
     calibrated = LatentOutlierDetector(random_state=0).fit(TABLE).calibrate(NEW)
     latentsk.save(calibrated, tmp_path / "detector")
