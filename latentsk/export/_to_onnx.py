@@ -118,7 +118,8 @@ def to_onnx(
     an empty string, or the least int64.
 
     Each method is an output of its name. The results are those of the methods for the
-    same rows, to rounding; those of networks to some 1e-5, as these are in float32.
+    same rows, to rounding. Convolutions, modules of your own and the scores of networks
+    are in float32, and agree to some 1e-5.
     Rows that the methods refuse (with NaN where no step takes it, or infinity) get the
     lowest score of a detector. So does a category that an encoder with
     ``handle_unknown="error"`` does not know.
