@@ -12,6 +12,7 @@ from latentsk.preprocessing import (
     CategoryEncoder,
     DatetimeEncoder,
     RobustStandardizer,
+    SlidingWindows,
     make_table_preprocessor,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "PCAEmbedder",
     "PyODAdapter",
     "RobustStandardizer",
+    "SlidingWindows",
     "VAEEmbedder",
     "__version__",
     "load",

@@ -37,6 +37,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     RobustStandardizer,
+    SlidingWindows,
     VAEEmbedder,
 )
 from latentsk._faiss import faiss_available
@@ -643,6 +644,21 @@ def detector_probe(detector):
     return [detector.score_samples(probe), detector.offset_]
 
 
+def windows_calls():
+    """Series, and what is said of the windows of ROWS."""
+    values = st.sampled_from(["x", None, 1, [], ["mean"], object()])
+    return {
+        **takes_rows("fit", "fit_transform", "transform"),
+        **takes_rows("sum_by_sensor", width=2 * N_FEATURES),
+        "to_steps": (hostile(2), lambda e, scores: e.to_steps(scores, ROWS[:5])),
+        "to_steps, aggregate": (
+            WORDS | values,
+            lambda e, how: e.to_steps([0, 1, 2, 3], ROWS[:5], aggregate=how),
+        ),
+        "transform, groups": (ids(), lambda e, names: e.transform(PROBE, groups=names)),
+    }
+
+
 def adapter_probe(adapter):
     probe = WIDE_PROBE[:, : adapter.n_features_in_]
     return [adapter.decision_function(probe), adapter.threshold_, adapter.labels_]
@@ -662,8 +678,9 @@ SMALL = {
     "max_epochs": 2,
     "device": "cpu",
     "random_state": 0,
+    "input_shape": (1, 1, N_FEATURES),  # for score_map
 }
-VAE_METHODS = ("transform_distribution", "latent_report")
+VAE_METHODS = ("score_map", "transform_distribution", "latent_report")
 SUBJECTS = {
     "PCAEmbedder": Subject(
         lambda: PCAEmbedder(N_COMPONENTS, random_state=0),
@@ -684,7 +701,7 @@ SUBJECTS = {
     "AutoencoderEmbedder": Subject(
         lambda: AutoencoderEmbedder(**SMALL),
         embedder_probe,
-        embedder_calls(),
+        embedder_calls("score_map"),
         FITTING,
         ("calibrate",),
     ),
@@ -776,6 +793,12 @@ SUBJECTS = {
         ("fit", "fit_transform"),
         (),
         lambda e: e.fit(DATES),
+    ),
+    "SlidingWindows": Subject(
+        lambda: SlidingWindows(2, step=1),
+        lambda e: e.transform(WIDE_PROBE[:, : e.n_features_in_]),
+        windows_calls(),
+        ("fit", "fit_transform"),
     ),
     "PyODAdapter": Subject(
         lambda: PyODAdapter(random_state=0),
@@ -965,7 +988,8 @@ def check(label, name, is_fitted, given):
         assert not left, left
     if outcome.error is not None:
         return
-    assert_no_nan(outcome.answer, hostile_input)
+    if label != "SlidingWindows":  # which lets missing values pass
+        assert_no_nan(outcome.answer, hostile_input)
     # Categories are told apart by all digits, not by those that a float has.
     if hostile_input.plain is not None and label != "CategoryEncoder":
         plainly = called(subject, name, new(), hostile_input.plain, hostile_input)

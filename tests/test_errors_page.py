@@ -54,6 +54,8 @@ GAP = "…"
 X = np.random.default_rng(0).normal(size=(60, 4)) @ np.diag([4.0, 2.0, 1.0, 0.5])
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 FLAT = np.column_stack([X[:, :2], X[:, 0] + X[:, 1], np.ones(60)])
+# Smooth images in colour, with channels last.
+COLOUR = np.linspace(0, 1, 60 * 5).reshape(60, 1, 5, 1) * np.ones((60, 5, 5, 3))
 ONES = (X > 0) * 1.0
 MANY = np.random.default_rng(0).normal(size=(2_000, 4))
 HUGE32 = np.clip(X, -1, 1).astype(np.float32) * 1e30
@@ -305,6 +307,7 @@ CASES = {
     "contamination=… asks for … of … rows, but … flagged": lambda p: PCAEmbedder(2, contamination=0.2).fit(np.repeat(X[:4], 15, axis=0)),
     "n_alerts=… per … asks for … of … rows, but … flagged": lambda p: detector().calibrate(np.repeat(X[:4], 15, axis=0)).set_threshold(n_alerts=2, per=10),
     "n_alerts=… per … rests on the … lowest of … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=20),
+    "input_shape=… says that rows hold … channels of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, input_shape=(3, 5, 5)).fit(COLOUR.reshape(60, -1)),
     "The recall of … is …, less than target_recall=…": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=1,rerank=1", target_recall=0.99).fit(MANY),
     # Fitting: rows
     "X must hold numbers, but column … holds …": lambda p: detector().predict(FRAME.assign(a="x")),
@@ -333,7 +336,13 @@ CASES = {
     "X has values so large that their squares leave the range of its dtype": lambda p: PCAEmbedder().fit(HUGE32),
     "The components of X were not found": lambda p: PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(csr_matrix((20, 4))),
     "… needs data in [0, 1], but X ranges from … to …": lambda p: vae(likelihood="continuous_bernoulli").fit(X),
-    "Expected 2D array, got …D array instead. Flatten images": lambda p: AutoencoderEmbedder().fit(np.zeros((5, 2, 2))),
+    "Expected 2D array, got …D array instead: X has shape …": lambda p: PCAEmbedder().fit(COLOUR),
+    "Expected 2D array, got …D array instead: this … was fitted on flat rows": lambda p: fitted(AutoencoderEmbedder, **SMALL).transform(COLOUR),
+    "X has shape …, and where the channels of its images lie cannot be told": lambda p: AutoencoderEmbedder().fit(COLOUR[:, :3, :3]),
+    "X has shape …, but input_shape=…, which is channels, height and width, stands for …": lambda p: AutoencoderEmbedder(**SMALL).fit(COLOUR).transform(COLOUR[0]),
+    "input_shape=… means … channels of … x … pixels, but X of shape … looks like …": lambda p: AutoencoderEmbedder(input_shape=(5, 5, 3)).fit(COLOUR),
+    "X holds images of different shapes": lambda p: VAEEmbedder().fit([COLOUR[0], COLOUR[1, 1:]]),
+    "Input X contains …: image …, pixel …": lambda p: VAEEmbedder().fit(COLOUR * np.nan),
     "Found array with 0 feature(s)": lambda p: PCAEmbedder().fit(FRAME[[]]),
     "The embedder cannot be fitted to the … rows nearest the centre": lambda p: LatentOutlierDetector(PCA(20)).fit(np.random.default_rng(0).normal(size=(24, 40))),
     "The embedder returned … vectors for … rows": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[1:])).fit(X),
@@ -407,6 +416,10 @@ CASES = {
     "… the directions that are left out have no variance": lambda p: PCAEmbedder(2).fit(FLAT).score(X),
     "score_method='kl' is no sum over features": lambda p: vae(score_method="kl").fit(X).score_contributions(X),
     "This … has no threshold": lambda p: PCAEmbedder(2).partial_fit(X).predict(X),
+    "… needs images. Fit on an array of shape …": lambda p: AutoencoderEmbedder(**SMALL, score_window=3).fit(X),
+    "score_window=… is larger than images of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, score_window=6).fit(COLOUR),
+    "This … has no input_shape_": lambda p: fitted(AutoencoderEmbedder, **SMALL).input_shape_,
+    "The threshold lies on … scores, but the score is now …": lambda p: AutoencoderEmbedder(**SMALL).fit(COLOUR).set_params(score_window=2).predict(COLOUR),
     "The threshold lies on … scores, but score_method is now …": lambda p: PCAEmbedder(2).fit(X).set_params(score_method="mahalanobis").predict(X),
     "There are no calibration rows": lambda p: detector().p_values(X),
     "The smallest p-value with … calibration rows is …": lambda p: detector().calibrate(X[:9]).set_threshold(p_value=0.01),

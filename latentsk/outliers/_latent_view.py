@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
-from latentsk._columns import n_columns
+from latentsk._columns import column_names, n_columns
 from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
@@ -221,7 +221,8 @@ def view_of(
         )
         return LatentView(embedder, rows.scale, columns, True, sources, is_inverted)
     sources = source_columns(preprocessor, n_features)
-    prepared = names_out(preprocessor, names) or _numbered(n_features)
+    prepared = names_out(preprocessor, names, _safe_indexing(X, chosen[:1]))
+    prepared = prepared or _numbered(n_features)
     own = prepared[: sources.max() + 1]
     return LatentView(embedder, rows.scale, own, False, sources)
 
@@ -251,9 +252,18 @@ def _numbered(n_features: int) -> list[str]:
     return [f"x{i}" for i in range(n_features)]
 
 
-def names_out(preprocessor: Pipeline, names: Any) -> list[str] | None:
-    """Return the names of preprocessed features; None where a step has none."""
-    try:
-        return [str(name) for name in preprocessor.get_feature_names_out(names)]
-    except (AttributeError, ValueError):
-        return None
+def names_out(preprocessor: Pipeline, names: Any, X: Any) -> list[str] | None:
+    """Return the names of preprocessed features; None where there are none.
+
+    A step that does not tell them may make a table of X that does.
+    """
+    for _, step in preprocessor.steps:
+        if step in (None, "passthrough"):
+            continue
+        X = step.transform(X)
+        found = column_names(X)
+        try:
+            names = step.get_feature_names_out(names) if found is None else found
+        except (AttributeError, ValueError):
+            names = None
+    return None if names is None else [str(name) for name in names]

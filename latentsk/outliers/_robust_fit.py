@@ -196,7 +196,7 @@ def prepare(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
-    if getattr(rows, "shape", ())[1:] == (0,):
+    if preprocessor is not None and getattr(rows, "shape", ())[1:] == (0,):
         raise ValueError(
             "The preprocessor makes no feature of X: dates that span no day, week or "
             "year tell nothing. Add a column of numbers or categories."

@@ -39,6 +39,9 @@ def estimators(X):
         "autoencoder": latentsk.AutoencoderEmbedder(2, **SMALL).fit(X),
         "autoencoder-streamed": latentsk.AutoencoderEmbedder(2, **SMALL).partial_fit(X),
         "autoencoder-conv": latentsk.AutoencoderEmbedder(2, **CONV).fit(X),
+        "autoencoder-images": latentsk.AutoencoderEmbedder(
+            2, **SMALL, score_window=1
+        ).fit(X.reshape(-1, 2, 2)),
         "vae": latentsk.VAEEmbedder(2, **SMALL).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),

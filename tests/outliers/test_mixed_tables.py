@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -347,6 +349,27 @@ def test_reasons_with_a_transformer_of_ones_own():
     assert reasons.loc[("tx0", "channel"), "contribution"] == 0.0
 
 
+def with_ratio(table):
+    return table[NUMBERS].assign(ratio=table["amount"] / table["balance"])
+
+
+def test_a_table_that_a_function_makes_keeps_its_names():
+    steps = FunctionTransformer(with_ratio), StandardScaler(), PCAEmbedder(2)
+    detector = LatentOutlierDetector(make_pipeline(*steps), random_state=0)
+    reasons = detector.fit(TABLE.dropna()).explain(TABLE.dropna()[:1])
+    assert reasons.loc["tx0"].index.tolist() == [*NUMBERS, "ratio"]
+
+
+def test_a_frozen_pipeline_is_seen_through():
+    whole = make_pipeline(make_table_preprocessor(TABLE), PCAEmbedder(4)).fit(TABLE)
+    one = LatentOutlierDetector(whole, random_state=0).fit(TABLE)
+    frozen = FrozenEstimator(whole)
+    other = LatentOutlierDetector(frozen, random_state=0).fit(TABLE)
+    assert other.embedder_ is frozen
+    np.testing.assert_array_equal(one.training_scores_, other.training_scores_)
+    assert other.explain(NEW[:1]).loc["tx0"].index.tolist() == TABLE.columns.tolist()
+
+
 def test_one_column_of_dates():
     days = [START.date() + datetime.timedelta(days=d) for d in range(200)]
     table = pd.DataFrame({"day": [d for d in days if d.weekday() < 5]})
@@ -354,3 +377,18 @@ def test_one_column_of_dates():
     saturday = pd.DataFrame({"day": [datetime.date(2026, 1, 10)]})
     monday = pd.DataFrame({"day": [datetime.date(2026, 1, 12)]})
     assert detector.score_samples(saturday) < detector.score_samples(monday)
+
+
+def test_the_table_vectorizer_of_skrub(tmp_path):
+    skrub = pytest.importorskip("skrub")
+    steps = skrub.TableVectorizer(), SimpleImputer(), StandardScaler(), PCAEmbedder(8)
+    detector = LatentOutlierDetector(make_pipeline(*steps), random_state=0).fit(TABLE)
+    odd = NEW.dropna()[:5].assign(amount=5_000.0, balance=np.nan)
+    reasons = detector.explain(odd)
+    assert reasons.loc[odd.index[0]].index.tolist() == TABLE.columns.tolist()
+    sums = reasons["contribution"].groupby(level="row", sort=False).sum()
+    np.testing.assert_allclose(sums, detector.score_samples(odd))
+    assert (reasons["contribution"].unstack().idxmin(axis=1) == "amount").all()
+    assert set(reasons.xs("amount", level="feature")["value"]) == {5_000.0}
+    with pytest.raises(TypeError, match=r"TableVectorizer .* cannot be stored"):
+        latentsk.save(detector, tmp_path / "detector")
