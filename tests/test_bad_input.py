@@ -59,7 +59,8 @@ QUICK = settings(
 THOROUGH = settings(QUICK, max_examples=200)
 SECONDS_TO_HANG = 120
 
-CLEAR = (ValueError, TypeError, DivergenceError)
+# The fourth is PyOD's answer to an unknown `scoring`.
+CLEAR = (ValueError, TypeError, DivergenceError, NotImplementedError)
 # What numpy and torch say when nobody has looked at the input before.
 UNHELPFUL = re.compile(
     "could not be broadcast|expected scalar type|mat1 and mat2|infer dtype|shape "
@@ -618,8 +619,11 @@ def embedded_probe(index):
 
 def detector_calls():
     scoring = SCORING[2:3] + SCORING[4:7]
-    others = ("score_parts", "explain", "p_values", "predict_fdr")
+    others = "score_parts", "explain", "p_values", "predict_fdr", "drift_report"
     return {
+        **takes_rows("update"),
+        "explain, labels": (ids(), lambda e, labels: e.explain(PROBE, labels=labels)),
+        "drift_report, by": (ids(), lambda e, by: e.drift_report(PROBE, by=by)),
         **takes_rows("fit", "fit_predict", *scoring, *others, "outlier_probability"),
         "explain, n_nearest": (
             BOUNDED_COUNTS,
@@ -632,11 +636,12 @@ def detector_calls():
     }
 
 
-THRESHOLDS = ("contamination", "fpr", "p_value")
+THRESHOLDS = ("contamination", "fpr", "p_value", "n_alerts", "per")
 
 
 def _threshold(name):
-    return lambda e, value: e.set_threshold(**{name: value})
+    other = {"n_alerts": {"per": 100}, "per": {"n_alerts": 20}}.get(name, {})
+    return lambda e, value: e.set_threshold(**{name: value}, **other)
 
 
 def detector_probe(detector):
@@ -666,8 +671,21 @@ def adapter_probe(adapter):
 
 def adapter_calls():
     methods = ("fit", "fit_predict", "decision_function", "predict", "predict_proba")
+    others = ("predict_confidence", "predict_with_rejection")
+    labels = np.arange(len(ROWS)) % 2
     return {
-        **takes_rows(*methods),
+        **takes_rows(*methods, *others),
+        "fit_predict_score, scoring": (
+            WORDS,
+            lambda e, word: e.fit_predict_score(ROWS, labels, word),
+        ),
+        **{
+            f"compute_rejection_stats, {name}": (
+                AMOUNTS,
+                lambda e, v, name=name: e.compute_rejection_stats(**{name: v}),
+            )
+            for name in ("T", "delta", "c_fp", "c_r")
+        },
         "predict_proba, method": (WORDS, lambda e, w: e.predict_proba(PROBE, w)),
     }
 
@@ -764,7 +782,7 @@ SUBJECTS = {
         detector_probe,
         detector_calls(),
         ("fit", "fit_predict"),
-        ("calibrate", *(f"set_threshold, {name}" for name in THRESHOLDS)),
+        ("calibrate", "update", *(f"set_threshold, {name}" for name in THRESHOLDS)),
     ),
     "LatentOutlierDetector, of steps": Subject(
         lambda: LatentOutlierDetector(
@@ -804,7 +822,7 @@ SUBJECTS = {
         lambda: PyODAdapter(random_state=0),
         adapter_probe,
         adapter_calls(),
-        ("fit", "fit_predict"),
+        ("fit", "fit_predict", "fit_predict_score, scoring"),
     ),
 }
 if faiss_available():

@@ -38,6 +38,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     RobustStandardizer,
+    SlidingWindows,
     VAEEmbedder,
     _faiss,
     make_table_preprocessor,
@@ -83,6 +84,13 @@ def index(*embedder, **parameters):
 
 def detector(**parameters):
     return LatentOutlierDetector(**parameters).fit(X)
+
+
+HOURLY = FRAME.set_index(pd.date_range("2026-01-01", periods=60, freq="h"))
+
+
+def windows():
+    return SlidingWindows(24).fit(HOURLY)
 
 
 MIXED = FRAME.assign(b=np.where(X[:, 1] > 0, "x", "y"))
@@ -322,6 +330,19 @@ CASES = {
     "Column … must hold dates, got … of type …": lambda p: DatetimeEncoder().fit(X),
     "Column … must hold dates, got …": lambda p: DatetimeEncoder().fit([["soon"]]),
     "X must be a table of dates, got … dimension(s)": lambda p: DatetimeEncoder().fit(pd.Series(["2026-01-31"])),
+    "The times of a series must increase, but … comes after …": lambda p: windows().transform(HOURLY[::-1]),
+    "X must have at least length=… steps of one series in a row, got …": lambda p: SlidingWindows(24, max_gap="1min").fit_transform(HOURLY),
+    "groups must hold one label for each of the … rows of X": lambda p: windows().transform(HOURLY, groups="a"),
+    "groups must hold a label for each row": lambda p: windows().transform(HOURLY, groups=[None] * 60),
+    "groups is a Series whose index is not that of X": lambda p: windows().transform(HOURLY, groups=FRAME["a"].set_axis(range(1, 61))),
+    "max_gap=… needs an index of times or numbers": lambda p: SlidingWindows(max_gap="1h").fit(X),
+    "max_gap must be a positive duration such as '10min'": lambda p: SlidingWindows(max_gap=3).fit(HOURLY),
+    "max_gap must be a positive number, as the index of X holds numbers": lambda p: SlidingWindows(max_gap="1h").fit(FRAME),
+    "scores must have a row for each of the … windows of X": lambda p: windows().to_steps([0.0], HOURLY),
+    "scores have an index that is not that of the windows of X": lambda p: windows().to_steps(windows().transform(HOURLY)["a_lag0"][::-1], HOURLY),
+    "aggregate must be one of …": lambda p: windows().to_steps([0.0], HOURLY, aggregate="sum"),
+    "reasons must hold the … columns of each window": lambda p: windows().sum_by_sensor(detector().explain(X)[:-1]),
+    "reasons must have … columns, for … sensor(s) at … steps": lambda p: windows().sum_by_sensor(X),
     "A category must be a string or a number, but column … holds …": lambda p: CategoryEncoder().fit(pd.DataFrame({"a": [["x"]]})),
     "X must be a DataFrame, got …": lambda p: make_table_preprocessor(X),
     "X has missing values in …, where the rows of the fit had none": lambda p: detector().predict(X * np.nan),
@@ -345,6 +366,7 @@ CASES = {
     "Input X contains …: image …, pixel …": lambda p: VAEEmbedder().fit(COLOUR * np.nan),
     "Found array with 0 feature(s)": lambda p: PCAEmbedder().fit(FRAME[[]]),
     "The embedder cannot be fitted to the … rows nearest the centre": lambda p: LatentOutlierDetector(PCA(20)).fit(np.random.default_rng(0).normal(size=(24, 40))),
+    "The steps before the embedder returned … rows for …": lambda p: LatentOutlierDetector(make_pipeline(SlidingWindows(3), PCAEmbedder())).fit(X),
     "The embedder returned … vectors for … rows": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[1:])).fit(X),
     "The embedder reconstructed rows of shape …": lambda p: LatentOutlierDetector(FunctionTransformer(lambda rows: rows[:, :2], lambda rows: rows)).fit(X),
     # Fitting: parameters

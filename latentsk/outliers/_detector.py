@@ -54,7 +54,7 @@ from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
-from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
+from latentsk.outliers._neighborhood import SAMPLE_ROWS, Neighborhood, neighborhood_of
 from latentsk.outliers._reference_rows import cells_of, reference_rows
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
@@ -826,7 +826,9 @@ default="auto"
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // elements_per_row(X, len(self._view.scale)))
+        # Rows are measured against those of a sample, too.
+        elements = max(elements_per_row(X, len(self._view.scale)), SAMPLE_ROWS)
+        size = max(1, BLOCK_ELEMENTS // elements)
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]

@@ -80,12 +80,13 @@ def _joined(parts: list[Positions | None]) -> Positions | None:
 
 def _of_pipeline(pipeline: Pipeline, X: Any) -> Positions | None:
     sources = np.arange(n_columns(X))
-    for _, step in pipeline.steps:
+    for i, (_, step) in enumerate(pipeline.steps, 1):
         found = _sources(step, X)
         if found is None:
             return None
         sources = sources[found]
-        X = X if step in (None, "passthrough") else step.transform(X)
+        if i < len(pipeline.steps) and step not in (None, "passthrough"):
+            X = step.transform(X)
     return sources
 
 
