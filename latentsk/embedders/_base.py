@@ -389,7 +389,8 @@ class BaseEmbedder(
         PCA works in float64 if it was fitted in float64, or `dtype` is that, and its
         results are those of the methods to rounding. Networks work in float32, also for
         `dtype` "float64", where standardization and original units are exact; their
-        results differ by some 1e-5 in standardized units. Where a value is NaN, or
+        results differ by some 1e-5 in standardized units. (Perceptrons work in float64
+        where `dtype` is that, and `methods` has no scores.) Where a value is NaN, or
         leads out of the range of the dtype, `transform` and `reconstruct` are not
         finite, and the score is the least of `dtype` (for networks, that of float32). A
         VAE decodes a quarter of its `n_score_samples` at once, so hand it some thousand

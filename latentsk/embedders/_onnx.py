@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsk.embedders._onnx_file import require_packages
+from latentsk.embedders._onnx_float64 import in_plain_operations, runs_in_float64
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import check_target
@@ -62,6 +63,28 @@ def check_request(
     check_target(Path(path))
     require_packages()
     return wanted
+
+
+def network_precision(
+    network: nn.Module, methods: Sequence[str], dtype: str
+) -> torch.dtype:
+    """Return the type that a network is computed in, on rows of some dtype.
+
+    float64 on such rows for perceptrons, as long as no scores are asked for, which may
+    need functions that onnxruntime has in float32 alone; else float32.
+
+    Examples
+    --------
+    >>> network_precision(nn.Linear(2, 1), ["transform"], "float64")
+    torch.float64
+    >>> network_precision(nn.Conv1d(1, 1, 3), ["transform"], "float64")
+    torch.float32
+    """
+    is_exact = dtype == "float64" and "score_samples" not in methods
+    # A prior, which a VAE has besides, is asked by scores alone.
+    parts = (getattr(network, name, network) for name in ("encoder", "decoder"))
+    is_exact = is_exact and all(map(runs_in_float64, parts))
+    return torch.float64 if is_exact else torch.float32
 
 
 class LinearModel(nn.Module):
@@ -185,6 +208,8 @@ class EmbedderGraph(nn.Module):
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().to(dtype).eval()
+        if dtype == torch.float64:
+            self.network = in_plain_operations(self.network)
         self.encode, self.decode, self.score = encode, decode, score
         self.methods = tuple(methods)
         self.dtype = dtype

@@ -145,18 +145,38 @@ def write_model(
     """
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "latentsk", __version__
-    # Where the code of the graph lay on this machine, line by line.
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    del model.graph.metadata_props[:], model.graph.value_info[:]
+    for graph in graphs_of(model.graph):
+        _tidy(graph)
     for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
         value.type.tensor_type.shape.dim[0].dim_param = "n_samples"
     del model.metadata_props[:]
     for key, text in metadata.items():
         model.metadata_props.add(key=key, value=text)
     with atomic_file(path) as file:
         file.write(model.SerializeToString())
+
+
+def graphs_of(graph: Any) -> Iterator[Any]:
+    """Yield a graph of a model, and those within it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs_of(attribute.g)
+
+
+def _tidy(graph: Any) -> None:
+    """Take out where the code lay on this machine, line by line, and what is unused."""
+    for node in graph.node:
+        del node.metadata_props[:]
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+    del graph.metadata_props[:], graph.value_info[:]
+    used = {name for part in graphs_of(graph) for n in part.node for name in n.input}
+    used |= {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 @contextmanager

@@ -139,8 +139,14 @@ def _lookup(step: Any, source: Source, j: int, found: Categories) -> nn.Module:
     module, dtype = taken.module, np.dtype(source.dtype)
     if isinstance(taken.source, Columns):
         module = taken.source.numbers()
-    values = [np.nan if value is None else value for value in found.values]
-    return NumberLookup(module, np.array(values, dtype), found.table)
+    values = np.array([np.nan if v is None else v for v in found.values], dtype)
+    if len(np.unique(values)) < len(values):
+        raise cannot_export(
+            step,
+            f"some of its categories are the same number in {dtype}",
+            "Export with dtype='float64', or make strings of them before the fit.",
+        )
+    return NumberLookup(module, values, found.table)
 
 
 @exports(OneHotEncoder)

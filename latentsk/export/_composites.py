@@ -61,7 +61,7 @@ class SideBySide(nn.Module):
         found = [part(rows).to(self.dtype) for part in self.parts]
         if self.is_weighted:
             weights = self.get_buffer("weights")
-            found = [part * weights[i] for i, part in enumerate(found)]
+            found = [part * weights[i : i + 1] for i, part in enumerate(found)]
         return torch.cat(found, dim=1)
 
 

@@ -80,7 +80,7 @@ class Standardize(nn.Module):
         for k in range(rows.shape[1] - n_columns):
             is_on = rows[:, n_columns + k, None] > self.indicator / 2
             is_here = is_on & (self.holders[k] > 0)
-            original = torch.where(is_here, self.codes[k], original)
+            original = torch.where(is_here, self.codes[k : k + 1], original)
         return original.to(rows.dtype)
 
     def _has_code(self, cells: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentsk.embedders._onnx_file import graphs_of
 from latentsk.export._sources import DATE, NUMBER, TEXT, UNKNOWN, Inputs
 
 # What LabelEncoder is a node of, in a version that onnxruntime has known since 2019.
@@ -76,11 +77,12 @@ def _rename_inside(graph: Any) -> None:
     def renamed(name: str) -> str:
         return name if name in kept else _INSIDE + name
 
-    for node in graph.node:
-        node.input[:] = [renamed(name) for name in node.input]
-        node.output[:] = [renamed(name) for name in node.output]
-    for tensor in graph.initializer:
-        tensor.name = renamed(tensor.name)
+    for part in graphs_of(graph):
+        for node in part.node:
+            node.input[:] = [renamed(name) for name in node.input]
+            node.output[:] = [renamed(name) for name in node.output]
+        for value in (*part.initializer, *part.input, *part.output):
+            value.name = renamed(value.name)
 
 
 def check_names(inputs: Inputs, outputs: Any) -> None:

@@ -118,7 +118,8 @@ def to_onnx(
     an empty string, or the least int64.
 
     Each method is an output of its name. The results are those of the methods for the
-    same rows, to rounding; those of networks to some 1e-5, as these are in float32.
+    same rows, to rounding. Convolutions, modules of your own and the scores of networks
+    are in float32, and agree to some 1e-5.
     Rows that the methods refuse (with NaN where no step takes it, or infinity) get the
     lowest score of a detector. So does a category that an encoder with
     ``handle_unknown="error"`` does not know.
@@ -168,6 +169,8 @@ def graph_of(
     """
     inputs = Inputs(column_names(estimator), dtype)
     outputs = outputs_of(estimator, Columns.of(inputs), methods)
+    if not inputs.names:
+        raise cannot_export(estimator, "its rows have no columns")
     if methods is None:
         methods = getattr(outputs, "default_methods", outputs.methods)
     _require_methods(estimator, methods, outputs.methods)
@@ -212,9 +215,8 @@ def column_names(estimator: Any) -> list[str]:
     """Return the names of the columns of X: "x0", "x1", ... where they have none."""
     if hasattr(estimator, "feature_names_in_"):
         return [str(name) for name in estimator.feature_names_in_]
-    if not hasattr(estimator, "n_features_in_"):
-        raise cannot_export(estimator, "its rows have no columns")
-    return [f"x{i}" for i in range(estimator.n_features_in_)]
+    # Of texts there are none: the step that takes them is refused by its name.
+    return [f"x{i}" for i in range(getattr(estimator, "n_features_in_", 0))]
 
 
 def model_of(whole: Whole, inputs: Inputs) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 from latentsk.export._modules import constant
 from latentsk.outliers._gaussian import RobustGaussian
@@ -50,6 +51,7 @@ class FillUnknown(nn.Module):
     directions: Tensor
     products: Tensor
     least: Tensor
+    units: Tensor
 
     def __init__(self, gaussian: RobustGaussian, cells: NDArray[Any]) -> None:
         super().__init__()
@@ -66,6 +68,7 @@ class FillUnknown(nn.Module):
             "directions": directions[:, cells],
             "products": products,
             "least": np.maximum(_LEAST_PIVOT * np.diag(products), 1e-300),
+            "units": np.eye(len(cells)),
         }.items():
             self.register_buffer(name, constant(array))
 
@@ -86,20 +89,28 @@ class FillUnknown(nn.Module):
 
     def _solved(self, right: Tensor, unknown: Tensor) -> Tensor:
         """Solve the equations of the unknown cells of each row, by Gauss and Jordan."""
-        zero = torch.zeros_like(right)
-        right = torch.where(unknown, right, zero)
+        right = torch.where(unknown, right, torch.zeros_like(right))
         both = unknown[:, :, None] & unknown[:, None, :]
         left = torch.where(both, self.products, torch.zeros_like(self.products))
-        solved = torch.cat([left, right[:, :, None]], dim=2)
-        for k in range(right.shape[1]):
-            pivot = solved[:, k, k]
-            is_used = pivot > self.least[k]
-            divisor = torch.where(is_used, pivot, torch.ones_like(pivot))
-            share = torch.where(is_used, 1 / divisor, torch.zeros_like(pivot))
-            row = solved[:, k, :] * share[:, None]
-            factors = solved[:, :, k].clone()
-            eliminated = solved - factors[:, :, None] * row[:, None, :]
-            solved = torch.cat(
-                [eliminated[:, :k], row[:, None, :], eliminated[:, k + 1 :]], dim=1
-            )
-        return solved[:, :, -1]
+        equations = torch.cat([left, right[:, :, None]], dim=2)
+        # A loop in the file, too: written out, it takes minutes to export.
+        solved, _ = scan(_eliminated, equations, (self.units, self.least))
+        found: Tensor = solved[:, :, -1]
+        return found
+
+
+def _eliminated(
+    equations: Tensor, column: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Eliminate a column, given its unit vector and the least pivot.
+
+    A column that is known, or is one of those before, is left out: its row is zero.
+    """
+    unit, least = column
+    row, factors = unit @ equations, equations[:, :, :-1] @ unit
+    pivot = factors @ unit
+    is_used = pivot > least
+    divisor = torch.where(is_used, pivot, torch.ones_like(pivot))
+    row = torch.where(is_used[:, None], row / divisor[:, None], torch.zeros_like(row))
+    rest = equations - factors[:, :, None] * row[:, None, :]
+    return torch.where(unit[:, None] > 0, row[:, None, :], rest), unit.clone()

@@ -167,16 +167,39 @@ def test_refused_rows_have_the_lowest_score(wine, graph):
 @pytest.mark.parametrize("network", [AutoencoderEmbedder, VAEEmbedder])
 @pytest.mark.parametrize("method", METHODS)
 def test_networks(wine, deployed, network, method):
+    """Perceptrons are in float64, but for their own scores."""
     embedder = make_pipeline(StandardScaler(), network(3, **NETWORK))
     detector = fitted(embedder, wine[::2], method=method)
-    run = deployed(detector, methods=["score_samples", "transform"])
-    for rows in wine[::2], wine[1::2]:
+    parts, tolerance = [wine[::2], wine[1::2]], 1e-5
+    if method != "embedder_score":
+        parts, tolerance = [*parts, extremes_of(wine)], 1e-8
+    check(deployed, detector, *parts, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_images(digits, deployed, window):
+    """In a file, images are flat rows; scores of windows are pooled there, too."""
+    images = digits[0][:200].reshape(-1, 8, 8)
+    embedder = AutoencoderEmbedder(8, score_window=window, **NETWORK)
+    for method, tolerance in {"auto": 1e-8, "embedder_score": 1e-5}.items():
+        detector = fitted(embedder, images, method=method)
+        run = deployed(detector, methods=["score_samples", "predict"])
+        found, expected = run(images.reshape(-1, 64)), detector.score_samples(images)
+        np.testing.assert_allclose(
+            found["score_samples"], expected, rtol=tolerance, atol=tolerance
+        )
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "elu", "silu", "tanh"])
+def test_activations_in_float64(wine, deployed, activation):
+    network = AutoencoderEmbedder(3, activation=activation, normalize=True, **NETWORK)
+    run = deployed(network.fit(wine), methods=["transform", "reconstruct"])
+    for rows in wine, 1e3 * wine:
         found = run(rows)
-        for name, expected in {
-            "score_samples": detector.score_samples(rows),
-            "transform": detector.embedder_.transform(rows),
-        }.items():
-            np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-5)
+        latents = network.transform(rows)
+        np.testing.assert_allclose(found["transform"], latents, rtol=1e-9, atol=1e-9)
+        back = network.inverse_transform(latents)
+        np.testing.assert_allclose(found["reconstruct"], back, rtol=1e-9, atol=1e-9)
 
 
 def test_a_frozen_embedder_and_steps_before(wine, deployed):

@@ -54,7 +54,7 @@ COMPOSED = {
             ("c", make_pipeline(SimpleImputer(), RobustScaler()), slice(4, 7)),
         ],
         remainder="passthrough",
-        transformer_weights={"a": 2.0},
+        transformer_weights={"a": 0.3},
     ),
     "columns of columns": make_pipeline(
         make_column_transformer(("passthrough", [5, 6, 0]), (MaxAbsScaler(), [1])),
@@ -62,7 +62,7 @@ COMPOSED = {
     ),
     "union": FeatureUnion(
         [("a", PCA(2)), ("b", StandardScaler()), ("c", "passthrough"), ("d", "drop")],
-        transformer_weights={"b": 0.5},
+        transformer_weights={"b": 0.1},
     ),
 }
 EMBEDDERS = {

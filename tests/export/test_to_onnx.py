@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -177,6 +179,22 @@ def test_estimators_that_are_refused(wine, tmp_path, estimator, message):
     with pytest.raises(ValueError, match=message):
         to_onnx(estimator.fit(wine), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_texts_are_refused_by_the_step_that_takes_them():
+    texts = ["one row", "another row", "a third one", "and a row"]
+    pipeline = make_pipeline(TfidfVectorizer(), TruncatedSVD(2)).fit(texts)
+    detector = LatentOutlierDetector(pipeline, random_state=0).fit(texts)
+    for estimator in pipeline, detector:
+        with pytest.raises(ValueError, match="TfidfVectorizer cannot be exported"):
+            graph_of(estimator, None, "float64")
+
+
+def test_categories_that_float32_cannot_tell_apart(graph):
+    step = OneHotEncoder().fit([[2**24], [2**24 + 1]])
+    assert graph(step)([[2**24 + 1]])["transform"].tolist() == [[0.0, 1.0]]
+    with pytest.raises(ValueError, match="same number in float32"):
+        graph(step, "float32")
 
 
 def test_what_is_asked_for_is_checked_first(wine, tmp_path):
