@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsk._validation import LIMITS
@@ -19,7 +18,7 @@ from latentsk.outliers._gaussian import LEAST_REMAINDER, RobustGaussian
 from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._scales import KINDS, LOWEST, METHODS, MOST_NORMAL, Scale
 from latentsk.outliers._steps import split_steps
-from latentsk.preprocessing._indicators import indicators
+from latentsk.preprocessing._indicators import Indicators, indicators
 from latentsk.preprocessing._robust_standardizer import INDICATOR
 
 # Elimination is written out for each column that can be unknown.
@@ -31,16 +30,13 @@ LARGEST = float(np.finfo(np.float64).max)
 ON = INDICATOR / 2
 
 
-def unknown_pairs(view: LatentView) -> tuple[NDArray[Any], NDArray[Any]]:
+def unknown_pairs(view: LatentView) -> Indicators:
     """Return the features that are indicators, and those that they belong to.
 
     Where the detector asks for them: before principal components.
     """
     preprocessor, embedder = split_steps(view.embedder)
-    if not isinstance(embedder, PCAEmbedder):
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    ons, known_by = indicators(preprocessor)
-    return np.asarray(ons, np.intp), np.asarray(known_by, np.intp)
+    return indicators(preprocessor if isinstance(embedder, PCAEmbedder) else None)
 
 
 class GaussianGraph(nn.Module):
@@ -127,34 +123,39 @@ class DistancesGraph(nn.Module):
             self.register_buffer(f"limit_{name}", constant(limit))
             self.register_buffer(f"largest_{name}", constant(largest))
         self.fill: nn.Module | None = None
-        indicators, cells = unknown_pairs(view)
-        if len(cells) and gaussian.loadings.shape[1] == len(view.scale):
-            self._set_fill(gaussian, indicators, cells)
+        found = unknown_pairs(view)
+        if len(found.features) and gaussian.loadings.shape[1] == len(view.scale):
+            self._set_fill(gaussian, found)
 
-    def _set_fill(
-        self, gaussian: RobustGaussian, indicators: NDArray[Any], cells: NDArray[Any]
-    ) -> None:
+    def _set_fill(self, gaussian: RobustGaussian, found: Indicators) -> None:
+        cells = found.features
         different = np.unique(cells)
-        if len(different) > MOST_UNKNOWN_COLUMNS:
+        n_columns = len(np.setdiff1d(different, found.positions))
+        if n_columns > MOST_UNKNOWN_COLUMNS:
             raise cannot_export(
                 "The detector",
-                f"{len(different)} columns have codes or missing values, and the file "
+                f"{n_columns} columns have codes or missing values, and the file "
                 f"can follow {MOST_UNKNOWN_COLUMNS}",
                 "Fill them in before, with SimpleImputer as the first step, or give "
                 "the embedder make_pipeline(RobustStandardizer(add_indicator=False), "
                 "PCAEmbedder()).",
             )
         self.fill = FillUnknown(gaussian, different)
-        self.register_buffer("indicators", constant(indicators, torch.int64))
-        self.register_buffer("holders", constant(cells[:, None] == different))
+        self.register_buffer("indicators", constant(found.positions, torch.int64))
+        holders = cells[:, None] == different
+        self.register_buffer("holders", constant(holders))
+        self.register_buffer("missing", constant(holders & found.is_missing[:, None]))
+        self.has_codes = not found.is_missing.all()
+        self.has_missing = bool(found.is_missing.any())
         self.register_buffer("on", constant(ON))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return features, latents, and a column of distances for each of KINDS."""
         features = self._drawn_in(rows, "limit")
         latents = self._drawn_in(self.embedder(features), "largest")
-        measured = self.neighborhood(latents)
-        within = self.gaussian.within(self._filled(features, latents), measured)
+        imputed, filled = self._filled(features, latents)
+        measured = self.neighborhood(imputed)
+        within = self.gaussian.within(filled, measured)
         outside = torch.zeros_like(within)
         if self.has_inverse:
             restored = self.embedder.inverse(latents).double()  # type: ignore[operator]
@@ -173,14 +174,18 @@ class DistancesGraph(nn.Module):
         rows = torch.where(rows > limit, limit, rows)
         return torch.where(rows < -limit, -limit, rows)
 
-    def _filled(self, features: Tensor, latents: Tensor) -> Tensor:
+    def _filled(self, features: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents with missing values filled in, and with codes, too."""
         if self.fill is None:
-            return latents
+            return latents, latents
         indicators = features.index_select(1, self.get_buffer("indicators"))
         is_on = (indicators.double() > self.on).double()
-        unknown = is_on @ self.get_buffer("holders") > 0
-        filled: Tensor = self.fill(latents, unknown)
-        return filled
+        filled = self.fill(latents, is_on @ self.get_buffer("holders") > 0)
+        if not self.has_codes:
+            return filled, filled
+        if not self.has_missing:
+            return latents, filled
+        return self.fill(latents, is_on @ self.get_buffer("missing") > 0), filled
 
 
 class ScoreGraph(nn.Module):

@@ -609,7 +609,8 @@ default="auto"
         if "residual" in self.parts_ and rows.residuals is not None:
             reconstructed = rows.features - rows.residuals * rows.scale
             columns["reconstructed"] = view.shown(view.as_known(reconstructed))
-        positions = self._neighborhood.nearest_positions(rows.latents, n_nearest)
+        latents = self._filled(rows)[0].latents
+        positions = self._neighborhood.nearest_positions(latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)
         return columns
@@ -799,14 +800,24 @@ default="auto"
     def _measure(self, X: Any) -> Float64:
         return self._distances(self._view.rows(X))
 
-    def _filled(self, rows: LatentRows) -> LatentRows:
-        """Return rows whose codes are what the other columns make most likely."""
-        return fill_unknown(rows, self._view.unknown(rows.features), self._gaussian)
+    def _filled(self, rows: LatentRows) -> tuple[LatentRows, LatentRows]:
+        """Return rows whose unknown cells are what the others make most likely.
+
+        First those whose missing values alone are filled in, and not their codes.
+        """
+        unknown = self._view.unknown(rows.features)
+        if unknown is None:
+            return rows, rows
+        return (
+            fill_unknown(rows, unknown.missing, self._gaussian),
+            fill_unknown(rows, unknown.cells, self._gaussian),
+        )
 
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
-        gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
-        filled, among = self._filled(rows), (measured.in_support, measured.own)
+        imputed, filled = self._filled(rows)
+        gaussian, measured = self._gaussian, self._neighborhood.measure(imputed.latents)
+        among = measured.in_support, measured.own
         within = squared_within(filled, gaussian, *among)
         outside = squared_outside(filled, gaussian, *among)
         joint = within + outside / gaussian.noise
@@ -851,12 +862,13 @@ default="auto"
             return contributions, np.full(len(contributions), self.method)
         scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
         contributions = distance_contributions(
-            scores, kinds, rows, self._filled(rows), self._gaussian, self._neighborhood
+            scores, kinds, *self._filled(rows), self._gaussian, self._neighborhood
         )
         unknown = self._view.unknown(rows.features)
         if unknown is not None:
-            unknown &= ~np.isin(kinds, ("near", "overall"))[:, None]
-            contributions = without_cells(contributions, unknown)
+            is_near = np.isin(kinds, ("near", "overall"))[:, None]
+            cells = np.where(is_near, unknown.missing, unknown.cells)
+            contributions = without_cells(contributions, cells)
         return contributions, kinds
 
     def __sklearn_tags__(self) -> Any:

@@ -32,9 +32,10 @@ def distance_contributions(
         Each score, and the kind of distance that it is.
 
     rows : LatentRows
+        Rows with missing values filled in, as the neighbours see them.
 
     filled : LatentRows
-        The rows with codes filled in, as the Gaussian measures them.
+        The rows with codes filled in, too, as the Gaussian measures them.
 
     gaussian : RobustGaussian
 

@@ -22,7 +22,7 @@ from latentsk.outliers._steps import (
     preprocess,
     split_steps,
 )
-from latentsk.outliers._unknown import unknown_cells
+from latentsk.outliers._unknown import Unknown, unknown_cells
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     booleans,
@@ -120,7 +120,7 @@ class LatentView(NamedTuple):
         prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
 
-    def unknown(self, features: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def unknown(self, features: NDArray[Any]) -> Unknown | None:
         """Tell which features stand for what is not known; None where none does."""
         preprocessor, last = split_steps(self.embedder)
         if not isinstance(last, PCAEmbedder):
