@@ -58,6 +58,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/mnist_reconstruction.py
 	$(BIN)/python benchmarks/vae_training.py
 	$(BIN)/python benchmarks/autograd_training.py
+	$(BIN)/python benchmarks/image_defects.py
+	$(BIN)/python benchmarks/image_defects.py --variants
 	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py

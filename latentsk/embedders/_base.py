@@ -381,10 +381,11 @@ class BaseEmbedder(
         """Write the fitted embedder as one ONNX file.
 
         The file has one input, "X" of shape (n_samples, n_features), for any number of
-        rows from one on, and one output for each method, under the method's name. What
-        runs it needs onnxruntime 1.15 or newer (opset 18), but neither Python nor this
-        package. Input is not validated there: columns in another order, or values that
-        `score_samples` refuses, are not noticed.
+        rows from one on (images are flat rows there, with their channels first), and
+        one output for each method, under the method's name. What runs it needs
+        onnxruntime 1.15 or newer (opset 18), but neither Python nor this package. Input
+        is not validated there: columns in another order, or values that `score_samples`
+        refuses, are not noticed.
 
         PCA works in float64 if it was fitted in float64, or `dtype` is that, and its
         results are those of the methods to rounding. Networks work in float32, also for
@@ -403,7 +404,8 @@ class BaseEmbedder(
 
         methods : sequence of {"transform", "reconstruct", "score_samples"}, \
 default=all of them
-            What the file computes. "score_samples" is of the present `score_method`.
+            What the file computes. "score_samples" is of the present `score_method`
+            and `score_window`.
 
         dtype : {"float32", "float64"}, default="float32"
             Of the input and of the outputs.
@@ -426,10 +428,11 @@ default=all of them
 
         Notes
         -----
-        The file's metadata are ``class``, ``score_method`` and ``offset_`` of the
-        embedder, and ``latentsk_version``; a row is an outlier where its score lies
-        below `offset_`. The offset is left out where `predict` would not work: after
-        `partial_fit`, or a change of `score_method`, call `calibrate` first.
+        The file's metadata are ``class``, ``score_method``, ``score_window`` where
+        there is one, and ``offset_`` of the embedder, and ``latentsk_version``; a row
+        is an outlier where its score lies below `offset_`. The offset is left out where
+        `predict` would not work: after `partial_fit`, or a change of `score_method` or
+        `score_window`, call `calibrate` first.
 
         Examples
         --------
@@ -456,13 +459,15 @@ default=all of them
         write_model(path, model, self._onnx_metadata())
 
     def _onnx_metadata(self) -> dict[str, str]:
-        name = score_name(self)
         metadata = {
             "class": type(self).__name__,
-            "score_method": name or "reconstruction",
+            "score_method": getattr(self, "score_method", None) or "reconstruction",
             "latentsk_version": __version__,
         }
-        if hasattr(self, "offset_") and self._offset_score_method == name:
+        window = getattr(self, "score_window", None)
+        if window is not None:
+            metadata["score_window"] = str(window)
+        if hasattr(self, "offset_") and self._offset_score_method == score_name(self):
             metadata["offset_"] = repr(float(self.offset_))
         return metadata
 

@@ -36,6 +36,7 @@ from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
+    row_labels,
     without_cells,
 )
 from latentsk.outliers._fitted_parameters import (
@@ -109,11 +110,13 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         of 99 % of the variance).
         Of a DataFrame with a column that holds no numbers, or with missing values,
         `preprocessor_` takes the standardizer's place.
-        Rows are what an embedder takes: texts and sparse matrices, too. Features are
-        what enters a Pipeline's last step, standardized only where that, or a step
-        before it, does so. Where they are sparse with more than 500 columns, or no
-        numbers, the latents stand for them: there is no residual, and the embedder is
-        fitted once, to all rows.
+        Rows are what an embedder takes: texts and sparse matrices, too, and arrays of
+        images where it is an AutoencoderEmbedder or a VAEEmbedder, which is given flat
+        rows, channels first, and their `input_shape`. Features are what enters a
+        Pipeline's last step, standardized only where that, or a step before it, does
+        so. Where they are sparse with more than 500 columns, or no numbers, the latents
+        stand for them: there is no residual, and the embedder is fitted once, to all
+        rows.
 
     method : {"auto", "distance", "residual", "neighbors", "embedder_score"}, \
 default="auto"
@@ -543,7 +546,8 @@ default="auto"
             enters the embedder comes from one column, by scaling, encoding, imputation,
             selection, or a ColumnTransformer of such: what the features of a column
             contribute is added up. Else they are those that enter the embedder. Columns
-            that have no way back are NaN in "reconstructed".
+            that have no way back are NaN in "reconstructed". Pixels of images are named
+            by row, column and, if there are several, channel: "(12, 7, 0)".
 
         Raises
         ------
@@ -587,7 +591,7 @@ default="auto"
         given = self._flat(X)
         X = self._validate_for_score(given)
         reject_huge_columns(given)
-        labels = _row_labels(labels, given, _num_samples(X))
+        labels = row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
             columns = self._reasons(X, int(n_nearest))
         return reasons_table(labels, self._view.feature_names, columns)
@@ -877,24 +881,6 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
         tags.input_tags.allow_nan |= self.embedder is None
         return tags
-
-
-def _row_labels(labels: Any, X: Any, n_rows: int) -> Any:
-    """Return the labels of rows: those given, or their index, or their numbers.
-
-    Raises
-    ------
-    ValueError
-    """
-    if labels is None:
-        labels = row_ids(X)
-        return range(n_rows) if labels is None else labels
-    if _num_samples(labels) != n_rows:
-        raise ValueError(
-            f"labels must have one label for each row of X, got {_num_samples(labels)} "
-            f"for {n_rows} rows."
-        )
-    return labels
 
 
 def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:
