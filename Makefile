@@ -49,6 +49,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/oddbench.py
 	$(BIN)/python benchmarks/flagged_share.py --draws 5
 	$(BIN)/python benchmarks/drift.py --seeds 3
+	$(BIN)/python benchmarks/sensor_faults.py --seeds 2
+	$(BIN)/python benchmarks/overlapping_windows.py --seeds 1
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1

@@ -4,6 +4,7 @@ from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.persistence import load, save
@@ -11,6 +12,7 @@ from latentsk.preprocessing import (
     CategoryEncoder,
     DatetimeEncoder,
     RobustStandardizer,
+    SlidingWindows,
     make_table_preprocessor,
 )
 
@@ -27,9 +29,11 @@ __all__ = [
     "PCAEmbedder",
     "PyODAdapter",
     "RobustStandardizer",
+    "SlidingWindows",
     "VAEEmbedder",
     "__version__",
     "load",
     "make_table_preprocessor",
     "save",
+    "to_onnx",
 ]

@@ -14,11 +14,15 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn import config_context
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    PolynomialFeatures,
+    StandardScaler,
+)
 from torch import nn
 
 import latentsk
@@ -34,11 +38,12 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     RobustStandardizer,
+    SlidingWindows,
     VAEEmbedder,
     _faiss,
     make_table_preprocessor,
 )
-from latentsk.embedders import _onnx
+from latentsk.embedders import _onnx_file
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -79,6 +84,13 @@ def index(*embedder, **parameters):
 
 def detector(**parameters):
     return LatentOutlierDetector(**parameters).fit(X)
+
+
+HOURLY = FRAME.set_index(pd.date_range("2026-01-01", periods=60, freq="h"))
+
+
+def windows():
+    return SlidingWindows(24).fit(HOURLY)
 
 
 MIXED = FRAME.assign(b=np.where(X[:, 1] > 0, "x", "y"))
@@ -311,15 +323,29 @@ CASES = {
     "X must have rows and columns of numbers, but holds strings": lambda p: PCAEmbedder().fit(["a text", "another"]),
     "X must hold numbers, not records": lambda p: PCAEmbedder().fit(FRAME.to_records()),
     "X must be a sequence of rows, got a …": lambda p: LatentOutlierDetector(PCAEmbedder(2)).fit({"a": [1.0]}),
-    "The fit had a DataFrame of mixed columns, so X must be one with the same columns": lambda p: mixed_detector().predict(X),
+    "The fit had a DataFrame with gaps or with columns of no numbers": lambda p: mixed_detector().predict(X),
     "Column … holds what is neither number, category, boolean nor date": lambda p: LatentOutlierDetector().fit(FRAME.assign(b=pd.Timedelta(1))),
     "The preprocessor makes no feature of X": lambda p: LatentOutlierDetector().fit(pd.DataFrame({"a": [pd.Timestamp(0)] * 2})),
     "Column … had numbers in the fit, got …": lambda p: mixed_detector().predict(MIXED.assign(a="n/a")),
     "Column … must hold dates, got … of type …": lambda p: DatetimeEncoder().fit(X),
     "Column … must hold dates, got …": lambda p: DatetimeEncoder().fit([["soon"]]),
     "X must be a table of dates, got … dimension(s)": lambda p: DatetimeEncoder().fit(pd.Series(["2026-01-31"])),
+    "The times of a series must increase, but … comes after …": lambda p: windows().transform(HOURLY[::-1]),
+    "X must have at least length=… steps of one series in a row, got …": lambda p: SlidingWindows(24, max_gap="1min").fit_transform(HOURLY),
+    "groups must hold one label for each of the … rows of X": lambda p: windows().transform(HOURLY, groups="a"),
+    "groups must hold a label for each row": lambda p: windows().transform(HOURLY, groups=[None] * 60),
+    "groups is a Series whose index is not that of X": lambda p: windows().transform(HOURLY, groups=FRAME["a"].set_axis(range(1, 61))),
+    "max_gap=… needs an index of times or numbers": lambda p: SlidingWindows(max_gap="1h").fit(X),
+    "max_gap must be a positive duration such as '10min'": lambda p: SlidingWindows(max_gap=3).fit(HOURLY),
+    "max_gap must be a positive number, as the index of X holds numbers": lambda p: SlidingWindows(max_gap="1h").fit(FRAME),
+    "scores must have a row for each of the … windows of X": lambda p: windows().to_steps([0.0], HOURLY),
+    "scores have an index that is not that of the windows of X": lambda p: windows().to_steps(windows().transform(HOURLY)["a_lag0"][::-1], HOURLY),
+    "aggregate must be one of …": lambda p: windows().to_steps([0.0], HOURLY, aggregate="sum"),
+    "reasons must hold the … columns of each window": lambda p: windows().sum_by_sensor(detector().explain(X)[:-1]),
+    "reasons must have … columns, for … sensor(s) at … steps": lambda p: windows().sum_by_sensor(X),
     "A category must be a string or a number, but column … holds …": lambda p: CategoryEncoder().fit(pd.DataFrame({"a": [["x"]]})),
     "X must be a DataFrame, got …": lambda p: make_table_preprocessor(X),
+    "Column … is taken for categories, but … of … cells are …": lambda p: make_table_preprocessor(FRAME.astype(str)),
     "X has missing values in …, where the rows of the fit had none": lambda p: detector().predict(X * np.nan),
     "X has an inhomogeneous shape": lambda p: LatentIndex().fit([[1.0, 2.0], [3.0]]),
     "Input X contains NaN": lambda p: pca().transform(X * np.nan),
@@ -341,6 +367,7 @@ CASES = {
     "Input X contains …: image …, pixel …": lambda p: VAEEmbedder().fit(COLOUR * np.nan),
     "Found array with 0 feature(s)": lambda p: PCAEmbedder().fit(FRAME[[]]),
     "The embedder cannot be fitted to the … rows nearest the centre": lambda p: LatentOutlierDetector(PCA(20)).fit(np.random.default_rng(0).normal(size=(24, 40))),
+    "The steps before the embedder returned … rows for …": lambda p: LatentOutlierDetector(make_pipeline(SlidingWindows(3), PCAEmbedder())).fit(X),
     "The embedder returned … vectors for … rows": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[1:])).fit(X),
     "The embedder reconstructed rows of shape …": lambda p: LatentOutlierDetector(FunctionTransformer(lambda rows: rows[:, :2], lambda rows: rows)).fit(X),
     # Fitting: parameters
@@ -533,7 +560,13 @@ CASES = {
     # Exporting to ONNX
     "methods must hold one or more of …": lambda p: pca().to_onnx("x", methods=[]),
     "dtype must be one of …": lambda p: pca().to_onnx("x", dtype="float16"),
-    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx_file, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "… cannot be exported to ONNX": lambda p: latentsk.to_onnx(make_pipeline(PolynomialFeatures(), PCAEmbedder(2)).fit(X), "x"),
+    "Column … is taken as a … by one step and as a … by another": lambda p: latentsk.to_onnx(make_column_transformer((StandardScaler(), ["a"]), (CategoryEncoder(), ["a"])).fit(FRAME), "x"),
+    "Column … has empty strings besides missing values": lambda p: latentsk.to_onnx(CategoryEncoder(min_frequency=1).fit(pd.DataFrame({"a": ["", None, "b"]})), "x"),
+    "Column … has the name of an output of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"transform": ["a", "b"]})), "x"),
+    "A column without a name cannot be an input of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"": ["a", "b"]})), "x"),
+    "This … has no … to export": lambda p: latentsk.to_onnx(detector(), "x", methods=["p_values"]),
     "torch cannot write this embedder as an ONNX graph": lambda p: function(lambda module, rows: rows if rows.sum() < 1000000000.0 else -rows).to_onnx("x"),
     # Plotting
     "bins must be an integer >= 1": lambda p: OutlierScoreDisplay(X[:, 0], threshold=0.0).plot(bins=0),

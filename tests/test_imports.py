@@ -26,6 +26,7 @@ ROOMS = [
     "index",
     "outliers",
     "classify",
+    "export",
     "display",
     "explorer",
     "distributed",

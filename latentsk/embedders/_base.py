@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -25,7 +26,8 @@ from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin, score_name
 from latentsk._version import __version__
-from latentsk.embedders._onnx import METHODS, check_request, write_onnx
+from latentsk.embedders._onnx import DTYPES, METHODS, check_request
+from latentsk.embedders._onnx_file import traced, write_model
 from latentsk.networks._image_layout import ImageLayout, layout_of
 
 
@@ -388,7 +390,8 @@ class BaseEmbedder(
         PCA works in float64 if it was fitted in float64, or `dtype` is that, and its
         results are those of the methods to rounding. Networks work in float32, also for
         `dtype` "float64", where standardization and original units are exact; their
-        results differ by some 1e-5 in standardized units. Where a value is NaN, or
+        results differ by some 1e-5 in standardized units. (Perceptrons work in float64
+        where `dtype` is that, and `methods` has no scores.) Where a value is NaN, or
         leads out of the range of the dtype, `transform` and `reconstruct` are not
         finite, and the score is the least of `dtype` (for networks, that of float32). A
         VAE decodes a quarter of its `n_score_samples` at once, so hand it some thousand
@@ -451,8 +454,9 @@ default=all of them
         check_is_fitted(self)
         self._validate_params()  # score_method may have been set since the fit
         wanted = check_request(path, methods, dtype)
-        graph = self._onnx_graph(wanted, dtype)
-        write_onnx(path, graph, self.n_features_in_, dtype, self._onnx_metadata())
+        rows = torch.zeros(2, self.n_features_in_, dtype=DTYPES[dtype])
+        model = traced(self._onnx_graph(wanted, dtype), {"X": rows}, wanted)
+        write_model(path, model, self._onnx_metadata())
 
     def _onnx_metadata(self) -> dict[str, str]:
         metadata = {

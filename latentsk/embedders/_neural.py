@@ -43,7 +43,7 @@ from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
     training_settings,
 )
-from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph
+from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph, network_precision
 from latentsk.networks import _architecture
 from latentsk.networks._architecture import Architecture, NetworkParameters
 from latentsk.networks._autoencoder import Autoencoder
@@ -405,7 +405,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             inference.score,
             self._standardizer,
             methods,
-            torch.float32,  # onnxruntime has no convolutions in float64 on the CPU
+            network_precision(self.module_, methods, dtype),
         )
 
     # Images

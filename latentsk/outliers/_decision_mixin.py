@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from latentsk._group_labels import group_labels
 from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin, contamination_quantile
 from latentsk._typing import Float64
 from latentsk.outliers import _decisions as decisions
 from latentsk.outliers._alert_rate import alert_threshold
-from latentsk.outliers._drift import drift_line, drift_table, group_labels
+from latentsk.outliers._drift import drift_line, drift_table
 from latentsk.outliers._magnitudes import reject_huge_columns
 from latentsk.outliers._threshold_rule import (
     LEVELS,

@@ -36,6 +36,7 @@ from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
+    row_labels,
     without_cells,
 )
 from latentsk.outliers._fitted_parameters import (
@@ -54,8 +55,12 @@ from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
-from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
-from latentsk.outliers._reference_rows import cells_of, reference_rows
+from latentsk.outliers._neighborhood import SAMPLE_ROWS, Neighborhood, neighborhood_of
+from latentsk.outliers._reference_rows import (
+    cells_of,
+    has_gaps_or_categories,
+    reference_rows,
+)
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._threshold_rule import ThresholdRule
@@ -586,7 +591,7 @@ default="auto"
         given = self._flat(X)
         X = self._validate_for_score(given)
         reject_huge_columns(given)
-        labels = _row_labels(labels, given, _num_samples(X))
+        labels = row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
             columns = self._reasons(X, int(n_nearest))
         return reasons_table(labels, self._view.feature_names, columns)
@@ -608,7 +613,8 @@ default="auto"
         if "residual" in self.parts_ and rows.residuals is not None:
             reconstructed = rows.features - rows.residuals * rows.scale
             columns["reconstructed"] = view.shown(view.as_known(reconstructed))
-        positions = self._neighborhood.nearest_positions(rows.latents, n_nearest)
+        latents = self._filled(rows)[0].latents
+        positions = self._neighborhood.nearest_positions(latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)
         return columns
@@ -671,6 +677,11 @@ default="auto"
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
+        self._require_scorable()
+        return self._validate(X, reset=False)
+
+    def _require_scorable(self) -> None:
+        """Refuse a score that is not the one that was fitted."""
         check_is_fitted(self)
         self._validate_params()
         if self._asked_score() != self._score_name:
@@ -679,7 +690,6 @@ default="auto"
                 f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
             )
         self._require_unchanged()
-        return self._validate(X, reset=False)
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
@@ -724,7 +734,10 @@ default="auto"
         if self.method == "residual":
             self._view.require_features("method='residual'")
         self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-        if not self._view.gives_columns_back:
+        view = self._view
+        if not view.gives_columns_back or (
+            view.has_original_features and has_gaps_or_categories(X)
+        ):
             kept = np.asarray(self.index_.ids_)
             self._reference_rows = reference_rows(X, kept)
         normal = chosen[fit.normal]
@@ -791,14 +804,24 @@ default="auto"
     def _measure(self, X: Any) -> Float64:
         return self._distances(self._view.rows(X))
 
-    def _filled(self, rows: LatentRows) -> LatentRows:
-        """Return rows whose codes are what the other columns make most likely."""
-        return fill_unknown(rows, self._view.unknown(rows.features), self._gaussian)
+    def _filled(self, rows: LatentRows) -> tuple[LatentRows, LatentRows]:
+        """Return rows whose unknown cells are what the others make most likely.
+
+        First those whose missing values alone are filled in, and not their codes.
+        """
+        unknown = self._view.unknown(rows.features)
+        if unknown is None:
+            return rows, rows
+        return (
+            fill_unknown(rows, unknown.missing, self._gaussian),
+            fill_unknown(rows, unknown.cells, self._gaussian),
+        )
 
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
-        gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
-        filled, among = self._filled(rows), (measured.in_support, measured.own)
+        imputed, filled = self._filled(rows)
+        gaussian, measured = self._gaussian, self._neighborhood.measure(imputed.latents)
+        among = measured.in_support, measured.own
         within = squared_within(filled, gaussian, *among)
         outside = squared_outside(filled, gaussian, *among)
         joint = within + outside / gaussian.noise
@@ -825,7 +848,9 @@ default="auto"
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // elements_per_row(X, len(self._view.scale)))
+        # Rows are measured against those of a sample, too.
+        elements = max(elements_per_row(X, len(self._view.scale)), SAMPLE_ROWS)
+        size = max(1, BLOCK_ELEMENTS // elements)
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]
@@ -841,12 +866,13 @@ default="auto"
             return contributions, np.full(len(contributions), self.method)
         scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
         contributions = distance_contributions(
-            scores, kinds, rows, self._filled(rows), self._gaussian, self._neighborhood
+            scores, kinds, *self._filled(rows), self._gaussian, self._neighborhood
         )
         unknown = self._view.unknown(rows.features)
         if unknown is not None:
-            unknown &= ~np.isin(kinds, ("near", "overall"))[:, None]
-            contributions = without_cells(contributions, unknown)
+            is_near = np.isin(kinds, ("near", "overall"))[:, None]
+            cells = np.where(is_near, unknown.missing, unknown.cells)
+            contributions = without_cells(contributions, cells)
         return contributions, kinds
 
     def __sklearn_tags__(self) -> Any:
@@ -855,24 +881,6 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
         tags.input_tags.allow_nan |= self.embedder is None
         return tags
-
-
-def _row_labels(labels: Any, X: Any, n_rows: int) -> Any:
-    """Return the labels of rows: those given, or their index, or their numbers.
-
-    Raises
-    ------
-    ValueError
-    """
-    if labels is None:
-        labels = row_ids(X)
-        return range(n_rows) if labels is None else labels
-    if _num_samples(labels) != n_rows:
-        raise ValueError(
-            f"labels must have one label for each row of X, got {_num_samples(labels)} "
-            f"for {n_rows} rows."
-        )
-    return labels
 
 
 def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:

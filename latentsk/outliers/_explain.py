@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64, Positions
+from latentsk.index._embedding import row_ids
 from latentsk.linear._gaussian import corr_max
 from latentsk.outliers._gaussian import RobustGaussian, whitened
 from latentsk.outliers._latent_rows import LatentRows
@@ -32,9 +34,10 @@ def distance_contributions(
         Each score, and the kind of distance that it is.
 
     rows : LatentRows
+        Rows with missing values filled in, as the neighbours see them.
 
     filled : LatentRows
-        The rows with codes filled in, as the Gaussian measures them.
+        The rows with codes filled in, too, as the Gaussian measures them.
 
     gaussian : RobustGaussian
 
@@ -160,6 +163,29 @@ def reasons_table(
     """
     index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
     return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
+
+
+def row_labels(labels: Any, X: Any, n_rows: int) -> Any:
+    """Return the labels of rows: those given, or their index, or their numbers.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> row_labels(None, pd.DataFrame({"a": [1.0]}, index=["r"]), 1).tolist()
+    ['r']
+    """
+    if labels is None:
+        labels = row_ids(X)
+        return range(n_rows) if labels is None else labels
+    if _num_samples(labels) != n_rows:
+        raise ValueError(
+            f"labels must have one label for each row of X, got {_num_samples(labels)} "
+            f"for {n_rows} rows."
+        )
+    return labels
 
 
 def shares(parts: ArrayLike) -> Float64:

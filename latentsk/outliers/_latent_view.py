@@ -22,7 +22,7 @@ from latentsk.outliers._steps import (
     preprocess,
     split_steps,
 )
-from latentsk.outliers._unknown import unknown_cells
+from latentsk.outliers._unknown import Unknown, unknown_cells
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     booleans,
@@ -120,7 +120,7 @@ class LatentView(NamedTuple):
         prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
 
-    def unknown(self, features: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def unknown(self, features: NDArray[Any]) -> Unknown | None:
         """Tell which features stand for what is not known; None where none does."""
         preprocessor, last = split_steps(self.embedder)
         if not isinstance(last, PCAEmbedder):
@@ -174,11 +174,13 @@ class LatentView(NamedTuple):
         if self.preprocessor is None:
             return features
         columns = inverse_features(self.preprocessor, features)
-        if self.is_inverted is None or self.is_inverted.all():
-            return columns
-        if columns.shape != (len(features), len(self.is_inverted)):
-            return np.full((len(features), len(self.is_inverted)), np.nan)
-        return np.where(self.is_inverted, columns, np.nan)
+        shape = len(features), len(self.feature_names)
+        if columns.shape != shape:  # an inverse that does not take all that it could
+            return np.full(shape, np.nan)
+        is_inverted = True if self.is_inverted is None else self.is_inverted
+        return (
+            columns if np.all(is_inverted) else np.where(is_inverted, columns, np.nan)
+        )
 
 
 def view_of(

@@ -475,7 +475,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         >>> adapter.predict_with_rejection([[0, 0, 0], [0, 0, 2.2], [0, 0, 9]])
         array([ 0, -2,  1])
         """
-        _check_rejection(T, delta, c_fp, c_fn)
+        _check_rejection(T, delta, c_fp, c_fn, c_r)
         scores = self.decision_function(X)
         labels = self._labels(scores)
         labels[is_rejected(self._outlier_chance(scores), T)] = REJECTED
@@ -541,7 +541,7 @@ class PyODAdapter(StateMixin, BaseEstimator):
         [0.203, 0.378, 0.148]
         """
         check_is_fitted(self)
-        _check_rejection(T, delta, c_fp, c_fn)
+        _check_rejection(T, delta, c_fp, c_fn, c_r)
         share = self._contamination()
         costs = Costs(c_fp, c_fn, share if c_r < 0 else c_r)
         stats = rejection_stats(len(self.decision_scores_), share, T, delta, costs)
@@ -629,8 +629,9 @@ class PyODAdapter(StateMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        if isinstance(self.detector, BaseEstimator):
-            tags.input_tags = get_tags(self.detector).input_tags
+        detector = LatentOutlierDetector() if self.detector is None else self.detector
+        if isinstance(detector, BaseEstimator):
+            tags.input_tags = get_tags(detector).input_tags
         return tags
 
 
@@ -638,9 +639,11 @@ def _outlier_scores(detector: Any, X: Any) -> Float64:
     return -array_to_numpy(detector.score_samples(reject_masked(X)))
 
 
-def _check_rejection(T: float, delta: float, c_fp: float, c_fn: float) -> None:
+def _check_rejection(T: Any, delta: Any, c_fp: Any, c_fn: Any, c_r: Any) -> None:
     for name, value in {"T": T, "c_fp": c_fp, "c_fn": c_fn}.items():
-        if not value >= 0:
+        if not isinstance(value, Real) or not float(value) >= 0:
             raise ValueError(f"{name} must be a number of at least 0, got {value!r}.")
-    if not 0 < delta < 1:
+    if not isinstance(delta, Real) or not 0 < float(delta) < 1:
         raise ValueError(f"delta must be a number between 0 and 1, got {delta!r}.")
+    if not isinstance(c_r, Real) or c_r != c_r:
+        raise ValueError(f"c_r must be a number, got {c_r!r}.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 
-from latentsk._columns import columns_of
+from latentsk._columns import columns_of, n_columns
 from latentsk._typing import Positions
 
 # Types of pandas that a file can hold.
@@ -45,6 +45,29 @@ def _as_floats(cells: NDArray[Any]) -> NDArray[np.float64]:
     if cells.dtype.kind not in "fiubO" or any(isinstance(c, str) for c in cells):
         raise TypeError("no numbers")
     return cells.astype(np.float64)
+
+
+def has_gaps_or_categories(X: Any) -> bool:
+    """Tell whether a table has cells that are missing, or no numbers.
+
+    What features make of these may be another value: an imputed one, or that of rare
+    categories.
+
+    Examples
+    --------
+    >>> has_gaps_or_categories(pd.DataFrame({"s": ["a"]}))
+    True
+    >>> has_gaps_or_categories(np.ones((2, 1)))
+    False
+    """
+    if issparse(X) or n_columns(X) == 0:
+        return False
+    if isinstance(X, np.ndarray) and X.dtype.kind in "fiub":
+        return X.dtype.kind == "f" and bool(np.isnan(X).any())
+    return any(
+        cells.dtype.kind not in "fiub" or bool(pd.isna(cells).any())
+        for _, cells in columns_of(X)
+    )
 
 
 def reference_rows(X: Any, positions: Positions) -> pd.DataFrame:

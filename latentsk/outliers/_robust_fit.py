@@ -39,7 +39,12 @@ from latentsk.outliers._latent_rows import (
     latents_of,
     numeric,
 )
-from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
+from latentsk.outliers._unknown import (
+    Unknown,
+    complete_rows,
+    fill_unknown,
+    unknown_cells,
+)
 from latentsk.preprocessing._columns import robust_scales
 from latentsk.preprocessing._indicators import has_own_unit, squared_ranges
 
@@ -56,7 +61,7 @@ class RobustFit(NamedTuple):
     ----------
     embedder : fitted transformer
     rows : LatentRows
-        All rows.
+        All rows, with missing values filled in.
     support : ndarray, dtype intp
         Positions of the rows that the Gaussian was estimated from, and the embedder
         fitted on, unless it had been fitted before.
@@ -114,7 +119,8 @@ def fit_robustly(
     last, rows, support, normal = _fit_last_step(prepared, assume_clean)
     is_linear = isinstance(last, PCAEmbedder)
     unknown = prepared.unknown if is_linear else None
-    support = complete_rows(support, unknown)
+    cells, missing = (None, None) if unknown is None else unknown
+    support = complete_rows(support, cells)
     own_ridge = _own_ridge(last, rows, prepared.squared_ranges) if is_linear else None
     # What a network leaves out of the rows that it was fitted on says too little.
     ridge = None if is_linear else RIDGE
@@ -122,7 +128,8 @@ def fit_robustly(
     gaussian = gaussian_of(of_support, was_fitted_on, ridge, own_ridge)
     loadings = feature_loadings(last, of_support, gaussian)
     gaussian = gaussian._replace(loadings=loadings)
-    filled = fill_unknown(rows, unknown, gaussian)
+    filled = fill_unknown(rows, cells, gaussian)
+    rows = fill_unknown(rows, missing, gaussian)
     distances = squared_joint(filled, gaussian, _mask(support, len(rows.latents)))
     if normal is None:
         normal = within_fence(distances)
@@ -148,8 +155,8 @@ class Prepared(NamedTuple):
         The same, as an array.
     scale : ndarray of shape (n_features,)
         Robust standard deviations of the features.
-    unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
-        Cells that hold a code.
+    unknown : Unknown or None
+        Cells that hold a code, or are missing.
     squared_ranges : ndarray of shape (n_features,)
         Of features that say what kind a row is of; 0 for others.
     """
@@ -161,7 +168,7 @@ class Prepared(NamedTuple):
     rows: Any
     features: NDArray[Any]
     scale: Float64
-    unknown: NDArray[np.bool_] | None
+    unknown: Unknown | None
     squared_ranges: Float64
 
     def fit(self, support: Positions) -> tuple[Any, LatentRows]:
@@ -196,7 +203,7 @@ def prepare(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
-    if getattr(rows, "shape", ())[1:] == (0,):
+    if preprocessor is not None and getattr(rows, "shape", ())[1:] == (0,):
         raise ValueError(
             "The preprocessor makes no feature of X: dates that span no day, week or "
             "year tell nothing. Add a column of numbers or categories."
@@ -235,7 +242,8 @@ def _fit_last_step(
     is_linear = isinstance(prepared.last, PCAEmbedder)
     if is_linear and features.shape[1] <= MOST_FEATURES:
         ranges = prepared.squared_ranges
-        support = normal_rows(features, scale, prepared.unknown, ranges)
+        unknown = None if prepared.unknown is None else prepared.unknown.cells
+        support = normal_rows(features, scale, unknown, ranges)
         return (*prepared.fit(support), support, support)
     n_steps = PCA_STEPS if is_linear else OTHER_STEPS
     if prepared.is_fitted:

@@ -60,8 +60,22 @@ def join_steps(like: Any, preprocessor: Pipeline | None, embedder: Any) -> Any:
 
 
 def preprocess(preprocessor: Pipeline | None, X: Any) -> Any:
-    """Return rows as they enter the step that embeds."""
-    prepared = X if preprocessor is None else preprocessor.transform(X)
+    """Return rows as they enter the step that embeds.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as before.
+    """
+    if preprocessor is None:
+        return X.tocsr() if issparse(X) else X
+    prepared = preprocessor.transform(X)
+    if (n_rows := _num_samples(prepared)) != _num_samples(X):
+        raise ValueError(
+            f"The steps before the embedder returned {n_rows} rows for "
+            f"{_num_samples(X)}. What makes other rows of them, as SlidingWindows "
+            "does, comes before the detector: detector.fit(windows.fit_transform(X))."
+        )
     return prepared.tocsr() if issparse(prepared) else prepared
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,22 @@ from latentsk.preprocessing._robust_standardizer import INDICATOR
 ENOUGH_PER_FEATURE, ENOUGH_SHARE = 3, 0.25
 
 
-def unknown_cells(
-    preprocessor: Any, features: NDArray[Any]
-) -> NDArray[np.bool_] | None:
+class Unknown(NamedTuple):
+    """Which features of rows are not known.
+
+    Attributes
+    ----------
+    cells : ndarray of shape (n_rows, n_features), dtype bool
+        Codes and missing values.
+    missing : ndarray of shape (n_rows, n_features), dtype bool
+        Missing values alone.
+    """
+
+    cells: NDArray[np.bool_]
+    missing: NDArray[np.bool_]
+
+
+def unknown_cells(preprocessor: Any, features: NDArray[Any]) -> Unknown | None:
     """Tell which features stand for a code or a missing value, by the indicators.
 
     Parameters
@@ -32,7 +45,7 @@ def unknown_cells(
 
     Returns
     -------
-    unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
+    unknown : Unknown or None
         None if there are none.
 
     Examples
@@ -40,17 +53,19 @@ def unknown_cells(
     >>> from latentsk import RobustStandardizer
     >>> X = np.array([[1.0], [2], [3], [4], [5], [6], [7], [-99], [-99]])
     >>> standardizer = RobustStandardizer().fit(X)
-    >>> unknown_cells(standardizer, standardizer.transform([[4], [-99]]))
+    >>> unknown_cells(standardizer, standardizer.transform([[4], [-99]])).cells
     array([[False, False],
            [ True, False]])
     """
-    ons, known_by = indicators(preprocessor)
-    is_on = features[:, ons] > INDICATOR / 2
+    positions, known_by, is_missing = indicators(preprocessor)
+    is_on = features[:, positions] > INDICATOR / 2
     if not is_on.any():
         return None
-    unknown = np.zeros(features.shape, bool)
+    unknown = Unknown(np.zeros(features.shape, bool), np.zeros(features.shape, bool))
     for k, j in enumerate(known_by):
-        unknown[:, j] |= is_on[:, k]
+        unknown.cells[:, j] |= is_on[:, k]
+        if is_missing[k]:
+            unknown.missing[:, j] |= is_on[:, k]
     return unknown
 
 

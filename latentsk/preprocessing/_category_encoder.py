@@ -107,7 +107,7 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     >>> X = pd.DataFrame({"city": ["Bonn", "Rome", None, "Rome", "Bonn", "Nice"]})
     >>> encoder = CategoryEncoder().fit(X)
     >>> encoder.get_feature_names_out().tolist()
-    ['city_Bonn', 'city_Rome', 'city_infrequent_sklearn', 'city_nan']
+    ['city_Bonn', 'city_Rome', 'city_infrequent_sklearn', 'city=nan']
     >>> encoder.transform(pd.DataFrame({"city": ["Rome", "Oslo", None]}))
     array([[0.  , 1.  , 0.  , 0.  ],
            [0.  , 0.  , 1.  , 0.  ],
@@ -309,7 +309,7 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         feature_names_out : ndarray of shape (n_features_out,), str objects
-            Such as "city_Rome", "city_infrequent_sklearn", and at the end "city_nan"
+            Such as "city_Rome", "city_infrequent_sklearn", and at the end "city=nan"
             for missing values.
 
         Raises
@@ -330,7 +330,7 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         columns = _check_feature_names_in(self, input_features)
-        gaps = [f"{columns[j]}_nan" for j in self._missing_columns]
+        gaps = [f"{columns[j]}=nan" for j in self._missing_columns]
         encoded = self.encoder_.get_feature_names_out(columns)
         return np.array([*encoded, *gaps], dtype=object)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 import numpy as np
@@ -22,6 +23,8 @@ DAY, WEEK, YEAR = 86_400.0, 604_800.0, 31_556_952.0
 CYCLES = {"time_of_day": DAY, "day_of_week": WEEK, "day_of_year": YEAR}
 # Seconds from the Monday before 1970-01-01, a Thursday, to that day.
 MONDAY = 3 * DAY
+# A date by ISO 8601, with or without a time.
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 # The span of a column leaves out this share of its cells on either side.
 OUTSIDE = 0.05
 
@@ -274,6 +277,28 @@ def seconds_of(cells: NDArray[Any], label: Any) -> Float64:
     return np.where(np.isnat(cells), np.nan, seconds)
 
 
+def iso_date(text: str) -> Any:
+    """Return a date in the form 2026-01-31 or 2026-01-31 12:30; NaT of a blank.
+
+    Raises
+    ------
+    ValueError
+        If it has another form: days and months could be confused.
+
+    Examples
+    --------
+    >>> iso_date("2026-01-31 12:30")
+    Timestamp('2026-01-31 12:30:00')
+    >>> iso_date(" ")
+    NaT
+    """
+    if not text.strip():
+        return pd.NaT
+    if not ISO_DATE.fullmatch(text.strip()):
+        raise ValueError("no date by ISO 8601")
+    return pd.Timestamp(text.strip())
+
+
 def _wall_clock(cell: Any, label: Any) -> Any:
     """Return a date without its time zone."""
     if isinstance(cell, pd.Period):
@@ -282,13 +307,15 @@ def _wall_clock(cell: Any, label: Any) -> Any:
         return np.datetime64("NaT")
     if isinstance(cell, str):
         try:
-            cell = pd.Timestamp(cell)
+            cell = iso_date(cell)
         except ValueError as error:
             raise ValueError(
                 f"Column {label!r} must hold dates, got {cell[:60]!r}. Make a missing "
                 f"value of it: X[{label!r}] = pd.to_datetime(X[{label!r}], "
                 "format='ISO8601', errors='coerce')."
             ) from error
+        if cell is pd.NaT:
+            return np.datetime64("NaT")
     if not isinstance(cell, np.datetime64) and not hasattr(cell, "year"):
         raise TypeError(
             f"Column {label!r} must hold dates, got {str(cell)[:60]} of type "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
@@ -77,23 +78,57 @@ def _found(
                 yield from _found(part, start + outputs.start, own)
 
 
-def indicators(preprocessor: Any) -> tuple[Positions, Positions]:
-    """Return the indicators, and the feature that each says is not known.
+class Indicators(NamedTuple):
+    """Features that tell that others are not known.
+
+    Attributes
+    ----------
+    positions : ndarray, dtype intp
+        Of the indicators: that of a missing value is there several times.
+    features : ndarray, dtype intp
+        Position of the feature that each says is not known. An indicator of missing
+        values does not count either.
+    is_missing : ndarray, dtype bool
+        Whether it says that a value is missing, and not that it is a code.
+    """
+
+    positions: Positions
+    features: Positions
+    is_missing: NDArray[np.bool_]
+
+
+def indicators(preprocessor: Any) -> Indicators:
+    """Return the indicators among the features that a preprocessor makes.
 
     Examples
     --------
     >>> from sklearn.pipeline import make_pipeline
     >>> X = [[1.0, 5.0], [None, 6.0], [3.0, None]]
-    >>> indicators(make_pipeline(RobustStandardizer()).fit(X))
-    (array([2, 3]), array([0, 1]))
+    >>> indicators(make_pipeline(RobustStandardizer()).fit(X))[:2]
+    (array([2, 3, 2, 3]), array([0, 1, 2, 3]))
     """
     ons, features = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
-    for standardizer, start, _ in standardizers(preprocessor):
-        codes = standardizer.code_columns
-        first = start + standardizer.n_features_in_
-        ons.append(np.arange(first, first + len(codes)))
-        features.append(start + codes)
-    return np.concatenate(ons), np.concatenate(features)
+    missing = [np.empty(0, bool)]
+    for encoder, start, _ in encoders(preprocessor):
+        if isinstance(encoder, RobustStandardizer):
+            codes = encoder.code_columns
+            first = start + encoder.n_features_in_
+            ons.append(np.arange(first, first + len(codes)))
+            features.append(start + codes)
+            missing.append(encoder.is_missing_code)
+            own = ons[-1][missing[-1]]
+            ons.append(own)
+            features.append(own)
+            missing.append(np.ones(len(own), bool))
+        elif isinstance(encoder, CategoryEncoder):
+            columns = encoder.category_columns
+            first = len(columns) - encoder.n_indicators
+            for k, j in enumerate(columns[first:], first):
+                own = np.append(np.flatnonzero(columns[:first] == j), k)
+                ons.append(np.full(len(own), start + k))
+                features.append(start + own)
+                missing.append(np.ones(len(own), bool))
+    return Indicators(*map(np.concatenate, (ons, features, missing)))
 
 
 def squared_ranges(preprocessor: Any, n_features: int) -> Float64:

@@ -452,6 +452,11 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         return self._code_columns if self.add_indicator else self._code_columns[:0]
 
     @property
+    def is_missing_code(self) -> NDArray[np.bool_]:
+        """Whether each indicator is that of missing values."""
+        return np.isnan(self._code_values)[: len(self.code_columns)]
+
+    @property
     def _n_features_out(self) -> int:
         return len(self.center_) + len(self.code_columns)
 

@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -80,12 +81,13 @@ def _joined(parts: list[Positions | None]) -> Positions | None:
 
 def _of_pipeline(pipeline: Pipeline, X: Any) -> Positions | None:
     sources = np.arange(n_columns(X))
-    for _, step in pipeline.steps:
+    for i, (_, step) in enumerate(pipeline.steps, 1):
         found = _sources(step, X)
         if found is None:
             return None
         sources = sources[found]
-        X = X if step in (None, "passthrough") else step.transform(X)
+        if i < len(pipeline.steps) and step not in (None, "passthrough"):
+            X = step.transform(X)
     return sources
 
 
@@ -122,6 +124,9 @@ def _of_leaf(transformer: Any, X: Any) -> Positions | None:
         return _of_names(transformer.output_to_input_, X)
     if n_columns(X) == 1:
         return np.zeros(transformer.transform(X).shape[1], np.intp)
+    if isinstance(transformer, FunctionTransformer | Normalizer):
+        # Their names say nothing of what a feature is made of.
+        return _by_probing(transformer, X)
     found = _of_tokens(transformer, n_columns(X))
     return _by_probing(transformer, X) if found is None else found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,23 @@ from sklearn.compose import ColumnTransformer
 
 from latentsk._columns import column_names, columns_of
 from latentsk.preprocessing._category_encoder import CategoryEncoder
-from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
+from latentsk.preprocessing._datetime_encoder import ISO_DATE, DatetimeEncoder
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 
 # The kinds of columns, in the order of the preprocessor's parts.
 NUMBERS, CATEGORIES, DATES = "numbers", "categories", "dates"
+# More different values than these are no categories, if so many of them are numbers.
+MANY, NEARLY_ALL = 32, 0.9
+# Types of Arrow, as pandas names them, whose cells are read as objects.
+ARROW_OBJECTS = ("decimal", "null", "dictionary")
 # What pandas calls cells that are objects.
 OBJECT_KINDS = {
     **dict.fromkeys(("floating", "integer", "mixed-integer-float"), NUMBERS),
-    **dict.fromkeys(("decimal", "boolean", "empty"), NUMBERS),
+    **dict.fromkeys(("decimal", "boolean"), NUMBERS),
     **dict.fromkeys(("datetime64", "datetime", "date", "period"), DATES),
     **dict.fromkeys(("string", "bytes", "mixed", "mixed-integer"), CATEGORIES),
+    "empty": CATEGORIES,
 }
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 
 
 def make_table_preprocessor(X: Any) -> ColumnTransformer:
@@ -46,7 +50,7 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
         - "numbers", of numbers and booleans: :class:`RobustStandardizer`. Missing
           values and codes become the median, with an indicator.
         - "categories", of strings, of pandas' categorical type, and of anything mixed:
-          :class:`CategoryEncoder`. Missing values are a category.
+          :class:`CategoryEncoder`. Missing values are a bit of each category.
         - "dates", of dates of any type, and of strings that are all dates in the form
           "2026-01-31" or "2026-01-31 12:30": :class:`DatetimeEncoder`.
 
@@ -55,6 +59,12 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
     TypeError
         If `X` is no DataFrame, or a column holds something else, such as durations or
         lists.
+
+    Warns
+    -----
+    UserWarning
+        If a column with many different values is taken for categories, but nearly all
+        of its cells are numbers or dates.
 
     Examples
     --------
@@ -73,7 +83,11 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
         raise TypeError(
             f"X must be a DataFrame, got {type(X).__name__}: give pd.DataFrame(X)."
         )
-    kinds = column_kinds(as_pandas(X))
+    X = as_pandas(X)
+    kinds = column_kinds(X)
+    for kind, (label, series) in zip(kinds, X.items(), strict=True):
+        if kind == CATEGORIES:
+            _warn_if_misread(label, series)
     names = column_names(X)
     is_named = names is not None and len(set(names)) == len(names)
     encoders = {
@@ -104,9 +118,16 @@ def is_table(X: Any) -> bool:
 
 def as_pandas(X: Any) -> pd.DataFrame:
     """Return a table of any library as one of pandas."""
-    if isinstance(X, pd.DataFrame):
-        return X
-    return pd.DataFrame(dict(columns_of(X)))
+    if not isinstance(X, pd.DataFrame):
+        return pd.DataFrame(dict(columns_of(X)))
+    odd = [
+        j for j, dtype in enumerate(X.dtypes) if str(dtype).startswith(ARROW_OBJECTS)
+    ]
+    if odd:
+        X = X.copy()
+        for j in odd:
+            X.isetitem(j, X.iloc[:, j].astype(object).where(X.iloc[:, j].notna(), None))
+    return X
 
 
 def is_mixed(X: Any) -> bool:
@@ -143,9 +164,9 @@ def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.Dat
     """
     if not is_table(X):
         raise TypeError(
-            "The fit had a DataFrame of mixed columns, so X must be one with the same "
-            f"columns, got {type(X).__name__}. Use pd.DataFrame(X, "
-            "columns=detector.feature_names_in_)."
+            "The fit had a DataFrame with gaps or with columns of no numbers, so X "
+            f"must be one with the same columns, got {type(X).__name__}. Use "
+            "pd.DataFrame(X, columns=detector.feature_names_in_)."
         )
     X = as_pandas(X)
     parts = () if preprocessor is None else preprocessor.transformers
@@ -219,7 +240,7 @@ def _kind_of_objects(series: pd.Series) -> str | None:
     if not all(isinstance(cell, str) for cell in known):
         has_hash = all(pd.api.types.is_hashable(cell) for cell in known)
         return CATEGORIES if has_hash else None
-    are_dates = all(ISO_DATE.fullmatch(cell) for cell in known)
+    are_dates = all(ISO_DATE.fullmatch(cell) for cell in known) and len(known) > 0
     return DATES if are_dates and _are_dates(known) else CATEGORIES
 
 
@@ -231,9 +252,32 @@ def _are_dates(strings: pd.Series) -> bool:
     return True
 
 
+def _warn_if_misread(label: Any, series: pd.Series) -> None:
+    """Warn of a column of categories that nearly is one of numbers or dates."""
+    known = series.dropna()
+    if isinstance(series.dtype, pd.CategoricalDtype) or known.nunique() <= MANY:
+        return
+    numbers = pd.to_numeric(known, errors="coerce").notna()
+    dates = known.map(lambda cell: bool(ISO_DATE.fullmatch(str(cell))))
+    for what, is_one, remedy in (
+        ("numbers", numbers, "pd.to_numeric(X[{0!r}], errors='coerce')"),
+        ("dates", dates, "pd.to_datetime(X[{0!r}], format='ISO8601', errors='coerce')"),
+    ):
+        if is_one.mean() >= NEARLY_ALL:
+            other = "" if is_one.all() else f", unlike {str(known[~is_one].iloc[0])!r}"
+            warnings.warn(
+                f"Column {label!r} is taken for categories, but {is_one.sum()} of "
+                f"{len(known)} cells are {what}{other}. Make {what} of all: "
+                f"X[{label!r}] = {remedy.format(label)}. Or say that they are "
+                f"categories: X[{label!r}] = X[{label!r}].astype('category').",
+                UserWarning,
+                stacklevel=2,
+            )
+            return
+
+
 def _refusal(label: Any, series: pd.Series) -> str:
-    cells = series.dropna()
-    cell = cells.iloc[0]
+    cell = series.dropna().iloc[0]
     remedy = "Make columns of numbers or strings of it, or leave it out: "
     if series.dtype.kind == "m" or hasattr(cell, "total_seconds"):
         remedy = (

@@ -66,6 +66,7 @@ def estimators(X):
         ).fit(X),
         "standardizer": latentsk.RobustStandardizer().fit(coded),
         "categories": latentsk.CategoryEncoder().fit(X.round()),
+        "windows": latentsk.SlidingWindows(3, step=2).fit(X),
         "dates": latentsk.DatetimeEncoder().fit(as_given("dates", X)),
         "detector-mixed": latentsk.LatentOutlierDetector(random_state=0).fit(
             as_given("detector-mixed", X)

@@ -9,8 +9,9 @@ from scipy.stats import ks_2samp, kstest
 from sklearn.exceptions import NotFittedError
 
 from latentsk import LatentOutlierDetector, PCAEmbedder
+from latentsk._group_labels import group_labels
 from latentsk.outliers._decisions import conformal_p_values
-from latentsk.outliers._drift import drift_line, group_labels, ks_test
+from latentsk.outliers._drift import drift_line, ks_test
 
 X = np.random.default_rng(0).normal(size=(1_000, 3)) @ np.diag([1.0, 5.0, 0.1])
 TRAIN, NORMAL, NEW = X[:200], X[200:500], X[500:]

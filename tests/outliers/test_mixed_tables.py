@@ -148,6 +148,28 @@ def test_a_missing_cell_does_not_count_for_the_distance():
     assert np.corrcoef(found, expected)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("share", [0.005, 0.2])
+def test_a_missing_cell_of_a_tight_relation_is_no_outlier(share):
+    """Neighbours see what the other columns make most likely, not the median."""
+    rng = np.random.default_rng(0)
+
+    def related(n_rows):
+        a = rng.normal(size=n_rows)
+        b = 0.99 * a + 0.14 * rng.normal(size=n_rows)
+        return pd.DataFrame({"a": a, "b": b, "c": rng.normal(size=n_rows)})
+
+    table, new = related(2_000), related(1_000)
+    table.loc[rng.random(2_000) < share, "a"] = np.nan
+    detector = LatentOutlierDetector(random_state=0).fit(table)
+    assert np.mean(detector.predict(table) == -1) < 0.03
+    assert np.mean(detector.predict(new.assign(a=np.nan)) == -1) < 0.03
+    reasons = detector.explain(new[:20].assign(a=np.nan))["contribution"].unstack()
+    assert (reasons["a"] == 0.0).all()
+    np.testing.assert_array_equal(
+        detector.fit_predict(table), detector.fit(table).predict(table)
+    )
+
+
 def test_infinity_is_refused_and_nothing_is_left():
     table = TABLE.copy()
     table.loc["tx7", "amount"] = np.inf
@@ -269,6 +291,24 @@ def test_reasons_are_in_the_columns_of_the_table(detector):
         same = (rows["amount"] == row["amount"]) & (rows["age"] == row["age"])
         (found,) = rows.index[same]
         assert rows["paid"][found] is row["paid"] or rows["paid"][found] == row["paid"]
+
+
+@pytest.mark.parametrize("last", [None, PCAEmbedder(2)])
+def test_nearest_rows_are_rows_of_the_table(last):
+    """Also where features hold imputed values, or rare categories that are joined."""
+    rng = np.random.default_rng(0)
+    table = TABLE[NUMBERS].assign(
+        city=np.where(rng.random(600) < 0.8, "A", TABLE.index)
+    )
+    if last is not None:
+        steps = SimpleImputer(add_indicator=True), StandardScaler(), last
+        table = table[NUMBERS]
+    embedder = None if last is None else make_pipeline(*steps)
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(table)
+    nearest = detector.explain(table[:100])["nearest_1"].unstack()[table.columns]
+    rows = {tuple(row) for row in table.astype(object).fillna(-1.0).to_numpy()}
+    for row in nearest.astype(object).fillna(-1.0).to_numpy():
+        assert tuple(row) in rows
 
 
 def test_a_detector_of_a_mixed_table_is_stored_whole(detector, tmp_path):

@@ -48,7 +48,7 @@ def test_a_column_is_the_same_in_every_type(as_type):
     gaps = whole.astype(as_type).copy()
     gaps.loc[6, "n"] = pd.NA if as_type in ("Int64", "string") else None
     encoder = CategoryEncoder(min_frequency=1).fit(gaps)
-    assert encoder.get_feature_names_out().tolist() == ["n_1", "n_2", "n_3", "n_nan"]
+    assert encoder.get_feature_names_out().tolist() == ["n_1", "n_2", "n_3", "n=nan"]
     assert_array_equal(encoder.transform(whole)[:, :3], np.eye(3)[whole["n"] - 1])
 
 

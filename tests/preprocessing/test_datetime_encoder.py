@@ -93,6 +93,8 @@ def test_a_missing_date_is_as_far_from_every_date():
     ("cell", "message"),
     [
         ("soon", r"'paid' must hold dates, got 'soon'"),
+        ("05.03.2026", r"'paid' must hold dates, got '05.03.2026'"),
+        ("now", r"'paid' must hold dates, got 'now'"),
         (3.5, r"'paid' must hold dates, got 3.5 of type float"),
         ([1], r"'paid' must hold dates, got \[1\] of type list"),
     ],
@@ -112,6 +114,12 @@ def test_the_remedy_for_strings_works():
     with pytest.raises(ValueError, match="Make a missing value of it") as error:
         DatetimeEncoder().fit(X)
     exec(str(error.value).split("of it: ")[1].rstrip("."), {"X": X, "pd": pd})
+    assert DatetimeEncoder().fit_transform(X)[5].tolist() == [0.0] * 4
+
+
+def test_a_blank_is_missing():
+    X = FRAME.astype(str)
+    X.loc[5, "paid"] = ""
     assert DatetimeEncoder().fit_transform(X)[5].tolist() == [0.0] * 4
 
 

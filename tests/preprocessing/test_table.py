@@ -1,6 +1,7 @@
 """What the columns of a table hold."""
 
 import datetime
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -26,7 +27,10 @@ DAYS = [datetime.date(2026, 1, 5), None]
         (pd.array([True, None], "boolean"), "numbers"),
         ([Decimal("1.5"), None], "numbers"),
         (np.array([1, 2.5], object), "numbers"),
-        ([None, None], "numbers"),
+        ([None, None], "categories"),
+        ([np.nan, np.nan], "numbers"),
+        (pd.array([None], dtype="string"), "categories"),
+        (["2026-01-05", ""], "categories"),
         (["a", None], "categories"),
         (["1.5", "2"], "categories"),
         (pd.Categorical([1, 2]), "categories"),
@@ -88,6 +92,43 @@ def test_a_table_of_numbers_is_not_mixed():
     assert is_mixed(pl.DataFrame(X).with_columns(s=pl.Series(["a", None])))
     assert not is_mixed(X.to_numpy())
     assert not is_mixed(np.array([["a"]], object))
+
+
+def test_types_of_arrow():
+    pa = pytest.importorskip("pyarrow")
+    types = {
+        "decimal": (pa.array([Decimal("1.5"), None]), "numbers"),
+        "null": (pa.nulls(2), "categories"),
+        "dictionary": (pa.array(["a", None]).dictionary_encode(), "categories"),
+    }
+    for cells, kind in types.values():
+        column = pd.Series(pd.arrays.ArrowExtensionArray(cells))
+        X = pd.DataFrame({"a": column, "b": [1.0, 2.0]})
+        preprocessor = make_table_preprocessor(X)
+        parts = {name: columns for name, _, columns in preprocessor.transformers}
+        assert "a" in parts[kind]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([*np.arange(99.5), "n/a"], "100 of 101 cells are numbers, unlike 'n/a'"),
+        ([str(v) for v in np.arange(99.5)], "100 of 100 cells are numbers. Make"),
+        (
+            [*pd.date_range("2026-01-01", periods=99).strftime("%Y-%m-%d"), ""],
+            "99 of 100 cells are dates, unlike ''",
+        ),
+    ],
+)
+def test_columns_that_are_nearly_numbers_or_dates_are_told(cells, message):
+    X = pd.DataFrame({"a": pd.Series(cells, dtype=object)})
+    with pytest.warns(UserWarning, match=message) as caught:
+        make_table_preprocessor(X)
+    advice = str(caught[0].message)
+    for code in re.findall(r"X\['a'\] = .*?\)(?=\. Or|\.$)", advice):
+        table = {"X": X.copy(), "pd": pd}
+        exec(code, table)
+        make_table_preprocessor(table["X"])  # without a warning
 
 
 def test_what_cannot_be_encoded_is_named_with_a_remedy():
