@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import sample_rows
 from latentsk._images import channels_seen, flattening
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, list_of, text
@@ -18,6 +17,8 @@ from latentsk.persistence._schema import count, list_of, text
 CHANNELS = ("flat", "first", "last", "none")
 # Neighbours in a column must be so many times nearer with channels last.
 CLEARLY_NEARER = 2.0
+# Values of rows that are looked at.
+SAMPLE_ELEMENTS = 2**18
 
 
 @storable()
@@ -238,7 +239,9 @@ def other_order(rows: Any, shape: tuple[int, int, int]) -> tuple[int, int, int] 
         return shape
     last = *shape[1:], shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
-        sample = np.asarray(sample_rows(rows), np.float64)
+        n_sampled = min(len(rows), max(4, SAMPLE_ELEMENTS // math.prod(shape)))
+        places = np.linspace(0, len(rows) - 1, n_sampled).astype(int)
+        sample = np.asarray(rows[places], np.float64)
         as_given = np.diff(sample.reshape(-1, *shape), axis=2)
         otherwise = np.diff(sample.reshape(-1, *last), axis=1)
         if CLEARLY_NEARER * np.mean(otherwise**2) < np.mean(as_given**2):
