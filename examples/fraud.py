@@ -138,15 +138,23 @@ def check_file(detector: LatentOutlierDetector, X: pd.DataFrame) -> int:
         return path.stat().st_size
 
 
+def label(cell: Any) -> str:
+    """Return a category as the file names it: 2.0 is "2"."""
+    is_whole = isinstance(cell, float) and cell.is_integer()
+    return str(int(cell) if is_whole else cell)
+
+
 def onnx_inputs(session: Any, X: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return an array for each input, as a service without this package gives them."""
     found = {}
     for value in session.get_inputs():
         cells = X[value.name]
         if value.type == "tensor(string)":
-            column = cells.astype(object).where(cells.notna(), "").to_numpy()
+            named = cells.astype(object).map(label, na_action="ignore")
+            column = named.fillna("").to_numpy(object)
         elif value.type == "tensor(int64)":
-            column = cells.to_numpy("datetime64[ns]").astype("int64")
+            local = cells.dt.tz_localize(None)
+            column = local.to_numpy("datetime64[ns]").astype("int64")
         else:
             column = cells.to_numpy("float64")
         found[value.name] = column.reshape(-1, 1)

@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from latentsk._columns import columns_of, is_table
 from latentsk._device import on_host
 from latentsk._remedies import listed
 from latentsk._state import StateMixin
@@ -350,11 +351,13 @@ class CategoryEncoder(StateMixin, TransformerMixin, BaseEstimator):
     def _labels(self, X: Any, *, reset: bool = False) -> NDArray[np.object_]:
         # Or numpy would make strings of all cells of a list.
         X = np.array(X, object) if isinstance(X, list | tuple) else on_host(X)
-        cells = validated(self, X, reset=reset, dtype=None, ensure_all_finite=False)
-        found = np.empty(cells.shape, object)
-        for j in range(cells.shape[1]):
+        rows = validated(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        # Of a table in its own types: as one array, True may be 1.0.
+        columns = [cells for _, cells in columns_of(X)] if is_table(X) else rows.T
+        found = np.empty(rows.shape, object)
+        for j, cells in enumerate(columns):
             try:
-                found[:, j] = labels_of(cells[:, j])
+                found[:, j] = labels_of(cells)
             except TypeError as error:
                 label = _check_feature_names_in(self)[j]
                 raise TypeError(

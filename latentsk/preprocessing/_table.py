@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
-from latentsk._columns import column_names, columns_of
+from latentsk._columns import column_names, columns_of, is_table
 from latentsk.preprocessing._category_encoder import CategoryEncoder
 from latentsk.preprocessing._datetime_encoder import ISO_DATE, DatetimeEncoder
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
@@ -102,18 +102,6 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
             of_part = [names[j] for j in columns] if is_named and names else columns
             parts.append((kind, encoder, of_part))
     return ColumnTransformer(parts, sparse_threshold=0.0)
-
-
-def is_table(X: Any) -> bool:
-    """Tell whether rows are a table of pandas, polars or pyarrow.
-
-    Examples
-    --------
-    >>> is_table(pd.DataFrame({"a": [1.0]})), is_table([[1.0]])
-    (True, False)
-    """
-    is_named = hasattr(X, "columns") or hasattr(X, "column_names")
-    return is_named and len(getattr(X, "shape", ())) == 2
 
 
 def as_pandas(X: Any) -> pd.DataFrame:

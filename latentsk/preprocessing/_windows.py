@@ -202,7 +202,8 @@ def _duration(max_gap: Any) -> pd.Timedelta:
         "max_gap must be a positive duration such as '10min', as the index of X holds "
         f"times, got {max_gap!r}."
     )
-    if isinstance(max_gap, Real):
+    # numpy takes its own durations for real numbers.
+    if isinstance(max_gap, Real) and not isinstance(max_gap, np.timedelta64):
         raise fault
     try:
         duration = pd.Timedelta(max_gap)

@@ -52,6 +52,14 @@ def test_a_column_is_the_same_in_every_type(as_type):
     assert_array_equal(encoder.transform(whole)[:, :3], np.eye(3)[whole["n"] - 1])
 
 
+@pytest.mark.parametrize("as_type", ["bool", "boolean", "category", "object"])
+def test_booleans_are_the_same_in_every_type(as_type):
+    X = pd.DataFrame({"k": pd.Series([True, False, True]).astype(as_type), "n": 1.5})
+    encoder = CategoryEncoder(min_frequency=1).fit(X)
+    names = ["k_False", "k_True", "n_1.5"]
+    assert encoder.get_feature_names_out().tolist() == names
+
+
 def test_rare_and_unseen_categories():
     column = [["a"]] * 5 + [["b"]] * 4 + [["c"], ["d"]]
     encoder = CategoryEncoder().fit(column)
