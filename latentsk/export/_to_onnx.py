@@ -19,7 +19,6 @@ import latentsk.export._dates
 import latentsk.export._functions
 import latentsk.export._robust_standardizer
 import latentsk.export._scalers  # noqa: F401
-from latentsk._threshold import score_name
 from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES
 from latentsk.embedders._onnx_file import require_packages, traced, write_model
@@ -145,7 +144,7 @@ def to_onnx(
     (array([ -0.5,  -7.9, -37.3]), array([ 1, -1, -1]...))
     """
     check_is_fitted(estimator)
-    if dtype not in DTYPES:
+    if dtype not in list(DTYPES):
         raise ValueError(f"dtype must be one of {tuple(DTYPES)}, got {dtype!r}.")
     wanted = None if methods is None else checked_methods(methods)
     check_target(Path(path))
@@ -190,8 +189,14 @@ def checked_methods(methods: Sequence[str]) -> tuple[str, ...]:
     >>> checked_methods("predict")
     ('predict',)
     """
-    wanted = (methods,) if isinstance(methods, str) else tuple(methods)
-    if not wanted or len(set(wanted)) < len(wanted) or not set(wanted) <= set(OUTPUTS):
+    is_list = isinstance(methods, list | tuple | set)
+    wanted = tuple(methods) if is_list else (methods,)
+    is_once = all(wanted.count(method) == 1 for method in wanted)
+    if (
+        not wanted
+        or not is_once
+        or not all(method in list(OUTPUTS) for method in wanted)
+    ):
         raise ValueError(
             f"methods must hold one or more of {tuple(OUTPUTS)}, each once, got "
             f"{methods!r}."
@@ -251,7 +256,9 @@ def metadata_of(
     final = final_of(estimator)
     if hasattr(final, "score_samples"):
         one = getattr(final, "method", "reconstruction")
-        metadata["score_method"] = score_name(final) or one
+        metadata["score_method"] = getattr(final, "score_method", None) or one
+    if getattr(final, "score_window", None) is not None:
+        metadata["score_window"] = str(final.score_window)
     if (offset := offset_of(final)) is not None:
         metadata["offset_"] = repr(offset)
     return metadata

@@ -122,7 +122,13 @@ def test_windows_do_not_cross_gaps():
     expected, positions = by_loop(
         gone.to_numpy(), 4, 2, ["a"] * len(gone), times, max_gap=gap
     )
-    for max_gap in ("10min", gap, datetime.timedelta(minutes=10), "600s"):
+    for max_gap in (
+        "10min",
+        gap,
+        datetime.timedelta(minutes=10),
+        "600s",
+        gap.to_numpy(),
+    ):
         windows = SlidingWindows(4, step=2, max_gap=max_gap)
         found = windows.fit_transform(gone)
         assert_array_equal(found, expected)
