@@ -190,13 +190,10 @@ def checked_methods(methods: Sequence[str]) -> tuple[str, ...]:
     ('predict',)
     """
     is_list = isinstance(methods, list | tuple | set)
-    wanted = tuple(methods) if is_list else (methods,)
-    is_once = all(wanted.count(method) == 1 for method in wanted)
-    if (
-        not wanted
-        or not is_once
-        or not all(method in list(OUTPUTS) for method in wanted)
-    ):
+    wanted: tuple[Any, ...] = tuple(methods) if is_list else (methods,)
+    known = list(OUTPUTS)  # in which anything can be looked for
+    are_valid = all(one in known and wanted.count(one) == 1 for one in wanted)
+    if not wanted or not are_valid:
         raise ValueError(
             f"methods must hold one or more of {tuple(OUTPUTS)}, each once, got "
             f"{methods!r}."
