@@ -48,6 +48,9 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/adbench_variants.py --seeds 0
 	$(BIN)/python benchmarks/oddbench.py
 	$(BIN)/python benchmarks/flagged_share.py --draws 5
+	$(BIN)/python benchmarks/drift.py --seeds 3
+	$(BIN)/python benchmarks/sensor_faults.py --seeds 2
+	$(BIN)/python benchmarks/overlapping_windows.py --seeds 1
 	$(BIN)/python benchmarks/detector_cost.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/training.py --threads 1
@@ -55,6 +58,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/mnist_reconstruction.py
 	$(BIN)/python benchmarks/vae_training.py
 	$(BIN)/python benchmarks/autograd_training.py
+	$(BIN)/python benchmarks/image_defects.py
+	$(BIN)/python benchmarks/image_defects.py --variants
 	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py

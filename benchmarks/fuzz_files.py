@@ -32,8 +32,9 @@ import numpy as np
 import pandas as pd
 from _forgery import damage, forged, parts_of
 from _harness import publish, table
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 
 import latentsk
@@ -69,6 +70,17 @@ def estimators() -> dict[str, Any]:
             OneHotEncoder(sparse_output=False, handle_unknown="ignore"),
             latentsk.PCAEmbedder(2),
         ).fit(np.round(X)),
+        "columns": make_pipeline(
+            ColumnTransformer(
+                [
+                    ("ours", latentsk.RobustStandardizer(), ["a", "c"]),
+                    ("theirs", StandardScaler(), slice("d", "e")),
+                    ("dropped", "drop", [1]),
+                ],
+                remainder="passthrough",
+            ),
+            make_union(latentsk.PCAEmbedder(2), StandardScaler()),
+        ).fit(frame),
         "index": latentsk.LatentIndex(latent).fit(X, ids=ids, metadata=table),
         "index, lists": latentsk.LatentIndex(index_spec=spec).fit(rows),
         "neighbors": latentsk.LatentNeighborsTransformer(PCA(2)).fit(X),

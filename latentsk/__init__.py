@@ -4,12 +4,22 @@ from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
-from latentsk.outliers import LatentOutlierDetector, PyODAdapter, RobustStandardizer
+from latentsk.outliers import LatentOutlierDetector, PyODAdapter
 from latentsk.persistence import load, save
+from latentsk.preprocessing import (
+    CategoryEncoder,
+    DatetimeEncoder,
+    RobustStandardizer,
+    SlidingWindows,
+    make_table_preprocessor,
+)
 
 __all__ = [
     "AutoencoderEmbedder",
+    "CategoryEncoder",
+    "DatetimeEncoder",
     "ExplanationDisplay",
     "LatentIndex",
     "LatentNeighborsTransformer",
@@ -19,8 +29,11 @@ __all__ = [
     "PCAEmbedder",
     "PyODAdapter",
     "RobustStandardizer",
+    "SlidingWindows",
     "VAEEmbedder",
     "__version__",
     "load",
+    "make_table_preprocessor",
     "save",
+    "to_onnx",
 ]

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils._array_api import device, get_namespace
 
+from latentsk._images import MappedImages
+
 # 8 MB in float64: large enough for the matrix products, small enough for the caches.
 BLOCK_ELEMENTS = 2**20
 MIN_BLOCK_ROWS = 64
@@ -98,5 +100,7 @@ def sample_rows(X: Any) -> Any:
     rows = np.sort(generator.choice(n_rows, min(n_rows, most), replace=False))
     if issparse(X):
         return X[rows].toarray()
+    if isinstance(X, MappedImages):
+        return X[rows]
     xp, _ = get_namespace(X)
     return xp.take(X, xp.asarray(rows, device=device(X)), axis=0)

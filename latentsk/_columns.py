@@ -36,6 +36,18 @@ def column_names(X: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
+def is_table(X: Any) -> bool:
+    """Tell whether rows are a table of pandas, polars or pyarrow.
+
+    Examples
+    --------
+    >>> is_table(pd.DataFrame({"a": [1.0]})), is_table([[1.0]])
+    (True, False)
+    """
+    is_named = hasattr(X, "columns") or hasattr(X, "column_names")
+    return is_named and len(getattr(X, "shape", ())) == 2
+
+
 def n_columns(X: Any) -> int:
     """Return how many columns rows have; 0 of rows that have none, such as texts.
 

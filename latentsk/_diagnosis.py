@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from latentsk._columns import as_floats, columns_of
+from latentsk._columns import as_floats, column_names, columns_of
+from latentsk._images import as_images, flattening
 from latentsk._remedies import (
     MIXED,
     Cell,
@@ -94,7 +95,8 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
     Returns
     -------
     reason : str or None
-        None if the message is about something else, or `X` has nothing of the kind.
+        None if the message is about something else, names a column already, or `X` has
+        nothing of the kind.
 
     Examples
     --------
@@ -104,8 +106,20 @@ def diagnosis(X: Any, message: str, input_name: str = "X") -> str | None:
     """
     for pattern, reason_of in _REASONS:
         if re.search(pattern, message):
-            return reason_of(X, message, input_name)
+            has_place = _names_column(X, message)
+            return None if has_place else reason_of(X, message, input_name)
     return None
+
+
+def _names_column(X: Any, message: str) -> bool:
+    """Tell whether a message names a column of a table, as a step within has done."""
+    if not message.startswith(("Input X contains", "X must hold")):
+        return False
+    names = column_names(X) or []
+    return any(
+        f"column {name!r} holds" in message or f"in column {name!r}, row" in message
+        for name in names
+    )
 
 
 def reject_dates(X: Any, input_name: str = "X") -> None:
@@ -223,6 +237,21 @@ def _contains(what: str, place: str, advice: str, input_name: str) -> str:
 
 def _begin(name: str) -> str:
     return name[:1].upper() + name[1:]
+
+
+# What is no table
+
+
+def _of_many_axes(X: Any, message: str, input_name: str) -> str | None:
+    images = as_images(X)
+    if images is None or input_name != "X":
+        return None
+    return (
+        f"Expected 2D array, got {images.ndim}D array instead: X has shape "
+        f"{images.shape}. Flatten every row: {flattening(X, images.shape)}. Only "
+        "AutoencoderEmbedder and VAEEmbedder take images as arrays, alone or as the "
+        "embedder of others."
+    )
 
 
 # What is no number
@@ -370,6 +399,7 @@ _TOLD = (
     r"(?P<value>b?'[^']*'|b?\"[^\"]*\")"
 )
 _REASONS: list[tuple[str, Callable[[Any, str, str], str | None]]] = [
+    (r"Found array with dim \d", _of_many_axes),
     (r"Sparse data was passed|fill value must be 0", _sparse),
     (r"Complex data not supported", _complex),
     (r"contains NaN", _missing),

@@ -42,6 +42,8 @@ class StateMixin:
 
     # Attributes that are rebuilt from the state when they are needed.
     _derived_state: tuple[str, ...] = ()
+    # What validation sets, before a fit drops what an earlier one has left.
+    _validated_state: tuple[str, ...] = ("n_features_in_", "feature_names_in_")
     # Attributes that belong to a fit, and that only a pickle can hold.
     _pickled_state: tuple[str, ...] = ()
     # Provided by estimators with a network: one like the fitted one, in its place.
@@ -104,8 +106,7 @@ class StateMixin:
 
     def _reset(self) -> None:
         """Drop the fitted state, but for what validation has just set."""
-        validated = {"n_features_in_", "feature_names_in_"}
-        self._drop(*(self._fit_attributes().keys() - validated))
+        self._drop(*(self._fit_attributes().keys() - set(self._validated_state)))
 
     @contextmanager
     def _rollback_on_error(self) -> Iterator[None]:

@@ -111,16 +111,34 @@ def contamination_quantile(
     return cut.offset
 
 
+def score_name(estimator: Any) -> str | None:
+    """Return which score the parameters ask for; None where there is but one.
+
+    Examples
+    --------
+    >>> from latentsk import AutoencoderEmbedder, VAEEmbedder
+    >>> score_name(VAEEmbedder(score_window=3)), score_name(AutoencoderEmbedder())
+    ('elbo, score_window=3', None)
+    """
+    method = getattr(estimator, "score_method", None)
+    window = getattr(estimator, "score_window", None)
+    if window is None:
+        return method
+    return f"{method or 'reconstruction'}, score_window={window}"
+
+
 class ThresholdMixin(OutlierMixin):
     """Decisions of a StateMixin with `fit`, `score_samples` and `contamination`.
 
-    The threshold lies on the scores of one `score_method`, if there is such a
-    parameter. The end of `fit` calls `_set_offset`.
+    The threshold lies on the scores that `score_name` names. The end of `fit` calls
+    `_set_offset`.
     """
 
     _private_state: tuple[str, ...] = ("_offset_score_method",)
     # Where "auto" places the offset, given the scores of the rows.
     _auto_offset: Callable[[ArrayLike], float] = staticmethod(lower_fence)
+    # Why there may be none.
+    _lacks_threshold = "partial_fit does not set one"
 
     @abstractmethod
     def _validated_scores(self, X: Any, method: str) -> Any:
@@ -130,7 +148,7 @@ class ThresholdMixin(OutlierMixin):
         """Place the offset on the scores of some rows, as `contamination` says."""
         scores = np.asarray(move_to(scores, xp=np, device="cpu"))
         self.offset_ = self._offset_at(scores, self.contamination)
-        self._offset_score_method = getattr(self, "score_method", None)
+        self._offset_score_method = score_name(self)
 
     def _offset_at(self, scores: ArrayLike, contamination: str | float) -> float:
         """Return the offset on some rows' scores, "auto" or for a share of the rows."""
@@ -188,7 +206,7 @@ class ThresholdMixin(OutlierMixin):
         Raises
         ------
         NotFittedError
-            If there is no threshold yet (after `partial_fit`, call `calibrate`).
+            If there is no threshold (after `partial_fit`, call `calibrate`).
 
         ValueError
             If `X` is not valid, the score is undefined for this model, or what the
@@ -208,13 +226,16 @@ class ThresholdMixin(OutlierMixin):
         scores = self._validated_scores(X, method)
         if not hasattr(self, "offset_"):
             raise NotFittedError(
-                f"This {type(self).__name__} has no threshold: partial_fit does not "
-                "set one. Call calibrate(X) with rows to place it on."
+                f"This {type(self).__name__} has no threshold: {self._lacks_threshold}."
+                " Call calibrate(X) with rows to place it on."
             )
-        if self._offset_score_method != getattr(self, "score_method", None):
+        placed, asked = self._offset_score_method, score_name(self)
+        if placed != asked:
+            has_window = "score_window" in f"{placed} {asked}"
             raise ValueError(
-                f"The threshold lies on {self._offset_score_method!r} scores, but "
-                f"score_method is now {self.score_method!r}. Call calibrate(X)."
+                f"The threshold lies on {placed or 'reconstruction'!r} scores, but "
+                f"{'the score' if has_window else 'score_method'} is now "
+                f"{asked or 'reconstruction'!r}. Call calibrate(X)."
             )
         return scores - self.offset_
 
@@ -235,7 +256,7 @@ class ThresholdMixin(OutlierMixin):
         Raises
         ------
         NotFittedError
-            If there is no threshold yet (after `partial_fit`, call `calibrate`).
+            If there is no threshold (after `partial_fit`, call `calibrate`).
 
         ValueError
             If `X` is not valid, the score is undefined for this model, or what the

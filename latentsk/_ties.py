@@ -35,7 +35,7 @@ class Cut(NamedTuple):
 
 
 def cut_among_ties(
-    ranked: NDArray[np.floating[Any]], quantile: float, contamination: float
+    ranked: NDArray[np.floating[Any]], quantile: float, share: float
 ) -> Cut:
     """Return the threshold that flags the share nearest to the requested one.
 
@@ -54,8 +54,8 @@ def cut_among_ties(
     quantile : float
         The score below which the share lies where there are no ties.
 
-    contamination : float in (0, 0.5]
-        Share of outliers.
+    share : float in (0, 1)
+        The share that is asked for.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def cut_among_ties(
     >>> cut_among_ties(np.array([1.0, 1.0, 3.0, 4.0, 5.0]), 1.0, 0.25)
     Cut(offset=2.0, n_flagged=2, n_tied=2)
     """
-    n_rows, asked = len(ranked), contamination * len(ranked)
+    n_rows, asked = len(ranked), share * len(ranked)
     noise = _noise(ranked, quantile)
     below = int(np.searchsorted(ranked, quantile - noise, side="left"))
     through = int(np.searchsorted(ranked, quantile + noise, side="right"))
@@ -85,19 +85,33 @@ def cut_among_ties(
     return Cut(offset, n_flagged, through - below)
 
 
-def warn_of_ties(cut: Cut, n_rows: int, contamination: float) -> None:
+def warn_of_ties(cut: Cut, n_rows: int, share: float, asked_with: str = "") -> None:
     """Warn if ties make the flagged share another than the requested one.
 
     By more than one row and more than a thousandth, or if no row is flagged although
     half of one or more is asked for.
+
+    Parameters
+    ----------
+    cut : Cut
+
+    n_rows : int
+        Number of rows that are cut.
+
+    share : float
+        Requested share of them.
+
+    asked_with : str, default=f"contamination={share:g}"
+        What the user has written.
     """
-    asked = contamination * n_rows
+    asked = share * n_rows
     tolerance = max(1.0, TOLERANCE * asked) if cut.n_flagged else 0.5 - 1e-6
     if cut.n_tied < 2 or round(abs(cut.n_flagged - asked), 6) <= tolerance:
         return
     flagged = f"{cut.n_flagged} (a share of {cut.n_flagged / n_rows:.2g}) are"
     warn(
-        f"contamination={contamination:g} asks for {asked:.6g} of {n_rows} rows, but "
+        f"{asked_with or f'contamination={share:g}'} asks for {asked:.6g} of {n_rows} "
+        "rows, but "
         f"{flagged if cut.n_flagged else 'none is'} flagged: {cut.n_tied} rows have "
         "the same score, and no threshold tells them apart."
     )

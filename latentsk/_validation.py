@@ -20,6 +20,7 @@ from latentsk._chunks import row_blocks
 from latentsk._columns import clip_integers, extended_to_float64
 from latentsk._device import array_to_numpy, to_numpy
 from latentsk._diagnosis import diagnosed, reject_dates
+from latentsk._images import MappedImages, finite_only
 
 # scikit-learn's decorators have no types, and hide those of what they decorate from a
 # user's type checker. Those below are the same ones, which leave the types as they are.
@@ -43,6 +44,8 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
 
 # Squares of magnitudes up to here, and sums of them, stay far inside float64.
 MAX_MAGNITUDE = 1e100
+# By the type of the rows: sums over features stay in its range.
+LIMITS = {"float32": 1e30, "float64": MAX_MAGNITUDE}
 
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
@@ -100,6 +103,12 @@ def reject_masked(X: Any) -> Any:
     """
     if np.ma.is_masked(X):
         place = np.argwhere(np.ma.getmaskarray(X))[0]
+        if len(place) > 2:
+            raise ValueError(
+                f"X has masked values, which are missing ones, in row {place[0]}. "
+                "Leave such rows out: X = X.astype(float).filled(np.nan); "
+                f"X = {finite_only(X)}."
+            )
         where = f" in column 'x{place[1]}', row {place[0]}" if len(place) == 2 else ""
         raise ValueError(
             f"X has masked values, which are missing ones{where}. Fill them in, with "
@@ -160,7 +169,8 @@ def reject_huge(
     ...
     ValueError: X has magnitudes above 1e+100: -1e+101 in column 'weight', row 1. ...
     """
-    if _is_bounded(X.data if issparse(X) else X):
+    values = X.images if isinstance(X, MappedImages) else X
+    if _is_bounded(X.data if issparse(X) else values):
         return
     start = 0
     for block in row_blocks(X if X.ndim == 2 else X.reshape(len(X), -1)):

@@ -132,3 +132,65 @@ def test_costs_of_other_groups_are_kept(load, monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path)
     assert benchmark.kept(True) == groups
     assert benchmark.kept(False) == {}
+
+
+def test_alerts_and_days_of_drift_are_counted(load, monkeypatch):
+    benchmark = load("drift")
+    monkeypatch.setattr(benchmark, "DAY", 4)
+    detector = LatentOutlierDetector()
+    detector.offset_ = -1.0
+    scores = np.array([-2.0, 0.0, -1.0, 3.0, -2.0, -3.0, -1.5, 0.0])
+    assert benchmark.alerts_of(detector, scores).tolist() == [1, 3]
+    # Of 200 asked for: 5 % too many, then 15 %; single days off by up to 25 %.
+    found = [{"alerts, 20,000": [200, 220]}, {"alerts, 20,000": [210, 250]}]
+    line = benchmark.held(found).splitlines()[-1]
+    assert line == "| 20,000 | 220 | 15.0 % | 50.0 % | 75.0 % |"
+    monkeypatch.setattr(benchmark, "SIZES", (4,))
+    monkeypatch.setattr(benchmark, "DRIFTS", (0.5,))
+    found = [{"p, 4, 0": [0.03, 0.5], "p, 4, 0.5": [0.0005]}]
+    lines = benchmark.called(found).splitlines()[2:]
+    assert lines == [
+        "| 4 | none | 2 | 50.0 % | 0.0 % | 0.0 % |",
+        "| 4 | 50 % | 1 | 100.0 % | 100.0 % | 100.0 % |",
+    ]
+
+
+def test_faults_of_sensors_are_planted_and_counted(load, monkeypatch):
+    benchmark = load("sensor_faults")
+    case = benchmark.planted("linear", 0)
+    is_faulty = case.sensor >= 0
+    assert set(case.kind[is_faulty]) == set(range(6))
+    # The only cells that differ from the same plant without faults are of the sensor.
+    draw, rng = benchmark.PLANTS["linear"](0), np.random.default_rng([0, 1])
+    plain = [draw(rng, benchmark.N_STEPS) for _ in range(3)][2]
+    steps, sensors = np.nonzero(case.faulty != plain)
+    np.testing.assert_array_equal(sensors, case.sensor[steps])
+    assert set(steps) <= set(np.flatnonzero(is_faulty))
+    stuck = case.kind == benchmark.KINDS.index("stuck")
+    begins = np.flatnonzero(np.diff(stuck.astype(int), prepend=0) == 1)
+    first = case.faulty[begins[0] : begins[0] + benchmark.FAULT, case.sensor[begins[0]]]
+    assert np.ptp(first) == 0.0
+
+    sensor = np.array([-1, -1, 3, 3, -1, -1, 5])
+    kind = np.where(sensor == 5, 0, np.where(sensor == 3, 1, -1))
+    small = case._replace(sensor=sensor, kind=kind)
+    found, of_kind, is_normal = benchmark.of_windows(small, 4)
+    assert found.tolist() == [3, 3, 3, 5]  # half of it, or a spike
+    assert of_kind.tolist()[:2] == [1, 1]
+    assert not is_normal.any()
+
+    scores = np.array([0.0, -3.0, -3.0, 0.0, 0.0, 0.0, 0.0])
+    area, faults, at_fault, others = benchmark.of_steps(scores, sensor, -1.0)
+    assert (faults, at_fault, others) == (1 / 2, 1 / 3, 1 / 4)
+    # Of 3 x 4 pairs, a tie counts half: one step at fault wins 3.5, two win 1.5.
+    assert area == pytest.approx(6.5 / 12)
+
+
+def test_windows_of_a_benchmark_overlap_as_they_say(load):
+    benchmark = load("overlapping_windows")
+    steps = {"one step": 1, "an eighth": 3, "a quarter": 6, "half": 12, "a length": 24}
+    assert benchmark.steps_of(24) == steps
+    found = {"linear": [{f"{s}, {w}": [0.5] for s in (1, 6, 24, 48)
+             for w in ("drift", "p", "least", "fdr")}]}  # fmt: skip
+    line = benchmark.calibrated(found).splitlines()[2]
+    assert line == "| linear | 1 | 50.0 % | 50.0 % | 0.5 times | 50.0 % |"

@@ -14,15 +14,22 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn import config_context
+from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.pipeline import FeatureUnion, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    PolynomialFeatures,
+    StandardScaler,
+)
 from torch import nn
 
 import latentsk
 from latentsk import (
     AutoencoderEmbedder,
+    CategoryEncoder,
+    DatetimeEncoder,
     ExplanationDisplay,
     LatentIndex,
     LatentNeighborsTransformer,
@@ -31,10 +38,12 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     RobustStandardizer,
+    SlidingWindows,
     VAEEmbedder,
     _faiss,
+    make_table_preprocessor,
 )
-from latentsk.embedders import _onnx
+from latentsk.embedders import _onnx_file
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -46,6 +55,8 @@ GAP = "…"
 X = np.random.default_rng(0).normal(size=(60, 4)) @ np.diag([4.0, 2.0, 1.0, 0.5])
 FRAME = pd.DataFrame(X, columns=list("abcd"))
 FLAT = np.column_stack([X[:, :2], X[:, 0] + X[:, 1], np.ones(60)])
+# Smooth images in colour, with channels last.
+COLOUR = np.linspace(0, 1, 60 * 5).reshape(60, 1, 5, 1) * np.ones((60, 5, 5, 3))
 ONES = (X > 0) * 1.0
 MANY = np.random.default_rng(0).normal(size=(2_000, 4))
 HUGE32 = np.clip(X, -1, 1).astype(np.float32) * 1e30
@@ -73,6 +84,20 @@ def index(*embedder, **parameters):
 
 def detector(**parameters):
     return LatentOutlierDetector(**parameters).fit(X)
+
+
+HOURLY = FRAME.set_index(pd.date_range("2026-01-01", periods=60, freq="h"))
+
+
+def windows():
+    return SlidingWindows(24).fit(HOURLY)
+
+
+MIXED = FRAME.assign(b=np.where(X[:, 1] > 0, "x", "y"))
+
+
+def mixed_detector():
+    return LatentOutlierDetector().fit(MIXED)
 
 
 # Modules of a user's own
@@ -288,6 +313,9 @@ CASES = {
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
     "contamination=… asks for … of … rows, but … flagged": lambda p: PCAEmbedder(2, contamination=0.2).fit(np.repeat(X[:4], 15, axis=0)),
+    "n_alerts=… per … asks for … of … rows, but … flagged": lambda p: detector().calibrate(np.repeat(X[:4], 15, axis=0)).set_threshold(n_alerts=2, per=10),
+    "n_alerts=… per … rests on the … lowest of … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=20),
+    "input_shape=… says that rows hold … channels of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, input_shape=(3, 5, 5)).fit(COLOUR.reshape(60, -1)),
     "The recall of … is …, less than target_recall=…": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=1,rerank=1", target_recall=0.99).fit(MANY),
     # Fitting: rows
     "X must hold numbers, but column … holds …": lambda p: detector().predict(FRAME.assign(a="x")),
@@ -295,6 +323,30 @@ CASES = {
     "X must have rows and columns of numbers, but holds strings": lambda p: PCAEmbedder().fit(["a text", "another"]),
     "X must hold numbers, not records": lambda p: PCAEmbedder().fit(FRAME.to_records()),
     "X must be a sequence of rows, got a …": lambda p: LatentOutlierDetector(PCAEmbedder(2)).fit({"a": [1.0]}),
+    "The fit had a DataFrame with gaps or with columns of no numbers": lambda p: mixed_detector().predict(X),
+    "Column … holds what is neither number, category, boolean nor date": lambda p: LatentOutlierDetector().fit(FRAME.assign(b=pd.Timedelta(1))),
+    "The preprocessor makes no feature of X": lambda p: LatentOutlierDetector().fit(pd.DataFrame({"a": [pd.Timestamp(0)] * 2})),
+    "Column … had numbers in the fit, got …": lambda p: mixed_detector().predict(MIXED.assign(a="n/a")),
+    "Column … must hold dates, got … of type …": lambda p: DatetimeEncoder().fit(X),
+    "Column … must hold dates, got …": lambda p: DatetimeEncoder().fit([["soon"]]),
+    "X must be a table of dates, got … dimension(s)": lambda p: DatetimeEncoder().fit(pd.Series(["2026-01-31"])),
+    "The times of a series must increase, but … comes after …": lambda p: windows().transform(HOURLY[::-1]),
+    "X must have at least length=… steps of one series in a row, got …": lambda p: SlidingWindows(24, max_gap="1min").fit_transform(HOURLY),
+    "groups must hold one label for each of the … rows of X": lambda p: windows().transform(HOURLY, groups="a"),
+    "groups must hold a label for each row": lambda p: windows().transform(HOURLY, groups=[None] * 60),
+    "groups is a Series whose index is not that of X": lambda p: windows().transform(HOURLY, groups=FRAME["a"].set_axis(range(1, 61))),
+    "max_gap=… needs an index of times or numbers": lambda p: SlidingWindows(max_gap="1h").fit(X),
+    "max_gap must be a positive duration such as '10min'": lambda p: SlidingWindows(max_gap=3).fit(HOURLY),
+    "max_gap must be a positive number, as the index of X holds numbers": lambda p: SlidingWindows(max_gap="1h").fit(FRAME),
+    "scores must have a row for each of the … windows of X": lambda p: windows().to_steps([0.0], HOURLY),
+    "scores have an index that is not that of the windows of X": lambda p: windows().to_steps(windows().transform(HOURLY)["a_lag0"][::-1], HOURLY),
+    "aggregate must be one of …": lambda p: windows().to_steps([0.0], HOURLY, aggregate="sum"),
+    "reasons must hold the … columns of each window": lambda p: windows().sum_by_sensor(detector().explain(X)[:-1]),
+    "reasons must have … columns, for … sensor(s) at … steps": lambda p: windows().sum_by_sensor(X),
+    "A category must be a string or a number, but column … holds …": lambda p: CategoryEncoder().fit(pd.DataFrame({"a": [["x"]]})),
+    "X must be a DataFrame, got …": lambda p: make_table_preprocessor(X),
+    "Column … is taken for categories, but … of … cells are …": lambda p: make_table_preprocessor(FRAME.astype(str)),
+    "X has missing values in …, where the rows of the fit had none": lambda p: detector().predict(X * np.nan),
     "X has an inhomogeneous shape": lambda p: LatentIndex().fit([[1.0, 2.0], [3.0]]),
     "Input X contains NaN": lambda p: pca().transform(X * np.nan),
     "Input X contains infinity": lambda p: pca().transform(X * np.inf),
@@ -306,9 +358,16 @@ CASES = {
     "X has values so large that their squares leave the range of its dtype": lambda p: PCAEmbedder().fit(HUGE32),
     "The components of X were not found": lambda p: PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(csr_matrix((20, 4))),
     "… needs data in [0, 1], but X ranges from … to …": lambda p: vae(likelihood="continuous_bernoulli").fit(X),
-    "Expected 2D array, got …D array instead. Flatten images": lambda p: AutoencoderEmbedder().fit(np.zeros((5, 2, 2))),
+    "Expected 2D array, got …D array instead: X has shape …": lambda p: PCAEmbedder().fit(COLOUR),
+    "Expected 2D array, got …D array instead: this … was fitted on flat rows": lambda p: fitted(AutoencoderEmbedder, **SMALL).transform(COLOUR),
+    "X has shape …, and where the channels of its images lie cannot be told": lambda p: AutoencoderEmbedder().fit(COLOUR[:, :3, :3]),
+    "X has shape …, but input_shape=…, which is channels, height and width, stands for …": lambda p: AutoencoderEmbedder(**SMALL).fit(COLOUR).transform(COLOUR[0]),
+    "input_shape=… means … channels of … x … pixels, but X of shape … looks like …": lambda p: AutoencoderEmbedder(input_shape=(5, 5, 3)).fit(COLOUR),
+    "X holds images of different shapes": lambda p: VAEEmbedder().fit([COLOUR[0], COLOUR[1, 1:]]),
+    "Input X contains …: image …, pixel …": lambda p: VAEEmbedder().fit(COLOUR * np.nan),
     "Found array with 0 feature(s)": lambda p: PCAEmbedder().fit(FRAME[[]]),
     "The embedder cannot be fitted to the … rows nearest the centre": lambda p: LatentOutlierDetector(PCA(20)).fit(np.random.default_rng(0).normal(size=(24, 40))),
+    "The steps before the embedder returned … rows for …": lambda p: LatentOutlierDetector(make_pipeline(SlidingWindows(3), PCAEmbedder())).fit(X),
     "The embedder returned … vectors for … rows": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[1:])).fit(X),
     "The embedder reconstructed rows of shape …": lambda p: LatentOutlierDetector(FunctionTransformer(lambda rows: rows[:, :2], lambda rows: rows)).fit(X),
     # Fitting: parameters
@@ -362,6 +421,8 @@ CASES = {
     "… belongs to another training": lambda p: (checkpoint(), AutoencoderEmbedder(**CHECKPOINT, learning_rate_init=0.1).fit(X)),
     # Embedding and sampling
     "X has values so large that results leave the range of …": lambda p: fitted(PCAEmbedder, 2).score_contributions(np.full((1, 4), 1.7e+308)),
+    "labels must have one label for each row of X": lambda p: detector().explain(X, labels=["a"]),
+    "X has … columns, but CategoryEncoder returns …": lambda p: CategoryEncoder().fit(MIXED).inverse_transform(X[:, :1]),
     "X has … columns, but RobustStandardizer returns …": lambda p: RobustStandardizer().fit(X).inverse_transform(X[:, :2]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
@@ -378,10 +439,23 @@ CASES = {
     "… the directions that are left out have no variance": lambda p: PCAEmbedder(2).fit(FLAT).score(X),
     "score_method='kl' is no sum over features": lambda p: vae(score_method="kl").fit(X).score_contributions(X),
     "This … has no threshold": lambda p: PCAEmbedder(2).partial_fit(X).predict(X),
+    "… needs images. Fit on an array of shape …": lambda p: AutoencoderEmbedder(**SMALL, score_window=3).fit(X),
+    "score_window=… is larger than images of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, score_window=6).fit(COLOUR),
+    "This … has no input_shape_": lambda p: fitted(AutoencoderEmbedder, **SMALL).input_shape_,
+    "The threshold lies on … scores, but the score is now …": lambda p: AutoencoderEmbedder(**SMALL).fit(COLOUR).set_params(score_window=2).predict(COLOUR),
     "The threshold lies on … scores, but score_method is now …": lambda p: PCAEmbedder(2).fit(X).set_params(score_method="mahalanobis").predict(X),
     "There are no calibration rows": lambda p: detector().p_values(X),
     "The smallest p-value with … calibration rows is …": lambda p: detector().calibrate(X[:9]).set_threshold(p_value=0.01),
-    "Give exactly one of contamination, fpr and p_value": lambda p: detector().set_threshold(),
+    "n_alerts=… per … cannot be told by … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=500),
+    "Give exactly one of contamination, fpr, p_value and n_alerts": lambda p: detector().set_threshold(),
+    "n_alerts needs per": lambda p: detector().set_threshold(n_alerts=5),
+    "per goes with n_alerts": lambda p: detector().set_threshold(fpr=0.1, per=100),
+    "n_alerts must be above 0 and below per=…": lambda p: detector().set_threshold(n_alerts=9, per=5),
+    "per must be a number of rows": lambda p: detector().set_threshold(n_alerts=0.1, per=0.5),
+    "update needs at least 2 rows": lambda p: detector().update(X[:1]),
+    "by must hold one label for each of the … rows of X": lambda p: detector().calibrate(X).drift_report(FRAME, by="a"),
+    "by must hold a label for each row": lambda p: detector().calibrate(X).drift_report(X, by=FRAME["a"].where(FRAME["a"] > 0)),
+    "by is a Series whose index is not that of X": lambda p: detector().calibrate(X).drift_report(X=FRAME, by=FRAME["a"].set_axis(FRAME.index + 1)),
     "contamination must be 'auto' or in (0, 0.5]": lambda p: detector().set_threshold(contamination=0.9),
     "… must be in (0, 1)": lambda p: detector().calibrate(X).set_threshold(fpr=5),
     "There are no calibration scores": lambda p: conformal_p_values([0.0], []),
@@ -393,6 +467,9 @@ CASES = {
     "The score was … when the detector was fitted, and is now …": lambda p: detector().set_params(method="distance").score_samples(X),
     "… was … when the detector was fitted, and is now …": lambda p: detector().set_params(n_neighbors=9).score_samples(X),
     "n_nearest must be an integer >= 0": lambda p: detector().explain(X, n_nearest=-1),
+    "scoring must be 'roc_auc_score' or 'prc_n_score'": lambda p: PyODAdapter(PCAEmbedder(2)).fit_predict_score(X, [0] * len(X), "f1"),
+    "T must be a number of at least 0": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_with_rejection(X, T=-1),
+    "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
     # Building an index: rows, ids and metadata
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),
@@ -446,6 +523,10 @@ CASES = {
     "… is a folder; a file cannot take its place": lambda p: latentsk.save(pca(), "."),
     "… is a device or a pipe": lambda p: latentsk.save(pca(), "/dev/null"),
     "… cannot be stored: it is of another package, or your own": lambda p: saved(make_pipeline(Own(), PCAEmbedder(2)).fit(X)),
+    "The columns of … in a ColumnTransformer cannot be stored": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])]).fit(X).set_params(transformers=[("a", PCAEmbedder(1), [0.5])])),
+    "… cannot be stored: it is of type …": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])], verbose_feature_names_out=lambda part, name: name).fit(X)),
+    "verbose_feature_names_out must be a format of {transformer_name} and {feature_name}": lambda p: saved(ColumnTransformer([("a", PCAEmbedder(1), [0])], verbose_feature_names_out="{feature_name!r}").fit(X)),
+    "transformer_weights… must be a number": lambda p: saved(FeatureUnion([("a", PCAEmbedder(1))], transformer_weights={"a": [2.0]}).fit(X)),
     "… which skops does not trust": lambda p: saved(make_pipeline(FunctionTransformer(lambda rows: rows), PCAEmbedder(2)).fit(X)),
     "… must be an instance, got a class": lambda p: saved(PyODAdapter(PCAEmbedder(2)).fit(X).set_params(detector=PCAEmbedder)),
     "… cannot be stored, as it could not be loaded": lambda p: saved(with_other_mean()),
@@ -479,7 +560,13 @@ CASES = {
     # Exporting to ONNX
     "methods must hold one or more of …": lambda p: pca().to_onnx("x", methods=[]),
     "dtype must be one of …": lambda p: pca().to_onnx("x", dtype="float16"),
-    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "The model takes more than 2 GB": lambda p: (p.setattr(_onnx_file, "MAX_BYTES", 9), pca().to_onnx("x")),
+    "… cannot be exported to ONNX": lambda p: latentsk.to_onnx(make_pipeline(PolynomialFeatures(), PCAEmbedder(2)).fit(X), "x"),
+    "Column … is taken as a … by one step and as a … by another": lambda p: latentsk.to_onnx(make_column_transformer((StandardScaler(), ["a"]), (CategoryEncoder(), ["a"])).fit(FRAME), "x"),
+    "Column … has empty strings besides missing values": lambda p: latentsk.to_onnx(CategoryEncoder(min_frequency=1).fit(pd.DataFrame({"a": ["", None, "b"]})), "x"),
+    "Column … has the name of an output of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"transform": ["a", "b"]})), "x"),
+    "A column without a name cannot be an input of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"": ["a", "b"]})), "x"),
+    "This … has no … to export": lambda p: latentsk.to_onnx(detector(), "x", methods=["p_values"]),
     "torch cannot write this embedder as an ONNX graph": lambda p: function(lambda module, rows: rows if rows.sum() < 1000000000.0 else -rows).to_onnx("x"),
     # Plotting
     "bins must be an integer >= 1": lambda p: OutlierScoreDisplay(X[:, 0], threshold=0.0).plot(bins=0),

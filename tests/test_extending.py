@@ -9,9 +9,12 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import laplace, logistic
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Binarizer
 
 import latentsk
-from latentsk import LatentIndex, VAEEmbedder
+from latentsk import LatentIndex, PCAEmbedder, VAEEmbedder
+from latentsk.export import _registry as export_registry
 from latentsk.index._families import FAMILIES
 from latentsk.persistence import _registry
 from latentsk.vae import LIKELIHOODS, PRIORS
@@ -23,7 +26,8 @@ QUICK = {"max_epochs": 5, "random_state": 0}
 @pytest.fixture(autouse=True)
 def _tables_as_they_were():
     """Forget what the examples register."""
-    tables = (LIKELIHOODS, PRIORS, FAMILIES, _registry._entries)
+    exported = export_registry._BUILDERS
+    tables = (LIKELIHOODS, PRIORS, FAMILIES, _registry._entries, exported)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):
@@ -58,6 +62,15 @@ def check_everything(embedder, X, tmp_path):
     assert embedder.predict(X).mean() > 0.5
     losses = [epoch["train_loss"] for epoch in embedder.history_]
     assert losses[-1] < losses[0]
+
+
+def test_a_step_that_can_be_exported_is_one_function(X, tmp_path):
+    load("exported_step")
+    pipeline = make_pipeline(Binarizer(threshold=7.0), PCAEmbedder(2)).fit(X)
+    latentsk.to_onnx(pipeline, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (scores,) = session.run(["score_samples"], {"X": X})
+    np.testing.assert_allclose(scores, pipeline.score_samples(X), rtol=1e-9)
 
 
 def test_a_likelihood_is_one_entry(X, tmp_path):

@@ -17,6 +17,7 @@ ROOT = Path(latentsk.__file__).parent
 ROOMS = [
     "latentsk",
     "persistence",
+    "preprocessing",
     "linear",
     "networks",
     "training",
@@ -25,6 +26,7 @@ ROOMS = [
     "index",
     "outliers",
     "classify",
+    "export",
     "display",
     "explorer",
     "distributed",

@@ -109,9 +109,11 @@ default="auto"
         latent coordinates in "conv".
 
     input_shape : (int, int, int) or None, default=None
-        Channels, height and width of the image that a row holds. Needed by "conv", for
-        which height and width are at least 2 to the number of stages. Custom modules
-        are given rows in this shape.
+        Channels, height and width of the image that a row is: in this order, wherever
+        the channels lie in `X`. None: inferred where `X` is an array of images. Flat
+        rows have their channels first, and "conv" needs it for them. Height and width
+        are at least 2 to the number of its stages. Custom modules are given rows in
+        this shape.
 
     encoder, decoder : torch.nn.Module or None, default=None
         Custom modules instead of `network`. They are copied, and trained from the
@@ -202,6 +204,10 @@ default="squared_error"
         those of perceptrons on a CPU, whose steps are short as they are. Without a
         compiler the step runs as it is.
 
+    score_window : int or None, default=None
+        For small defects in images: the score is the lowest sum of contributions over a
+        window of so many rows and columns. None: the sum over all pixels.
+
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where `offset_` lies: "auto" is Kimber's lower fence, ``Q1 - 3 (Q2 - Q1)``, of
         the scores of the rows that were set aside, if they are 32 or more, else of a
@@ -224,6 +230,9 @@ default="squared_error"
 
     n_components_ : int
         Number of latent dimensions.
+
+    input_shape_ : tuple of int
+        Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
         Mean and scale of the standardization.
@@ -258,6 +267,15 @@ default="squared_error"
     -----
     `score_samples` is minus the squared reconstruction error, summed over features, in
     standardized units: at most 0, and at least the most negative number of its dtype.
+
+    Images may be given as an array of shape (n_samples, height, width), (n_samples,
+    height, width, channels) or (n_samples, channels, height, width), or as a list of
+    images, wherever rows may: the result is that of flat rows with the channels first.
+    Channels are found where one end of an image is at most 4 and the other is not;
+    where that does not tell, `input_shape` does. New images may have another layout
+    than those of the fit, if it is clear. `reconstruct` and `score_contributions`
+    return the layout of their `X`; `inverse_transform`, `sample` and whatever else
+    decodes latent coordinates, that of the fit.
 
     Networks train in float32. They infer in float32 for data that it holds exactly
     (float32, float16, integers of up to 16 bits), in float64 for all other. Results
@@ -337,6 +355,7 @@ default="squared_error"
         device: str | torch.device = "auto",
         precision: str = "auto",
         compile: bool | str = "auto",
+        score_window: int | None = None,
         contamination: float | str = "auto",
         random_state: RandomState = None,
         verbose: bool = False,
@@ -373,6 +392,7 @@ default="squared_error"
         self.device = device
         self.precision = precision
         self.compile = compile
+        self.score_window = score_window
         self.contamination = contamination
         self.random_state = random_state
         self.verbose = verbose

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -19,12 +20,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk import _validation as validation
 from latentsk._columns import column_names
+from latentsk._images import as_images
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin, score_name
 from latentsk._version import __version__
-from latentsk.embedders._onnx import METHODS, check_request, write_onnx
+from latentsk.embedders._onnx import DTYPES, METHODS, check_request
+from latentsk.embedders._onnx_file import traced, write_model
+from latentsk.networks._image_layout import ImageLayout, layout_of
 
 
 def _has(method: str) -> Callable[[validation.Method], validation.Method]:
@@ -58,6 +62,8 @@ class BaseEmbedder(
     _parameter_constraints: dict[str, Any] = {
         "contamination": CONTAMINATION_CONSTRAINT,
     }
+    # How the images of the fit lie in an array; None where rows are no images.
+    _layout: ImageLayout | None = None
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -160,10 +166,25 @@ class BaseEmbedder(
 
     def _validate_in_range(self, X: Any, *, reset: bool, method: str) -> Any:
         """Return valid rows, none of whose values is too large to compute with."""
-        names = column_names(X)
-        X = self._validate(X, reset=reset, method=method)
-        validation.reject_huge(X, names or getattr(self, "feature_names_in_", None))
-        return X
+        names: Any = column_names(X)
+        rows = self._validate(X, reset=reset, method=method)
+        if names is None and self._layout is not None and as_images(X) is not None:
+            names = self._layout.names_of_pixels
+        if names is None:
+            names = getattr(self, "feature_names_in_", None)
+        validation.reject_huge(rows, names)
+        return rows
+
+    def _like(self, X: Any, rows: Any) -> Any:
+        """Return flat rows in the layout of the images that they were made of."""
+        images = as_images(X)
+        if images is None or self._layout is None:
+            return rows
+        return layout_of(images.shape, X, self._layout.shape).images(rows)
+
+    def _of_latents(self, rows: Any) -> Any:
+        """Return flat rows in the layout of the fit."""
+        return rows if self._layout is None else self._layout.images(rows)
 
     @_has("_partial_fit")
     @validation.fit_context(prefer_skip_nested_validation=True)
@@ -277,7 +298,7 @@ class BaseEmbedder(
                 f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
                 f"{self._n_features_out} components."
             )
-        return self._inverse_transform(Z)
+        return self._of_latents(self._inverse_transform(Z))
 
     @fork_safe
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
@@ -309,8 +330,8 @@ class BaseEmbedder(
         array([[3.9, 2.2]])
         """
         check_is_fitted(self)
-        X = self._validate_in_range(X, reset=False, method="reconstruct")
-        return self._inverse_transform(self._transform(X))
+        rows = self._validate_in_range(X, reset=False, method="reconstruct")
+        return self._like(X, self._inverse_transform(self._transform(rows)))
 
     @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:
@@ -360,15 +381,17 @@ class BaseEmbedder(
         """Write the fitted embedder as one ONNX file.
 
         The file has one input, "X" of shape (n_samples, n_features), for any number of
-        rows from one on, and one output for each method, under the method's name. What
-        runs it needs onnxruntime 1.15 or newer (opset 18), but neither Python nor this
-        package. Input is not validated there: columns in another order, or values that
-        `score_samples` refuses, are not noticed.
+        rows from one on (images are flat rows there, with their channels first), and
+        one output for each method, under the method's name. What runs it needs
+        onnxruntime 1.15 or newer (opset 18), but neither Python nor this package. Input
+        is not validated there: columns in another order, or values that `score_samples`
+        refuses, are not noticed.
 
         PCA works in float64 if it was fitted in float64, or `dtype` is that, and its
         results are those of the methods to rounding. Networks work in float32, also for
         `dtype` "float64", where standardization and original units are exact; their
-        results differ by some 1e-5 in standardized units. Where a value is NaN, or
+        results differ by some 1e-5 in standardized units. (Perceptrons work in float64
+        where `dtype` is that, and `methods` has no scores.) Where a value is NaN, or
         leads out of the range of the dtype, `transform` and `reconstruct` are not
         finite, and the score is the least of `dtype` (for networks, that of float32). A
         VAE decodes a quarter of its `n_score_samples` at once, so hand it some thousand
@@ -381,7 +404,8 @@ class BaseEmbedder(
 
         methods : sequence of {"transform", "reconstruct", "score_samples"}, \
 default=all of them
-            What the file computes. "score_samples" is of the present `score_method`.
+            What the file computes. "score_samples" is of the present `score_method`
+            and `score_window`.
 
         dtype : {"float32", "float64"}, default="float32"
             Of the input and of the outputs.
@@ -404,10 +428,11 @@ default=all of them
 
         Notes
         -----
-        The file's metadata are ``class``, ``score_method`` and ``offset_`` of the
-        embedder, and ``latentsk_version``; a row is an outlier where its score lies
-        below `offset_`. The offset is left out where `predict` would not work: after
-        `partial_fit`, or a change of `score_method`, call `calibrate` first.
+        The file's metadata are ``class``, ``score_method``, ``score_window`` where
+        there is one, and ``offset_`` of the embedder, and ``latentsk_version``; a row
+        is an outlier where its score lies below `offset_`. The offset is left out where
+        `predict` would not work: after `partial_fit`, or a change of `score_method` or
+        `score_window`, call `calibrate` first.
 
         Examples
         --------
@@ -429,17 +454,20 @@ default=all of them
         check_is_fitted(self)
         self._validate_params()  # score_method may have been set since the fit
         wanted = check_request(path, methods, dtype)
-        graph = self._onnx_graph(wanted, dtype)
-        write_onnx(path, graph, self.n_features_in_, dtype, self._onnx_metadata())
+        rows = torch.zeros(2, self.n_features_in_, dtype=DTYPES[dtype])
+        model = traced(self._onnx_graph(wanted, dtype), {"X": rows}, wanted)
+        write_model(path, model, self._onnx_metadata())
 
     def _onnx_metadata(self) -> dict[str, str]:
-        score_method = getattr(self, "score_method", None)
         metadata = {
             "class": type(self).__name__,
-            "score_method": score_method or "reconstruction",
+            "score_method": getattr(self, "score_method", None) or "reconstruction",
             "latentsk_version": __version__,
         }
-        if hasattr(self, "offset_") and self._offset_score_method == score_method:
+        window = getattr(self, "score_window", None)
+        if window is not None:
+            metadata["score_window"] = str(window)
+        if hasattr(self, "offset_") and self._offset_score_method == score_name(self):
             metadata["offset_"] = repr(float(self.offset_))
         return metadata
 
@@ -526,8 +554,8 @@ default=all of them
         """
         check_is_fitted(self)
         self._validate_params()
-        X = self._validate(X, reset=False, method="score_contributions")
-        return self._score_contributions(X)
+        rows = self._validate(X, reset=False, method="score_contributions")
+        return self._like(X, self._score_contributions(rows))
 
     @fork_safe
     def score(self, X: ArrayLike, y: None = None) -> float:
@@ -609,4 +637,4 @@ default=all of them
         validation.require_count("n_samples", n_samples, least=1)
         if random_state is None:
             random_state = self.random_state
-        return self._sample(n_samples, numpy_generator(random_state))
+        return self._of_latents(self._sample(n_samples, numpy_generator(random_state)))

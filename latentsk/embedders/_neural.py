@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from latentsk._chunks import row_blocks, sample_rows
@@ -25,30 +25,43 @@ from latentsk._device import (
     resolve_precision,
 )
 from latentsk._diagnosis import diagnosed
+from latentsk._images import MappedImages
 from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
+from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._image_rows import (
+    image_rows,
+    known_shape,
+    pixels_diagnosed,
+    warn_of_order,
+)
 from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
-    automatic_batch_size,
+    training_settings,
 )
-from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph
+from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph, network_precision
 from latentsk.networks import _architecture
 from latentsk.networks._architecture import Architecture, NetworkParameters
 from latentsk.networks._autoencoder import Autoencoder
-from latentsk.networks._mlp import initialize, perceptron_operations
+from latentsk.networks._image_layout import ImageLayout
+from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._compile import worth_compiling
 from latentsk.training._data import is_memory_mapped, split_rows
 from latentsk.training._fingerprint import training_fingerprint
 from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
-from latentsk.training._loop import TrainingSettings, train, train_epoch
+from latentsk.training._loop import train, train_epoch
 from latentsk.training._objective import Objective
-from latentsk.training._optimizer import OptimizerSettings
+from latentsk.training._score_windows import (
+    WindowInference,
+    pixel_maps,
+    require_images,
+    require_window,
+)
 from latentsk.training._standardize import Standardizer, network_dtype
 from latentsk.training._weights import detached
 
@@ -81,14 +94,18 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     _private_state = (
         *ThresholdMixin._private_state,
         "_architecture",
+        "_layout",
         "_optimizer_state",
         "_stopped_training",
     )
+    _validated_state = (*BaseEmbedder._validated_state, "_layout")
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
     # Parameters that are read here, with what they are where a final class has none.
+    input_shape: Sequence[int] | None = None
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
+    score_window: int | None = None
     standardize: bool = True
     batch_size: int | str = "auto"
     learning_rate_init: float = 3e-3
@@ -140,6 +157,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         )
         device = resolve_device(self.device)
         network = self._start(architecture, X, generator).to(device)
+        if self.score_window is not None:
+            require_window(self.score_window, self._image_shape)
         rows, monitored, held_out = split_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
@@ -153,7 +172,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 objective,
                 rows,
                 monitored,
-                self._training_settings(network, len(rows)),
+                training_settings(self, network, len(rows)),
                 generator,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
@@ -185,7 +204,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         objective = self._make_objective(
             network, resolve_precision(self.precision, device)
         )
-        settings = self._training_settings(network, len(rows))
+        settings = training_settings(self, network, len(rows))
         record, state = train_epoch(
             network, objective, rows, settings, generator, stored
         )
@@ -207,6 +226,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             self._drop("_optimizer_state")  # of another training
             return self._continued(architecture, "warm_start")
         self._architecture = architecture
+        shape = architecture.get("input_shape", self.input_shape)
+        if self._layout is None and shape is not None:
+            warn_of_order(X, shape)
+            self._layout = ImageLayout(list(map(int, shape)), "flat")
         self.mean_, self.scale_ = self._make_standardizer(X)
         network = self._build(architecture)
         self.n_components_ = architecture["n_components"]
@@ -241,35 +264,13 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
         names = filter(partial(hasattr, self), NetworkParameters._fields)
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
+        if parameters.input_shape is None and self._layout is not None:
+            parameters = parameters._replace(input_shape=self._layout.shape)
         return _architecture.describe_network(parameters, n_features, per_latent)
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
         return _architecture.build_network(
             architecture, self.n_features_in_, self.encoder, self.decoder
-        )
-
-    def _training_settings(self, network: Any, n_rows: int) -> TrainingSettings:
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = automatic_batch_size(n_rows)
-        compile = self.compile
-        if compile == "auto":
-            # The steps of a perceptron on a CPU are short as they are.
-            on_cpu = next(network.parameters()).device.type == "cpu"
-            is_short = on_cpu and perceptron_operations(network) < math.inf
-            long = worth_compiling(n_rows, int(batch_size), self.max_epochs)
-            compile = long and not is_short
-        clip_norm = None if self.clip_norm is None else float(self.clip_norm)
-        return TrainingSettings(
-            int(self.max_epochs),
-            int(batch_size),
-            float(self.learning_rate_init),
-            self.learning_rate,
-            OptimizerSettings(float(self.weight_decay), clip_norm),
-            int(self.n_iter_no_change),
-            float(self.tol),
-            math.inf if self.max_time is None else float(self.max_time),
-            bool(compile),
         )
 
     def _rows_to_judge(
@@ -287,7 +288,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if self.checkpoint is None:
             return None
         start = self.module_ if self.warm_start and hasattr(self, "module_") else None
-        fingerprint = training_fingerprint(self.get_params(deep=False), X, start)
+        parameters = self.get_params(deep=False)
+        if self._layout is not None and self._layout.channels != "flat":
+            parameters["input_shape"] = self._layout.shape
+        fingerprint = training_fingerprint(parameters, X, start)
         if hasattr(self, "_stopped_training"):
             # What was kept of a training that was stopped is no beginning of another.
             fingerprint["start"] = self._stopped_training
@@ -373,19 +377,27 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
         return self._standardizer.original(rows)
 
+    def _scoring(self, n_parts: int | None = None) -> Inference:
+        """Return what the network says of rows, with the score that is asked for."""
+        inference = self._make_inference(n_parts)
+        if self.score_window is None:
+            return inference
+        shape = require_window(self.score_window, self._image_shape)
+        return WindowInference(inference, shape, int(self.score_window))
+
     def _score_samples(self, X: NDArray[Any]) -> Any:
-        inference = self._make_inference()
+        inference = self._scoring()
         inference.require_scorable(X)
         return self._infer(inference.score, X, inference.rows_per_score)
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
-        inference = self._make_inference()
+        inference = self._scoring()
         inference.require_scorable(X)
         rows_at_a_time = inference.rows_per_contribution
         return self._infer(inference.contributions, X, rows_at_a_time)
 
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
-        inference = self._make_inference(MAX_PARTS)
+        inference = self._scoring(MAX_PARTS)
         return EmbedderGraph(
             self.module_,
             inference.encode,
@@ -393,8 +405,79 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             inference.score,
             self._standardizer,
             methods,
-            torch.float32,  # onnxruntime has no convolutions in float64 on the CPU
+            network_precision(self.module_, methods, dtype),
         )
+
+    # Images
+
+    @property
+    def input_shape_(self) -> tuple[int, ...]:
+        """Channels, height and width of the images that rows are."""
+        check_is_fitted(self)
+        if self._image_shape is None:
+            raise AttributeError(
+                f"This {type(self).__name__} has no input_shape_: it was fitted on "
+                "flat rows, without input_shape."
+            )
+        return tuple(self._image_shape)
+
+    @property
+    def _image_shape(self) -> Sequence[int] | None:
+        """Shape of images, channels first, as far as it is known."""
+        if self._layout is not None:
+            return self._layout.shape
+        # Files of the first releases hold no layout.
+        return getattr(self, "_architecture", {}).get("input_shape")
+
+    @fork_safe
+    def score_map(self, X: ArrayLike) -> NDArray[Any]:
+        """Return what every pixel contributes to the score of its image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width[, channels]), \
+(n_samples, channels, height, width) or (n_samples, n_features)
+            Images. As flat rows they have their channels first.
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, height, width)
+            Contributions to the score, summed over channels: the lower, the more
+            abnormal. Their sum over all pixels is `score_samples` with
+            ``score_window=None``, whatever `score_window` is.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid, the rows of the fit were no images, or the score is
+            undefined for this model or is no sum over features.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_digits
+        >>> from latentsk import AutoencoderEmbedder
+        >>> images = load_digits().images
+        >>> embedder = AutoencoderEmbedder(standardize=False, random_state=0)
+        >>> embedder.fit(images[:500])
+        AutoencoderEmbedder(random_state=0, standardize=False)
+        >>> scratched = images[500:501].copy()
+        >>> scratched[0, 6, 1] = 16.0
+        >>> found = embedder.score_map(scratched)
+        >>> np.unravel_index(found[0].argmin(), (8, 8))
+        (np.int64(6), np.int64(1))
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        shape = require_images("score_map", self._image_shape)
+        rows = self._validate(X, reset=False, method="score_map")
+        inference = self._make_inference()
+        inference.require_scorable(rows)
+        maps = pixel_maps(inference, shape)
+        return self._infer(maps, rows, inference.rows_per_contribution)
 
     @property
     def _n_features_out(self) -> int:
@@ -419,17 +502,24 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     # Validation
 
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
-        if getattr(X, "ndim", 2) > 2:
-            raise ValueError(
-                f"Expected 2D array, got {X.ndim}D array instead. Flatten images with "
-                "X.reshape(len(X), -1), and give their input_shape."
-            )
+        images = image_rows(X, self.input_shape if reset else known_shape(self, X))
+        with pixels_diagnosed(X, images):
+            rows = self._validate_rows(images.rows, reset)
+        if reset:
+            self._drop("_layout")
+            if images.layout is not None:
+                self._layout = images.layout
+        return rows
+
+    def _validate_rows(self, X: Any, reset: bool) -> Any:
         # scikit-learn's test for NaN may make an array as large as a mapped file.
         by_blocks = is_memory_mapped(X)
-        dtype = [*FLOATS, *INTEGERS]
-        X = validated(
-            self, on_host(X), reset=reset, dtype=dtype, ensure_all_finite=not by_blocks
-        )
+        settings: dict[str, Any] = {"dtype": [*FLOATS, *INTEGERS], "reset": reset}
+        if isinstance(X, MappedImages):
+            first = validated(self, X[:1], ensure_all_finite=False, **settings)
+            X = MappedImages(X.images, first.dtype)
+        else:
+            X = validated(self, on_host(X), ensure_all_finite=not by_blocks, **settings)
         with diagnosed(X):  # which counts rows from the first one of all
             for block in row_blocks(X) if by_blocks else ():
                 checked(block, dtype=None, input_name="X", estimator=self)
@@ -441,4 +531,5 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.three_d_array = True
         return tags

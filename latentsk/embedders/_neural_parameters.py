@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from numbers import Integral, Real
 from typing import Any
@@ -12,7 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from latentsk.networks._architecture import PRESETS
-from latentsk.networks._mlp import ACTIVATIONS
+from latentsk.networks._mlp import ACTIVATIONS, perceptron_operations
+from latentsk.training._compile import worth_compiling
+from latentsk.training._loop import TrainingSettings
+from latentsk.training._optimizer import OptimizerSettings
 
 _POSITIVE_OR_AUTO = [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})]
 NEURAL_CONSTRAINTS: dict[str, Any] = {
@@ -24,6 +28,7 @@ NEURAL_CONSTRAINTS: dict[str, Any] = {
     "normalize": ["boolean", StrOptions({"auto"})],
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "input_shape": ["array-like", None],
+    "score_window": [Interval(Integral, 1, None, closed="left"), None],
     "encoder": [nn.Module, None],
     "decoder": [nn.Module, None],
     "standardize": ["boolean"],
@@ -57,3 +62,40 @@ def automatic_batch_size(n_rows: int) -> int:
     [16, 312, 512]
     """
     return min(512, max(16, n_rows // 32))
+
+
+def training_settings(embedder: Any, network: Any, n_rows: int) -> TrainingSettings:
+    """Return the settings of a training that an embedder's parameters mean.
+
+    Parameters
+    ----------
+    embedder : NeuralEmbedder
+
+    network : nn.Module
+        On the device that it is trained on.
+
+    n_rows : int
+        Number of training rows.
+    """
+    batch_size = embedder.batch_size
+    if batch_size == "auto":
+        batch_size = automatic_batch_size(n_rows)
+    compile = embedder.compile
+    if compile == "auto":
+        # The steps of a perceptron on a CPU are short as they are.
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        is_short = on_cpu and perceptron_operations(network) < math.inf
+        long = worth_compiling(n_rows, int(batch_size), embedder.max_epochs)
+        compile = long and not is_short
+    clip_norm = None if embedder.clip_norm is None else float(embedder.clip_norm)
+    return TrainingSettings(
+        int(embedder.max_epochs),
+        int(batch_size),
+        float(embedder.learning_rate_init),
+        embedder.learning_rate,
+        OptimizerSettings(float(embedder.weight_decay), clip_norm),
+        int(embedder.n_iter_no_change),
+        float(embedder.tol),
+        math.inf if embedder.max_time is None else float(embedder.max_time),
+        bool(compile),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from latentsk._device import to_numpy
 from latentsk.embedders._rules import FEATURE_NAMES, N_FEATURES, THRESHOLD
 from latentsk.networks._architecture_rules import check_architecture
+from latentsk.networks._image_layout import ImageLayout
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
@@ -33,6 +35,7 @@ REQUIRED = {
 OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
+    "_layout": schema.instance(ImageLayout),
     "_optimizer_state": OPTIMIZER,
     "_stopped_training": schema.text(),
 }
@@ -68,6 +71,11 @@ def check_network(
     """
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
+    layout = state.get("_layout")
+    if layout is not None:
+        fits = math.prod(layout.shape) == sizes["n_features"]
+        same = architecture.get("input_shape") in (None, layout.shape)
+        require(fits and same, "its images are of another shape")
     more = {"standardize": schema.flag(), **objective}
     check_architecture(architecture, sizes, weights, per_latent, more)
     if architecture["network"] == "custom":

@@ -1,19 +1,14 @@
 """A fitted embedder as one ONNX file, which needs onnxruntime alone.
 
 An embedder becomes one module of torch, a graph from rows to the results of its
-methods. torch writes the graph down; what it writes becomes one file here.
+methods, which `_onnx_file` writes.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib
-import logging
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk._version import __version__
+from latentsk.embedders._onnx_file import require_packages
+from latentsk.embedders._onnx_float64 import in_plain_operations, runs_in_float64
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear._gaussian import LinearGaussian
-from latentsk.persistence._atomic import atomic_file, check_target
+from latentsk.persistence._atomic import check_target
 from latentsk.training._standardize import Standardizer
 
 METHODS = ("transform", "reconstruct", "score_samples")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# The oldest operators that torch writes; onnxruntime 1.15 of 2023 reads both.
-OPSET = 18
-IR_VERSION = 8
-# Of the weights. The limit of protobuf is 2**31; the graph itself takes some.
-MAX_BYTES = 2**31 - 2**24
 # Samples of the latents are decoded in at most so many parts. More would lengthen the
 # graph, fewer would take more memory.
 MAX_PARTS = 4
-
-_INPUT = "X"
-# Warnings are silenced for the whole process, one export at a time.
-_EXPORTING = threading.Lock()
-_CHATTY_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 Function = Callable[[Any, Tensor], Tensor]
 
@@ -75,19 +61,30 @@ def check_request(
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {tuple(DTYPES)}, got {dtype!r}.")
     check_target(Path(path))
-    _require_packages()
+    require_packages()
     return wanted
 
 
-def _require_packages() -> None:
-    with _quiet():
-        try:
-            for name in ("onnx", "onnxscript"):
-                importlib.import_module(name)
-        except ImportError as error:
-            raise ImportError(
-                "to_onnx needs onnx and onnxscript: pip install 'latentsk[onnx]'."
-            ) from error
+def network_precision(
+    network: nn.Module, methods: Sequence[str], dtype: str
+) -> torch.dtype:
+    """Return the type that a network is computed in, on rows of some dtype.
+
+    float64 on such rows for perceptrons, as long as no scores are asked for, which may
+    need functions that onnxruntime has in float32 alone; else float32.
+
+    Examples
+    --------
+    >>> network_precision(nn.Linear(2, 1), ["transform"], "float64")
+    torch.float64
+    >>> network_precision(nn.Conv1d(1, 1, 3), ["transform"], "float64")
+    torch.float32
+    """
+    is_exact = dtype == "float64" and "score_samples" not in methods
+    # A prior, which a VAE has besides, is asked by scores alone.
+    parts = (getattr(network, name, network) for name in ("encoder", "decoder"))
+    is_exact = is_exact and all(map(runs_in_float64, parts))
+    return torch.float64 if is_exact else torch.float32
 
 
 class LinearModel(nn.Module):
@@ -211,6 +208,8 @@ class EmbedderGraph(nn.Module):
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().to(dtype).eval()
+        if dtype == torch.float64:
+            self.network = in_plain_operations(self.network)
         self.encode, self.decode, self.score = encode, decode, score
         self.methods = tuple(methods)
         self.dtype = dtype
@@ -224,134 +223,33 @@ class EmbedderGraph(nn.Module):
         """Return the results of the methods."""
         rows = self._standardized(X)
         latents = self.encode(self.network, rows)
-        results = []
-        for method in self.methods:
-            if method == "transform":
-                results.append(latents)
-            elif method == "reconstruct":
-                back = self.decode(self.network, latents).double()
-                results.append(back * self.scale + self.mean)
-            else:
-                scores = self.score(self.network, rows).to(X.dtype)
-                # Out of the range of its dtype, a row is most abnormal.
-                lowest = torch.tensor(torch.finfo(X.dtype).min, dtype=X.dtype)
-                results.append(torch.where(scores > lowest, scores, lowest))
-        return tuple(result.to(X.dtype) for result in results)
+        results = {
+            "transform": lambda: latents,
+            "reconstruct": lambda: self.original(latents),
+            "score_samples": lambda: self._scores(rows, X.dtype),
+        }
+        return tuple(results[method]().to(X.dtype) for method in self.methods)
+
+    def latents(self, X: Tensor) -> Tensor:
+        """Return the latent coordinates of rows, in the dtype of the computation."""
+        return self.encode(self.network, self._standardized(X))
+
+    def original(self, latents: Tensor) -> Tensor:
+        """Return the rows that latent coordinates stand for, in float64."""
+        rows = self.decode(self.network, latents.to(self.dtype)).double()
+        return rows * self.scale + self.mean
+
+    def scores(self, X: Tensor) -> Tensor:
+        """Return the score of each row, in the dtype of the rows."""
+        return self._scores(self._standardized(X), X.dtype)
+
+    def _scores(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        scores = self.score(self.network, rows).to(dtype)
+        # Out of the range of its dtype, a row is most abnormal.
+        lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype)
+        return torch.where(scores > lowest, scores, lowest)
 
     def _standardized(self, X: Tensor) -> Tensor:
         if torch.float64 in (X.dtype, self.dtype):
             return ((X.double() - self.mean) / self.scale).to(self.dtype)
         return (X - self.coarse - self.fine) / self.scale.float()
-
-
-def write_onnx(
-    path: str | os.PathLike[str],
-    graph: EmbedderGraph,
-    n_features: int,
-    dtype: str,
-    metadata: Mapping[str, str],
-) -> None:
-    """Write a graph as one ONNX file, or leave the old file.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    graph : EmbedderGraph
-
-    n_features : int
-
-    dtype : {"float32", "float64"}
-        Of the rows.
-
-    metadata : mapping of str to str
-
-    Raises
-    ------
-    ValueError
-        If torch cannot write the graph down, or it does not fit into a file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> graph = EmbedderGraph(
-    ...     nn.Linear(2, 1), nn.Linear.forward, nn.Linear.forward, nn.Linear.forward,
-    ...     Standardizer.identity(2), ["transform"], torch.float32,
-    ... )
-    >>> path = Path(tempfile.mkdtemp()) / "model.onnx"
-    >>> write_onnx(path, graph, 2, "float32", {})
-    >>> path.stat().st_size > 0
-    True
-    """
-    weights = [*graph.parameters(), *graph.buffers()]
-    if sum(tensor.nbytes for tensor in weights) > MAX_BYTES:
-        raise ValueError(
-            "The model takes more than 2 GB, which is the most an ONNX file can hold."
-        )
-    model = _finished(_exported(graph, n_features, DTYPES[dtype]), metadata)
-    with atomic_file(path) as file:
-        file.write(model.SerializeToString())
-
-
-def _exported(graph: EmbedderGraph, n_features: int, dtype: torch.dtype) -> Any:
-    """Return what torch writes for any number of rows."""
-    rows = torch.zeros(2, n_features, dtype=dtype)
-    any_number = ({0: torch.export.Dim("n_samples")},)
-    with _quiet(), torch.no_grad():
-        try:
-            traced = torch.export.export(
-                graph.eval(), (rows,), dynamic_shapes=any_number, strict=False
-            )
-            program = torch.onnx.export(
-                traced,
-                (),
-                dynamo=True,
-                input_names=[_INPUT],
-                output_names=list(graph.methods),
-                opset_version=OPSET,
-                external_data=False,
-                verbose=False,
-            )
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ValueError(
-                "torch cannot write this embedder as an ONNX graph for any number of "
-                "rows. Modules of your own must not depend on values or on the number "
-                "of rows (of rows X, X.shape[0] is followed and len(X) is not). It "
-                f"says: {reason}"
-            ) from error
-    assert program is not None
-    return program.model_proto
-
-
-def _finished(model: Any, metadata: Mapping[str, str]) -> Any:
-    """Leave in the model what a user of the file needs, and no more."""
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = "latentsk", __version__
-    # Where the code of the graph lay on this machine, line by line.
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    del model.graph.metadata_props[:], model.graph.value_info[:]
-    for value in (*model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
-        value.type.tensor_type.shape.dim[0].dim_param = "n_samples"
-    del model.metadata_props[:]
-    for key, text in metadata.items():
-        model.metadata_props.add(key=key, value=text)
-    return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch and onnx have to say from the user; nothing is lost by it."""
-    loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
-    with _EXPORTING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        levels = [logger.level for logger in loggers]
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL)
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -30,7 +30,7 @@ from latentsk.embedders._pca_messages import (
     largest_named,
     of_one_column,
 )
-from latentsk.embedders._pca_state import OPTIONAL, REQUIRED, check_pca
+from latentsk.embedders._pca_state import OPTIONAL, PRIVATE_SUMS, REQUIRED, check_pca
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear import _moments, _spectrum
 from latentsk.linear._components import fit_components
@@ -107,6 +107,12 @@ default="likelihood"
         - "mahalanobis": minus Hotelling's T2 within the subspace,
           ``-sum(z_i^2 / explained_variance_[i])``, without unit.
 
+    forgetting_factor : float in (0, 1], default=1.0
+        In `partial_fit` alone: by what the weight of a row falls with every row that
+        follows it. 1.0: all rows count alike, for ever. With 0.9999 it is halved after
+        some 6,900 rows (``log(0.5) / log(0.9999)``), and the rows that count are worth
+        some 20,000 (``(1 + f) / (1 - f)`` for a factor f). See Notes.
+
     contamination : "auto" or float in (0, 0.5], default="auto"
         Where `offset_` lies. "auto": Kimber's lower fence ``Q1 - 3 (Q2 - Q1)`` on the
         scores of at most 1,024 training rows, which costs no pass over the data and
@@ -141,7 +147,7 @@ default="likelihood"
         Number of components kept.
 
     n_samples_ : int
-        Number of training rows.
+        Number of training rows; all that `partial_fit` has seen, whatever their weight.
 
     svd_solver_ : str
         The solver that was used.
@@ -182,8 +188,18 @@ default="likelihood"
     `fit`, which keeps no scatter, it goes on from the covariance of the model: exact
     along the components, with the rest of the variance spread evenly.
 
+    **Forgetting.** With a `forgetting_factor` f below 1, the i-th of n rows has the
+    weight ``f**(n - 1 - i)``, however the rows were chunked. Mean and covariance are
+    the weighted ones, the covariance unbiased for rows that are drawn alike
+    (``numpy.cov`` with ``aweights``); the rows of an earlier `fit` count alike at
+    first. A factor that is set between two calls is that of the rows to come. The
+    weighted rows are worth ``sum(w)**2 / sum(w**2)`` equal ones (Kish, 1965), which is
+    also their number for "mle": keep it well above `n_components`.
+
     References
     ----------
+    L. Kish (1965). Survey sampling. Wiley.
+
     M. Tipping, C. Bishop (1999). Probabilistic principal component analysis. Journal of
     the Royal Statistical Society B, 61(3), 611-622.
 
@@ -226,10 +242,11 @@ default="likelihood"
         "n_oversamples": [Interval(Integral, 1, None, closed="left")],
         "power_iteration_normalizer": [StrOptions({"auto", "QR", "LU", "none"})],
         "score_method": [StrOptions(set(SCORES))],
+        "forgetting_factor": [Interval(Real, 0, 1, closed="right")],
         "random_state": ["random_state", np.random.Generator],
     }
 
-    _private_state = (*BaseEmbedder._private_state, "_mean_seen", "_scatter")
+    _private_state = (*BaseEmbedder._private_state, *PRIVATE_SUMS)
 
     def __init__(
         self,
@@ -243,6 +260,7 @@ default="likelihood"
         n_oversamples: int = 10,
         power_iteration_normalizer: str = "auto",
         score_method: str = "likelihood",
+        forgetting_factor: float = 1.0,
         contamination: float | str = "auto",
         random_state: RandomState = None,
     ) -> None:
@@ -255,6 +273,7 @@ default="likelihood"
         self.n_oversamples = n_oversamples
         self.power_iteration_normalizer = power_iteration_normalizer
         self.score_method = score_method
+        self.forgetting_factor = forgetting_factor
         self.contamination = contamination
         self.random_state = random_state
 
@@ -289,7 +308,7 @@ default="likelihood"
                 power_iteration_normalizer=self.power_iteration_normalizer,
                 random_state=sklearn_seed(self.random_state),
             )
-            self._adopt(spectrum, mean, solver, X.shape[0])
+            self._adopt(spectrum, mean, solver, X.shape[0], X.shape[0] - 1)
             latents = self._whitened(latents) if want_latents else None
         self._place_offset(sample if self.contamination == "auto" else X)
         return latents
@@ -309,7 +328,8 @@ default="likelihood"
     def _adopt_moments(self, moments: Moments, dtype: Any) -> None:
         xp, _ = get_namespace(moments.mean)
         spectrum = _spectrum.spectrum_of(moments, xp)
-        kept = _spectrum.chosen_dimension(self.n_components, spectrum, moments.n_rows)
+        n_rows = moments.n_effective
+        kept = _spectrum.chosen_dimension(self.n_components, spectrum, n_rows)
         spectrum = _spectrum.truncated(spectrum, kept)
         with np.errstate(over="ignore"):  # refused below
             spectrum = spectrum._replace(
@@ -317,10 +337,16 @@ default="likelihood"
                 variances=xp.astype(spectrum.variances, dtype),
             )
         mean = xp.astype(moments.mean, dtype)
-        self._adopt(spectrum, mean, "covariance_eigh", moments.n_rows)
+        freedom = moments.degrees_of_freedom
+        self._adopt(spectrum, mean, "covariance_eigh", moments.n_rows, freedom)
 
     def _adopt(
-        self, spectrum: Spectrum, mean: Any, solver: str, n_samples: int
+        self,
+        spectrum: Spectrum,
+        mean: Any,
+        solver: str,
+        n_samples: int,
+        degrees_of_freedom: float,
     ) -> None:
         # Copies, so that the axes left out do not stay in memory behind a view.
         xp, _ = get_namespace(spectrum.axes)
@@ -332,7 +358,8 @@ default="likelihood"
         self.explained_variance_ = xp.asarray(spectrum.variances, copy=True)
         with np.errstate(invalid="ignore"):
             self.explained_variance_ratio_ = spectrum.variances / total_variance
-        self.singular_values_ = xp.sqrt(self.explained_variance_ * (n_samples - 1))
+        squared = self.explained_variance_ * degrees_of_freedom
+        self.singular_values_ = xp.sqrt(squared)
         self.noise_variance_ = spectrum.noise
         self.n_components_ = spectrum.n_axes
         self.n_samples_ = n_samples
@@ -344,10 +371,14 @@ default="likelihood"
 
     def _add_moments(self, X: Any) -> None:
         xp, _ = get_namespace(X)
-        moments = _moments.moments_of(X, xp)
+        factor = float(self.forgetting_factor)
+        moments = _moments.moments_of(X, xp, factor)
         if hasattr(self, "_scatter") or hasattr(self, "components_"):
-            moments = _moments.merge(self._moments_so_far(xp), moments)
+            before = _moments.faded(self._moments_so_far(xp), factor**moments.n_rows)
+            moments = _moments.merge(before, moments)
         self.n_samples_seen_: int = moments.n_rows
+        self._weight_seen = float(moments.weight)
+        self._pair_weight_seen = float(moments.pair_weight)
         self._mean_seen: Any = moments.mean
         self._scatter: Any = moments.scatter
         if moments.n_rows >= self._rows_needed():
@@ -355,7 +386,7 @@ default="likelihood"
 
     def _moments_so_far(self, xp: Any) -> Moments:
         if hasattr(self, "_scatter"):
-            return Moments(self.n_samples_seen_, self._mean_seen, self._scatter)
+            return self._moments_of_sums()
         # fit keeps no scatter: its rows count with the covariance of the model, the
         # variance outside of the components spread over all directions there.
         shape = (self.n_samples_, self.n_features_in_)
@@ -365,7 +396,13 @@ default="likelihood"
         noise = self.noise_variance_ * n_left_out / max(1, n_outside)
         model = self._model(xp.float64)._replace(noise=noise)
         scatter = linear_gaussian.covariance(model, xp) * (self.n_samples_ - 1)
-        return Moments(self.n_samples_, model.mean, scatter)
+        return _moments.counted(self.n_samples_, model.mean, scatter)
+
+    def _moments_of_sums(self) -> Moments:
+        sums = self.n_samples_seen_, self._mean_seen, self._scatter
+        if not hasattr(self, "_weight_seen"):  # of old files
+            return _moments.counted(*sums)
+        return Moments(*sums, self._weight_seen, self._pair_weight_seen)
 
     def _rows_needed(self) -> int:
         if self.n_components == "mle":

@@ -26,7 +26,11 @@ SUMS = {
     "n_samples_seen_": schema.count(1),
     "_mean_seen": schema.floats("n_features"),
     "_scatter": schema.floats("n_features", "n_features", finite=False),
+    # Files of the first releases lack these, as every row had the weight 1.
+    "_weight_seen": schema.number(5e-324),
+    "_pair_weight_seen": schema.number(0),
 }
+PRIVATE_SUMS = tuple(name for name in SUMS if name.startswith("_"))
 DEVICE = {"tensor_device": schema.device(*DEVICE_TYPES)}
 OPTIONAL = {**FEATURE_NAMES, **THRESHOLD, **MODEL, **SUMS, **DEVICE}
 
@@ -40,3 +44,7 @@ def check_pca(embedder: Any, state: State, sizes: Sizes) -> None:
     """
     present = MODEL.keys() & state.keys()
     require(len(present) in (0, len(MODEL)), "PCAEmbedder lacks a part of its model")
+    weight, pairs = state.get("_weight_seen", 1), state.get("_pair_weight_seen", 0)
+    # Rounding aside: no row counts for more than one.
+    fits = weight <= 1.001 * state.get("n_samples_seen_", 1) and pairs < weight**2
+    require(fits, "PCAEmbedder has weights of other rows")

@@ -88,13 +88,14 @@ def spectrum_of(moments: Moments, xp: Any = np) -> Spectrum:
 
     Examples
     --------
-    >>> spectrum_of(Moments(3, np.zeros(2), np.diag([1.0, 4.0]))).variances
+    >>> from latentsk.linear._moments import counted
+    >>> spectrum_of(counted(3, np.zeros(2), np.diag([1.0, 4.0]))).variances
     array([2. , 0.5])
     """
     n_features = moments.mean.shape[0]
     # Of fewer rows than features, the other eigenvalues are zero.
     n_axes = min(moments.n_rows, n_features)
-    variances, axes = xp.linalg.eigh(moments.scatter / (moments.n_rows - 1))
+    variances, axes = xp.linalg.eigh(moments.scatter / moments.degrees_of_freedom)
     variances = xp.flip(xp.clip(variances, 0.0, None), axis=0)
     _, axes = svd_flip(None, xp.flip(axes, axis=1).T, u_based_decision=False)
     return Spectrum(axes[:n_axes, :], variances[:n_axes], 0.0, n_features)
@@ -143,7 +144,7 @@ def automatic_dimension(spectrum: Spectrum) -> int:
 
 
 def chosen_dimension(
-    n_components: int | float | str | None, spectrum: Spectrum, n_samples: int
+    n_components: int | float | str | None, spectrum: Spectrum, n_samples: float
 ) -> int:
     """Return how many of all axes to keep, with the meaning that PCA gives it.
 
@@ -155,8 +156,8 @@ def chosen_dimension(
     spectrum : Spectrum
         All axes.
 
-    n_samples : int
-        Number of rows behind them.
+    n_samples : float
+        Number of rows behind them, or of equally weighted ones that are worth as much.
 
     Raises
     ------

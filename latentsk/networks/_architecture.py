@@ -154,13 +154,14 @@ def _conv_sizes(
             f"{tuple(shape)}."
         )
     sizes = parameters.hidden_layer_sizes
-    channels = _checked_sizes(CONV_CHANNELS if isinstance(sizes, str) else sizes)
+    channels = checked_sizes(CONV_CHANNELS if isinstance(sizes, str) else sizes)
     least = 2 ** len(channels)
     if min(shape[1:]) < least:
         raise ValueError(
             f"Images of {shape[1]} x {shape[2]} pixels are too small for "
             f"{len(channels)} stages, which need {least}. Give fewer "
-            "hidden_layer_sizes."
+            f"hidden_layer_sizes, if input_shape={tuple(shape)} is right: it is "
+            "(channels, height, width)."
         )
     return {"input_shape": shape, "channels": channels}
 
@@ -171,10 +172,10 @@ def _mlp_sizes(
     _checked_shape(parameters.input_shape, n_features)
     sizes, back = parameters.hidden_layer_sizes, parameters.decoder_layer_sizes
     automatic = automatic_hidden_sizes(n_features)
-    hidden = _checked_sizes(automatic if isinstance(sizes, str) else sizes)
+    hidden = checked_sizes(automatic if isinstance(sizes, str) else sizes)
     mirrored = hidden[::-1]
     if back is not None:
-        mirrored = _checked_sizes(back, "decoder_layer_sizes")
+        mirrored = checked_sizes(back, "decoder_layer_sizes")
     return {
         "encoder_sizes": [n_features, *hidden, per_latent * width],
         "decoder_sizes": [width, *mirrored, n_features],
@@ -224,7 +225,7 @@ def _describe_custom(parameters: NetworkParameters, n_features: int) -> Architec
     }
 
 
-def _checked_sizes(
+def checked_sizes(
     sizes: Sequence[int] | str, name: str = "hidden_layer_sizes"
 ) -> list[int]:
     whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes)
@@ -236,7 +237,7 @@ def _checked_sizes(
 def _checked_shape(shape: Sequence[int] | None, n_features: int) -> list[int] | None:
     if shape is None:
         return None
-    checked = _checked_sizes(shape, "input_shape")
+    checked = checked_sizes(shape, "input_shape")
     stands_for = math.prod(checked)
     if stands_for != n_features:
         raise ValueError(

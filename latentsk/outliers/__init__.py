@@ -2,6 +2,5 @@
 
 from latentsk.outliers._detector import LatentOutlierDetector
 from latentsk.outliers._pyod import PyODAdapter
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 
-__all__ = ["LatentOutlierDetector", "PyODAdapter", "RobustStandardizer"]
+__all__ = ["LatentOutlierDetector", "PyODAdapter"]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
-from latentsk.outliers._columns import RARE
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     gaussian_of_latents,
@@ -18,6 +17,7 @@ from latentsk.outliers._gaussian import (
 )
 from latentsk.outliers._scales import NORMAL_MAD
 from latentsk.outliers._unknown import complete_rows, most_likely
+from latentsk.preprocessing._columns import RARE
 
 # Share of the rows that centre and covariance are estimated from on the way.
 SUPPORT_SHARE = 0.75
@@ -40,6 +40,7 @@ def normal_rows(
     features: NDArray[Any],
     scale: NDArray[Any],
     unknown: NDArray[np.bool_] | None = None,
+    squared_ranges: Float64 | float = 0.0,
 ) -> Positions:
     """Return the positions of the rows that are presumed normal.
 
@@ -64,6 +65,10 @@ def normal_rows(
     unknown : ndarray of shape (n_rows, n_features), dtype bool, optional
         Cells that do not count.
 
+    squared_ranges : ndarray of shape (n_features,), default=0.0
+        Of features that are known to say what kind a row is of, whatever their values
+        look like, the squared ranges; 0 for others.
+
     Returns
     -------
     positions : ndarray, dtype intp
@@ -78,7 +83,8 @@ def normal_rows(
     np.int64(20)
     """
     features = np.asarray(features, np.float64) / scale
-    two_valued = squared_ranges_of_two(features)
+    own = squared_ranges / np.square(scale)
+    two_valued = np.maximum(squared_ranges_of_two(features), own)
     kinds = np.flatnonzero((two_valued > 0.0) | is_mostly_one_value(features))
     judged = np.setdiff1d(np.arange(features.shape[1]), kinds)
     if not len(judged):

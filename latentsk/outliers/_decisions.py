@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from latentsk._typing import Float64
-from latentsk.outliers._scales import is_rounding
+from latentsk.preprocessing._columns import is_rounding
 
 # Of the training scores: of the least one that is not all ties, the deviation counts.
 TYPICAL_SHARES = np.array([0.5, 0.75, 0.9])
@@ -182,10 +182,8 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     """Return scores as numbers in [0, 1], high for outliers (Kriegel et al., 2011).
 
     ``max(0, 2 F(t) - 1)``, with F the standard normal distribution function and t how
-    many robust standard deviations a score lies below the median training score. Such a
-    deviation is that of a normal distribution with the same median absolute deviation;
-    or, where more than half of the training scores are equal, the same 0.75 or 0.9
-    quantile of absolute deviations. Where nine tenths are equal it is 1.
+    many robust standard deviations (:func:`typical_spread`) a score lies below the
+    median training score.
 
     Parameters
     ----------
@@ -205,10 +203,26 @@ def gaussian_scaling(scores: ArrayLike, training_scores: Float64) -> Float64:
     >>> gaussian_scaling([0.0, -9.0, -90.0], np.repeat([-9.0, 0.0], [4, 6])).round(2)
     array([0.  , 0.75, 1.  ])
     """
-    centre = np.median(training_scores)
-    deviations = np.abs(training_scores - centre)
-    spreads = np.quantile(deviations, TYPICAL_SHARES) / ndtri(0.5 + TYPICAL_SHARES / 2)
-    spread = next((s for s in spreads if not is_rounding(s, training_scores)), 1.0)
+    spread = typical_spread(training_scores)
     with np.errstate(over="ignore"):  # of the lowest score there is
-        below = (centre - np.asarray(scores, np.float64)) / spread
+        below = (np.median(training_scores) - np.asarray(scores, np.float64)) / spread
     return np.maximum(0.0, 2.0 * ndtr(below) - 1.0)
+
+
+def typical_spread(scores: Float64) -> float:
+    """Return the robust standard deviation of scores.
+
+    That of a normal distribution with the same median absolute deviation; where more
+    than half of the scores are equal, with the same 0.75 or 0.9 quantile of absolute
+    deviations; where nine tenths are, 1.
+
+    Examples
+    --------
+    >>> typical_spread(np.array([-1.0, 0.0, 1.0])).round(4)
+    np.float64(1.4826)
+    >>> typical_spread(np.zeros(9))
+    1.0
+    """
+    deviations = np.abs(scores - np.median(scores))
+    spreads = np.quantile(deviations, TYPICAL_SHARES) / ndtri(0.5 + TYPICAL_SHARES / 2)
+    return next((s for s in spreads if not is_rounding(s, scores)), 1.0)

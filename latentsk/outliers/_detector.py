@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import make_pipeline
+from sklearn.compose import ColumnTransformer
 from sklearn.utils import _safe_indexing, gen_batches, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
@@ -22,20 +22,21 @@ from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
-from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence
+from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence, score_name
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, validated
-from latentsk.embedders import PCAEmbedder
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
 from latentsk.outliers._decision_mixin import USING_THRESHOLD, DecisionMixin
 from latentsk.outliers._decisions import tail_threshold
+from latentsk.outliers._default_embedder import default_embedder
 from latentsk.outliers._detector_state import OPTIONAL, PARTS, REQUIRED, check_fit
 from latentsk.outliers._explain import (
     distance_contributions,
     embedder_contributions,
     reasons_table,
+    row_labels,
     without_cells,
 )
 from latentsk.outliers._fitted_parameters import (
@@ -49,16 +50,23 @@ from latentsk.outliers._gaussian import (
     squared_outside,
     squared_within,
 )
+from latentsk.outliers._image_input import flat_images, told_of_images
 from latentsk.outliers._input import elements_per_row, rows_for_embedder
 from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
-from latentsk.outliers._neighborhood import Neighborhood, neighborhood_of
-from latentsk.outliers._robust_fit import MOST_FEATURES, RobustFit, fit_robustly
-from latentsk.outliers._robust_standardizer import RobustStandardizer
+from latentsk.outliers._neighborhood import SAMPLE_ROWS, Neighborhood, neighborhood_of
+from latentsk.outliers._reference_rows import (
+    cells_of,
+    has_gaps_or_categories,
+    reference_rows,
+)
+from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
+from latentsk.outliers._threshold_rule import ThresholdRule
 from latentsk.outliers._unknown import fill_unknown
 from latentsk.persistence._registry import storable
+from latentsk.preprocessing._table import is_mixed, mixed_table
 
 # Mean squared residual per feature that is rounding, in squared standard deviations.
 NO_RESIDUAL = 1e-10
@@ -66,8 +74,6 @@ NO_RESIDUAL = 1e-10
 LEAST_DEVIATIONS = 2.5
 # Among clean rows, neighbours lead: the other parts have to be so much more extreme.
 CLEAN_MARGIN = 1.0
-# The default embedder has so many components at most, of more than 1,000 features.
-MOST_COMPONENTS = 500
 # Number of values of rows that are embedded and measured at a time.
 BLOCK_ELEMENTS = 2**23
 # Parameters that every score rests on; `method` has its own message.
@@ -102,8 +108,12 @@ class LatentOutlierDetector(StateMixin, DecisionMixin, BaseEstimator):
         which leaves no residual either (of more than 1,000 columns, the first 500
         components, where there are more than 1,000 rows; with "embedder_score": those
         of 99 % of the variance).
-        Rows are what it takes: texts and sparse matrices, too. Features are what enters
-        a Pipeline's last step, standardized only where that, or a step before it, does
+        Of a DataFrame with a column that holds no numbers, or with missing values,
+        `preprocessor_` takes the standardizer's place.
+        Rows are what an embedder takes: texts and sparse matrices, too, and arrays of
+        images where it is an AutoencoderEmbedder or a VAEEmbedder, which is given flat
+        rows, channels first, and their `input_shape`. Features are what enters a
+        Pipeline's last step, standardized only where that, or a step before it, does
         so. Where they are sparse with more than 500 columns, or no numbers, the latents
         stand for them: there is no residual, and the embedder is fitted once, to all
         rows.
@@ -145,6 +155,11 @@ default="auto"
     ----------
     embedder_ : transformer
         The fitted embedder.
+
+    preprocessor_ : ColumnTransformer or None
+        What makes numbers of a DataFrame with a column that holds none, or with missing
+        values, where `embedder` is None: see :func:`make_table_preprocessor`. It is the
+        first step of `embedder_`. None where the rows of the fit were other ones.
 
     index_ : LatentIndex
         The latent vectors that neighbours are looked for among. Its ids are numbers of
@@ -279,7 +294,9 @@ default="auto"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: at least 2, of any kind that the embedder takes.
+            Training rows: at least 2, of any kind that the embedder takes. The default
+            takes arrays of numbers, of which some may be missing, and DataFrames of
+            numbers, categories, booleans and dates.
 
         y : None
             Ignored.
@@ -313,28 +330,97 @@ default="auto"
         ['distance', 'neighbors']
         """
         with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            X, layout = flat_images(self.embedder, X)
             given, X = X, self._validate(X, reset=True)
-            reject_huge_columns(given)
             names = getattr(self, "feature_names_in_", None)
+            if layout is not None:
+                names = layout.names_of_pixels
+            reject_huge_columns(given, None if layout is None else names)
             self._reset()
             self._is_default = self.embedder is None
-            generator = numpy_generator(self.random_state)
-            everything = np.arange(_num_samples(X))
-            some = _some(len(everything), self.max_samples, generator)
-            chosen = some if self._is_default else everything
-            fit = fit_robustly(
-                self._resolve_embedder(X), X, chosen, self.assume_clean, generator
-            )
-            self._gaussian = fit.gaussian
-            self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
-            if self.method == "residual":
-                self._view.require_features("method='residual'")
-            self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-            normal = chosen[fit.normal]
-            del fit
-            self._fit_scale(X, some, normal)
+            embedder = told_of_images(self._resolve_embedder(X), layout)
+            self._fit_reference(embedder, X, names, self._parameter_rule())
             self._score_name = self._asked_score()
             self._fitted_parameters = self._describe_parameters()
+        return self
+
+    @fork_safe
+    def update(self, X: ArrayLike, y: None = None) -> Self:
+        """Renew the rows that others are compared with; the embedder stays as it is.
+
+        For a stream of rows: `X` is the window of recent rows that normal is to be
+        learned from. Centre and covariance, neighbours, the common scale and the
+        threshold become those of `X` alone, as if the detector was fitted to it with
+        the embedder that it has, whose preprocessor, codes of missing values included,
+        stays as it is, too. That takes no training, and forgets the rows before.
+
+        What was last asked of the threshold is applied to `X`: "auto", a share
+        (`contamination`) or a number (`n_alerts`) of outliers, the last two by the
+        scores of all rows. An `offset_` that you have assigned stays. The rows of
+        `calibrate` are dropped, since their scores have changed: calibrate on others
+        that are recent. Where the threshold rests on such rows (`fpr`, `p_value`),
+        there is none until then.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            At least 2 rows, with the columns of the fit. Some may be outliers, unless
+            ``assume_clean=True``.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : LatentOutlierDetector
+            The detector.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector is not fitted.
+
+        ValueError
+            If `X` is not valid or has a magnitude above 1e100, a parameter was changed
+            after the fit, or there are too few rows for `n_alerts`. The detector is
+            then left as it was.
+
+        Warns
+        -----
+        UserWarning
+            As for `set_threshold`.
+
+        See Also
+        --------
+        PCAEmbedder.partial_fit : An embedder that follows a stream, too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import LatentOutlierDetector
+        >>> X = np.random.default_rng(0).normal(size=(400, 3))
+        >>> detector = LatentOutlierDetector(random_state=0).fit(X[:200])
+        >>> later = X[200:] + 9  # what is normal has moved
+        >>> int(sum(detector.predict(later) == -1))
+        200
+        >>> int(sum(detector.update(later).predict(later) == -1))
+        0
+        """
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+            check_is_fitted(self)
+            given = self._flat(X)
+            X = self._validate_for_score(given)
+            reject_huge_columns(given)
+            self._require_contamination()
+            if _num_samples(X) < 2:
+                raise ValueError(
+                    f"update needs at least 2 rows, got {_num_samples(X)}."
+                )
+            rule, names = self._rule(), getattr(self, "feature_names_in_", None)
+            if self._view.has_original_features:
+                names = self._view.feature_names
+            self._drop("calibration_scores_", "_reference_rows")
+            self._fit_reference(self._view.given, X, names, rule)
         return self
 
     @fork_safe
@@ -428,7 +514,9 @@ default="auto"
         return scores if "residual" in self.parts_ else scores.drop(columns="residual")
 
     @fork_safe
-    def explain(self, X: ArrayLike, *, n_nearest: int = 1) -> pd.DataFrame:
+    def explain(
+        self, X: ArrayLike, *, n_nearest: int = 1, labels: ArrayLike | None = None
+    ) -> pd.DataFrame:
         """Split the score of each row among its features.
 
         Parameters
@@ -439,19 +527,27 @@ default="auto"
         n_nearest : int, default=1
             How many of the nearest presumed normal rows to put beside each.
 
+        labels : array-like of shape (n_samples,) or None, default=None
+            Labels of the rows, such as ids. None: the index of a DataFrame, else row
+            numbers.
+
         Returns
         -------
         reasons : DataFrame of n_samples * n_features rows
-            Index: "row" (the index of a DataFrame, else row numbers) and "feature".
+            Index: "row" (`labels`) and "feature".
             Columns: "contribution", whose sum over the features of a row is
             `score_samples`; "part", what the score is: `method`, or what speaks most
             against the row ("near", "overall" or "joint", see below); "is_code",
             whether the cell is one of `codes_` (where there are any); "value";
-            "reconstructed", as the latent space sees it (where "residual" is one of
-            `parts_`); "nearest_1" and so on, the same feature of the nearest presumed
-            normal training rows (itself left out). Features and values are those of `X`
-            wherever the steps before the embedder keep the features and can be inverted
-            (scaling, imputation, codes); else those that enter the embedder.
+            "reconstructed", as the latent space sees it, codes and missing values
+            included (where "residual" is one of `parts_`); "nearest_1" and so on, the
+            same feature of the nearest presumed normal training rows (itself left out).
+            Features and values are the columns and cells of `X` where each feature that
+            enters the embedder comes from one column, by scaling, encoding, imputation,
+            selection, or a ColumnTransformer of such: what the features of a column
+            contribute is added up. Else they are those that enter the embedder. Columns
+            that have no way back are NaN in "reconstructed". Pixels of images are named
+            by row, column and, if there are several, channel: "(12, 7, 0)".
 
         Raises
         ------
@@ -459,9 +555,9 @@ default="auto"
             If the detector is not fitted.
 
         ValueError
-            If `X` or `n_nearest` is not valid, `X` has a magnitude above 1e100, a
-            parameter was changed as for `score_samples`, or the score is the KL
-            divergence of a VAEEmbedder, which is no sum over features.
+            If `X`, `n_nearest` or `labels` is not valid, `X` has a magnitude above
+            1e100, a parameter was changed as for `score_samples`, or the score is the
+            KL divergence of a VAEEmbedder, which is no sum over features.
 
         Notes
         -----
@@ -491,30 +587,57 @@ default="auto"
         """
         if not isinstance(n_nearest, Integral) or n_nearest < 0:
             raise ValueError(f"n_nearest must be an integer >= 0, got {n_nearest!r}.")
-        given, X = X, self._validate_for_score(X)
+        check_is_fitted(self)
+        given = self._flat(X)
+        X = self._validate_for_score(given)
         reject_huge_columns(given)
+        labels = row_labels(labels, given, _num_samples(X))
         with ignore_fp_warnings(), diagnosed(X):
-            rows = self._view.rows(X)
-            contributions, kinds = self._contributions(rows)
-            nearest = self._neighborhood.nearest_features(rows.latents, int(n_nearest))
-        contributions = self._view.by_name(contributions)
-        columns = {
+            columns = self._reasons(X, int(n_nearest))
+        return reasons_table(labels, self._view.feature_names, columns)
+
+    def _reasons(self, X: Any, n_nearest: int) -> dict[str, NDArray[Any]]:
+        """Return the columns of the reasons, of shape (n_rows, n_features) each."""
+        view = self._view
+        rows = view.rows(X)
+        parts, kinds = self._contributions(rows)
+        contributions = view.by_name(parts)
+        columns: dict[str, NDArray[Any]] = {
             "contribution": contributions,
             "part": np.broadcast_to(kinds[:, None], contributions.shape),
         }
-        labels = row_ids(given)
-        labels = range(len(kinds)) if labels is None else labels
-        if "residual" not in self.parts_:
-            rows = rows._replace(residuals=None)
         if self.codes_:
-            columns["is_code"] = self._view.is_code(X)
-        return reasons_table(X, labels, self._view, rows, columns, nearest)
+            columns["is_code"] = view.is_code(X)
+        is_original = view.has_original_features
+        columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
+        if "residual" in self.parts_ and rows.residuals is not None:
+            reconstructed = rows.features - rows.residuals * rows.scale
+            columns["reconstructed"] = view.shown(view.as_known(reconstructed))
+        latents = self._filled(rows)[0].latents
+        positions = self._neighborhood.nearest_positions(latents, n_nearest)
+        for rank, nearest in enumerate(positions, 1):
+            columns[f"nearest_{rank}"] = self._reference_cells(nearest)
+        return columns
+
+    def _reference_cells(self, positions: Positions) -> NDArray[Any]:
+        """Return cells of training rows that others are compared with."""
+        if hasattr(self, "_reference_rows"):
+            return cells_of(self._reference_rows.iloc[positions])
+        return self._view.shown(self._neighborhood.features[positions])
 
     @property
     def codes_(self) -> dict[str, Float64]:
         """Values of each column that the default embedder takes for codes."""
         check_is_fitted(self)
         return self._view.codes(getattr(self, "feature_names_in_", None))
+
+    @property
+    def preprocessor_(self) -> ColumnTransformer | None:
+        """The default preprocessor, where the rows of the fit needed one."""
+        check_is_fitted(self)
+        first = self._view.first_step
+        is_table = self._is_default and isinstance(first, ColumnTransformer)
+        return first if is_table else None
 
     @property
     def embedder_(self) -> Any:
@@ -532,18 +655,33 @@ default="auto"
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
-        if self.embedder is None if reset else self._is_default:
-            return validated(
-                self,
-                on_host(X),
-                reset=reset,
-                dtype=NUMBERS,
-                ensure_min_samples=least,
-            )
-        return rows_for_embedder(self, X, reset=reset, least=least)
+        if not (self.embedder is None if reset else self._is_default):
+            X = X if reset else self._flat(X)
+            return rows_for_embedder(self, X, reset=reset, least=least)
+        preprocessor = None if reset else self.preprocessor_
+        if is_mixed(X) if reset else preprocessor is not None:
+            X = mixed_table(X, preprocessor)
+            return rows_for_embedder(self, X, reset=reset, least=least)
+        return validated(
+            self,
+            on_host(X),
+            reset=reset,
+            dtype=NUMBERS,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=least,
+        )
+
+    def _flat(self, X: Any) -> Any:
+        """Return images as flat rows, where the embedder takes images."""
+        return X if self._is_default else flat_images(self._view.given, X)[0]
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
+        self._require_scorable()
+        return self._validate(X, reset=False)
+
+    def _require_scorable(self) -> None:
+        """Refuse a score that is not the one that was fitted."""
         check_is_fitted(self)
         self._validate_params()
         if self._asked_score() != self._score_name:
@@ -552,11 +690,10 @@ default="auto"
                 f"is now {self._asked_score()!r}. Fit it again, or see score_parts."
             )
         self._require_unchanged()
-        return self._validate(X, reset=False)
 
     def _asked_score(self) -> str:
         """Return the name of the score that is asked for."""
-        name = getattr(self._view.last_step, "score_method", None)
+        name = score_name(self._view.last_step)
         if self.method != "embedder_score" or name is None:
             return self.method
         return f"{self.method}: {name}"
@@ -572,16 +709,9 @@ default="auto"
 
     def _resolve_embedder(self, X: Any) -> Any:
         """Return the embedder that is given, or the default one for such rows."""
-        if self.embedder is None and self.method == "embedder_score":
-            # A likelihood is undefined along directions without variance, and would
-            # take indicators, which are small, at their own deviations.
-            return make_pipeline(RobustStandardizer(add_indicator=False), PCAEmbedder())
         if self.embedder is None:
-            n_rows = min(len(X), self.max_samples)
-            is_wide = X.shape[1] > MOST_FEATURES and n_rows > 2 * MOST_COMPONENTS
-            n_components = MOST_COMPONENTS if is_wide else None
-            pca = PCAEmbedder(n_components, svd_solver="full" if is_wide else "auto")
-            return make_pipeline(RobustStandardizer(), pca)
+            n_rows = min(_num_samples(X), self.max_samples)
+            return default_embedder(X, n_rows, self.method == "embedder_score")
         has_score = hasattr(split_steps(self.embedder)[1], "score_samples")
         if self.method == "embedder_score" and not has_score:
             raise ValueError(
@@ -589,6 +719,30 @@ default="auto"
                 f"{self.embedder!r}."
             )
         return self.embedder
+
+    def _fit_reference(
+        self, embedder: Any, X: Any, names: Any, rule: ThresholdRule
+    ) -> None:
+        """Fit all but the embedder to rows, and that too unless it is fitted."""
+        generator = numpy_generator(self.random_state)
+        everything = np.arange(_num_samples(X))
+        some = _some(len(everything), self.max_samples, generator)
+        chosen = some if self._is_default else everything
+        fit = fit_robustly(embedder, X, chosen, self.assume_clean, generator)
+        self._gaussian = fit.gaussian
+        self._view = view_of(fit.embedder, X, chosen, fit.rows, names)
+        if self.method == "residual":
+            self._view.require_features("method='residual'")
+        self._neighborhood = self._fit_neighbors(fit, chosen, generator)
+        view = self._view
+        if not view.gives_columns_back or (
+            view.has_original_features and has_gaps_or_categories(X)
+        ):
+            kept = np.asarray(self.index_.ids_)
+            self._reference_rows = reference_rows(X, kept)
+        normal = chosen[fit.normal]
+        del fit
+        self._fit_scale(X, some, normal, rule)
 
     def _fit_neighbors(
         self, fit: RobustFit, chosen: Positions, generator: Generator
@@ -606,7 +760,9 @@ default="auto"
             self.n_neighbors,
         )
 
-    def _fit_scale(self, X: Any, some: Positions, normal: Positions) -> None:
+    def _fit_scale(
+        self, X: Any, some: Positions, normal: Positions, rule: ThresholdRule
+    ) -> None:
         """Set the scale of each kind of distance, which parts there are, the offset.
 
         All by some rows, of which those at the positions `normal` are presumed normal.
@@ -626,7 +782,7 @@ default="auto"
                 f"does not keep every component; of n_features={n_features}, this one "
                 "leaves nothing out."
             )
-        every_row_counts = self.contamination != "auto" and n_rows > self.max_samples
+        every_row_counts = rule.needs_every_row and n_rows > self.max_samples
         if self.method == "embedder_score":
             scores = self._score(sample)
         else:
@@ -634,7 +790,7 @@ default="auto"
         typical = scores[np.isin(some, normal)]
         if every_row_counts:
             scores = self._score(X)
-        self._set_training_scores(scores, typical)
+        self._set_training_scores(scores, typical, rule)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":
@@ -648,14 +804,24 @@ default="auto"
     def _measure(self, X: Any) -> Float64:
         return self._distances(self._view.rows(X))
 
-    def _filled(self, rows: LatentRows) -> LatentRows:
-        """Return rows whose codes are what the other columns make most likely."""
-        return fill_unknown(rows, self._view.unknown(rows.features), self._gaussian)
+    def _filled(self, rows: LatentRows) -> tuple[LatentRows, LatentRows]:
+        """Return rows whose unknown cells are what the others make most likely.
+
+        First those whose missing values alone are filled in, and not their codes.
+        """
+        unknown = self._view.unknown(rows.features)
+        if unknown is None:
+            return rows, rows
+        return (
+            fill_unknown(rows, unknown.missing, self._gaussian),
+            fill_unknown(rows, unknown.cells, self._gaussian),
+        )
 
     def _distances(self, rows: LatentRows) -> Float64:
         """Return a column for each of KINDS."""
-        gaussian, measured = self._gaussian, self._neighborhood.measure(rows.latents)
-        filled, among = self._filled(rows), (measured.in_support, measured.own)
+        imputed, filled = self._filled(rows)
+        gaussian, measured = self._gaussian, self._neighborhood.measure(imputed.latents)
+        among = measured.in_support, measured.own
         within = squared_within(filled, gaussian, *among)
         outside = squared_outside(filled, gaussian, *among)
         joint = within + outside / gaussian.noise
@@ -682,7 +848,9 @@ default="auto"
         self, X: Any, measure: Callable[[Any], Float64], otherwise: ArrayLike
     ) -> Float64:
         """Measure rows a block at a time, for bounded memory."""
-        size = max(1, BLOCK_ELEMENTS // elements_per_row(X, len(self._view.scale)))
+        # Rows are measured against those of a sample, too.
+        elements = max(elements_per_row(X, len(self._view.scale)), SAMPLE_ROWS)
+        size = max(1, BLOCK_ELEMENTS // elements)
         blocks = (_safe_indexing(X, b) for b in gen_batches(_num_samples(X), size))
         return np.concatenate(
             [measure_where_small(block, measure, otherwise) for block in blocks]
@@ -698,18 +866,20 @@ default="auto"
             return contributions, np.full(len(contributions), self.method)
         scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
         contributions = distance_contributions(
-            scores, kinds, rows, self._filled(rows), self._gaussian, self._neighborhood
+            scores, kinds, *self._filled(rows), self._gaussian, self._neighborhood
         )
         unknown = self._view.unknown(rows.features)
         if unknown is not None:
-            unknown &= ~np.isin(kinds, ("near", "overall"))[:, None]
-            contributions = without_cells(contributions, unknown)
+            is_near = np.isin(kinds, ("near", "overall"))[:, None]
+            cells = np.where(is_near, unknown.missing, unknown.cells)
+            contributions = without_cells(contributions, cells)
         return contributions, kinds
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if isinstance(self.embedder, BaseEstimator):
             tags.input_tags = get_tags(self.embedder).input_tags
+        tags.input_tags.allow_nan |= self.embedder is None
         return tags
 
 

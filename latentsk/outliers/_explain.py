@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
+from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64, Positions
+from latentsk.index._embedding import row_ids
 from latentsk.linear._gaussian import corr_max
 from latentsk.outliers._gaussian import RobustGaussian, whitened
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.outliers._latent_view import LatentView
 from latentsk.outliers._neighborhood import Neighborhood
 
 
@@ -34,9 +34,10 @@ def distance_contributions(
         Each score, and the kind of distance that it is.
 
     rows : LatentRows
+        Rows with missing values filled in, as the neighbours see them.
 
     filled : LatentRows
-        The rows with codes filled in, as the Gaussian measures them.
+        The rows with codes filled in, too, as the Gaussian measures them.
 
     gaussian : RobustGaussian
 
@@ -138,44 +139,53 @@ def embedder_contributions(
 
 
 def reasons_table(
-    X: Any,
-    labels: Iterable[Any],
-    view: LatentView,
-    rows: LatentRows,
-    columns: dict[str, NDArray[Any]],
-    nearest: NDArray[Any],
+    labels: Iterable[Any], names: list[str], columns: dict[str, NDArray[Any]]
 ) -> pd.DataFrame:
-    """Return a line for every row and feature, in original units where there are any.
+    """Return a line for every row and feature.
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_columns)
-
     labels : iterable
         Labels of the rows.
 
-    view : LatentView
-
-    rows : LatentRows
-        The rows as the view shows them. They are reconstructed if there are residuals.
+    names : list of str
+        Names of the features.
 
     columns : dict of str to ndarray of shape (n_rows, n_features)
-        The first columns of the table.
 
-    nearest : ndarray of shape (n_nearest, n_rows, n_features)
+    Examples
+    --------
+    >>> reasons_table(["a"], ["width", "size"], {"contribution": np.array([[-2.0, 0]])})
+                 contribution
+    row feature
+    a   width            -2.0
+        size              0.0
     """
-    values: Any = X if view.has_original_features else view.named(rows.features)
-    values = values.toarray() if issparse(values) else values
-    columns = {**columns, "value": np.asarray(values, np.float64)}
-    if rows.residuals is not None:
-        reconstructed = rows.features - rows.residuals * rows.scale
-        columns["reconstructed"] = view.named(reconstructed)
-    for rank, features in enumerate(nearest, 1):
-        columns[f"nearest_{rank}"] = view.named(features)
-    index = pd.MultiIndex.from_product(
-        [labels, view.feature_names], names=["row", "feature"]
-    )
+    index = pd.MultiIndex.from_product([labels, names], names=["row", "feature"])
     return pd.DataFrame({k: v.ravel() for k, v in columns.items()}, index=index)
+
+
+def row_labels(labels: Any, X: Any, n_rows: int) -> Any:
+    """Return the labels of rows: those given, or their index, or their numbers.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> row_labels(None, pd.DataFrame({"a": [1.0]}, index=["r"]), 1).tolist()
+    ['r']
+    """
+    if labels is None:
+        labels = row_ids(X)
+        return range(n_rows) if labels is None else labels
+    if _num_samples(labels) != n_rows:
+        raise ValueError(
+            f"labels must have one label for each row of X, got {_num_samples(labels)} "
+            f"for {n_rows} rows."
+        )
+    return labels
 
 
 def shares(parts: ArrayLike) -> Float64:

@@ -15,6 +15,7 @@ IGNORED_PARAMETERS = {
     "contamination",
     "copy",
     "device",
+    "forgetting_factor",
     "memory",
     "n_jobs",
     "random_state",

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
 from latentsk.outliers._latent_rows import LatentRows, decode
-from latentsk.outliers._scales import is_rounding
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, flag, floats, number
+from latentsk.preprocessing._columns import is_rounding
 
 # Ridges to choose from, as shares of the mean variance: the data decide.
 RIDGES = np.array([1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1])

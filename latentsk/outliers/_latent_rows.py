@@ -15,6 +15,7 @@ from latentsk._device import on_host
 from latentsk._diagnosis import OUTPUT
 from latentsk._typing import Float64
 from latentsk._validation import MAX_MAGNITUDE, checked
+from latentsk.embedders._image_rows import image_rows
 
 FLOATS = [np.float64, np.float32]
 # Sparse rows of more columns are not made dense.
@@ -155,6 +156,8 @@ def decode(
         return numeric(latents) if embedder.func is None else None
     try:
         rows = embedder.inverse_transform(latents)
+        if hasattr(embedder, "input_shape_"):
+            rows = image_rows(rows, embedder.input_shape_).rows
     except (AttributeError, NotImplementedError):
         # Not there, or not learned: scikit-learn's NotFittedError is one of these.
         return None

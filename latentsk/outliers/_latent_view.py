@@ -6,16 +6,15 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
 
-from latentsk._columns import n_columns
+from latentsk._columns import column_names, n_columns
 from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
-from latentsk.outliers._robust_standardizer import RobustStandardizer
 from latentsk.outliers._steps import (
     as_given,
     has_latents_alone,
@@ -23,19 +22,28 @@ from latentsk.outliers._steps import (
     preprocess,
     split_steps,
 )
-from latentsk.outliers._unknown import unknown_cells
+from latentsk.outliers._unknown import Unknown, unknown_cells
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
+    booleans,
     flag,
     floats,
     instance,
     integers,
     list_of,
+    maybe,
     text,
 )
+from latentsk.preprocessing._indicators import SMALL, squared_ranges, standardizers
+from latentsk.preprocessing._inverse import inverse_features, inverted_columns
+from latentsk.preprocessing._robust_standardizer import RobustStandardizer
+from latentsk.preprocessing._sources import feature_sources
+
+# Rows, evenly spaced, that columns are inverted of to see which can be.
+CHECKED_ROWS = 512
 
 
-@storable()
+@storable(optional={"is_inverted": maybe(booleans("names"))})
 class LatentView(NamedTuple):
     """Rows as a fitted embedder shows them.
 
@@ -46,13 +54,16 @@ class LatentView(NamedTuple):
     scale : ndarray of shape (n_features,)
         Standard deviation of each feature that enters the step that embeds.
     feature_names : list of str
-        Names of the features that scores are split among: the columns of X where the
-        preprocessor can be inverted, else what it returns.
+        Names of the features that scores are split among: the columns of X where each
+        feature comes from one of them, else what the preprocessor returns.
     has_original_features : bool
         Whether these are the columns of X.
     sources : ndarray of shape (n_features,), dtype intp
         Position, among the names, of what each feature that enters the step that embeds
         belongs to: an indicator of a code to its column.
+    is_inverted : ndarray of shape (n_names,), dtype bool, or None
+        Which columns of X can be told from the features; None if there is nothing
+        before the step that embeds.
     """
 
     embedder: Annotated[Any, instance(object, "transform")]
@@ -60,6 +71,7 @@ class LatentView(NamedTuple):
     feature_names: Annotated[list[str], list_of(text(), "names")]
     has_original_features: Annotated[bool, flag()]
     sources: Annotated[Positions, integers("features", below="names")]
+    is_inverted: NDArray[np.bool_] | None = None
 
     @property
     def given(self) -> Any:
@@ -71,26 +83,35 @@ class LatentView(NamedTuple):
         """The step that embeds."""
         return split_steps(self.given)[1]
 
+    @property
+    def preprocessor(self) -> Pipeline | None:
+        """What comes before the step that embeds."""
+        return split_steps(self.embedder)[0]
+
     def codes(self, names: Any) -> dict[str, Float64]:
-        """Return the codes of the columns of X, where the first step knows some."""
-        first = self._first_step
-        if not isinstance(first, RobustStandardizer):
-            return {}
-        known_as, called = (
-            first.get_feature_names_out(),
-            first.get_feature_names_out(names),
-        )
-        columns = dict(zip(known_as, called, strict=True))
-        return {str(columns[name]): codes for name, codes in first.codes_.items()}
+        """Return the codes of the columns of X, where a first step knows some."""
+        found = {}
+        for standardizer, _, columns in standardizers(self.first_step):
+            own = standardizer.get_feature_names_out()
+            for name, codes in standardizer.codes_.items():
+                column = columns[list(own).index(name)]
+                called = f"x{column}" if names is None else str(names[column])
+                found[called] = codes
+        return found
 
     def is_code(self, X: Any) -> NDArray[np.bool_]:
         """Tell which cells of X are codes, by the first step."""
-        is_code: NDArray[np.bool_] = self._first_step.is_code(X)
+        X = np.array(X, dtype=object) if isinstance(X, list) else X
+        is_code = np.zeros((_num_samples(X), n_columns(X)), bool)
+        for standardizer, _, columns in standardizers(self.first_step):
+            some = _safe_indexing(X, columns, axis=1)
+            is_code[:, columns] = standardizer.is_code(some)
         return is_code
 
     @property
-    def _first_step(self) -> Any:
-        preprocessor, _ = split_steps(self.embedder)
+    def first_step(self) -> Any:
+        """The first step before the step that embeds; None if there is none."""
+        preprocessor = self.preprocessor
         return None if preprocessor is None else preprocessor.steps[0][1]
 
     def rows(self, X: Any) -> LatentRows:
@@ -99,12 +120,12 @@ class LatentView(NamedTuple):
         prepared = clip_where_finite(preprocess(preprocessor, X), X)
         return latent_rows(last, prepared, self.scale, ensure_finite=False)
 
-    def unknown(self, features: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Tell which features stand for a code; None where none does."""
+    def unknown(self, features: NDArray[Any]) -> Unknown | None:
+        """Tell which features stand for what is not known; None where none does."""
         preprocessor, last = split_steps(self.embedder)
         if not isinstance(last, PCAEmbedder):
             return None
-        return unknown_cells(last_step(preprocessor), features)
+        return unknown_cells(preprocessor, features)
 
     def embedder_scores(self, X: Any) -> Float64:
         """Return the embedder's own scores of rows."""
@@ -132,18 +153,34 @@ class LatentView(NamedTuple):
         np.add.at(summed.T, self.sources, contributions.T)
         return summed
 
-    def named(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Return features in the units of X where they are its columns, else as are."""
-        if self.has_original_features:
-            return self.original(features)
-        return features[:, : len(self.feature_names)]
+    @property
+    def gives_columns_back(self) -> bool:
+        """Whether features can be shown as what the names say, all of them."""
+        return self.is_inverted is None or bool(self.is_inverted.all())
 
-    def original(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Return features in the units of X, if they are its columns."""
-        preprocessor, _ = split_steps(self.embedder)
-        if preprocessor is None or not self.has_original_features:
-            return np.asarray(features)
-        return inverse_preprocess(preprocessor, features)
+    def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features without the indicators of what is not known."""
+        known = features.copy()
+        known[:, squared_ranges(self.preprocessor, features.shape[1]) == SMALL] = 0.0
+        return known
+
+    def shown(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Return features as the columns of X, NaN where they have no inverse.
+
+        Where the names are not the columns, the features are returned as they are.
+        """
+        if not self.has_original_features:
+            return features[:, : len(self.feature_names)]
+        if self.preprocessor is None:
+            return features
+        columns = inverse_features(self.preprocessor, features)
+        shape = len(features), len(self.feature_names)
+        if columns.shape != shape:  # an inverse that does not take all that it could
+            return np.full(shape, np.nan)
+        is_inverted = True if self.is_inverted is None else self.is_inverted
+        return (
+            columns if np.all(is_inverted) else np.where(is_inverted, columns, np.nan)
+        )
 
 
 def view_of(
@@ -172,21 +209,30 @@ def view_of(
     view : LatentView
     """
     preprocessor, _ = split_steps(embedder)
+    n_features = len(rows.scale)
     columns = _numbered(n_columns(X)) if names is None else [str(n) for n in names]
-    prepared = columns if preprocessor is None else names_out(preprocessor, names)
-    sources = source_columns(preprocessor, len(rows.scale))
-    feature_names = (prepared or _numbered(len(rows.scale)))[: sources.max() + 1]
-    is_original = preprocessor is None or (
-        feature_names == columns
-        and is_inverted(preprocessor, _safe_indexing(X, chosen), rows.features)
-    )
-    return LatentView(embedder, rows.scale, feature_names, is_original, sources)
+    if preprocessor is None:
+        own = columns or _numbered(n_features)
+        every = np.arange(n_features)
+        return LatentView(embedder, rows.scale, own[:n_features], True, every)
+    sources = feature_sources(preprocessor, X)
+    if sources is not None and len(sources) == n_features and columns:
+        some = np.arange(0, len(chosen), max(1, len(chosen) // CHECKED_ROWS))
+        is_inverted = inverted_columns(
+            preprocessor, _safe_indexing(X, chosen[some]), rows.features[some]
+        )
+        return LatentView(embedder, rows.scale, columns, True, sources, is_inverted)
+    sources = source_columns(preprocessor, n_features)
+    prepared = names_out(preprocessor, names, _safe_indexing(X, chosen[:1]))
+    prepared = prepared or _numbered(n_features)
+    own = prepared[: sources.max() + 1]
+    return LatentView(embedder, rows.scale, own, False, sources)
 
 
-def source_columns(preprocessor: Pipeline | None, n_features: int) -> Positions:
-    """Return the position of the column that each preprocessed feature belongs to.
+def source_columns(preprocessor: Pipeline, n_features: int) -> Positions:
+    """Return the position of the preprocessed feature that each one belongs to.
 
-    Indicators, which a RobustStandardizer as last step appends, belong to the columns
+    Indicators, which a RobustStandardizer as last step appends, belong to the features
     of their codes; all else to itself.
 
     Examples
@@ -208,47 +254,18 @@ def _numbered(n_features: int) -> list[str]:
     return [f"x{i}" for i in range(n_features)]
 
 
-def names_out(preprocessor: Pipeline, names: Any) -> list[str] | None:
-    """Return the names of preprocessed features; None where a step has none."""
-    try:
-        return [str(name) for name in preprocessor.get_feature_names_out(names)]
-    except (AttributeError, ValueError):
-        return None
+def names_out(preprocessor: Pipeline, names: Any, X: Any) -> list[str] | None:
+    """Return the names of preprocessed features; None where there are none.
 
-
-def inverse_preprocess(preprocessor: Pipeline, features: NDArray[Any]) -> NDArray[Any]:
-    """Return preprocessed features in the units of X, as far as the steps can.
-
-    A step that has no inverse (an imputer, say) is skipped.
+    A step that does not tell them may make a table of X that does.
     """
-    for _, step in reversed(preprocessor.steps):
-        try:
-            # A reconstruction can lie where a step has no inverse: NaN, then.
-            with np.errstate(all="ignore"):
-                features = step.inverse_transform(features)
-        except (AttributeError, ValueError):
+    for _, step in preprocessor.steps:
+        if step in (None, "passthrough"):
             continue
-    return np.asarray(features)
-
-
-def is_inverted(preprocessor: Pipeline, X: Any, features: NDArray[Any]) -> bool:
-    """Tell whether `inverse_preprocess` returns X, where X is not missing.
-
-    Examples
-    --------
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import FunctionTransformer, StandardScaler
-    >>> X = np.array([[0.0, 100.0], [3.0, np.nan]])
-    >>> for step in StandardScaler(), FunctionTransformer(np.arcsinh):
-    ...     preprocessor = make_pipeline(step).fit(X)
-    ...     is_inverted(preprocessor, X, preprocessor.transform(X))
-    True
-    False
-    """
-    try:
-        rows = np.asarray(X.toarray() if issparse(X) else X, np.float64)
-    except (TypeError, ValueError):
-        return False
-    inverted = inverse_preprocess(preprocessor, features)
-    known = np.isfinite(rows)
-    return inverted.shape == rows.shape and np.allclose(inverted[known], rows[known])
+        X = step.transform(X)
+        found = column_names(X)
+        try:
+            names = step.get_feature_names_out(names) if found is None else found
+        except (AttributeError, ValueError):
+            names = None
+    return None if names is None else [str(name) for name in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,8 @@ from sklearn.utils.validation import _num_samples
 from latentsk._columns import as_floats, columns_of, n_columns
 from latentsk._device import on_host
 from latentsk._typing import Float64
-from latentsk._validation import MAX_MAGNITUDE, reject_huge
+from latentsk._validation import LIMITS, MAX_MAGNITUDE, reject_huge
 
-# Sums over features stay in the range of the dtype.
-LIMITS = {"float32": 1e30, "float64": MAX_MAGNITUDE}
 # What pandas calls columns of objects some of which may be large numbers.
 MIXED = {
     "floating",
@@ -104,16 +102,24 @@ def _may_be_huge(cells: NDArray[Any]) -> bool:
     return pd.api.types.infer_dtype(cells, skipna=True) in MIXED
 
 
-def reject_huge_columns(X: Any) -> None:
+def reject_huge_columns(X: Any, names: Sequence[str] | None = None) -> None:
     """Refuse a table with a magnitude above 1e100, and name the column.
 
     Infinity, which not every embedder refuses, is for others to tell of.
+
+    Parameters
+    ----------
+    X : array-like
+
+    names : sequence of str or None, default=None
+        Names of the columns, where `X` does not have them.
 
     Raises
     ------
     ValueError
     """
-    values, names = (X.tocsr(), None) if issparse(X) else float_columns(X)
+    values, found = (X.tocsr(), None) if issparse(X) else float_columns(X)
+    names = found if names is None else names
     if not np.isinf(values.data if issparse(values) else values).any():
         reject_huge(values, names)
 

@@ -152,10 +152,10 @@ class Neighborhood(NamedTuple):
         contributions = weights * np.take_along_axis(distances, order, axis=1)
         return self.sample[order], contributions
 
-    def nearest_features(self, latents: NDArray[Any], n: int) -> NDArray[Any]:
-        """Return the n nearest other rows as they enter the embedder, (n, rows, p)."""
+    def nearest_positions(self, latents: NDArray[Any], n: int) -> Positions:
+        """Return the positions of the n nearest other rows, of shape (n, n_rows)."""
         if n == 0:
-            return np.empty((0, len(latents), self.features.shape[1]))
+            return np.empty((0, len(latents)), np.intp)
         # What counts as the row itself does not depend on how many are asked for.
         found = self.nearest(latents, max(n, self.n_neighbors))
         is_itself = self._presences(found).max(axis=1) > 0.5
@@ -163,7 +163,11 @@ class Neighborhood(NamedTuple):
         positions = np.where(
             is_itself[:, None], found.positions[:, 1 : n + 1], found.positions[:, :n]
         )
-        return self.features[positions.T]
+        return positions.T
+
+    def nearest_features(self, latents: NDArray[Any], n: int) -> NDArray[Any]:
+        """Return the n nearest other rows as they enter the embedder, (n, rows, p)."""
+        return self.features[self.nearest_positions(latents, n)]
 
     def _presences(self, nearest: NearestRows) -> Float64:
         """Return how much each query is each of the nearest rows."""

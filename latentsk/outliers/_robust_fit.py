@@ -26,7 +26,6 @@ from latentsk.outliers._bulk import (
     squared_ranges_of_two,
     within_fence,
 )
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._gaussian import (
     RobustGaussian,
     feature_loadings,
@@ -40,9 +39,14 @@ from latentsk.outliers._latent_rows import (
     latents_of,
     numeric,
 )
-from latentsk.outliers._robust_standardizer import RobustStandardizer
-from latentsk.outliers._steps import last_step
-from latentsk.outliers._unknown import complete_rows, fill_unknown, unknown_cells
+from latentsk.outliers._unknown import (
+    Unknown,
+    complete_rows,
+    fill_unknown,
+    unknown_cells,
+)
+from latentsk.preprocessing._columns import robust_scales
+from latentsk.preprocessing._indicators import has_own_unit, squared_ranges
 
 # Number of concentration steps of an embedder: PCA takes milliseconds, a training not.
 PCA_STEPS, OTHER_STEPS = 3, 1
@@ -57,7 +61,7 @@ class RobustFit(NamedTuple):
     ----------
     embedder : fitted transformer
     rows : LatentRows
-        All rows.
+        All rows, with missing values filled in.
     support : ndarray, dtype intp
         Positions of the rows that the Gaussian was estimated from, and the embedder
         fitted on, unless it had been fitted before.
@@ -115,15 +119,17 @@ def fit_robustly(
     last, rows, support, normal = _fit_last_step(prepared, assume_clean)
     is_linear = isinstance(last, PCAEmbedder)
     unknown = prepared.unknown if is_linear else None
-    support = complete_rows(support, unknown)
-    own_ridge = _own_ridge(last, rows) if is_linear else None
+    cells, missing = (None, None) if unknown is None else unknown
+    support = complete_rows(support, cells)
+    own_ridge = _own_ridge(last, rows, prepared.squared_ranges) if is_linear else None
     # What a network leaves out of the rows that it was fitted on says too little.
     ridge = None if is_linear else RIDGE
     of_support, was_fitted_on = rows.at(support), not prepared.is_fitted
     gaussian = gaussian_of(of_support, was_fitted_on, ridge, own_ridge)
     loadings = feature_loadings(last, of_support, gaussian)
     gaussian = gaussian._replace(loadings=loadings)
-    filled = fill_unknown(rows, unknown, gaussian)
+    filled = fill_unknown(rows, cells, gaussian)
+    rows = fill_unknown(rows, missing, gaussian)
     distances = squared_joint(filled, gaussian, _mask(support, len(rows.latents)))
     if normal is None:
         normal = within_fence(distances)
@@ -149,8 +155,10 @@ class Prepared(NamedTuple):
         The same, as an array.
     scale : ndarray of shape (n_features,)
         Robust standard deviations of the features.
-    unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
-        Cells that hold a code.
+    unknown : Unknown or None
+        Cells that hold a code, or are missing.
+    squared_ranges : ndarray of shape (n_features,)
+        Of features that say what kind a row is of; 0 for others.
     """
 
     embedder: Any
@@ -160,7 +168,8 @@ class Prepared(NamedTuple):
     rows: Any
     features: NDArray[Any]
     scale: Float64
-    unknown: NDArray[np.bool_] | None
+    unknown: Unknown | None
+    squared_ranges: Float64
 
     def fit(self, support: Positions) -> tuple[Any, LatentRows]:
         """Return the last step, fitted to some rows, and all rows as it sees them."""
@@ -194,6 +203,11 @@ def prepare(
     if preprocessor is not None and not is_fitted:
         preprocessor.fit(X)
     rows = steps.preprocess(preprocessor, _safe_indexing(X, chosen))
+    if preprocessor is not None and getattr(rows, "shape", ())[1:] == (0,):
+        raise ValueError(
+            "The preprocessor makes no feature of X: dates that span no day, week or "
+            "year tell nothing. Add a column of numbers or categories."
+        )
     if not is_numeric(rows):
         if not is_fitted:
             last = steps.fit_on_support(last, rows, _num_samples(rows))
@@ -204,9 +218,16 @@ def prepare(
     features = numeric(rows)
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
-    unknown = unknown_cells(last_step(preprocessor), features)
     return Prepared(
-        embedder, is_fitted, preprocessor, last, rows, features, scale, unknown
+        embedder,
+        is_fitted,
+        preprocessor,
+        last,
+        rows,
+        features,
+        scale,
+        unknown_cells(preprocessor, features),
+        squared_ranges(preprocessor, features.shape[1]),
     )
 
 
@@ -220,7 +241,9 @@ def _fit_last_step(
         return (*prepared.fit(support), support, support)
     is_linear = isinstance(prepared.last, PCAEmbedder)
     if is_linear and features.shape[1] <= MOST_FEATURES:
-        support = normal_rows(features, scale, prepared.unknown)
+        ranges = prepared.squared_ranges
+        unknown = None if prepared.unknown is None else prepared.unknown.cells
+        support = normal_rows(features, scale, unknown, ranges)
         return (*prepared.fit(support), support, support)
     n_steps = PCA_STEPS if is_linear else OTHER_STEPS
     if prepared.is_fitted:
@@ -247,19 +270,21 @@ def unit_of_features(preprocessor: Any, features: NDArray[Any]) -> Float64:
     The standard deviation of the rows that are not far out, or 1 where it is zero. What
     comes from a RobustStandardizer has its unit; its indicators are to count for less.
     """
-    if isinstance(last_step(preprocessor), RobustStandardizer):
+    if has_own_unit(preprocessor):
         return np.ones(features.shape[1])
     start = distances_from_median(features, robust_scales(features))
     kept = features[within_fence(start)].astype(np.float64)
     return StandardScaler().fit(kept).scale_
 
 
-def _own_ridge(embedder: PCAEmbedder, rows: LatentRows) -> Float64 | None:
+def _own_ridge(
+    embedder: PCAEmbedder, rows: LatentRows, squared_ranges: Float64
+) -> Float64 | None:
     """Return the squared ranges of features of two values, as the latents see them.
 
     Of two values, the rarer one is far out in standard deviations, and not abnormal.
     """
-    squared = squared_ranges_of_two(rows.features)
+    squared = np.maximum(squared_ranges_of_two(rows.features), squared_ranges)
     if embedder.whiten or not squared.any():
         return None
     directions = np.asarray(embedder.components_, np.float64)

@@ -37,8 +37,6 @@ MOST_NORMAL = 3.0
 # Share of the median distance that is added to every distance, for those of zero.
 FLOOR = 1e-6
 LOWEST = float(np.finfo(np.float64).min)
-# Share of the values below which a spread is what rounding has left of none.
-ROUNDING = 64.0 * float(np.finfo(np.float64).eps)
 
 
 @storable(dict.fromkeys(("centre", "spread", "floor", "margin"), floats(len(KINDS))))
@@ -61,18 +59,6 @@ class Scale(NamedTuple):
     spread: Any
     floor: Any
     margin: Any = 0.0
-
-
-def is_rounding(spread: float, values: ArrayLike) -> bool:
-    """Tell whether the spread of values is zero, but for what rounding leaves.
-
-    Examples
-    --------
-    >>> is_rounding(0.2, [1.0, 1.2]), is_rounding(1e-17, [0.1, 0.1])
-    (False, True)
-    """
-    magnitude = np.abs(np.asarray(values, np.float64)).max(initial=0.0)
-    return not bool(spread > ROUNDING * magnitude)
 
 
 def scale_of(

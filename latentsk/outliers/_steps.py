@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import _num_samples
@@ -30,6 +31,10 @@ def split_steps(embedder: Any) -> tuple[Pipeline | None, Any]:
     >>> split_steps(PCA())
     (None, PCA())
     """
+    if isinstance(embedder, FrozenEstimator) and isinstance(
+        embedder.estimator, Pipeline
+    ):
+        embedder = embedder.estimator
     if not isinstance(embedder, Pipeline):
         return None, embedder
     last = embedder.steps[-1][1]
@@ -55,8 +60,22 @@ def join_steps(like: Any, preprocessor: Pipeline | None, embedder: Any) -> Any:
 
 
 def preprocess(preprocessor: Pipeline | None, X: Any) -> Any:
-    """Return rows as they enter the step that embeds."""
-    prepared = X if preprocessor is None else preprocessor.transform(X)
+    """Return rows as they enter the step that embeds.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as before.
+    """
+    if preprocessor is None:
+        return X.tocsr() if issparse(X) else X
+    prepared = preprocessor.transform(X)
+    if (n_rows := _num_samples(prepared)) != _num_samples(X):
+        raise ValueError(
+            f"The steps before the embedder returned {n_rows} rows for "
+            f"{_num_samples(X)}. What makes other rows of them, as SlidingWindows "
+            "does, comes before the detector: detector.fit(windows.fit_transform(X))."
+        )
     return prepared.tocsr() if issparse(prepared) else prepared
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,44 +10,62 @@ from numpy.typing import NDArray
 from latentsk._typing import Float64, Positions
 from latentsk.outliers._gaussian import RobustGaussian
 from latentsk.outliers._latent_rows import LatentRows
-from latentsk.outliers._robust_standardizer import INDICATOR, RobustStandardizer
+from latentsk.preprocessing._indicators import indicators
+from latentsk.preprocessing._robust_standardizer import INDICATOR
 
 # Rows without unknown cells suffice for a covariance if they are so many times the
 # features, and this share of the rows.
 ENOUGH_PER_FEATURE, ENOUGH_SHARE = 3, 0.25
 
 
-def unknown_cells(last_step: Any, features: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Tell which features stand for a code, by the indicators.
+class Unknown(NamedTuple):
+    """Which features of rows are not known.
+
+    Attributes
+    ----------
+    cells : ndarray of shape (n_rows, n_features), dtype bool
+        Codes and missing values.
+    missing : ndarray of shape (n_rows, n_features), dtype bool
+        Missing values alone.
+    """
+
+    cells: NDArray[np.bool_]
+    missing: NDArray[np.bool_]
+
+
+def unknown_cells(preprocessor: Any, features: NDArray[Any]) -> Unknown | None:
+    """Tell which features stand for a code or a missing value, by the indicators.
 
     Parameters
     ----------
-    last_step : transformer or None
-        The step that the features come from.
+    preprocessor : fitted transformer or None
+        What the features come from.
 
     features : ndarray of shape (n_rows, n_features)
 
     Returns
     -------
-    unknown : ndarray of shape (n_rows, n_features), dtype bool, or None
+    unknown : Unknown or None
         None if there are none.
 
     Examples
     --------
+    >>> from latentsk import RobustStandardizer
     >>> X = np.array([[1.0], [2], [3], [4], [5], [6], [7], [-99], [-99]])
     >>> standardizer = RobustStandardizer().fit(X)
-    >>> unknown_cells(standardizer, standardizer.transform([[4], [-99]]))
+    >>> unknown_cells(standardizer, standardizer.transform([[4], [-99]])).cells
     array([[False, False],
            [ True, False]])
     """
-    if not isinstance(last_step, RobustStandardizer):
-        return None
-    is_on = features[:, last_step.n_features_in_ :] > INDICATOR / 2
+    positions, known_by, is_missing = indicators(preprocessor)
+    is_on = features[:, positions] > INDICATOR / 2
     if not is_on.any():
         return None
-    unknown = np.zeros(features.shape, bool)
-    for k, j in enumerate(last_step.code_columns):
-        unknown[:, j] |= is_on[:, k]
+    unknown = Unknown(np.zeros(features.shape, bool), np.zeros(features.shape, bool))
+    for k, j in enumerate(known_by):
+        unknown.cells[:, j] |= is_on[:, k]
+        if is_missing[k]:
+            unknown.missing[:, j] |= is_on[:, k]
     return unknown
 
 

@@ -36,9 +36,9 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     estimator : estimator
-        An estimator of this package, or a Pipeline or FrozenEstimator of those and of
-        scikit-learn's transformers. Estimators within it, such as the embedder of an
-        index, are stored along.
+        An estimator of this package, or a Pipeline, ColumnTransformer, FeatureUnion or
+        FrozenEstimator of those and of scikit-learn's transformers. Estimators within
+        it, such as the embedder of an index, are stored along.
 
     path : str or path-like
         Where to write; an existing file is replaced.
@@ -51,7 +51,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     TypeError
         If it holds what a file cannot: an estimator of another package, a function or a
         class of your own, ids or metadata of other types than strings, numbers and
-        dates.
+        dates. A part is named as in `get_params`.
 
     FileNotFoundError, IsADirectoryError
         If the folder does not exist, or the path is a folder.
@@ -64,9 +64,10 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     -----
     Some parameters belong to a machine or a session, and are None or their default in
     the estimator that is loaded: `checkpoint`, the `memory` of a Pipeline, a generator
-    given as `random_state`, `n_jobs` of scikit-learn's parts. Custom torch modules
-    (`encoder`, `decoder`) are code: their weights are stored, and the modules are given
-    again to :func:`load`.
+    given as `random_state`, `n_jobs` of scikit-learn's parts. Where a function chose
+    the columns of a fitted ColumnTransformer, the columns are stored instead. Custom
+    torch modules (`encoder`, `decoder`) are code: their weights are stored, and the
+    modules are given again to :func:`load`.
 
     Examples
     --------

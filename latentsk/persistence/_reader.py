@@ -11,10 +11,12 @@ from latentsk.persistence._registry import Entry, entry_named
 from latentsk.persistence._schema import device, either, format_errors, require, text
 from latentsk.persistence._sklearn_parts import load_part
 from latentsk.persistence._values import ArrayStore, decode_value, refuse_document
-from latentsk.persistence._writer import MACHINE_PARAMETERS, Node
+from latentsk.persistence._writer import Node
 
 # Of scikit-learn's set_output.
 OUTPUTS = ("default", "pandas", "polars")
+# Each counted as often as it occurs; a large model has some hundred.
+MAX_OBJECTS = 100_000
 
 
 class NotGivenError(Exception):
@@ -61,6 +63,8 @@ class Reader:
         self._given = given
         self._device = device
         self._known: dict[int, Any] = {}
+        self._sizes: dict[int, int] = {}
+        self._n_objects = 0
 
     def node(self, node: Any, depth: int = 0) -> Any:
         """Return the object of a node, which lies so many values deep.
@@ -78,12 +82,21 @@ class Reader:
         """
         match node:
             case {"same": int(number), **rest} if not rest and number in self._known:
+                self._count(self._sizes[number])
                 return self._known[number]
             case {"class": str(name), "number": int(number), **content}:
                 require(number not in self._known, "a number occurs twice")
+                before = self._n_objects
+                self._count(1)
                 self._known[number] = self._built(name, content, depth)
+                self._sizes[number] = self._n_objects - before
                 return self._known[number]
         raise FormatError("The file is altered: an object is not described.")
+
+    def _count(self, n_objects: int) -> None:
+        """Count objects as often as they occur: a walk through them must end."""
+        self._n_objects += n_objects
+        require(self._n_objects <= MAX_OBJECTS, "it holds too many objects")
 
     def _built(self, name: str, content: dict[Any, Any], depth: int) -> Any:
         if content.keys() == {"skops"}:
@@ -103,7 +116,7 @@ class Reader:
         self, entry: Entry, depth: int, *, parameters: Any, output: Any, state: Any
     ) -> Any:
         values = self._values(parameters, depth)
-        self._check_names(entry.cls, values)
+        self._check_names(entry, values)
         if "device" in entry.cls._get_param_names():
             values["device"] = self._device_of(values.get("device", "auto"))
         with format_errors():
@@ -117,18 +130,19 @@ class Reader:
         if fitted:
             entry.require_state(estimator, fitted)
             with format_errors():
-                estimator._set_state(fitted)
+                entry.restore(estimator, fitted)
         return estimator
 
-    def _check_names(self, cls: Any, parameters: Node) -> None:
+    def _check_names(self, entry: Entry, parameters: Node) -> None:
+        cls = entry.cls
         unknown = sorted(parameters.keys() - set(cls._get_param_names()))
         if unknown:
             raise FormatError(
                 f"{cls.__name__} has no parameter {unknown[0][:50]!r} in this latentsk "
                 f"({__version__}). Install the release that wrote the file, or a newer."
             )
-        paths = parameters.keys() & set(MACHINE_PARAMETERS)
-        require(not paths, "it names a path of another machine")
+        others = parameters.keys() & set(entry.machine_parameters)
+        require(not others, "it sets what belongs to another machine")
 
     def _values(self, documents: Any, depth: int) -> Node:
         require(type(documents) is dict, "an object is not described")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
@@ -12,8 +12,12 @@ from latentsk.persistence._schema import Rules, Sizes, State, check_state
 
 # Refuses, with FormatError, a state whose values do not fit each other.
 Check: TypeAlias = Callable[[Any, State, Sizes], None]
+# How the parameters or the state of an object of another package are taken.
+Take: TypeAlias = Callable[[Any], dict[str, Any]]
 Class = TypeVar("Class", bound=type)
 
+# Parameters that are paths of one machine, and are not stored.
+MACHINE_PARAMETERS = ("checkpoint", "memory")
 _NO_RULES: Rules = MappingProxyType({})
 _entries: dict[str, Entry] = {}
 
@@ -26,6 +30,11 @@ class Entry(NamedTuple):
     optional: Rules
     check: Check | None
     check_parameters: Callable[[Any], None] | None
+    get_parameters: Take | None
+    get_state: Take | None
+    set_state: Callable[[Any, dict[str, Any]], None] | None
+    named_parts: Collection[str]
+    machine_parameters: Collection[str]
 
     @property
     def is_estimator(self) -> bool:
@@ -58,8 +67,25 @@ class Entry(NamedTuple):
         if self.check is not None:
             self.check(owner, state, sizes)
 
+    def parameters_of(self, estimator: Any) -> dict[str, Any]:
+        """Return the parameters that are stored.
+
+        Raises
+        ------
+        TypeError
+            If one of them is what no file can hold.
+        """
+        if self.get_parameters is not None:
+            found = self.get_parameters(estimator)
+        else:
+            names = sorted(estimator.get_params(deep=False))
+            found = {name: getattr(estimator, name) for name in names}
+        return {k: v for k, v in found.items() if k not in self.machine_parameters}
+
     def state_of(self, value: Any) -> dict[str, Any]:
         """Return the state of an object; {} of an estimator that is not fitted."""
+        if self.get_state is not None:
+            return self.get_state(value)
         if self.is_estimator:
             return value._get_state() if hasattr(self.cls, "_get_state") else {}
         if hasattr(self.cls, "to_state"):
@@ -67,6 +93,13 @@ class Entry(NamedTuple):
         if dataclasses.is_dataclass(self.cls):
             return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return value._asdict()
+
+    def restore(self, estimator: Any, state: dict[str, Any]) -> None:
+        """Give an estimator its fitted state, which follows the rules."""
+        if self.set_state is not None:
+            self.set_state(estimator, state)
+        else:
+            estimator._set_state(state)
 
     def restored(self, state: Mapping[str, Any]) -> Any:
         """Return the object, not an estimator, that has this state.
@@ -86,6 +119,11 @@ def storable(
     optional: Rules = _NO_RULES,
     check: Check | None = None,
     check_parameters: Callable[[Any], None] | None = None,
+    get_parameters: Take | None = None,
+    get_state: Take | None = None,
+    set_state: Callable[[Any, dict[str, Any]], None] | None = None,
+    named_parts: Collection[str] = (),
+    machine_parameters: Collection[str] = MACHINE_PARAMETERS,
 ) -> Callable[[Class], Class]:
     """Register a class, so that `save` and `load` take its objects.
 
@@ -110,6 +148,18 @@ def storable(
         ``check_parameters(estimator)`` raises ValueError for parameters that a fit
         would refuse, besides those that ``_parameter_constraints`` tells.
 
+    get_parameters, get_state, set_state : callable, optional
+        For classes of other packages. ``get_parameters(estimator)`` returns the
+        parameters, ``get_state(value)`` the state ({} if there is none);
+        ``set_state(estimator, state)`` restores that of an estimator.
+
+    named_parts : collection of str, default=()
+        Parameters and fitted attributes that are lists of tuples, each a name and an
+        estimator, whose parameters get_params shows as ``<name>__<parameter>``.
+
+    machine_parameters : collection of str, default=("checkpoint", "memory")
+        Parameters that belong to a machine, and have their default after loading.
+
     Returns
     -------
     register : callable
@@ -129,7 +179,18 @@ def storable(
     def register(cls: Class) -> Class:
         assert cls.__name__ not in _entries, "files name classes without modules"
         rules = required or _annotated_rules(cls)
-        entry = Entry(cls, rules, optional, check, check_parameters)
+        entry = Entry(
+            cls,
+            rules,
+            optional,
+            check,
+            check_parameters,
+            get_parameters,
+            get_state,
+            set_state,
+            named_parts,
+            machine_parameters,
+        )
         _entries[cls.__name__] = entry
         return cls
 

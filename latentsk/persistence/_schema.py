@@ -182,6 +182,24 @@ def names(length: int | str) -> Rule:
     return array("distinct string", (length,), {"object"}, holds)
 
 
+def strings() -> Rule:
+    """Return the rule of an object array of strings, of any length.
+
+    Examples
+    --------
+    >>> strings().fits(np.array(["a", "a"], object), {})
+    True
+    >>> strings().fits(np.array(["a", 1], object), {})
+    False
+    """
+
+    def fits(value: Any, sizes: Sizes) -> bool:
+        listed = isinstance(value, np.ndarray) and value.ndim == 1
+        return listed and all(type(item) is str for item in value)
+
+    return Rule(fits, "array of strings")
+
+
 def array(
     kind: str,
     shape: tuple[int | str, ...],

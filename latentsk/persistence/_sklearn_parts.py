@@ -15,24 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from latentsk.exceptions import FormatError
-from latentsk.persistence._registry import storable
 from latentsk.persistence._skops_schema import check_schema, require_part
 
 # Which type an array is of; skops itself leaves that to the caller.
 TRUSTED = ["numpy.dtype"]
 
 
-def dump_part(estimator: BaseEstimator) -> dict[str, Any]:
+def dump_part(estimator: BaseEstimator, what: str = "") -> dict[str, Any]:
     """Return the schema and the arrays of an estimator of scikit-learn.
 
     Parameters
     ----------
     estimator : estimator
+
+    what : str, default=its class
+        What it is, for the error.
 
     Returns
     -------
@@ -67,8 +67,8 @@ def dump_part(estimator: BaseEstimator) -> dict[str, Any]:
         check_schema(schema, parts)
         arrays = {name: np.load(io.BytesIO(part)) for name, part in parts.items()}
     except Exception as error:
-        name = type(estimator).__name__
-        raise TypeError(f"{name} cannot be stored: {error}") from error
+        what = what or type(estimator).__name__
+        raise TypeError(f"{what} cannot be stored: {error}") from error
     return {"schema": np.frombuffer(schema, np.uint8), "arrays": arrays}
 
 
@@ -159,21 +159,3 @@ def _derive_columns(encoder: OneHotEncoder) -> None:
 def _require_below(numbers: NDArray[Any], size: int) -> None:
     known = numbers.dtype.kind in "iu" and ((numbers >= 0) & (numbers < size)).all()
     require_part(bool(known), "has a number out of range")
-
-
-# The parts of these may be ours, which skops does not store: they are nodes of a tree.
-
-
-def _check_pipeline(pipeline: Pipeline) -> None:
-    if not pipeline.steps:
-        raise ValueError("a Pipeline has no steps.")
-    pipeline._validate_steps()
-
-
-def _check_frozen(frozen: FrozenEstimator) -> None:
-    if not isinstance(frozen.estimator, BaseEstimator):
-        raise TypeError("a FrozenEstimator holds no estimator.")
-
-
-storable(check_parameters=_check_pipeline)(Pipeline)
-storable(check_parameters=_check_frozen)(FrozenEstimator)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._version import __version__
 from latentsk.exceptions import FormatError
+from latentsk.persistence import _column_transformer, _composites  # noqa: F401
 from latentsk.persistence._format import read_file, write_file
 from latentsk.persistence._reader import Reader
 from latentsk.persistence._schema import format_errors, require

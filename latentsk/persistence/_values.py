@@ -94,7 +94,7 @@ def encode_value(
     ----------
     value : object
         None, bool, int, float, str, a numpy scalar, an ndarray, a pandas array, a
-        DataFrame; a list, a tuple or a dict with str keys of these.
+        DataFrame, a slice; a list, a tuple or a dict with str keys of these.
 
     name : str
         Leads the names of its arrays.
@@ -144,6 +144,9 @@ def encode_value(
         return {"table": encode_value(encode_frame(value), name, store)}
     if isinstance(value, np.ndarray | ExtensionArray):
         return {"column": encode_value(encode_column(value), name, store)}
+    if type(value) is slice:
+        limits = value.start, value.stop, value.step
+        return {"slice": [encode_value(n, name, store, other) for n in limits]}
     return other(value, name)
 
 
@@ -204,4 +207,6 @@ def decode_value(
             return decode_frame(decoded(content))
         case {"column": content}:
             return decode_column(decoded(content))
+        case {"slice": [start, stop, step]}:
+            return slice(decoded(start), decoded(stop), decoded(step))
     return other(document, depth + 1)

@@ -21,9 +21,6 @@ from latentsk.persistence._registry import Entry, entry_of
 from latentsk.persistence._sklearn_parts import dump_part
 from latentsk.persistence._values import ArrayStore, encode_value, refuse_value
 
-# Parameters that are paths of one machine, and are not stored.
-MACHINE_PARAMETERS = ("checkpoint", "memory")
-
 Node = dict[str, Any]
 
 
@@ -78,19 +75,20 @@ class Writer:
         node: Node = {"class": type(value).__name__, "number": number}
         entry = entry_of(type(value))
         if entry is None:
-            return node | {"skops": self._skops(value, path)}
+            return node | {"skops": self._skops(value, path, prefix)}
         if hasattr(entry.cls, "_reading"):
             self._held.enter_context(value._reading())
         if not entry.is_estimator:
             return node | {"state": self._state(entry, value, None, path, prefix)}
         entry.require_parameters(value)
-        names = sorted(value.get_params(deep=False))
+        names = value.get_params(deep=False).keys()
         output = getattr(value, "_sklearn_output_config", {})
         return node | {
             "parameters": {
-                name: self._parameter(name, getattr(value, name), path, prefix)
-                for name in names
-                if name not in MACHINE_PARAMETERS
+                name: self._named_parts(parameter, path, prefix)
+                if name in entry.named_parts
+                else self._value(parameter, path + name, prefix + name)
+                for name, parameter in sorted(entry.parameters_of(value).items())
             },
             "output": output.get("transform"),
             "state": self._state(entry, value, names, path, prefix),
@@ -116,6 +114,9 @@ class Writer:
             ) from error
         found: Node = {}
         for name in sorted(state):
+            if name in entry.named_parts:
+                found[name] = self._named_parts(state[name], f"{path}{name}/", prefix)
+                continue
             # A fitted part is made of a parameter; the fields of other objects are all
             # named.
             made_of = name.removesuffix("_")
@@ -124,23 +125,32 @@ class Writer:
             found[name] = self._value(state[name], path + name, full_name)
         return found
 
-    def _skops(self, value: Any, path: str) -> Any:
+    def _skops(self, value: Any, path: str, prefix: str) -> Any:
+        step = prefix.removesuffix("__")
+        what = type(value).__name__ + f" (the part {step!r})" * bool(step)
         if type(value).__module__.partition(".")[0] == "sklearn":
-            return encode_value(dump_part(value), f"{path}skops", self.store)
+            return encode_value(dump_part(value, what), f"{path}skops", self.store)
         if not hasattr(value, "fit"):
             refuse_value(value, path.rstrip("/"))
         raise TypeError(
-            f"{type(value).__name__} cannot be stored: it is of another package, or "
-            "your own. Use joblib for it; LatentIndex.save stores an index without its "
-            "embedder."
+            f"{what} cannot be stored: it is of another package, or your own. Use "
+            "joblib for it, or steps of this package and of scikit-learn; a mixed "
+            "table needs none, as LatentOutlierDetector's default takes it. "
+            "LatentIndex.save stores an index without its embedder."
         )
 
-    def _parameter(self, name: str, value: Any, path: str, prefix: str) -> Any:
-        if name != "steps":
-            return self._value(value, path + name, prefix + name)
-        # scikit-learn names the parameters of steps by the steps.
-        steps = [(k, self._value(step, path + k, prefix + k)) for k, step in value]
-        return [{"tuple": [key, step]} for key, step in steps]
+    def _named_parts(self, value: Any, path: str, prefix: str) -> Any:
+        # scikit-learn names the parameters of a part by the part.
+        return [
+            {
+                "tuple": [
+                    key,
+                    self._value(part, path + key, prefix + key),
+                    *(self._value(v, f"{path}{key}/columns", "") for v in rest),
+                ]
+            }
+            for key, part, *rest in value
+        ]
 
     def _value(self, value: Any, path: str, name: str) -> Any:
         if name in self._apart and value is not None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsk._images import MappedImages
 from latentsk.training._standardize import Standardizer
 
 # What a streamed epoch holds in memory at a time (twice: one in use, one being read).
@@ -218,6 +219,7 @@ def is_memory_mapped(X: Any) -> bool:
     >>> is_memory_mapped(np.zeros(3))
     False
     """
+    X = X.images if isinstance(X, MappedImages) else X
     while isinstance(X, np.ndarray):
         X = X.base
     return isinstance(X, mmap.mmap)

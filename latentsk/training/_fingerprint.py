@@ -26,6 +26,7 @@ IGNORED_PARAMETERS = {
     "n_score_samples",
     "random_state",
     "score_method",
+    "score_window",
     "verbose",
     "warm_start",
 }

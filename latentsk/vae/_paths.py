@@ -98,7 +98,7 @@ class LatentPathsMixin:
         Parameters
         ----------
         a, b : array-like of shape (n_features,) or (1, n_features)
-            Two rows.
+            Two rows, or two images.
 
         n_steps : int, default=10
             Rows to return, the reconstructions of both ends included; at least 2.
@@ -110,7 +110,8 @@ class LatentPathsMixin:
         Returns
         -------
         rows : ndarray of shape (n_steps, n_features)
-            In original units.
+            In original units; images, in the layout of the fit, where it was fitted on
+            images.
 
         Raises
         ------
@@ -144,7 +145,7 @@ class LatentPathsMixin:
         Parameters
         ----------
         x : array-like of shape (n_features,) or (1, n_features)
-            The row.
+            The row, or an image.
 
         dimension : int
             Which latent dimension.
@@ -155,7 +156,8 @@ class LatentPathsMixin:
         Returns
         -------
         rows : ndarray of shape (n_values, n_features)
-            In original units.
+            In original units; images, in the layout of the fit, where it was fitted on
+            images.
 
         Raises
         ------
@@ -202,13 +204,16 @@ def _decoded(embedder: Any, path: NDArray[Any]) -> Any:
 
 
 def _as_rows(embedder: Any, row: Any, name: str) -> Any:
-    """Return a table of one row; its columns have the names of the fit."""
+    """Return one row as a table with the names of the fit, or as an array of images."""
     if isinstance(row, pd.Series):
         row = pd.DataFrame([row.to_numpy()], columns=row.index)
     if not isinstance(row, pd.DataFrame):
         row = np.asarray(reject_masked(on_host(row)))
         row = row[None] if row.ndim == 1 else row
     n_features = embedder.n_features_in_
+    is_image = hasattr(embedder, "input_shape_") and row.size == n_features
+    if is_image and row.shape != (1, n_features):
+        return row if row.ndim > 2 and len(row) == 1 else row[None]
     if row.shape != (1, n_features):
         raise ValueError(
             f"{name} must be a row of shape ({n_features},) or (1, {n_features}), got "

@@ -45,7 +45,7 @@ BAD_ROWS = {
     "empty": (GOOD[:0], ValueError, "0 sample"),
     "no columns": (GOOD[:, :0], ValueError, "0 feature"),
     "one-dimensional": (GOOD[:, 0], ValueError, "Expected 2D array"),
-    "three-dimensional": (GOOD[None], ValueError, r"dim 3|ndim 3|3D|<= 2 expected"),
+    "five-dimensional": (GOOD.reshape(2, 2, 2, 5, 5), ValueError, r"5D|2, 2, 2, 5, 5"),
     "strings": (np.full((40, 5), "x"), ValueError, "could not convert string"),
     "objects": (np.full((40, 5), object()), TypeError, "must be a string or a"),
     "complex": (GOOD * 1j, ValueError, "Complex data not supported"),

@@ -19,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
-from latentsk.embedders import _base, _onnx
+from latentsk.embedders import _base, _onnx_file
 from latentsk.vae import LIKELIHOODS
 
 METHODS = ("transform", "reconstruct", "score_samples")
@@ -460,7 +460,8 @@ def test_the_file_is_valid_small_and_says_what_it_is(vae_file):
 
 def test_the_offset_is_left_out_where_it_does_not_hold(X, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(_base, "write_onnx", lambda *of: written.append(of[-1]))
+    monkeypatch.setattr(_base, "traced", lambda *_: None)
+    monkeypatch.setattr(_base, "write_model", lambda *of: written.append(of[-1]))
 
     def metadata(embedder):
         embedder.to_onnx(tmp_path / "model.onnx", methods=["score_samples"])
@@ -479,12 +480,12 @@ def test_nothing_else_is_changed_or_said(X, tmp_path, capfd, caplog):
     embedder = VAEEmbedder(2, n_score_samples=2, **SMALL).fit(X)
     before = copy.deepcopy(embedder)
     generator, seen = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    levels = [logging.getLogger(name).level for name in _onnx._CHATTY_LOGGERS]
+    levels = [logging.getLogger(name).level for name in _onnx_file._CHATTY_LOGGERS]
     with caplog.at_level(logging.INFO):
         embedder.to_onnx(tmp_path / "model.onnx")
     assert [(r.name, r.getMessage()) for r in caplog.records] == []
     assert capfd.readouterr() == ("", "")
-    assert [logging.getLogger(n).level for n in _onnx._CHATTY_LOGGERS] == levels
+    assert [logging.getLogger(n).level for n in _onnx_file._CHATTY_LOGGERS] == levels
     assert torch.equal(torch.get_rng_state(), generator)
     assert (np.random.get_state()[1] == seen).all()  # noqa: NPY002
     assert vars(embedder).keys() == vars(before).keys()
@@ -555,7 +556,7 @@ def test_a_missing_package_is_named(X, tmp_path, monkeypatch, package):
 
 
 def test_a_model_that_does_not_fit_into_a_file(X, tmp_path, monkeypatch):
-    monkeypatch.setattr(_onnx, "MAX_BYTES", 100)
+    monkeypatch.setattr(_onnx_file, "MAX_BYTES", 100)
     with pytest.raises(ValueError, match="more than 2 GB"):
         PCAEmbedder(2).fit(X).to_onnx(tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -3,15 +3,18 @@
     python tests/golden/make.py
 
 Run once for each format version, by the release that introduces it; files of earlier
-versions stay as they are. Beside each file lie rows, and the answers to them.
+versions stay as they are, and so does v2-columns-by-skops, in which a ColumnTransformer
+and a FeatureUnion are parts of skops's. Beside each file lie rows, and the answers to
+them.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 import latentsk
@@ -36,6 +39,9 @@ def estimators(X):
         "autoencoder": latentsk.AutoencoderEmbedder(2, **SMALL).fit(X),
         "autoencoder-streamed": latentsk.AutoencoderEmbedder(2, **SMALL).partial_fit(X),
         "autoencoder-conv": latentsk.AutoencoderEmbedder(2, **CONV).fit(X),
+        "autoencoder-images": latentsk.AutoencoderEmbedder(
+            2, **SMALL, score_window=1
+        ).fit(X.reshape(-1, 2, 2)),
         "vae": latentsk.VAEEmbedder(2, **SMALL).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
@@ -43,8 +49,45 @@ def estimators(X):
         "neighbors": latentsk.LatentNeighborsTransformer(scaled).fit(X),
         "detector": latentsk.LatentOutlierDetector(random_state=0).fit(X),
         "adapter": latentsk.PyODAdapter(random_state=0).fit(X),
+        "columns": make_pipeline(
+            ColumnTransformer(
+                [
+                    ("sepal", latentsk.RobustStandardizer(), slice(0, 2)),
+                    (
+                        "petal",
+                        make_pipeline(StandardScaler(), latentsk.PCAEmbedder(1)),
+                        [2, 3],
+                    ),
+                    ("none", "drop", [0]),
+                ],
+                remainder="passthrough",
+            ),
+            make_union(latentsk.PCAEmbedder(2), StandardScaler()),
+        ).fit(X),
         "standardizer": latentsk.RobustStandardizer().fit(coded),
+        "categories": latentsk.CategoryEncoder().fit(X.round()),
+        "windows": latentsk.SlidingWindows(3, step=2).fit(X),
+        "dates": latentsk.DatetimeEncoder().fit(as_given("dates", X)),
+        "detector-mixed": latentsk.LatentOutlierDetector(random_state=0).fit(
+            as_given("detector-mixed", X)
+        ),
     }
+
+
+def as_given(name, rows):
+    """Return rows of numbers as those that a file's estimator takes."""
+    dates = (rows * 1e6).astype("datetime64[s]")
+    if name.endswith("dates"):
+        return dates
+    if not name.endswith("mixed"):
+        return rows
+    return pd.DataFrame(
+        {
+            "length": np.where(np.arange(len(rows)) % 5 == 0, np.nan, rows[:, 0]),
+            "width": rows[:, 1].round().astype(str),
+            "day": dates[:, 2],
+        }
+    )
 
 
 def answers(estimator, rows):
@@ -66,7 +109,9 @@ def main():
         path = folder / f"v{FORMAT_VERSION}-{name}.latentsk"
         latentsk.save(estimator, path)
         np.savez_compressed(
-            path.with_suffix(".npz"), rows=rows, **answers(estimator, rows)
+            path.with_suffix(".npz"),
+            rows=rows,
+            **answers(estimator, as_given(name, rows)),
         )
     alone = latentsk.LatentIndex().fit(X, ids=[f"flower {i}" for i in range(len(X))])
     alone.save(folder / f"v{FORMAT_VERSION}-alone.index")

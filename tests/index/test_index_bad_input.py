@@ -38,7 +38,7 @@ BAD_DATA = {
     "no rows": (ROWS[:0], ValueError, r"0 sample\(s\)"),
     "no columns": (ROWS[:, :0], ValueError, r"0 feature\(s\)"),
     "one dimension": (ROWS[0], ValueError, "2D array"),
-    "three dimensions": (ROWS.reshape(10, 2, 3), ValueError, "dim 3"),
+    "three dimensions": (ROWS.reshape(10, 2, 3), ValueError, "got 3D array"),
     "scalar": (1.0, (ValueError, TypeError), "scalar|[Ee]xpected"),
     "strings": (np.array([["a", "b", "c"]] * 20), ValueError, "string|dtype"),
     "objects": (np.array([[{}, 1, 2]] * 20, dtype=object), TypeError, "dict"),

@@ -164,7 +164,7 @@ def test_probabilities_of_equal_training_rows_are_finite():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "exactly one of contamination, fpr and p_value, got none"),
+        ({}, "one of contamination, fpr, p_value and n_alerts, got none"),
         ({"fpr": 0.1, "p_value": 0.1}, r"got \['fpr', 'p_value'\]"),
         ({"contamination": 0.1, "fpr": 0.1}, r"got \['contamination', 'fpr'\]"),
         ({"contamination": 0.0}, r"must be 'auto' or in \(0, 0.5\], got 0.0"),
@@ -175,6 +175,19 @@ def test_probabilities_of_equal_training_rows_are_finite():
         ({"fpr": 1}, r"fpr must be in \(0, 1\), got 1"),
         ({"p_value": "0.1"}, r"p_value must be in \(0, 1\), got '0.1'"),
         ({"fpr": 0.009}, "calibrate with 111 rows or more"),
+        ({"n_alerts": 5}, r"n_alerts needs per, .*\(n_alerts=5, per=20_000\)"),
+        ({"per": 100}, "per goes with n_alerts, which is missing; got per=100"),
+        ({"fpr": 0.1, "per": 100}, "per goes with n_alerts, which is missing"),
+        ({"fpr": 0.1, "n_alerts": 1, "per": 9}, r"got \['fpr', 'n_alerts'\]"),
+        ({"n_alerts": 100, "per": 100}, "above 0 and below per=100, got 100"),
+        ({"n_alerts": 0, "per": 100}, "above 0 and below per=100, got 0"),
+        ({"n_alerts": np.nan, "per": 100}, "above 0 and below per=100, got nan"),
+        ({"n_alerts": "5", "per": 100}, "above 0 and below per=100, got '5'"),
+        ({"n_alerts": 0.1, "per": 0.5}, "number of rows of at least 1, got 0.5"),
+        ({"n_alerts": 1, "per": np.inf}, "number of rows of at least 1, got inf"),
+        ({"n_alerts": 1, "per": np.nan}, "number of rows of at least 1, got nan"),
+        ({"n_alerts": 1, "per": "all"}, "number of rows of at least 1, got 'all'"),
+        ({"n_alerts": 1, "per": 101}, "99 reference rows: calibrate with 100 rows"),
     ],
 )
 def test_bad_thresholds_leave_the_old_one(calibrated, arguments, message):
@@ -205,7 +218,7 @@ def test_what_needs_calibration_rows_says_so(detector, X):
 
 def test_bad_calibration_rows_leave_the_old_ones(calibrated, X):
     scores = calibrated.calibration_scores_
-    for bad in (X[:, :2], X[:0], np.full((3, 3), np.nan)):
-        with pytest.raises(ValueError, match=r"features|sample|NaN"):
+    for bad in (X[:, :2], X[:0], np.full((3, 3), np.inf)):
+        with pytest.raises(ValueError, match=r"features|sample|infinity"):
             calibrated.calibrate(bad)
     assert calibrated.calibration_scores_ is scores

@@ -215,8 +215,9 @@ def test_bad_rows(X, embedder):
         detector.outlier_probability,
         detector.calibrate,
     ):
-        with pytest.raises(ValueError, match="NaN"):
-            ask(bad)
+        if embedder is not None:  # the default takes missing values
+            with pytest.raises(ValueError, match="NaN"):
+                ask(bad)
         with pytest.raises(ValueError, match="infinity"):
             ask(endless)
         with pytest.raises(ValueError, match="Found array with 0 sample"):

@@ -14,10 +14,10 @@ from latentsk import (
 )
 from latentsk.outliers import _detector as detector_module
 from latentsk.outliers._bulk import normal_rows
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._gaussian import RIDGES, effective_dimensions
 from latentsk.outliers._neighbors import minimum_weights
 from latentsk.outliers._scales import LEAST_GLOBAL, LEAST_LOCAL
+from latentsk.preprocessing._columns import robust_scales
 
 METHODS = ["auto", "distance", "residual", "neighbors", "embedder_score"]
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     MinMaxScaler,
     OneHotEncoder,
+    PolynomialFeatures,
     StandardScaler,
 )
 
@@ -25,11 +26,11 @@ from latentsk import (
     PCAEmbedder,
     VAEEmbedder,
 )
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._explain import neighbor_parts, shares, substitution_parts
 from latentsk.outliers._gaussian import RIDGES
 from latentsk.outliers._neighbors import minimum_weights
 from latentsk.outliers._scales import KINDS, deviations
+from latentsk.preprocessing._columns import robust_scales
 
 METHODS = ["auto", "distance", "residual", "neighbors", "embedder_score"]
 SMALL = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0}
@@ -409,7 +410,7 @@ def test_repeated_row_labels_are_kept(table):
     np.testing.assert_allclose(reasons["value"], rows.to_numpy().ravel())
 
 
-def test_features_that_a_pipeline_makes(table):
+def test_columns_that_a_pipeline_encodes(table):
     kinds = np.where(np.arange(80) % 3, "even", "odd")
     mixed = table[["mass", "length"]].assign(kind=kinds)
     columns = ColumnTransformer(
@@ -422,10 +423,10 @@ def test_features_that_a_pipeline_makes(table):
         make_pipeline(columns, PCA(2)), random_state=0
     ).fit(mixed)
     reasons = detector.explain(mixed[:2])
-    names = ["n__mass", "n__length", "k__kind_even", "k__kind_odd"]
-    assert reasons.loc["r0"].index.tolist() == names
-    prepared = detector.embedder_[:-1].transform(mixed[:2])
-    np.testing.assert_allclose(reasons["value"], prepared.ravel())
+    assert reasons.loc["r0"].index.tolist() == ["mass", "length", "kind"]
+    assert reasons["value"].tolist() == mixed[:2].to_numpy().ravel().tolist()
+    assert set(reasons.xs("kind", level="feature")["nearest_1"]) <= {"even", "odd"}
+    assert set(reasons.xs("kind", level="feature")["reconstructed"]) <= {"even", "odd"}
     sums = reasons["contribution"].groupby(level="row", sort=False).sum()
     np.testing.assert_allclose(sums, detector.score_samples(mixed[:2]))
 
@@ -454,7 +455,7 @@ def test_steps_that_can_be_undone_or_passed_over_leave_the_rows_values(table, st
     np.testing.assert_allclose(lengths.min(axis=1), 0.0, atol=1e-9)
 
 
-def test_steps_that_cannot_be_undone_leave_the_values_that_enter(table):
+def test_steps_that_cannot_be_undone_still_name_the_columns(table):
     rows = table.abs() + 1.0
     step = FunctionTransformer(np.log, feature_names_out="one-to-one")
     embedder = make_pipeline(step, StandardScaler(), PCA(2))
@@ -462,8 +463,28 @@ def test_steps_that_cannot_be_undone_leave_the_values_that_enter(table):
     reasons = detector.explain(rows[:4])
     sums = reasons["contribution"].groupby(level="row", sort=False).sum()
     np.testing.assert_allclose(sums, detector.score_samples(rows[:4]))
-    entering = np.asarray(detector.embedder_[:-1].transform(rows[:4]))
-    np.testing.assert_allclose(reasons["value"], entering.ravel())
+    np.testing.assert_allclose(reasons["value"], rows[:4].to_numpy().ravel())
+    assert reasons["reconstructed"].isna().all()
+    nearest = reasons["nearest_1"].to_numpy(float).reshape(4, 5)
+    lengths = np.abs(nearest[:, None] - rows.to_numpy()).sum(axis=2)
+    assert (lengths.min(axis=1) == 0.0).all()
+
+
+def test_features_of_several_columns_have_names_of_their_own(table):
+    embedder = make_pipeline(PolynomialFeatures(2, include_bias=False), PCA(2))
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(table)
+    reasons = detector.explain(table[:2])
+    assert "mass length" in reasons.loc["r0"].index
+    prepared = detector.embedder_[:-1].transform(table[:2])
+    np.testing.assert_allclose(reasons["value"], prepared.ravel())
+
+
+def test_labels_of_rows(table):
+    detector = LatentOutlierDetector(random_state=0).fit(table)
+    reasons = detector.explain(table[:2], labels=["a", "b"])
+    assert reasons.index.get_level_values("row").unique().tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="one label for each row of X, got 3 for 2"):
+        detector.explain(table[:2], labels=["a", "b", "c"])
 
 
 def test_float32_rows(table):

@@ -136,16 +136,17 @@ def in_pyod(contamination, scores):
 
 @pytest.mark.parametrize("contamination", [0.01, 0.07, 0.1, 0.29, 0.5])
 def test_as_pyod_does(contamination):
-    # Rounded: some scores are equal, and some equal the threshold.
+    # Scores below the threshold are tied; new ones equal them, and the threshold.
     rng = np.random.default_rng(0)
-    training, new = rng.exponential(size=(2, 101, 1)).round(1)
+    training, new = rng.exponential(size=(2, 101, 1))
+    training[training < 0.5] = training[training < 0.5].round(1)
     theirs = in_pyod(contamination, training)
     ours = PyODAdapter(FirstColumn(), contamination=contamination).fit(training)
     assert ours.threshold_ == theirs.threshold_
     for name in "decision_scores_", "labels_":
         assert_array_equal(getattr(ours, name), getattr(theirs, name))
         assert getattr(ours, name).dtype == getattr(theirs, name).dtype
-    for rows in training, new:
+    for rows in training, new, column(theirs.threshold_):
         assert_array_equal(ours.predict(rows), theirs.predict(rows))
         for method in "linear", "unify":
             expected = theirs.predict_proba(rows, method=method)

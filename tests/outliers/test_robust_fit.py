@@ -9,10 +9,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from latentsk import LatentOutlierDetector, PCAEmbedder
 from latentsk.outliers._bulk import normal_rows, within_fence
-from latentsk.outliers._columns import robust_scales
 from latentsk.outliers._gaussian import squared_joint
 from latentsk.outliers._latent_rows import latent_rows
 from latentsk.outliers._robust_fit import MOST_FEATURES, c_steps, fit_robustly
+from latentsk.preprocessing._columns import robust_scales
 
 
 def _contaminated(seed, share, *, scattered=False, n_features=3):

@@ -166,6 +166,16 @@ def test_an_old_file_holds_no_rule_and_loads(detector, tmp_path):
     assert old.offset_ == conformal_threshold(old.calibration_scores_, 0.1)
 
 
+def test_a_rule_of_an_old_file_is_one_without_a_number_of_rows(detector, tmp_path):
+    latentsk.save(detector.calibrate(FIRST).set_threshold(fpr=0.1), tmp_path / "old")
+    document, arrays = _format.read_file(tmp_path / "old")
+    del document["root"]["state"]["_threshold_rule"]["object"]["state"]["per"]
+    _format.write_file(tmp_path / "old", document, arrays)
+    old = latentsk.load(tmp_path / "old")
+    assert old._threshold_rule == detector._threshold_rule
+    assert old.calibrate(SECOND).offset_ == detector.calibrate(SECOND).offset_
+
+
 @pytest.mark.parametrize(
     "forged",
     [
@@ -175,6 +185,11 @@ def test_an_old_file_holds_no_rule_and_loads(detector, tmp_path):
         {"value": None},
         {"offset": "low"},
         {"parameter": 0.7},
+        {"per": 100},
+        {"name": "n_alerts", "value": 5.0},
+        {"name": "n_alerts", "value": 500.0, "per": 100.0},
+        {"name": "n_alerts", "value": "auto", "per": 100.0},
+        {"name": "fpr", "value": 0.5, "per": 0.5},
     ],
 )
 def test_a_forged_rule_is_refused(detector, tmp_path, forged):

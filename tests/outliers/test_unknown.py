@@ -1,10 +1,16 @@
 """Codes in columns that others tell of."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from latentsk import LatentOutlierDetector, PCAEmbedder, RobustStandardizer
+from latentsk import (
+    LatentOutlierDetector,
+    PCAEmbedder,
+    RobustStandardizer,
+    make_table_preprocessor,
+)
 from latentsk.outliers._gaussian import gaussian_of_latents, squared_distances
 from latentsk.outliers._unknown import complete_rows, most_likely, unknown_cells
 
@@ -64,8 +70,9 @@ def test_unknown_cells_are_told_by_their_indicators():
     X[:20, 0], X[10:40, 2], X[40:60, 2] = -999, 9999, -999
     standardizer = RobustStandardizer().fit(X)
     unknown = unknown_cells(standardizer, standardizer.transform(X))
-    np.testing.assert_array_equal(unknown[:, :3], standardizer.is_code(X))
-    assert not unknown[:, 3:].any()
+    np.testing.assert_array_equal(unknown.cells[:, :3], standardizer.is_code(X))
+    assert not unknown.cells[:, 3:].any()
+    assert not unknown.missing.any()
     assert unknown_cells(standardizer, standardizer.transform(X[60:])) is None
     assert unknown_cells(None, X) is None
     silent = RobustStandardizer(add_indicator=False).fit(X)
@@ -166,3 +173,14 @@ def test_relations_of_a_thousandth_of_a_deviation(relative_noise):
     labels = LatentOutlierDetector().fit_predict(X)
     assert (labels[:10] == -1).all()
     assert (labels[10:] == -1).mean() < 0.03
+
+
+def test_missing_values_are_told_from_codes():
+    table = pd.DataFrame({"a": [1.0, 2.0, np.nan, 4.0], "kind": ["u", "v", "u", None]})
+    preprocessor = make_table_preprocessor(table).fit(table)
+    unknown = unknown_cells(preprocessor, preprocessor.transform(table))
+    # a, its indicator, and the two categories with theirs
+    expected = np.zeros((4, 5), bool)
+    expected[2, :2] = expected[3, 2:] = True
+    np.testing.assert_array_equal(unknown.missing, expected)
+    np.testing.assert_array_equal(unknown.cells, expected)

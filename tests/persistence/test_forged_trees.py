@@ -65,6 +65,16 @@ ATTACKS = {
         CUSTOM,
         lambda e, a: item(e, "_architecture", "input_shape", [50_000, 60_000]),
     ),
+    "images of other rows": (
+        "images",
+        lambda e, a: e["state"]["_layout"]["object"]["state"].update(
+            shape=[3, 2**20, 2**20]
+        ),
+    ),
+    "channels nowhere": (
+        "images",
+        lambda e, a: e["state"]["_layout"]["object"]["state"].update(channels="inside"),
+    ),
     "an index that is not fitted": (
         LatentNeighborsTransformer(),
         lambda e, a: (
@@ -109,6 +119,8 @@ def test_attacks_are_refused(name, tmp_path):
     modules = MODULES if estimator is CUSTOM else None
     if estimator == "streamed":
         estimator = AutoencoderEmbedder(3, **SMALL).partial_fit(X)
+    elif estimator == "images":
+        estimator = AutoencoderEmbedder(3, **SMALL).fit(X.reshape(-1, 5, 6))
     elif estimator is not CUSTOM:
         estimator = clone(estimator).fit(np.tile(X, (2, 1)))
     path = altered(tmp_path / "model", estimator, change)

@@ -509,11 +509,14 @@ def test_round_trip(name, fitted, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+PARTS = ("steps", "transformers", "transformer_list")
+
+
 def assert_same_attributes(loaded, estimator):
     """Compare parameters and fitted attributes, as far as they are plain."""
     plain = (bool, int, float, str, tuple, list, type(None))
     for key, value in estimator.get_params().items():
-        if isinstance(value, plain) and not key.endswith(("steps", "transformers")):
+        if isinstance(value, plain) and not key.endswith(PARTS):
             assert loaded.get_params()[key] == value or value != value, key
     public = {k for k in vars(estimator) if k.endswith("_")}
     assert public == {k for k in vars(loaded) if k.endswith("_")}
@@ -747,7 +750,7 @@ class Renamed(PCAEmbedder):
         (make_pipeline(FunctionTransformer(lambda X: X), PCAEmbedder(2)), "<lambda>"),
         (LatentIndex(Halved()), "LatentIndex.save"),
         (PyODAdapter(IsolationForest(n_estimators=3)), "IsolationForest"),
-        (ColumnTransformer([("p", PCAEmbedder(2), [0, 1, 2])]), "PCAEmbedder"),
+        (ColumnTransformer([("p", Renamed(2), [0, 1, 2])]), "Renamed"),
         (LatentIndex(), "complex"),
     ],
 )
@@ -939,7 +942,7 @@ def test_files_of_every_format_version_load(path, monkeypatch):
     for version in (_format.FORMAT_VERSION, _format.FORMAT_VERSION + 1):
         monkeypatch.setattr(_format, "FORMAT_VERSION", version)
         loaded = latentsk.load(path)
-        found = answers(loaded, expected["rows"])
+        found = answers(loaded, as_given(path.stem, expected["rows"]))
         names = [name for name in expected.files if name != "rows"]
         assert names
         for name in names:
@@ -954,6 +957,22 @@ def test_indexes_without_an_embedder_of_every_format_version_load():
     for path in paths:
         index = LatentIndex.load(path)
         assert index.search([[5.1, 3.5, 1.4, 0.2]])["id"][0] == "flower 0"
+
+
+def as_given(name, rows):
+    """Return rows of numbers as those that a file's estimator takes: see make.py."""
+    dates = (rows * 1e6).astype("datetime64[s]")
+    if name.endswith("dates"):
+        return dates
+    if not name.endswith("mixed"):
+        return rows
+    return pd.DataFrame(
+        {
+            "length": np.where(np.arange(len(rows)) % 5 == 0, np.nan, rows[:, 0]),
+            "width": rows[:, 1].round().astype(str),
+            "day": dates[:, 2],
+        }
+    )
 
 
 def test_every_kind_of_estimator_has_a_golden_file():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from latentsk.outliers._columns import (
+from latentsk.preprocessing._columns import (
     ValueCounts,
+    is_rounding,
     median,
     middle_range,
     quartiles,
@@ -141,3 +142,14 @@ def test_a_value_of_under_one_percent_is_an_extreme():
 def test_scale_follows_the_unit(factor):
     for column in (RNG.lognormal(size=200), np.r_[np.zeros(200), RNG.normal(size=50)]):
         assert scale(factor * column) == pytest.approx(factor * scale(column), rel=1e-9)
+
+
+# Constants that binary fractions hold, and those that leave rounding noise.
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.1, -1e6 / 3, 1e-200 / 3])
+@pytest.mark.parametrize("n", [2, 7, 50])
+def test_constant_values_have_no_spread_whatever_their_rounding(value, n):
+    values = np.full(n, value)
+    assert is_rounding(np.std(values), values)
+    noisy = values * (1.0 + np.finfo(float).eps * np.resize([-1.0, 0.0, 1.0], n))
+    assert is_rounding(np.std(noisy), noisy)
+    assert not is_rounding(np.std([value, value + 1e-6]), [value, value + 1e-6])

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Float64
-from latentsk.outliers._scales import is_rounding
 
 # Far fences lie this many interquartile ranges beyond the quartiles (Tukey, 1977).
 FAR = 3.0
 # Values of a smaller share of the cells are extremes, not a kind.
 RARE = 0.01
+# Share of the values below which a spread is what rounding has left of none.
+ROUNDING = 64.0 * float(np.finfo(np.float64).eps)
 
 
 class ValueCounts(NamedTuple):
@@ -189,3 +190,15 @@ def robust_scales(features: NDArray[np.floating]) -> Float64:
     """
     columns = (ValueCounts.of(column) for column in features.T)
     return np.array([winsorized_scale(column) for column in columns])
+
+
+def is_rounding(spread: float, values: ArrayLike) -> bool:
+    """Tell whether the spread of values is zero, but for what rounding leaves.
+
+    Examples
+    --------
+    >>> is_rounding(0.2, [1.0, 1.2]), is_rounding(1e-17, [0.1, 0.1])
+    (False, True)
+    """
+    magnitude = np.abs(np.asarray(values, np.float64)).max(initial=0.0)
+    return not bool(spread > ROUNDING * magnitude)

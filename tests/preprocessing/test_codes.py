@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from latentsk.outliers._codes import find_codes, is_code, name_of_code
-from latentsk.outliers._columns import ValueCounts
+from latentsk.preprocessing._codes import find_codes, is_code, name_of_code
+from latentsk.preprocessing._columns import ValueCounts
 
 SIZES = (50, 300, 2_000)
 

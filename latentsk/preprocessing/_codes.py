@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64
-from latentsk.outliers._columns import (
+from latentsk.preprocessing._columns import (
     FAR,
     ValueCounts,
+    is_rounding,
     median,
     middle_range,
     quartiles,
 )
-from latentsk.outliers._scales import is_rounding
 
 # A code is the value of 1 % to 25 % of the cells, and of two at least.
 LEAST_CELLS, LEAST_SHARE, MOST_SHARE = 2, 0.01, 0.25
@@ -199,6 +199,7 @@ def is_code(cells: NDArray[Any], codes: Float64, scales: Float64) -> NDArray[np.
     cells : ndarray of shape (n_rows, n_codes)
 
     codes : ndarray of shape (n_codes,)
+        NaN stands for what is missing.
 
     scales : ndarray of shape (n_codes,)
         Of the columns of the codes, which limits what is rounding.
@@ -214,8 +215,9 @@ def is_code(cells: NDArray[Any], codes: Float64, scales: Float64) -> NDArray[np.
     array([ True, False])
     """
     tolerance = np.minimum(ROUNDED * np.abs(codes), SAME * scales)
-    with np.errstate(over="ignore"):
-        return np.abs(cells - codes) <= tolerance
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.abs(cells - codes) <= tolerance
+    return found | (np.isnan(codes) & (cells != cells))
 
 
 def name_of_code(value: float) -> str:

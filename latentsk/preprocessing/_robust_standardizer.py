@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +16,10 @@ from sklearn.utils.validation import (
 
 from latentsk._chunks import row_slices
 from latentsk._device import on_host
+from latentsk._remedies import listed
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
-from latentsk._validation import checked, fit_context, reject_huge, validated
-from latentsk.outliers._codes import find_codes, is_code, name_of_code
-from latentsk.outliers._columns import ValueCounts, median, winsorized_scale
-from latentsk.outliers._magnitudes import LIMITS
+from latentsk._validation import LIMITS, checked, fit_context, reject_huge, validated
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     Sizes,
@@ -31,6 +30,8 @@ from latentsk.persistence._schema import (
     names,
     require,
 )
+from latentsk.preprocessing._codes import find_codes, is_code, name_of_code
+from latentsk.preprocessing._columns import ValueCounts, median, winsorized_scale
 
 # The value of an indicator. Rows with the code are at distance 0.01 from those without,
 # which is next to nothing among columns of standard deviation one: that a value is not
@@ -41,6 +42,7 @@ INDICATOR = 0.01
 
 def _check_scale(standardizer: Any, state: State, sizes: Sizes) -> None:
     require(bool((state["scale_"] > 0.0).all()), "a scale is not positive")
+    require(not np.isinf(state["_code_values"]).any(), "a code is infinite")
 
 
 @storable(
@@ -49,7 +51,7 @@ def _check_scale(standardizer: Any, state: State, sizes: Sizes) -> None:
         "center_": floats("n_features", dtypes={"float64"}),
         "scale_": floats("n_features", least=0, dtypes={"float64"}),
         "_code_columns": integers("n_codes", below="n_features", dtypes={"int64"}),
-        "_code_values": floats("n_codes", dtypes={"float64"}),
+        "_code_values": floats("n_codes", finite=False, dtypes={"float64"}),
     },
     optional={"feature_names_in_": names("n_features")},
     check=_check_scale,
@@ -59,9 +61,10 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
 
     Subtracts the median and divides by the standard deviation of the values after
     extreme ones are drawn in, which for clean normal columns is the standard deviation.
-    A code that stands for what is not known (-999, 9999, a blood pressure of 0) becomes
-    the median, and is told by an indicator column of its own. It is the first step of
-    the default embedder of :class:`LatentOutlierDetector`.
+    A missing value (NaN), and a code that stands for what is not known (-999, 9999, a
+    blood pressure of 0), become the median, and are told by an indicator column of
+    their own. It is the first step of the default embedder of
+    :class:`LatentOutlierDetector`.
 
     Parameters
     ----------
@@ -69,12 +72,14 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Whether to look for codes. False: every value is what it says.
 
     add_indicator : bool, default=True
-        Whether `transform` appends a column for each code.
+        Whether `transform` appends a column for each code, and for the missing values
+        of each column that had some in the fit.
 
     Attributes
     ----------
     center_ : ndarray of shape (n_features_in_,), float64
-        Median of each column's cells that are no codes.
+        Median of each column's cells that are known: not missing, and no codes. Of a
+        column without such cells it is 0.
 
     scale_ : ndarray of shape (n_features_in_,), float64
         Standard deviation of these cells after clipping to
@@ -82,7 +87,7 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         distance of these. Where half of the cells have one value, the quartiles are
         those of the others, and the interval is extended to that value. A column of two
         values has at least their difference: a rare category is not extreme by itself.
-        A constant column has 1.
+        A constant column has 1, and so has one without cells that are known.
 
     codes_ : dict of str to ndarray of shape (n_codes,)
         The codes of each column that has some, ascending, by the name of the column
@@ -157,7 +162,7 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows: finite numbers of any type.
+            Rows: numbers of any type, finite or missing (NaN).
 
         y : None
             Ignored.
@@ -170,8 +175,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` is not valid (not finite, not numeric) or has a magnitude above
-            1e100. The transformer is then left as it was.
+            If `X` is not valid (infinite, not numeric) or has a magnitude above 1e100.
+            The transformer is then left as it was.
 
         Examples
         --------
@@ -191,14 +196,23 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         center, scale = np.empty(n_features), np.empty(n_features)
         codes = [np.empty(0)] * n_features
         for j in range(n_features):
-            column = ValueCounts.of(X[:, j])
-            if self.detect_codes:
-                codes[j] = find_codes(column)
-                column = column.where(~np.isin(column.values, codes[j]))
-            center[j], scale[j] = median(column), winsorized_scale(column)
+            center[j], scale[j], codes[j] = self._fit_column(X[:, j])
         self.center_, self.scale_ = center, scale
         self._code_columns = np.repeat(np.arange(n_features), [len(c) for c in codes])
         self._code_values = np.concatenate(codes)
+
+    def _fit_column(self, cells: NDArray[Any]) -> tuple[float, float, Float64]:
+        """Return the centre, the scale and the codes, NaN the last of them."""
+        known, missing = cells, np.empty(0)
+        if cells.dtype.kind == "f" and (is_missing := np.isnan(cells)).any():
+            known, missing = cells[~is_missing], np.array([np.nan])
+        if len(known) == 0:
+            return 0.0, 1.0, missing
+        column = ValueCounts.of(known)
+        codes = find_codes(column) if self.detect_codes else np.empty(0)
+        column = column.where(~np.isin(column.values, codes))
+        codes = np.concatenate([codes, missing])
+        return median(column), winsorized_scale(column), codes
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Standardize rows.
@@ -211,8 +225,9 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_transformed : ndarray of shape (n_samples, n_features + n_codes)
-            ``(X - center_) / scale_``, and 0 where a cell is a code of its column; then
-            a column for each code: 0.01 where a cell is that code, else 0. The type is
+            ``(X - center_) / scale_``, and 0 where a cell is missing or a code of its
+            column; then a column for each code, and for missing values where the fit
+            had some: 0.01 where a cell is that code, or missing, else 0. The type is
             float32 for rows in float32, else float64. Magnitudes above 1e100 (in
             float32, above 1e30) are drawn in to that.
 
@@ -223,6 +238,12 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
 
         ValueError
             If `X` is not valid.
+
+        Warns
+        -----
+        UserWarning
+            If values are missing in a column that had none missing in the fit. They
+            become the median, without an indicator.
 
         Notes
         -----
@@ -238,7 +259,25 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
                [705.]])
         """
         check_is_fitted(self)
-        return self._transform(self._validated(X))
+        rows = self._validated(X)
+        self._warn_of_missing(rows)
+        return self._transform(rows)
+
+    def _warn_of_missing(self, X: NDArray[Any]) -> None:
+        """Warn of columns that lack values, and did not in the fit."""
+        if X.dtype.kind != "f" or not np.isnan(np.min(X)):
+            return
+        known = np.ones(X.shape[1], bool)
+        known[self._code_columns[np.isnan(self._code_values)]] = False
+        found = np.flatnonzero(np.isnan(X).any(axis=0) & known)
+        if len(found):
+            names = _check_feature_names_in(self)[found]
+            warnings.warn(
+                f"X has missing values in {listed([str(name) for name in names])}, "
+                "where the rows of the fit had none. They count as the median.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _transform(self, X: NDArray[Any]) -> NDArray[Any]:
         n_features = X.shape[1]
@@ -253,6 +292,7 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
                 block /= self.scale_
             for k, j in enumerate(self._code_columns):
                 block[has_code[:, k], j] = 0.0
+            block[np.isnan(block)] = 0.0
             result[rows, :n_features] = np.clip(block, -limit, limit, out=block)
             if self.add_indicator:
                 result[rows, n_features:] = INDICATOR * has_code
@@ -269,8 +309,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features)
-            ``X * scale_ + center_``, or the code where its indicator is above 0.005. In
-            float32 for rows in float32, else in float64.
+            ``X * scale_ + center_``, or the code (NaN for a missing value) where its
+            indicator is above 0.005. In float32 for rows in float32, else in float64.
 
         Raises
         ------
@@ -314,7 +354,7 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
             return original.astype(X.dtype)
 
     def is_code(self, X: ArrayLike) -> NDArray[np.bool_]:
-        """Tell which cells are codes of their columns.
+        """Tell which cells are codes of their columns; missing values are none.
 
         Parameters
         ----------
@@ -349,8 +389,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         found = np.zeros(X.shape, dtype=bool)
         for rows in row_slices(len(X), X.shape[1]):
             has_code = self._has_code(X[rows])
-            for k, j in enumerate(self._code_columns):
-                found[rows, j] |= has_code[:, k]
+            for k in np.flatnonzero(~np.isnan(self._code_values)):
+                found[rows, self._code_columns[k]] |= has_code[:, k]
         return found
 
     def get_feature_names_out(
@@ -366,7 +406,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         feature_names_out : ndarray of shape (n_features + n_codes,), str objects
-            Names of the columns, then one for each code, such as "amount=-999".
+            Names of the columns, then one for each code, such as "amount=-999", or
+            "amount=nan" for missing values.
 
         Raises
         ------
@@ -398,9 +439,10 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         """The codes of each column that has some."""
         check_is_fitted(self)
         columns = _check_feature_names_in(self)
+        is_code = ~np.isnan(self._code_values)
         return {
-            str(columns[j]): self._code_values[self._code_columns == j]
-            for j in np.unique(self._code_columns)
+            str(columns[j]): self._code_values[is_code & (self._code_columns == j)]
+            for j in np.unique(self._code_columns[is_code])
         }
 
     @property
@@ -410,11 +452,24 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
         return self._code_columns if self.add_indicator else self._code_columns[:0]
 
     @property
+    def is_missing_code(self) -> NDArray[np.bool_]:
+        """Whether each indicator is that of missing values."""
+        return np.isnan(self._code_values)[: len(self.code_columns)]
+
+    @property
     def _n_features_out(self) -> int:
         return len(self.center_) + len(self.code_columns)
 
     def _validated(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        return validated(self, on_host(X), reset=reset, dtype="numeric")
+        X = validated(
+            self,
+            on_host(X),
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite="allow-nan",
+        )
+        # Of lists with None, which "numeric" leaves as they are.
+        return X.astype(np.float64) if X.dtype == object else X
 
     def _has_code(self, X: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which rows have each code."""
@@ -424,4 +479,5 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags

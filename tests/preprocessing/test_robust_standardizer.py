@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -202,7 +203,6 @@ def test_magnitudes_at_the_limit_are_fitted():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.nan, "contains NaN"),
         (np.inf, "contains infinity"),
         (-1e101, r"above 1e\+100: -1e\+101 in column 'amount', row 7"),
     ],
@@ -261,3 +261,52 @@ def test_a_file_without_codes_keeps_it(tmp_path):
     assert loaded.detect_codes is False
     assert loaded.codes_ == {}
     np.testing.assert_array_equal(loaded.transform(X), standardizer.transform(X))
+
+
+def test_missing_values_become_the_median_with_an_indicator():
+    gaps = X[:, :2].copy()
+    gaps[::7, 1] = np.nan
+    known = gaps[~np.isnan(gaps[:, 1])]
+    standardizer = RobustStandardizer(detect_codes=False).fit(gaps)
+    of_known = RobustStandardizer(detect_codes=False).fit(known)
+    assert standardizer.center_[1] == np.nanmedian(gaps[:, 1])
+    assert standardizer.scale_[1] == of_known.scale_[1]
+    assert standardizer.codes_ == {}
+    found = standardizer.transform(gaps)
+    assert_array_equal(found[:, 2], 0.01 * np.isnan(gaps[:, 1]))
+    assert not found[::7, 1].any()
+    assert_allclose(standardizer.inverse_transform(found), gaps, rtol=1e-12)
+    assert list(standardizer.get_feature_names_out()) == ["x0", "x1", "x1=nan"]
+    assert not standardizer.is_code(gaps).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
+def test_codes_and_missing_values_of_one_column(dtype):
+    column = np.random.default_rng(0).normal(50.0, 5.0, size=(300, 1)).astype(dtype)
+    column[:20], column[20:50] = -999, np.nan
+    standardizer = RobustStandardizer().fit(column)
+    assert_array_equal(standardizer.codes_["x0"], [-999.0])
+    found = standardizer.transform(column)
+    assert_array_equal(
+        found[:20, 1:], np.tile([[0.01, 0.0]], (20, 1)).astype(found.dtype)
+    )
+    assert_array_equal(
+        found[20:50, 1:], np.tile([[0.0, 0.01]], (30, 1)).astype(found.dtype)
+    )
+    assert_array_equal(standardizer.is_code(column).sum(), 20)
+
+
+def test_a_column_without_values_is_nothing():
+    standardizer = RobustStandardizer().fit([[1.0, np.nan], [2.0, np.nan], [3.0, None]])
+    assert standardizer.center_[1] == 0.0
+    assert standardizer.scale_[1] == 1.0
+    assert_array_equal(standardizer.transform([[2.0, np.nan]])[0, 1:], [0.0, 0.01])
+
+
+def test_values_that_were_never_missing_before_warn():
+    frame = pd.DataFrame(X[:, :2], columns=["amount", "age"])
+    standardizer = RobustStandardizer().fit(frame)
+    frame.loc[3, "age"] = np.nan
+    with pytest.warns(UserWarning, match="missing values in 'age'"):
+        found = standardizer.transform(frame)
+    assert found[3, 1] == 0.0
