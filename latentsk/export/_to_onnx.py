@@ -19,7 +19,6 @@ import latentsk.export._dates
 import latentsk.export._functions
 import latentsk.export._robust_standardizer
 import latentsk.export._scalers  # noqa: F401
-from latentsk._threshold import score_name
 from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES
 from latentsk.embedders._onnx_file import require_packages, traced, write_model
@@ -126,7 +125,7 @@ def to_onnx(
 
     The file's metadata are ``class``, ``latentsk_version``, ``feature_names``,
     ``inputs`` and ``outputs`` (in JSON: what each is), and where there are any
-    ``score_method`` and the threshold ``offset_``.
+    ``score_method``, ``score_window`` of images, and the threshold ``offset_``.
 
     Examples
     --------
@@ -251,7 +250,9 @@ def metadata_of(
     final = final_of(estimator)
     if hasattr(final, "score_samples"):
         one = getattr(final, "method", "reconstruction")
-        metadata["score_method"] = score_name(final) or one
+        metadata["score_method"] = getattr(final, "score_method", None) or one
+    if (window := getattr(final, "score_window", None)) is not None:
+        metadata["score_window"] = str(window)
     if (offset := offset_of(final)) is not None:
         metadata["offset_"] = repr(offset)
     return metadata
