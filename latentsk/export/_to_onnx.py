@@ -125,7 +125,7 @@ def to_onnx(
 
     The file's metadata are ``class``, ``latentsk_version``, ``feature_names``,
     ``inputs`` and ``outputs`` (in JSON: what each is), and where there are any
-    ``score_method`` and the threshold ``offset_``.
+    ``score_method``, ``score_window`` of images, and the threshold ``offset_``.
 
     Examples
     --------
@@ -254,8 +254,8 @@ def metadata_of(
     if hasattr(final, "score_samples"):
         one = getattr(final, "method", "reconstruction")
         metadata["score_method"] = getattr(final, "score_method", None) or one
-    if getattr(final, "score_window", None) is not None:
-        metadata["score_window"] = str(final.score_window)
+    if (window := getattr(final, "score_window", None)) is not None:
+        metadata["score_window"] = str(window)
     if (offset := offset_of(final)) is not None:
         metadata["offset_"] = repr(offset)
     return metadata

@@ -1,6 +1,7 @@
 """Images for detectors and indexes: the results of flat rows, and names of pixels."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from sklearn.base import clone
@@ -238,3 +239,15 @@ def test_which_embedders_take_images():
     assert told_of_images(own, layout).input_shape == (3, 7, 8)
     assert told_of_images(make_pipeline(own), layout)[-1].input_shape == (3, 7, 8)
     assert own.input_shape is None
+
+
+def test_the_whole_becomes_a_graph_for_flat_rows(tmp_path):
+    model = detector(embedder(score_window=3), method="embedder_score").fit(LAST)
+    latentsk.to_onnx(model, tmp_path / "detector.onnx", methods=["score_samples"])
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    (scores,) = session.run(None, {"X": FLAT.astype(np.float64)})
+    assert np.allclose(scores.ravel(), model.score_samples(LAST), rtol=1e-5)
+    whole = embedder(score_window=3).fit(LAST)
+    latentsk.to_onnx(whole, tmp_path / "embedder.onnx", methods=["score_samples"])
+    session = onnxruntime.InferenceSession(tmp_path / "embedder.onnx")
+    assert session.get_modelmeta().custom_metadata_map["score_window"] == "3"
