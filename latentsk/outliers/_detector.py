@@ -64,7 +64,7 @@ from latentsk.outliers._reference_rows import (
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._threshold_rule import ThresholdRule
-from latentsk.outliers._unknown import fill_unknown
+from latentsk.outliers._unknown import filled_rows
 from latentsk.persistence._registry import storable
 from latentsk.preprocessing._table import is_mixed, mixed_table
 
@@ -600,7 +600,8 @@ default="auto"
         """Return the columns of the reasons, of shape (n_rows, n_features) each."""
         view = self._view
         rows = view.rows(X)
-        parts, kinds = self._contributions(rows)
+        imputed, filled = self._filled(rows)
+        parts, kinds = self._contributions(rows, imputed, filled)
         contributions = view.by_name(parts)
         columns: dict[str, NDArray[Any]] = {
             "contribution": contributions,
@@ -613,8 +614,7 @@ default="auto"
         if "residual" in self.parts_ and rows.residuals is not None:
             reconstructed = rows.features - rows.residuals * rows.scale
             columns["reconstructed"] = view.shown(view.as_known(reconstructed))
-        latents = self._filled(rows)[0].latents
-        positions = self._neighborhood.nearest_positions(latents, n_nearest)
+        positions = self._neighborhood.nearest_positions(imputed.latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)
         return columns
@@ -802,24 +802,14 @@ default="auto"
     # Scoring
 
     def _measure(self, X: Any) -> Float64:
-        return self._distances(self._view.rows(X))
+        return self._distances(*self._filled(self._view.rows(X)))
 
     def _filled(self, rows: LatentRows) -> tuple[LatentRows, LatentRows]:
-        """Return rows whose unknown cells are what the others make most likely.
-
-        First those whose missing values alone are filled in, and not their codes.
-        """
         unknown = self._view.unknown(rows.features)
-        if unknown is None:
-            return rows, rows
-        return (
-            fill_unknown(rows, unknown.missing, self._gaussian),
-            fill_unknown(rows, unknown.cells, self._gaussian),
-        )
+        return filled_rows(rows, unknown, self._gaussian)
 
-    def _distances(self, rows: LatentRows) -> Float64:
-        """Return a column for each of KINDS."""
-        imputed, filled = self._filled(rows)
+    def _distances(self, imputed: LatentRows, filled: LatentRows) -> Float64:
+        """Return a column for each of KINDS, of rows as `_filled` returns them."""
         gaussian, measured = self._gaussian, self._neighborhood.measure(imputed.latents)
         among = measured.in_support, measured.own
         within = squared_within(filled, gaussian, *among)
@@ -856,7 +846,9 @@ default="auto"
             [measure_where_small(block, measure, otherwise) for block in blocks]
         )
 
-    def _contributions(self, rows: LatentRows) -> tuple[Float64, NDArray[np.str_]]:
+    def _contributions(
+        self, rows: LatentRows, imputed: LatentRows, filled: LatentRows
+    ) -> tuple[Float64, NDArray[np.str_]]:
         """Return contributions, and the kind of distance that each row's score is."""
         if self.method == "embedder_score":
             self._view.require_features("explain with method='embedder_score'")
@@ -864,9 +856,10 @@ default="auto"
                 self._view.last_step, rows, self._neighborhood
             )
             return contributions, np.full(len(contributions), self.method)
-        scores, kinds = scales.score_of(self.method, self._distances(rows), self._scale)
+        distances = self._distances(imputed, filled)
+        scores, kinds = scales.score_of(self.method, distances, self._scale)
         contributions = distance_contributions(
-            scores, kinds, *self._filled(rows), self._gaussian, self._neighborhood
+            scores, kinds, imputed, filled, self._gaussian, self._neighborhood
         )
         unknown = self._view.unknown(rows.features)
         if unknown is not None:

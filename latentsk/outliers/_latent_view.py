@@ -34,7 +34,7 @@ from latentsk.persistence._schema import (
     maybe,
     text,
 )
-from latentsk.preprocessing._indicators import SMALL, squared_ranges, standardizers
+from latentsk.preprocessing._indicators import indicators, standardizers
 from latentsk.preprocessing._inverse import inverse_features, inverted_columns
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 from latentsk.preprocessing._sources import feature_sources
@@ -161,7 +161,7 @@ class LatentView(NamedTuple):
     def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features without the indicators of what is not known."""
         known = features.copy()
-        known[:, squared_ranges(self.preprocessor, features.shape[1]) == SMALL] = 0.0
+        known[:, indicators(self.preprocessor).positions] = 0.0
         return known
 
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
@@ -177,10 +177,9 @@ class LatentView(NamedTuple):
         shape = len(features), len(self.feature_names)
         if columns.shape != shape:  # an inverse that does not take all that it could
             return np.full(shape, np.nan)
-        is_inverted = True if self.is_inverted is None else self.is_inverted
-        return (
-            columns if np.all(is_inverted) else np.where(is_inverted, columns, np.nan)
-        )
+        if self.is_inverted is None or self.is_inverted.all():
+            return columns
+        return np.where(self.is_inverted, columns, np.nan)
 
 
 def view_of(

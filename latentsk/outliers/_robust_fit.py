@@ -42,7 +42,7 @@ from latentsk.outliers._latent_rows import (
 from latentsk.outliers._unknown import (
     Unknown,
     complete_rows,
-    fill_unknown,
+    filled_rows,
     unknown_cells,
 )
 from latentsk.preprocessing._columns import robust_scales
@@ -119,8 +119,7 @@ def fit_robustly(
     last, rows, support, normal = _fit_last_step(prepared, assume_clean)
     is_linear = isinstance(last, PCAEmbedder)
     unknown = prepared.unknown if is_linear else None
-    cells, missing = (None, None) if unknown is None else unknown
-    support = complete_rows(support, cells)
+    support = complete_rows(support, None if unknown is None else unknown.cells)
     own_ridge = _own_ridge(last, rows, prepared.squared_ranges) if is_linear else None
     # What a network leaves out of the rows that it was fitted on says too little.
     ridge = None if is_linear else RIDGE
@@ -128,8 +127,7 @@ def fit_robustly(
     gaussian = gaussian_of(of_support, was_fitted_on, ridge, own_ridge)
     loadings = feature_loadings(last, of_support, gaussian)
     gaussian = gaussian._replace(loadings=loadings)
-    filled = fill_unknown(rows, cells, gaussian)
-    rows = fill_unknown(rows, missing, gaussian)
+    rows, filled = filled_rows(rows, unknown, gaussian)
     distances = squared_joint(filled, gaussian, _mask(support, len(rows.latents)))
     if normal is None:
         normal = within_fence(distances)

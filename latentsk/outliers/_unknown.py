@@ -142,6 +142,21 @@ def fill_unknown(
     return rows._replace(latents=latents.astype(rows.latents.dtype, copy=False))
 
 
+def filled_rows(
+    rows: LatentRows, unknown: Unknown | None, gaussian: RobustGaussian
+) -> tuple[LatentRows, LatentRows]:
+    """Return rows with missing values filled in, and rows with codes filled in, too.
+
+    The first are what neighbours see, the second what the Gaussian measures.
+    """
+    if unknown is None:
+        return rows, rows
+    imputed = fill_unknown(rows, unknown.missing, gaussian)
+    if np.array_equal(unknown.missing, unknown.cells):
+        return imputed, imputed
+    return imputed, fill_unknown(rows, unknown.cells, gaussian)
+
+
 def complete_rows(positions: Positions, unknown: NDArray[np.bool_] | None) -> Positions:
     """Return the positions of rows without unknown features, if they suffice."""
     if unknown is None:

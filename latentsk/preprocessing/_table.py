@@ -131,8 +131,9 @@ def is_mixed(X: Any) -> bool:
     if not is_table(X):
         return False
     X = as_pandas(X)
-    kinds = {column_kind(series) for _, series in X.items()}
-    return kinds != {NUMBERS} or bool(X.isna().to_numpy().any())
+    if any(column_kind(series) != NUMBERS for _, series in X.items()):
+        return True
+    return bool(X.isna().to_numpy().any())
 
 
 def mixed_table(X: Any, preprocessor: ColumnTransformer | None = None) -> pd.DataFrame:
