@@ -185,7 +185,8 @@ def draw(days: pd.DataFrame, path: Path) -> None:
     above.bar(names, days["alerts"], color="#999999", label="alerts")
     above.bar(names, days["frauds found"], color="#D55E00", label="frauds among them")
     above.set_ylabel("alerts a day")
-    above.legend(loc="upper left", fontsize=8)
+    above.set_ylim(0, 1.4 * days["alerts"].max())  # room for the legend
+    above.legend(loc="upper left", ncols=3, fontsize=8)
     below.semilogy(names, days["p-value"], "o-", color="#0072B2")
     below.axhline(0.001, color="#999999", linewidth=0.8, linestyle="--")
     below.set_ylabel("p-value of no drift")
