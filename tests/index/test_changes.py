@@ -280,9 +280,8 @@ def test_update_metadata(index):
     colours["row 1"] = "blue"
     index.update_metadata(colours.to_frame())
     assert index.metadata_.columns.tolist() == ["number", "name", "colour"]
-    assert (
-        index.search(vectors[:1], 1, filter="colour == 'blue'")["id"].item() == "row 1"
-    )
+    blue = {"n_neighbors": 1, "filter": "colour == 'blue'"}
+    assert index.search(ids=["row 0"], **blue)["id"].item() == "row 1"
     np.testing.assert_array_equal(index.vectors_, vectors)
     before = _state(index)
     for table, ids, error, message in (

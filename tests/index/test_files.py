@@ -108,8 +108,7 @@ def metadata(n=N):
             "word": pd.Categorical([f"w{i % 5}" for i in range(n)]),
             "time": pd.date_range("2020", periods=n, freq="h", tz="Europe/Paris"),
             "note": [None if i % 3 else "é" for i in range(n)],
-        },
-        index=np.arange(n)[::-1],
+        }
     )
 
 
@@ -594,7 +593,9 @@ def assert_right(index, queries):
         assert (index.recall_.to_numpy() <= 1).all()
     repr(index)
     index.set_params(memory_budget=None)  # it may be any number
-    extra = index.metadata_.iloc[:2] if hasattr(index, "metadata_") else None
+    extra = None
+    if hasattr(index, "metadata_"):
+        extra = index._engine.rows.table.frame.iloc[:2]
     index.add(queries[:2], ids=["new", "newer"], metadata=extra)
     index.remove(["newer"])
     found = index.search(queries[:1], n_neighbors=1)
