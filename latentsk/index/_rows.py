@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Positions
+from latentsk.index._metadata import check_metadata
+from latentsk.index._row_ids import as_ids, joined_ids, refuse_repeated, some_of
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -98,8 +100,8 @@ class RowStore:
         TypeError
             If `metadata` is not a DataFrame.
         """
-        array = _as_ids(np.arange(n_rows) if ids is None else ids)
-        _refuse_duplicates(array)
+        array = as_ids(np.arange(n_rows) if ids is None else ids)
+        refuse_repeated(array)
         _check_lengths(n_rows, len(array), metadata)
         kept = None if metadata is None else metadata.copy()
         return cls(array, np.ones(n_rows, dtype=bool), kept)
@@ -130,10 +132,10 @@ class RowStore:
         KeyError
             If an id is unknown or was removed.
         """
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         found = self._lookup.get_indexer(pd.Index(wanted))
         if (found < 0).any():
-            raise KeyError(f"Unknown ids: {_some(wanted[found < 0])}.")
+            raise KeyError(f"Unknown ids: {some_of(wanted[found < 0])}.")
         return self.positions[found]
 
     def unique_positions_of(self, ids: ArrayLike) -> Positions:
@@ -147,8 +149,8 @@ class RowStore:
         ValueError
             If an id occurs twice.
         """
-        wanted = _as_ids(ids)  # once: an iterator is empty the second time
-        _refuse_duplicates(wanted)
+        wanted = as_ids(ids)  # once: an iterator is empty the second time
+        refuse_repeated(wanted)
         return self.positions_of(wanted)
 
     def eligible(self, filter: Any) -> Positions | None:
@@ -233,20 +235,20 @@ class RowStore:
                 "ids are needed, because those of the index are not whole numbers."
             )
         numbers = np.arange(len(self), len(self) + n_rows)
-        added = _as_ids(numbers if ids is None else ids)
+        added = as_ids(numbers if ids is None else ids)
         if metadata is None and self.metadata is not None:
             raise ValueError("The index has metadata: give that of the new rows.")
         frame = self._with_own_columns(metadata)
-        _refuse_duplicates(added)
+        refuse_repeated(added)
         is_there = self._lookup.get_indexer(pd.Index(added)) >= 0
         if is_there.any():
             raise ValueError(
-                f"These ids are in the index already: {_some(added[is_there])}. "
+                f"These ids are in the index already: {some_of(added[is_there])}. "
                 "Use update to replace their rows."
             )
         _check_lengths(n_rows, len(added), frame)
         return RowStore(
-            _joined(self.ids, added),
+            joined_ids(self.ids, added),
             np.concatenate([self.active, np.ones(n_rows, dtype=bool)]),
             None if frame is None else pd.concat([self.metadata, frame]),
         )
@@ -297,7 +299,7 @@ class RowStore:
             return None
         if self.metadata is None:
             raise ValueError("The index was fitted without metadata.")
-        _check_metadata(metadata)
+        check_metadata(metadata)
         columns = self.metadata.columns
         missing = columns.difference(metadata.columns)
         if len(missing) or len(metadata.columns) != len(columns):
@@ -311,22 +313,10 @@ class RowStore:
 def _check_lengths(n_rows: int, n_ids: int, metadata: pd.DataFrame | None) -> None:
     if n_ids != n_rows:
         raise ValueError(f"Got {n_ids} ids for {n_rows} rows of X.")
-    _check_metadata(metadata)
+    check_metadata(metadata)
     if metadata is not None and len(metadata) != n_rows:
         raise ValueError(
             f"Got metadata of {len(metadata)} rows for {n_rows} rows of X."
-        )
-
-
-def _check_metadata(metadata: Any) -> None:
-    if metadata is None:
-        return
-    if not isinstance(metadata, pd.DataFrame):
-        raise TypeError(f"metadata must be a DataFrame, got {type(metadata).__name__}.")
-    if not metadata.columns.is_unique:
-        raise ValueError(
-            f"metadata must have columns of different names, got "
-            f"{list(metadata.columns)}."
         )
 
 
@@ -340,61 +330,3 @@ def _as_mask(wanted: Any) -> NDArray[np.bool_] | None:
         if array.dtype == bool and array.size:
             return array
     return None
-
-
-def _as_ids(ids: ArrayLike) -> NDArray[Any]:
-    if isinstance(ids, np.ndarray):
-        ids = _as_pandas_takes(ids)
-    # Not through numpy: it would turn a list of mixed types into strings.
-    try:
-        index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore
-        if index.dtype == object and not isinstance(index, pd.MultiIndex):
-            frozenset(index)  # an error where they have no hash: lists, say
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"ids must be a list or array with one id a row, got {ids!r}."
-        ) from error
-    if _is_missing(index).any():
-        raise ValueError("ids must not be missing (None or NaN).")
-    return np.asarray(index)
-
-
-def _as_pandas_takes(ids: NDArray[Any]) -> NDArray[Any]:
-    """Change the type where pandas has no index of it; values stay as they are."""
-    if ids.dtype == np.float16:
-        return ids.astype(np.float32)
-    if ids.dtype == np.longdouble:
-        return ids.astype(np.float64)
-    return ids.astype(ids.dtype.newbyteorder("="), copy=False)
-
-
-def _is_missing(index: pd.Index) -> NDArray[np.bool_]:
-    if isinstance(index, pd.MultiIndex):
-        return np.any([codes < 0 for codes in index.codes], axis=0)
-    return np.asarray(index.isna())
-
-
-def _joined(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-    """Join ids without changing any: int64 and uint64, say, would become floats."""
-    if first.dtype.kind != second.dtype.kind:
-        # Not by numpy, which turns dates into whole numbers.
-        objects = [np.asarray(pd.Index(ids).astype(object)) for ids in (first, second)]
-        return np.concatenate(objects)
-    if first.dtype.kind in "mM":
-        # An error where dates are beyond the finer of two units.
-        return np.asarray(pd.Index(first).append(pd.Index(second)))
-    return np.concatenate([first, second])
-
-
-def _refuse_duplicates(ids: NDArray[Any]) -> None:
-    repeated = pd.Index(ids).duplicated()
-    if repeated.any():
-        raise ValueError(
-            f"ids must be unique, but these occur more than once: "
-            f"{_some(pd.unique(ids[repeated]))}. Pass ids=range(len(X)) to number rows."
-        )
-
-
-def _some(values: NDArray[Any], most: int = 5) -> str:
-    listed = ", ".join(repr(value) for value in values[:most].tolist())
-    return listed + (", ..." if len(values) > most else "")
