@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
@@ -18,6 +19,7 @@ from latentsk._diagnosis import OUTPUT, diagnosed
 from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
+from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
 
 def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
@@ -37,16 +39,19 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     ValueError
         If the embedder's output is not a finite matrix with a row for each of X, or
         has magnitudes above 1e100.
+
+    TypeError
+        If it is sparse.
     """
     X = reject_masked(X)
     with thread_limit(None), diagnosed(X):
         embedded = embedder.transform(X)
+    embedded = on_host(as_matrix(embedded))
+    _check_output(embedded, X)
     vectors = checked(
-        on_host(embedded),
-        dtype=[np.float64, np.float32],
-        order="C",
-        input_name=OUTPUT,
+        embedded, dtype=vector_dtype(embedded), order="C", input_name=OUTPUT
     )
+    vectors = owned(vectors, embedded)
     reject_huge(vectors, input_name="The embedder's output")
     if len(vectors) != _num_samples(X):
         raise ValueError(
@@ -54,6 +59,64 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
             "rows of X."
         )
     return vectors
+
+
+def check_embedder(embedder: Any) -> None:
+    """Refuse what is no transformer, such as a function or an encoder of texts.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError.
+    """
+    if embedder is None or all(hasattr(embedder, m) for m in ("fit", "transform")):
+        return
+    remedy = "Give a transformer, such as PCAEmbedder() or a Pipeline."
+    if hasattr(embedder, "encode") and not isinstance(
+        embedder, str
+    ):  # as those of sentence-transformers
+        remedy = "Wrap its method: FunctionTransformer(model.encode)."
+    elif callable(embedder):
+        remedy = "Wrap it: FunctionTransformer(function)."
+    raise InvalidParameterError(
+        "embedder must have the methods 'fit' and 'transform', got "
+        f"{embedder!r:.200}. {remedy} FunctionTransformer is in sklearn.preprocessing."
+    )
+
+
+def _check_output(embedded: Any, X: Any) -> None:
+    """Refuse an output that is no matrix."""
+    if issparse(embedded):
+        return  # of which others tell
+    shape = getattr(embedded, "shape", None)
+    if (
+        isinstance(embedded, list)
+        and embedded
+        and all(isinstance(row, list) for row in embedded)
+    ):
+        lengths = [len(row) for row in embedded]
+        uneven = [row for row, n in enumerate(lengths) if n != lengths[0]]
+        if uneven:
+            raise ValueError(
+                f"The embedder's output is ragged: row 0 has {lengths[0]} values, row "
+                f"{uneven[0]} has {lengths[uneven[0]]}. It must return one vector of "
+                "the same length for each row."
+            )
+        return
+    if isinstance(embedded, list) and embedded and isinstance(embedded[0], tuple):
+        return
+    if shape is None or len(shape) != 2:
+        of_shape = "" if shape is None else f" of shape {tuple(shape)}"
+        raise ValueError(
+            f"The embedder must return an array of shape ({_num_samples(X)}, "
+            f"n_components), one vector a row, got {_type_name(embedded)}{of_shape}."
+        )
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    is_builtin = kind.__module__ == "builtins"
+    return kind.__name__ if is_builtin else f"{kind.__module__}.{kind.__name__}"
 
 
 def row_ids(X: Any) -> Any:

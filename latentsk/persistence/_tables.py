@@ -124,4 +124,4 @@ def _decode_index(content: Any) -> pd.Index:
         return pd.RangeIndex(*np.array(limits, np.int64).tolist()).rename(name)
     values = decode_column(content["labels"])
     # With its dtype, or pandas would infer another one for objects.
-    return pd.Index(values, dtype=values.dtype, name=name)
+    return pd.Index(values, dtype=values.dtype, name=name, tupleize_cols=False)
