@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -72,9 +73,8 @@ def check_embedder(embedder: Any) -> None:
     if embedder is None or all(hasattr(embedder, m) for m in ("fit", "transform")):
         return
     remedy = "Give a transformer, such as PCAEmbedder() or a Pipeline."
-    if hasattr(embedder, "encode") and not isinstance(
-        embedder, str
-    ):  # as those of sentence-transformers
+    # As those of sentence-transformers.
+    if hasattr(embedder, "encode") and not isinstance(embedder, str):
         remedy = "Wrap its method: FunctionTransformer(model.encode)."
     elif callable(embedder):
         remedy = "Wrap it: FunctionTransformer(function)."
@@ -88,12 +88,8 @@ def _check_output(embedded: Any, X: Any) -> None:
     """Refuse an output that is no matrix."""
     if issparse(embedded):
         return  # of which others tell
-    shape = getattr(embedded, "shape", None)
-    if (
-        isinstance(embedded, list)
-        and embedded
-        and all(isinstance(row, list) for row in embedded)
-    ):
+    is_list = isinstance(embedded, list) and len(embedded) > 0
+    if is_list and all(isinstance(row, list | tuple) for row in embedded):
         lengths = [len(row) for row in embedded]
         uneven = [row for row, n in enumerate(lengths) if n != lengths[0]]
         if uneven:
@@ -103,8 +99,7 @@ def _check_output(embedded: Any, X: Any) -> None:
                 "the same length for each row."
             )
         return
-    if isinstance(embedded, list) and embedded and isinstance(embedded[0], tuple):
-        return
+    shape = getattr(embedded, "shape", None)
     if shape is None or len(shape) != 2:
         of_shape = "" if shape is None else f" of shape {tuple(shape)}"
         raise ValueError(
@@ -117,6 +112,20 @@ def _type_name(value: Any) -> str:
     kind = type(value)
     is_builtin = kind.__module__ == "builtins"
     return kind.__name__ if is_builtin else f"{kind.__module__}.{kind.__name__}"
+
+
+def embed_by(index: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return what makes latent vectors of original rows, by the embedder of an index.
+
+    Not before it is called, because the embedder may not be fitted yet.
+    """
+
+    def embedding(rows: NDArray[Any]) -> NDArray[Any]:
+        names = getattr(index, "feature_names_in_", None)
+        X = rows if names is None else pd.DataFrame(rows, columns=names)
+        return embed(index.embedder_, X)
+
+    return embedding
 
 
 def row_ids(X: Any) -> Any:

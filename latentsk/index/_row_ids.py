@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._device import to_numpy
+from latentsk.persistence._columns import check_storable
 
 
 def as_ids(ids: ArrayLike) -> NDArray[Any]:
@@ -24,8 +25,7 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
     Returns
     -------
     ids : ndarray of shape (n_rows,)
-        Objects where no other dtype holds them all. Nobody else can change it, unless
-        it was given as an array of numpy.
+        Objects where no other dtype holds them all; a copy.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
         ) from error
     if _is_missing(index).any():
         raise ValueError("ids must not be missing (None or NaN).")
-    return np.asarray(index)
+    return np.array(index)
 
 
 def _exact(values: list[Any], index: pd.Index) -> pd.Index:
@@ -108,6 +108,19 @@ def refuse_repeated(ids: NDArray[Any]) -> None:
             f"{some_of(pd.unique(ids[repeated]))}. Pass ids=range(len(X)) to number "
             "rows."
         )
+
+
+def refuse_unstorable(ids: NDArray[Any]) -> None:
+    """Refuse ids that `save` could not store.
+
+    Raises
+    ------
+    TypeError
+    """
+    try:
+        check_storable(ids)
+    except TypeError as error:
+        raise TypeError(f"ids: {error}") from error
 
 
 def some_of(values: NDArray[Any], most: int = 5) -> str:
