@@ -22,6 +22,8 @@ from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
 from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
+_WRAPPER = "sklearn.preprocessing.FunctionTransformer"
+
 
 def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
     """Return an embedder as it is if it is fitted, else a fitted clone of it."""
@@ -75,12 +77,12 @@ def check_embedder(embedder: Any) -> None:
     remedy = "Give a transformer, such as PCAEmbedder() or a Pipeline."
     # As those of sentence-transformers.
     if hasattr(embedder, "encode") and not isinstance(embedder, str):
-        remedy = "Wrap its method: FunctionTransformer(model.encode)."
+        remedy = f"Wrap its method: {_WRAPPER}(model.encode)."
     elif callable(embedder):
-        remedy = "Wrap it: FunctionTransformer(function)."
+        remedy = f"Wrap it: {_WRAPPER}(function)."
     raise InvalidParameterError(
-        "embedder must have the methods 'fit' and 'transform', got "
-        f"{embedder!r:.200}. {remedy} FunctionTransformer is in sklearn.preprocessing."
+        "The 'embedder' parameter must be an object with the methods 'fit' and "
+        f"'transform', or None, got {repr(embedder)[:200]}. {remedy}"
     )
 
 
@@ -101,7 +103,9 @@ def _check_output(embedded: Any, X: Any) -> None:
         return
     shape = getattr(embedded, "shape", None)
     if shape is None or len(shape) != 2:
-        of_shape = "" if shape is None else f" of shape {tuple(shape)}"
+        of_shape = ""
+        if shape is not None:
+            of_shape = f", a {len(shape)}D array of shape {tuple(shape)}"
         raise ValueError(
             f"The embedder must return an array of shape ({_num_samples(X)}, "
             f"n_components), one vector a row, got {_type_name(embedded)}{of_shape}."

@@ -36,8 +36,8 @@ def check_metadata(metadata: Any) -> pd.DataFrame:
     >>> check_metadata([1])
     Traceback (most recent call last):
     ...
-    TypeError: metadata must be a DataFrame of pandas or polars, or a Table of pyarrow,
-    got list.
+    TypeError: metadata must be a Table of pyarrow or a pandas or polars DataFrame, got
+    list.
     """
     metadata = _as_pandas(metadata)
     if not metadata.columns.is_unique:
@@ -68,8 +68,8 @@ def _as_pandas(table: Any) -> pd.DataFrame:
     if not hasattr(table, "to_pandas") or not hasattr(table, "column_names"):
         lazy = "; collect it first: metadata.collect()" if "LazyFrame" in name else ""
         raise TypeError(
-            "metadata must be a DataFrame of pandas or polars, or a Table of pyarrow, "
-            f"got {name}{lazy}."
+            "metadata must be a Table of pyarrow or a pandas or polars DataFrame, got "
+            f"{name}{lazy}."
         )
     # Types that hold missing integers and booleans; floats would round some.
     frame: pd.DataFrame = table.to_pandas(
