@@ -58,13 +58,7 @@ def _as_pandas(table: Any) -> pd.DataFrame:
     kind = type(table)
     name = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
     if name.startswith("polars.") and hasattr(table, "to_arrow"):
-        try:
-            table = table.to_arrow()
-        except ImportError as error:
-            raise ImportError(
-                "metadata of polars need pyarrow: pip install pyarrow, or give a "
-                "DataFrame of pandas."
-            ) from error
+        table = table.to_arrow()
     if not hasattr(table, "to_pandas") or not hasattr(table, "column_names"):
         lazy = "; collect it first: metadata.collect()" if "LazyFrame" in name else ""
         raise TypeError(
