@@ -700,10 +700,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         check_fewer(fewer)
         if X is not None and ids is not None:
             raise ValueError("search takes X or ids, not both.")
-        if return_metadata and self._fitted_engine.rows.table is None:
-            raise ValueError(
-                "return_metadata=True needs an index fitted with metadata."
-            )
+        if return_metadata:
+            self._fitted_engine.rows.require_metadata()
         queries, names = self._queries(X), row_ids(X)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._searching() as engine:
@@ -880,8 +878,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
         ids : array-like of shape (n_samples,) or None, default=None
             Ids that are not in the index; those of removed rows get their positions
-            back. None: the index of a DataFrame; else the positions, if all ids so far
-            are whole numbers.
+            back. None: the index of a DataFrame; else the next whole numbers, if all
+            ids so far are whole numbers (the positions, where these are the ids).
 
         metadata : DataFrame of n_samples rows or None, default=None
             With the columns that `fit` was given; needed if there were any. Its labels
