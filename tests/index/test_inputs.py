@@ -346,6 +346,19 @@ def test_ids_are_kept_found_and_stored_exactly(kind, tmp_path):
         assert ids[1] not in each
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, object])
+def test_a_number_names_the_id_that_it_equals(dtype):
+    ids = np.array([2**53, 5], dtype=dtype)
+    index = LatentIndex().fit(np.eye(2), ids=ids)
+    for id in (5, 5.0, np.float32(5), np.uint64(5), float(2**53)):
+        assert id in index
+    for id in (2**53 + 1, 5.5, -5.0, 1e300, 2**63, np.int64(2**53 + 1)):
+        assert id not in index
+    exact = LatentIndex().fit(np.eye(2), ids=[2**53 + 1, 2**53])
+    assert exact.search(ids=[float(2**53)], n_neighbors=1)["query"].item() == 2**53
+    assert float(2**53) not in exact.remove([2**53])
+
+
 IDS = {
     "polars": pl.Series,
     "pyarrow": pa.array,
