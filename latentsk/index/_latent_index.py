@@ -15,14 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._columns import column_names
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
-from latentsk.index._embedding import embed, embed_by, fitted_embedder, row_ids
+from latentsk.index._embedding import (
+    check_embedder,
+    embed,
+    embed_by,
+    fitted_embedder,
+    row_ids,
+)
 from latentsk.index._engine import Change, IndexEngine
 from latentsk.index._exact import Neighbors, Query
 from latentsk.index._fitted_index import FittedIndex
@@ -41,10 +47,10 @@ from latentsk.index._results import (
 )
 from latentsk.index._rows import RowStore
 from latentsk.index._settings import Settings
+from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
-FLOATS = [np.float64, np.float32]
 Filter = str | Callable[[pd.DataFrame], Any] | ArrayLike | None
 
 
@@ -180,8 +186,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
     Besides the vectors, the index keeps a float32 copy of them, unless they are float32
     and not far from the origin. A search needs up to some 200 MB more, whatever the
     sizes. An approximate index adds half a byte for each coded component and 16 bytes
-    a row. Without an embedder, `vectors_` is the array that was given where its dtype
-    and layout allow: leave it unchanged, or hand in a copy.
+    a row. Rows are copied, so that what was given may be used again; a memory map
+    that is opened read-only (`np.memmap` with ``mode="r"``) stays mapped instead, and
+    its file must not change. Rows of float16, of integers of 8 or 16 bits and of
+    booleans are kept as float32, which holds them exactly; other integers as float64.
 
     Examples
     --------
@@ -197,7 +205,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, Any] = {
-        "embedder": [HasMethods(["fit", "transform"]), None],
+        "embedder": "no_validation",  # by check_embedder, which names a remedy
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions({"euclidean", "cosine", "inner_product"})],
         "radius": [Interval(Real, 0, None, closed="left")],
@@ -303,6 +311,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
         ['a', 'b']
         """
+        check_embedder(self.embedder)
         resolve_device(self.device)
         settings = self._settings(self.metric)
         has_embedder = self.embedder is not None
@@ -310,7 +319,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         lock = lock_of(self)
         with lock.changing(), lock.writing(), self._rollback_on_error():
             names = row_ids(X) if ids is None else aligned_ids(X, ids)
-            vectors = self._fit_vectors(X, y)
+            vectors = self._fit_vectors(as_matrix(X), y)
             rows = RowStore.of(len(vectors), names, metadata)
             settings = self._settings(self.metric)
             with thread_limit(self.n_jobs):
@@ -322,11 +331,11 @@ class LatentIndex(FittedIndex, BaseEstimator):
         if self.embedder is None:
             if hasattr(self, "embedder_"):
                 del self.embedder_
-            return self._checked(X, reset=True)
+            return owned(self._checked(X, reset=True), X)
         self.embedder_: Any = fitted_embedder(self.embedder, X, y)
         if self.rerank == "original":
             embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
-            return self._checked(X, reset=True)
+            return owned(self._checked(X, reset=True), X)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -831,6 +840,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     def _vectors_of(self, X: Any) -> NDArray[Any]:
         """Return the vectors of new rows: queries, or rows to add."""
         check_is_fitted(self)
+        X = as_matrix(X)
         if not hasattr(self, "embedder_") or self.rerank == "original":
             return self._checked(X)
         vectors, width = embed(self.embedder_, X), self._engine.vectors.shape[1]
@@ -842,7 +852,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
         return vectors
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
+        rows = on_host(X)
+        dtype = vector_dtype(rows)
+        vectors = validated(self, rows, reset=reset, dtype=dtype, order="C")
         reject_huge(vectors, column_names(X))
         return vectors
 

@@ -16,7 +16,13 @@ from latentsk.index._id_lookup import IdLookup
 from latentsk.index._labels import id_index
 from latentsk.index._metadata import check_metadata, labelled_metadata
 from latentsk.index._metadata_table import MetadataTable
-from latentsk.index._row_ids import as_ids, joined_ids, refuse_repeated, some_of
+from latentsk.index._row_ids import (
+    as_ids,
+    joined_ids,
+    refuse_repeated,
+    refuse_unstorable,
+    some_of,
+)
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -439,4 +445,5 @@ def _checked_ids(n_rows: int, ids: Any) -> NDArray[Any]:
     refuse_repeated(array)
     if len(array) != n_rows:
         raise ValueError(f"Got {len(array)} ids for {n_rows} rows of X.")
+    refuse_unstorable(array)
     return array

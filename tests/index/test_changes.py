@@ -861,11 +861,10 @@ def test_the_array_that_was_fitted_is_not_changed(rows, new, dtype):
     given = rows.astype(dtype)
     kept = given.copy()
     index = LatentIndex().fit(given)
-    assert np.shares_memory(index.vectors_, given)
+    assert not np.shares_memory(index.vectors_, given)
     for i in range(3):
         index.update(new[:2], [i, i + 1]).add(new[i : i + 1])
     np.testing.assert_array_equal(given, kept)
-    assert not np.shares_memory(index.vectors_, given)
 
 
 def test_arrays_that_were_added_are_not_changed(rows, new):
