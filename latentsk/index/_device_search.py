@@ -12,8 +12,9 @@ import torch
 from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float32, Positions
-from latentsk.index._exact import ExactSearch, FlatState, Neighbors, Query
+from latentsk.index._exact import ExactSearch, FlatState
 from latentsk.index._quantized import Vectors
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._spec import FLAT
 
 # Scores held at a time.

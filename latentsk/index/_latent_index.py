@@ -25,9 +25,9 @@ from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
 from latentsk.index._embedding import embed, fitted_embedder, row_ids
 from latentsk.index._engine import IndexEngine
-from latentsk.index._exact import Neighbors
 from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._lock import lock_of
+from latentsk.index._query import Neighbors
 from latentsk.index._results import (
     as_objects,
     check_mode,
@@ -733,7 +733,10 @@ class LatentIndex(StateMixin, BaseEstimator):
         Two rows are in one group if a chain of rows leads from one to the other whose
         steps are not longer than the threshold (single linkage). Exact, whatever the
         index; quick as long as few rows are within the threshold of others. Cosine
-        distances of parallel rows are rounded, to some 1e-16 instead of 0.
+        distances of parallel rows are rounded, to some 1e-16 instead of 0. Rows of
+        zeros (blank documents, say) are equal, and in one group whatever the threshold;
+        to `kneighbors` and `radius_neighbors` the cosine distance between them is 1, as
+        it is to scikit-learn.
 
         Parameters
         ----------
