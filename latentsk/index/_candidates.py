@@ -23,8 +23,8 @@ SCORE_BYTES = 2**26
 BLOCK_ROWS = 2**16
 # Queries from which FAISS's fused product and selection is the faster one.
 FAISS_MIN_QUERIES = 512
-# Elements of eligible rows that are gathered at a time for as many queries (64 MB).
-GATHERED_ELEMENTS = 2**24
+# Elements of eligible rows that are gathered at a time (8 MB).
+GATHERED_ELEMENTS = 2**21
 # FAISS's selection slows down with the number of neighbours; torch's does not.
 FAISS_MAX_NEIGHBORS = 128
 
@@ -80,13 +80,23 @@ def smallest_scores(
     if eligible is not None:
         return _among(queries, rows, squared_norms, n_candidates, backend, eligible)
     if backend == "auto":
-        is_large = len(queries) >= FAISS_MIN_QUERIES
-        is_narrow = n_candidates <= FAISS_MAX_NEIGHBORS
-        use_faiss = is_large and is_narrow and faiss_available()
-        backend = "faiss" if use_faiss else "torch"
+        backend = best_backend(len(queries), n_candidates)
     if backend == "faiss":
         return _with_faiss(queries, rows, squared_norms, n_candidates)
     return _with_torch(queries, rows, squared_norms, n_candidates)
+
+
+def best_backend(n_queries: int, n_candidates: int) -> str:
+    """Return "faiss" where it is installed and faster than "torch".
+
+    Examples
+    --------
+    >>> best_backend(1, 10)
+    'torch'
+    """
+    is_large = n_queries >= FAISS_MIN_QUERIES
+    is_narrow = n_candidates <= FAISS_MAX_NEIGHBORS
+    return "faiss" if is_large and is_narrow and faiss_available() else "torch"
 
 
 def barred_scores(
@@ -127,9 +137,7 @@ def _among(
     eligible: Positions,
 ) -> Candidates:
     best: Smallest | None = None
-    is_large = len(queries) >= FAISS_MIN_QUERIES
-    most = GATHERED_ELEMENTS if is_large else None
-    for part in row_slices(len(eligible), rows.shape[1], most):
+    for part in row_slices(len(eligible), rows.shape[1], GATHERED_ELEMENTS):
         some = eligible[part]
         norms = None if squared_norms is None else squared_norms[some]
         wanted = min(n_candidates, len(some))

@@ -15,8 +15,8 @@ SELECTION = 0.3
 # Reading a coordinate of a row from memory; and copying a row that is eligible, and
 # each of its coordinates.
 READING = 0.15
-GATHERED_ROW = 6.0
-GATHERED = 0.2
+GATHERED_ROW = 5.0
+GATHERED = 0.5
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0

@@ -11,7 +11,12 @@ import numpy as np
 
 from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
-from latentsk.index._candidates import barred_scores, query_chunks, smallest_scores
+from latentsk.index._candidates import (
+    barred_scores,
+    best_backend,
+    query_chunks,
+    smallest_scores,
+)
 from latentsk.index._cost import barring_pays, exact_cost
 from latentsk.index._fast_rows import FastRows
 from latentsk.index._full_scan import FullScan, has_ties, measured_candidates
@@ -221,17 +226,23 @@ class ExactSearch:
             rows = self.fast
             eligible = np.arange(self.n_rows) if eligible is None else eligible
         norms = self.fast.norms
-        if eligible is not None and self._bars_rows(len(queries), eligible, backend):
+        if eligible is not None and self._bars_rows(
+            len(queries), n_candidates, eligible, backend
+        ):
             penalties = self.fast.penalties(eligible)
             found = barred_scores(queries, rows, norms, penalties, n_candidates)
             if np.isfinite(found[0]).all():  # or else barred rows may be among them
                 return found
         return smallest_scores(queries, rows, norms, n_candidates, backend, eligible)
 
-    def _bars_rows(self, n_queries: int, eligible: Positions, backend: str) -> bool:
+    def _bars_rows(
+        self, n_queries: int, n_candidates: int, eligible: Positions, backend: str
+    ) -> bool:
         """Tell whether all rows are scored, rather than the eligible ones gathered."""
+        if backend == "auto":
+            backend = best_backend(n_queries, n_candidates)
         if self.fast.array is None or backend == "faiss":
-            return False
+            return False  # FAISS bars no rows
         return barring_pays(n_queries, *self.fast.shape, len(eligible))
 
     def _inside(self, query: Query, part: slice) -> Query:
