@@ -23,10 +23,10 @@ SCORE_BYTES = 2**26
 BLOCK_ROWS = 2**16
 # Queries from which FAISS's fused product and selection is the faster one.
 FAISS_MIN_QUERIES = 512
-# Elements of eligible rows that are gathered at a time (8 MB).
-GATHERED_ELEMENTS = 2**21
 # FAISS's selection slows down with the number of neighbours; torch's does not.
 FAISS_MAX_NEIGHBORS = 128
+# Elements of eligible rows that are gathered at a time (8 MB; 64 MB for FAISS).
+GATHERED_ELEMENTS = {"torch": 2**21, "faiss": 2**24}
 
 Float = NDArray[Any]
 Candidates = tuple[Float64, Positions]
@@ -137,7 +137,10 @@ def _among(
     eligible: Positions,
 ) -> Candidates:
     best: Smallest | None = None
-    for part in row_slices(len(eligible), rows.shape[1], GATHERED_ELEMENTS):
+    if backend == "auto":
+        backend = best_backend(len(queries), n_candidates)
+    most = GATHERED_ELEMENTS[backend]
+    for part in row_slices(len(eligible), rows.shape[1], most):
         some = eligible[part]
         norms = None if squared_norms is None else squared_norms[some]
         wanted = min(n_candidates, len(some))

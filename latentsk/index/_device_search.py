@@ -84,6 +84,7 @@ class DeviceSearch:
         space = self.exact.space
         return (
             space.metric != "cosine"
+            and not (space.is_similarity and bool((queries == 0).all(dim=1).any()))
             and queries.dtype in (torch.float32, torch.float64)
             and queries.shape[1:] == (space.n_features,)
             and bool(torch.isfinite(queries).all())

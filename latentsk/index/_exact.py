@@ -156,10 +156,26 @@ class ExactSearch:
         for part in query_chunks(len(query.vectors), n_eligible, np.float64):
             with ignore_fp_warnings():
                 some = self._inside(query, part)
-                for values, near in self.scan.within(some, self._groups(query), radius):
+                is_tied = self.space.ties_all_rows(some.vectors)
+                groups, others = self._groups(query), some.some(~is_tied)
+                found = self.scan.within(others, groups, radius)
+                for number in range(len(is_tied)):
+                    if is_tied[number]:
+                        one = some.some(slice(number, number + 1))
+                        values, near = self._all_within(one, radius)
+                    else:
+                        values, near = next(found)
                     distances.append(values)
                     positions.append(near)
         return distances, positions
+
+    def _all_within(self, query: Query, radius: float) -> Neighbors:
+        """Return what a query is told that is as near to one row as to any other."""
+        near = np.arange(self.n_rows) if query.eligible is None else query.eligible
+        if query.exclude is not None:
+            near = near[near != query.exclude]
+        near = near[: len(near) if self.space.tied_value <= radius else 0]
+        return np.full(len(near), self.space.tied_value), near
 
     def nearest_of(self, query: Query, candidates: Positions) -> Neighbors:
         """Return the k nearest of as many candidates for each query, in float64.
@@ -190,6 +206,7 @@ class ExactSearch:
             if self.space.revise(vectors, positions):
                 self.fast.revise(positions)
                 self.scoring.revise(positions)
+                self.scan.revise(positions)
                 if self._same_rows is not None:
                     self._same_rows.revise(positions)
             else:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_slices
 from latentsk._typing import Float64, Positions
 from latentsk.index._candidates import query_chunks
+from latentsk.index._from_origin import RowsFromOrigin
 from latentsk.index._metric import MetricSpace
 from latentsk.index._query import Neighbors, Query
 from latentsk.index._same_rows import Groups, nearest_members
@@ -42,6 +43,7 @@ class FullScan:
         self.scoring = scoring
         self.space = scoring.space
         self.n_measured = 0
+        self._from_origin: RowsFromOrigin | None = None
 
     def complete(
         self,
@@ -69,6 +71,7 @@ class FullScan:
         values, positions : ndarrays of shape (n_queries, k)
         """
         is_exact = self.scoring.is_exact(query.vectors)
+        is_other = ~is_exact
         if is_exact.any():
             # All rows that are nearer than the last neighbour are there.
             is_last = is_exact[:, None] & (values == values[:, -1:])
@@ -80,11 +83,26 @@ class FullScan:
                 exact.eligible,
                 exact.exclude,
             )
-        if not is_exact.all():
-            others, reached = query.some(~is_exact), values[~is_exact, -1]
-            found = self._up_to(others, groups, reached)
-            values[~is_exact], positions[~is_exact] = found
+        if self.space.metric == "euclidean":
+            is_origin = is_other & ~query.vectors.any(axis=1)
+            is_other &= ~is_origin
+            if is_origin.any():
+                found = self._nearest_to_origin(query.some(is_origin))
+                values[is_origin], positions[is_origin] = found
+        if is_other.any():
+            found = self._up_to(query.some(is_other), groups, values[is_other, -1])
+            values[is_other], positions[is_other] = found
         return values, positions
+
+    def _nearest_to_origin(self, query: Query) -> Neighbors:
+        if self._from_origin is None:
+            self._from_origin = RowsFromOrigin(self.space)
+        return self._from_origin.nearest(query.k, query.exclude, query.eligible)
+
+    def revise(self, changed: Positions) -> None:
+        """Follow the rows, of which some are new or changed."""
+        if self._from_origin is not None:
+            self._from_origin.revise(changed)
 
     def within(
         self, query: Query, groups: Groups | None, radius: float
