@@ -20,7 +20,6 @@ from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
-from latentsk.index._exact import Query
 from latentsk.index._filters import eligible_positions
 from latentsk.index._memory import exact_bytes, format_bytes, parse_bytes
 from latentsk.index._quantized import (
@@ -29,6 +28,7 @@ from latentsk.index._quantized import (
     QuantizedVectors,
     Vectors,
 )
+from latentsk.index._query import Query
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Search, SearchState

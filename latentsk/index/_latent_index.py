@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -30,11 +30,11 @@ from latentsk.index._embedding import (
     row_ids,
 )
 from latentsk.index._engine import Change, IndexEngine
-from latentsk.index._exact import Neighbors, Query
 from latentsk.index._fitted_index import FittedIndex
 from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._labels import aligned_ids, required_ids
 from latentsk.index._lock import lock_of
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._results import (
     as_objects,
     check_fewer,
@@ -725,7 +725,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
         Two rows are in one group if a chain of rows leads from one to the other whose
         steps are not longer than the threshold (single linkage). Exact, whatever the
         index; quick as long as few rows are within the threshold of others. Cosine
-        distances of parallel rows are rounded, to some 1e-16 instead of 0.
+        distances of parallel rows are rounded, to some 1e-16 instead of 0. Rows of
+        zeros (blank documents, say) are equal, and in one group whatever the threshold;
+        to `kneighbors` and `radius_neighbors` the cosine distance between them is 1, as
+        it is to scikit-learn.
 
         Parameters
         ----------
@@ -1139,6 +1142,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     # Locks
 
+    def _held_still(self) -> AbstractContextManager[None]:
+        """Keep changes out while a file or a copy is made; searches go on."""
+        return lock_of(self).still()
+
     @contextmanager
     def _searching(self) -> Iterator[IndexEngine]:
         """Hold the lock with other readers, and yield the engine with its search."""
@@ -1184,7 +1191,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         'b'
         """
         check_is_fitted(self)
-        with lock_of(self).still():
+        with self._held_still():
             write_index(self, path)
 
     @classmethod
@@ -1238,7 +1245,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     # Copies
 
     def __getstate__(self) -> dict[str, Any]:
-        with lock_of(self).still():
+        with self._held_still():
             state = super().__getstate__()
             if hasattr(self, "_engine"):
                 state["fitted"]["_engine"] = self._engine.detached()

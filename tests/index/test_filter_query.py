@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from latentsk.index._query import rows_passing
+from latentsk.index._filter_query import rows_passing
 from latentsk.index._query_grammar import MAX_COMPARISONS, MAX_DEPTH, MAX_LENGTH
 
 IDS = np.array(["a", "b", "c", "d", "e"])
