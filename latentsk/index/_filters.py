@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from latentsk.index._rows import RowStore
 _REMEDY = (
     "Label it by id, like index.metadata_, or take it by position, filter.to_numpy()."
 )
-_AS_MASK = "A column of zeros and ones is no mask: use filter.astype(bool)."
+_AS_MASK = (
+    "A column of zeros and ones is no mask: use filter.astype(bool), or name each id "
+    "once."
+)
 
 
 def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
@@ -60,6 +63,8 @@ def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
         return rows.positions[_answer(filter, rows)]
     if isinstance(filter, Set):
         filter = list(filter)
+    elif isinstance(filter, Mapping):
+        filter = pd.Series(filter)  # by id
     mask = _as_mask(filter)
     if mask is None:
         _refuse_flags(filter, rows)
@@ -112,28 +117,55 @@ def _as_mask(given: Any) -> NDArray[np.bool_] | None:
     """Return a filter as booleans, or None where it holds something else.
 
     A missing value passes no filter.
+
+    Raises
+    ------
+    ValueError
+        If it is a table.
     """
-    if isinstance(given, pd.Index) or not hasattr(given, "__len__"):
+    if isinstance(given, pd.DataFrame):
+        raise ValueError(
+            f"filter must be one column, got a table of {list(given.columns)}: select "
+            "one, as in metadata['name']."
+        )
+    column = _as_column(given)
+    if column is None:
+        array = np.asarray(given) if hasattr(given, "dtype") else None
+        return array if array is not None and array.dtype == bool else None
+    if len(column) == 0:
+        return None
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind != "boolean" and not (kind == "empty" and column.dtype == object):
+        return None
+    return column.fillna(False).to_numpy(dtype=bool)
+
+
+def _as_column(given: Any) -> pd.Series | None:
+    """Return a filter as a column, or None where it is none."""
+    if isinstance(given, pd.MultiIndex) or not hasattr(given, "__len__"):
         return None
     if not isinstance(given, pd.Series):
-        array = given if hasattr(given, "dtype") else np.asarray(given)
+        try:
+            array = given if hasattr(given, "dtype") else np.asarray(given)
+        except ValueError:
+            return None  # tuples of different lengths
+        if isinstance(array, np.ma.MaskedArray):
+            array = np.where(np.ma.getmaskarray(array), None, array.data)
         if getattr(array, "ndim", 1) != 1:
-            array = np.asarray(array)
-            return array if array.dtype == bool else None
+            return None
         given = pd.Series(array if hasattr(array, "isna") else np.asarray(array))
-    if len(given) == 0:
-        return None
-    if pd.api.types.infer_dtype(given, skipna=True) != "boolean":
-        return None
-    return given.fillna(False).to_numpy(dtype=bool)
+    if isinstance(given.dtype, pd.CategoricalDtype):
+        return given.astype(object)
+    return given
 
 
 def _refuse_flags(filter: Any, rows: RowStore) -> None:
     """Refuse a column of zeros and ones, whose values are not meant as ids."""
-    if isinstance(filter, pd.Index) or not hasattr(filter, "__len__"):
+    column = _as_column(filter)
+    if column is None:
         return
-    values = pd.Series(filter).dropna()
-    is_column = len(filter) in (len(rows), rows.n_active) and not values.is_unique
+    values = column.dropna()
+    is_column = not values.is_unique
     if isinstance(filter, pd.Series) and not is_default(filter.index):
         labels = flat_labels(filter.index)
         of_rows = labels.isin(id_index(rows.active_ids))

@@ -38,7 +38,6 @@ def order_by_labels(
     labels : Index of n_rows labels
 
     ids : ndarray of shape (n_rows,)
-        Unique.
 
     what : str
         Has the labels, in words of an error.
@@ -67,7 +66,9 @@ def order_by_labels(
         flat, names = flat_labels(labels), id_index(ids)
         if flat.equals(names) or is_default(labels):
             return None
-        order = flat.get_indexer(names) if flat.is_unique else np.array([-1])
+        order = np.array([-1])
+        if flat.is_unique and names.is_unique:
+            order = flat.get_indexer(names)
         if (order >= 0).all():
             return order
         strange = flat[~flat.isin(names) | flat.duplicated()]
@@ -110,7 +111,7 @@ def aligned_ids(X: Any, ids: Any) -> Any:
     [20, 10]
     """
     is_labelled = isinstance(ids, pd.Series) and isinstance(X, pd.DataFrame | pd.Series)
-    if not is_labelled or len(ids) != len(X) or not X.index.is_unique:
+    if not is_labelled or len(ids) != len(X):
         return ids
     labels, names = flat_labels(ids.index), flat_labels(X.index)
     if is_default(X.index) and not labels.isin(names).all():

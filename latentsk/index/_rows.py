@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentsk._typing import Positions
 from latentsk.index._buffers import AppendedArray
 from latentsk.index._id_lookup import IdLookup
-from latentsk.index._labels import id_index
+from latentsk.index._labels import id_index, is_default
 from latentsk.index._metadata import check_metadata, labelled_metadata
 from latentsk.index._metadata_table import MetadataTable
 from latentsk.index._row_ids import (
@@ -301,16 +301,19 @@ class RowStore:
         """Return a store with further ids."""
         if len(ids) == 0:
             return RowStore(self._ids, active, self.table, self._lookup)
-        start = len(self)
         if self.ids.dtype == object:
             ids = np.asarray(id_index(ids).astype(object))
         if ids.dtype == self.ids.dtype:
             array = self._ids.appended(ids)
         else:
             array = AppendedArray(joined_ids(self.ids, ids))
-        if self._lookup is not None:
-            self._lookup.extend(ids, start + np.arange(len(ids)))
-        return RowStore(array, active, self.table, self._lookup)
+        # Once: who asks for an id meanwhile may have put another one there.
+        lookup = self._lookup
+        if lookup is not None and lookup.n_rows == len(self):
+            lookup.extend(ids)
+        else:
+            lookup = None  # it knows of rows that came here, and did not stay
+        return RowStore(array, active, self.table, lookup)
 
     def _frame_of(self, ids: NDArray[Any], metadata: Any) -> pd.DataFrame | None:
         """Return metadata of further rows, in the order of their ids."""
@@ -380,7 +383,7 @@ class RowStore:
             As `update`; a ValueError, too, if columns are new and rows are left out.
         """
         frame = check_metadata(metadata)
-        names = as_ids(frame.index if ids is None else ids)
+        names = as_ids(self._labels_of(frame) if ids is None else ids)
         positions = self.unique_positions_of(names)
         frame = labelled_metadata(frame, names)
         before = pd.DataFrame(index=range(len(self)))
@@ -402,6 +405,12 @@ class RowStore:
         joined = pd.concat([kept, changed.frame, added], axis=1)
         return self._with_table(MetadataTable(joined[[*before.columns, *new]]))
 
+    def _labels_of(self, frame: pd.DataFrame) -> Any:
+        """Return the ids of metadata: their labels, where these mean something."""
+        if is_default(frame.index) and len(frame) == self.n_active:
+            return self.active_ids
+        return frame.index
+
     def _with_table(self, table: MetadataTable) -> RowStore:
         return RowStore(self._ids, self.active, table, self._lookup)
 
@@ -421,7 +430,7 @@ class RowStore:
 
     def apart(self) -> RowStore:
         """Return the same store, which shares nothing that others add to."""
-        return RowStore(self._ids, self.active, self.table)
+        return RowStore(AppendedArray(self.ids), self.active, self.table)
 
     # What is stored
 
