@@ -150,7 +150,9 @@ def _as_column(given: Any) -> pd.Series | None:
         except ValueError:
             return None  # tuples of different lengths
         if isinstance(array, np.ma.MaskedArray):
-            array = np.where(np.ma.getmaskarray(array), None, array.data)
+            is_masked = np.ma.getmaskarray(array)
+            array = array.data.astype(object)
+            array[is_masked] = None
         if getattr(array, "ndim", 1) != 1:
             return None
         given = pd.Series(array if hasattr(array, "isna") else np.asarray(array))

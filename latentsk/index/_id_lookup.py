@@ -77,7 +77,9 @@ class IdLookup:
     def extend(self, ids: NDArray[Any]) -> None:
         """Take further ids, which are not there yet."""
         names = id_index(ids).astype(object)
-        self._recent.update(zip(names, range(self.n_rows, self.n_rows + len(ids)), strict=True))
+        self._recent.update(
+            zip(names, range(self.n_rows, self.n_rows + len(ids)), strict=True)
+        )
         self.n_rows += len(ids)
 
 
