@@ -26,7 +26,7 @@ def is_default(labels: pd.Index) -> bool:
 
 
 def order_by_labels(
-    labels: pd.Index, ids: NDArray[Any], what: str, remedy: str
+    labels: pd.Index, ids: NDArray[Any], what: str, remedy: str, kind: str = "ids"
 ) -> Positions | None:
     """Return the order in which labelled rows belong to ids.
 
@@ -44,6 +44,9 @@ def order_by_labels(
 
     remedy : str
         What to do about other labels.
+
+    kind : str, default="ids"
+        What the ids are, in words of an error.
 
     Returns
     -------
@@ -76,8 +79,8 @@ def order_by_labels(
         strange = labels[:0]
     named = f", such as {some_of(np.asarray(strange), 1)}" if len(strange) else ""
     raise ValueError(
-        f"{what} has {len(labels)} labels (its index){named}, which are not the ids of "
-        f"the {len(ids)} rows. {remedy}"
+        f"{what} has {len(labels)} labels (its index){named}, which are not the "
+        f"{kind} of the {len(ids)} rows. {remedy}"
     )
 
 
@@ -120,7 +123,7 @@ def aligned_ids(X: Any, ids: Any) -> Any:
         "Align them with the index of X, ids.reindex(X.index), or take them by "
         "position, ids.to_numpy()."
     )
-    order = order_by_labels(labels, np.asarray(names), "ids", remedy)
+    order = order_by_labels(labels, np.asarray(names), "ids", remedy, "labels")
     return ids if order is None else ids.iloc[order]
 
 
