@@ -58,7 +58,7 @@ def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
     if filter is None:
         return None if rows.is_whole else rows.positions
     if isinstance(filter, str):
-        return rows.positions[rows_passing(filter, rows.metadata, rows.active_ids)]
+        return rows.positions[rows_passing(filter, rows.known, rows.active_ids)]
     if callable(filter):
         return rows.positions[_answer(filter, rows)]
     if isinstance(filter, Set):
@@ -89,7 +89,7 @@ def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np
             "filter must return a boolean for each of the "
             f"{rows.n_active} rows of the metadata, got {kind}."
         )
-    if isinstance(answer, pd.Series):
+    if isinstance(answer, pd.Series) and not rows.is_labelled_as(answer.index):
         order = order_by_labels(answer.index, rows.active_ids, "filter", _REMEDY)
         return mask if order is None else mask[order]
     return mask
@@ -98,6 +98,8 @@ def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np
 def _labelled(mask: NDArray[np.bool_], labels: pd.Index, rows: RowStore) -> Positions:
     """Return the positions that pass a mask with labels, one per active id."""
     ids = rows.active_ids
+    if rows.is_labelled_as(labels):
+        return rows.positions[mask]
     if is_default(labels) and not labels.equals(id_index(ids)):
         return _by_position(mask, rows)
     order = order_by_labels(labels, ids, "filter", _REMEDY)
@@ -134,6 +136,8 @@ def _as_mask(given: Any) -> NDArray[np.bool_] | None:
         return array if array is not None and array.dtype == bool else None
     if len(column) == 0:
         return None
+    if column.dtype == bool:
+        return column.to_numpy()
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind != "boolean" and not (kind == "empty" and column.dtype == object):
         return None

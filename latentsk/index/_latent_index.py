@@ -269,6 +269,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
     ) -> Self:
         """Embed rows and make them searchable.
 
+        Searches of an index that is fitted already go on meanwhile.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -1003,7 +1005,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
         ids : array-like of shape (n_samples,) or None, default=None
             Ids of the rows, in whose order the metadata are, unless they are labelled
-            by them; None: the labels (the index) of the metadata are the ids.
+            by them; None: the labels (the index) of the metadata are the ids. Metadata
+            of all rows with an unnamed default RangeIndex are in the order of
+            `metadata_`.
 
         Returns
         -------

@@ -154,14 +154,25 @@ class RowStore:
         return self.ids if self.is_whole else self.ids[self.positions]
 
     @cached_property
-    def metadata(self) -> pd.DataFrame | None:
-        """What is known of the active rows, by id; None where nothing is."""
+    def known(self) -> pd.DataFrame | None:
+        """What is known of the active rows, numbered; None where nothing is."""
         if self.table is None:
             return None
         frame = self.table.frame
-        if not self.is_whole:
-            frame = frame.iloc[self.positions]
-        return frame.set_axis(pd.Index(self.active_ids), axis=0)
+        if self.is_whole:
+            return frame
+        return frame.iloc[self.positions].reset_index(drop=True)
+
+    @cached_property
+    def metadata(self) -> pd.DataFrame | None:
+        """What is known of the active rows, by id; None where nothing is."""
+        if self.known is None:
+            return None
+        return self.known.set_axis(pd.Index(self.active_ids), axis=0)
+
+    def is_labelled_as(self, labels: pd.Index) -> bool:
+        """Tell whether labels are those of the metadata, without comparing them."""
+        return self.metadata is not None and labels.is_(self.metadata.index)
 
     def metadata_at(self, positions: Positions) -> pd.DataFrame:
         """Return what is known of some positions.
@@ -386,6 +397,8 @@ class RowStore:
         names = as_ids(self._labels_of(frame) if ids is None else ids)
         positions = self.unique_positions_of(names)
         frame = labelled_metadata(frame, names)
+        if len(names) == 0:
+            return self
         before = pd.DataFrame(index=range(len(self)))
         if self.table is not None:
             before = self.table.frame
