@@ -26,7 +26,7 @@ from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
-from latentsk.index._usual import Usual
+from latentsk.index._usual import HARD, RANKED_LISTS, USUAL, Measures, Usual
 from latentsk.index._widening import Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
@@ -44,6 +44,8 @@ EXACT_PATIENCE = 10.0
 # Distance to the nearest row, in lengths of the longest one (from near the middle of
 # the rows), beyond which a query is answered exactly.
 FAR_AWAY = 5.0
+# Smallest length that is told from zero.
+TINY = 1e-30
 # Rows that tell what is usual.
 SAMPLE_ROWS = 4_096
 # Candidates of a careful search, in those of an ordinary one.
@@ -202,13 +204,23 @@ class IVFSearch:
         self.lists = InvertedLists(codes.codebook)
         # Rows unlike those that the codes were trained on: all of them are compared.
         self.outside: Positions = np.empty(0, dtype=np.intp)
-        squares = self._put(members, math.inf if usual is None else usual.apart)
+        self._usual = usual
+        nearest, rests = self._put(members)
         if usual is None:
             some = members[:: math.ceil(len(members) / SAMPLE_ROWS)]
-            coordinates = coordinates_of(self.exact, some, self.embed)
-            sample = self.codes.projection.rows(coordinates)
-            usual = Usual.of(self.lists, squares, sample, target)
-        self.usual = usual
+            # As queries, which are not always projected as rows are.
+            projected, left_out = self._projected(self.exact.space.vectors[some])
+            n_ranked = min(RANKED_LISTS, self.lists.n_lists)
+            distances, _ = self.lists.nearest(projected, n_ranked)
+            measures = self._measures(projected, distances, left_out)
+            sizes = self.lists.n_live[:-1]
+            self._usual = Usual.of(sizes, measures, nearest, rests, target)
+
+    @property
+    def usual(self) -> Usual:
+        """What the lists were tuned for."""
+        assert self._usual is not None
+        return self._usual
 
     @property
     def exact(self) -> ExactSearch:
@@ -225,35 +237,40 @@ class IVFSearch:
     def add(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
-        self._put(positions, self.usual.apart)
+        self._put(positions)
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
         if len(self.outside):
             self.outside = np.setdiff1d(self.outside, positions, assume_unique=True)
-        self._put(self.lists.remove(positions), math.inf)
+        self._put(self.lists.remove(positions))
 
-    def _put(self, positions: Positions, apart: float) -> Float32:
+    def _put(self, positions: Positions) -> tuple[Float32, Float32]:
         """Code rows and put them into lists, or keep them apart.
 
         Returns
         -------
-        squares : ndarray of shape (n_positions,)
-            Squared distances to the nearest centre.
+        nearest, rests : ndarrays of shape (n_positions,)
+            See `Measures`.
         """
-        squares = np.full(len(positions), np.inf, dtype=np.float32)
-        width = self.exact.space.n_features
+        nearest = np.empty(len(positions), dtype=np.float32)
+        rests, width = np.empty_like(nearest), self.exact.space.n_features
+        projection, limits = self.codes.projection, np.full(2, np.inf)
+        if self._usual is not None:
+            limits = self._usual.apart
         for part in row_slices(len(positions), width, ADDED_ELEMENTS):
-            rows, some = coordinates_of(self.exact, positions[part], self.embed), part
-            if apart < math.inf:
-                fits = ~self.codes.outgrows(rows)
-                rows, some = rows[fits], part.start + np.flatnonzero(fits)
-            projected = self.codes.projection.rows(rows)
-            squares[some] = self.lists.add(positions[some], projected, apart)
-        is_apart = squares > apart
-        if is_apart.any():
-            self.outside = np.union1d(self.outside, positions[is_apart])
-        return squares
+            rows = coordinates_of(self.exact, positions[part], self.embed)
+            projected = projection.rows(rows)
+            rests[part] = projection.rests(rows, projected)
+            farthest = np.full(len(rows), limits[0])
+            if self._usual is not None:
+                is_left_out = (rests[part] > limits[1]) | self.codes.outgrows(rows)
+                farthest[is_left_out] = -1.0
+            nearest[part] = self.lists.add(positions[part], projected, farthest)
+            is_apart = nearest[part] > farthest
+            if is_apart.any():
+                self.outside = np.union1d(self.outside, positions[part][is_apart])
+        return nearest, rests
 
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows."""
@@ -326,15 +343,18 @@ class IVFSearch:
         positions : ndarray of shape (n_queries, n_candidates)
             -1 where the lists that were scanned hold fewer.
         """
-        projected = self._projected(queries)
+        projected, _ = self._projected(queries)
         if eligible is not None and len(eligible) == self.n_rows:
             eligible = None
         n_probe = self.spec.n_probe
         return self.lists.candidates(projected, n_candidates, n_probe, eligible)
 
-    def _projected(self, queries: NDArray[Any]) -> Float32:
+    def _projected(self, queries: NDArray[Any]) -> tuple[Float32, Float32]:
+        """Return what codes are compared with, and what the projection leaves out."""
         coordinates = query_coordinates(self.exact, queries, self.embed)
-        return np.ascontiguousarray(self.codes.projection.queries(coordinates))
+        projection = self.codes.projection
+        projected = np.ascontiguousarray(projection.queries(coordinates))
+        return projected, projection.rests(coordinates, projected)
 
     def _prefers_exact(self, query: Query) -> bool:
         n_members = self.n_rows
@@ -351,7 +371,7 @@ class IVFSearch:
         eligible, outside = query.eligible, self.outside
         is_whole = eligible is None or len(eligible) == self.n_rows
         selected = self.lists.selected(None if is_whole else eligible)
-        projected = self._projected(query.vectors)
+        projected, rests = self._projected(query.vectors)
         if len(outside):
             if not is_whole:
                 outside = np.intersect1d(outside, eligible, assume_unique=True)
@@ -360,7 +380,9 @@ class IVFSearch:
             outside = np.empty((len(projected), 0), dtype=np.intp)
         is_lost = np.zeros(len(projected), dtype=bool)
         if is_whole:
-            candidates, is_unusual = self._ordinary(query, projected, selected)
+            candidates, is_unusual = self._ordinary(
+                query, projected, rests, selected
+            )
         else:
             candidates = np.empty((len(projected), self._n_candidates(query)), np.int64)
             is_unusual = ~is_lost
@@ -380,17 +402,34 @@ class IVFSearch:
         return self.exact.candidates(fast, wanted, outside)[1]
 
     def _ordinary(
-        self, query: Query, projected: Float32, selected: Selected
+        self, query: Query, projected: Float32, rests: Float32, selected: Selected
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return candidates, and whether a query is unlike those that were tuned for."""
-        lists, n_probe = self.lists, self.spec.n_probe
-        distances, near = lists.nearest(projected, max(n_probe, self.usual.n_ranked))
-        is_unusual = self.usual.is_unusual(distances)
+        lists, n_probe, usual = self.lists, self.spec.n_probe, self.usual
+        distances, near = lists.nearest(projected, max(n_probe, usual.n_ranked))
+        measures = self._measures(projected, distances, rests)
         near, distances = near[:, :n_probe], distances[:, :n_probe]
-        is_unusual |= self.usual.have_changed(lists.n_live, near)
+        is_hard = usual.are_beyond(measures, HARD)
+        is_unusual = usual.are_beyond(measures, USUAL)
+        is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
+        if query.exclude is None and usual.are_too_many(is_hard):
+            is_unusual |= is_hard
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual
+
+    def _measures(
+        self, projected: Float32, distances: Float32, rests: Float32
+    ) -> Measures:
+        """Return how queries lie to the lists, by distances to the nearest centres."""
+        n_ranked = min(RANKED_LISTS, self.lists.n_lists)
+        contrasts = distances[:, n_ranked - 1] - distances[:, 0]
+        if not self.exact.space.is_similarity:
+            return Measures(distances[:, 0], contrasts, rests)
+        # The length of a query does not matter.
+        lengths = np.sqrt(np.square(projected).sum(axis=1))
+        none = np.zeros_like(rests)
+        return Measures(none, contrasts / np.maximum(lengths, TINY), none)
 
     def _careful(
         self, query: Query, projected: Float32, selected: Selected, outside: Positions

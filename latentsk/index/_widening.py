@@ -19,6 +19,8 @@ LARGEST_VALUE = np.float32(1e37)
 GROWTH = 2.0
 # Smallest difference that is told from rounding, as a share.
 LEAST = 1e-6
+# Lists that are ranked, in those expected to hold enough rows.
+SPARE_LISTS = 1.5
 
 
 class Widening(NamedTuple):
@@ -76,31 +78,37 @@ class Widening(NamedTuple):
         costs : ndarray of shape (n_queries,)
             See `_cost`.
         """
-        distances, ranked = lists.nearest(queries, lists.n_lists)
-        counts = selected.counts[ranked]
-        before = np.cumsum(counts, axis=1) - counts
-        enough = self.n_probe * lists.n_rows / lists.n_lists
-        is_scanned = np.arange(lists.n_lists) < self.n_probe
-        is_scanned = is_scanned | (before < enough)
-
-        def scan(which: NDArray[np.bool_], is_wanted: NDArray[np.bool_]) -> Scanned:
-            width = lists.n_lists - int(is_wanted.any(axis=0)[::-1].argmax())
-            wanted = np.where(is_wanted, ranked[which], -1)[:, :width]
-            some = queries[which], wanted, distances[which, :width]
-            return lists.scan(*some, self.n_candidates, selected)
-
-        found = scan(np.ones(len(queries), dtype=bool), is_scanned)
+        near, distances = self._nearest(lists, queries, selected)
+        found = lists.scan(queries, near, distances, self.n_candidates, selected)
+        is_scanned = np.zeros((len(queries), lists.n_lists + 1), dtype=bool)
+        np.put_along_axis(is_scanned, near, True, axis=1)  # the last one stands for -1
+        is_scanned = is_scanned[:, :-1]
         known = np.concatenate([found.values, others], axis=1)
         radii = np.partition(known, self.k - 1, axis=1)[:, self.k - 1]
         rates = lists.spread.rates(queries, np.minimum(radii, LARGEST_VALUE))
-        rates = np.take_along_axis(rates, ranked, axis=1)
-        is_further = further_lists(rates, counts, is_scanned, self.missed)
+        is_further = further_lists(rates, selected.counts, is_scanned, self.missed)
         which = is_further.any(axis=1)
         if which.any():
-            more = merged(found.some(which), scan(which, is_further[which]))
+            further = np.where(is_further[which], np.arange(lists.n_lists), -1)
+            some = queries[which], further, lists.distances(queries[which])
+            second = lists.scan(*some, self.n_candidates, selected)
+            more = merged(found.some(which), second)
             found.values[which], found.positions[which] = more
-        per_list = LIST + lists.sizes[ranked] * (queries.shape[1] * CODE)
-        return found, np.sum(per_list * (is_scanned | is_further), axis=1)
+        per_list = LIST + lists.sizes * (queries.shape[1] * CODE)
+        return found, (is_scanned | is_further) @ per_list
+
+    def _nearest(
+        self, lists: InvertedLists, queries: Float32, selected: Selected
+    ) -> tuple[NDArray[np.int64], Float32]:
+        """Return the nearest lists, -1 after the last, and their distances."""
+        enough = self.n_probe * lists.n_rows / lists.n_lists
+        usual = max(1.0, selected.counts.mean())
+        width = min(lists.n_lists, self.n_probe + math.ceil(SPARE_LISTS * enough / usual))
+        distances, near = lists.nearest(queries, width)
+        held = selected.counts[near]
+        before = np.cumsum(held, axis=1) - held
+        is_near = (np.arange(width) < self.n_probe) | (before < enough)
+        return np.where(is_near, near, -1), distances
 
 
 def further_lists(
@@ -113,7 +121,7 @@ def further_lists(
     rates : ndarray of shape (n_queries, n_lists)
         Chance of a row in a list to be among the neighbours.
 
-    counts : ndarray of shape (n_queries, n_lists)
+    counts : ndarray of shape (n_lists,)
         Number of rows in each list.
 
     is_scanned : ndarray of shape (n_queries, n_lists), dtype bool
@@ -123,7 +131,7 @@ def further_lists(
 
     Examples
     --------
-    >>> rates, counts = np.array([[0.5, 0.2, 0.1, 0.01]]), np.array([[10, 10, 10, 10]])
+    >>> rates, counts = np.array([[0.5, 0.2, 0.1, 0.01]]), np.full(4, 10)
     >>> is_scanned = np.array([[True, False, False, False]])
     >>> further_lists(rates, counts, is_scanned, 0.02)
     array([[False,  True,  True, False]])
