@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from latentsk.index._exact import (
     Query,
     ignore_fp_warnings,
 )
-from latentsk.index._inverted_lists import InvertedLists, Selected
+from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 from latentsk.index._memory import lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
@@ -27,7 +28,7 @@ from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
 from latentsk.index._usual import HARD, RANKED_LISTS, USUAL, Measures, Usual
-from latentsk.index._widening import Widening, expected_beyond
+from latentsk.index._widening import CAREFUL, Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -48,8 +49,6 @@ FAR_AWAY = 5.0
 TINY = 1e-30
 # Rows that tell what is usual.
 SAMPLE_ROWS = 4_096
-# Candidates of a careful search, in those of an ordinary one.
-CAREFUL = 4
 # Rows longer than the longest one, for inner products, have drifted.
 LENGTH_MARGIN = 1.01
 # Scores above it may have overflowed on the way.
@@ -413,7 +412,7 @@ class IVFSearch:
         is_unusual = usual.are_beyond(measures, USUAL)
         is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
         if query.exclude is None and usual.are_too_many(is_hard):
-            is_unusual |= is_hard
+            is_unusual[:] = True
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual
@@ -424,12 +423,14 @@ class IVFSearch:
         """Return how queries lie to the lists, by distances to the nearest centres."""
         n_ranked = min(RANKED_LISTS, self.lists.n_lists)
         contrasts = distances[:, n_ranked - 1] - distances[:, 0]
-        if not self.exact.space.is_similarity:
+        if self.codes.projection.length is None:
             return Measures(distances[:, 0], contrasts, rests)
-        # The length of a query does not matter.
-        lengths = np.sqrt(np.square(projected).sum(axis=1))
-        none = np.zeros_like(rests)
-        return Measures(none, contrasts / np.maximum(lengths, TINY), none)
+        # Of inner products, the direction of a query matters, and not its length.
+        squares = np.square(projected).sum(axis=1)
+        lengths = np.sqrt(np.maximum(squares, TINY))
+        products = squares + self.codes.projection.length**2 - distances[:, 0]
+        nearest = (products / lengths).astype(np.float32)
+        return Measures(nearest, contrasts / lengths, np.zeros_like(rests))
 
     def _careful(
         self, query: Query, projected: Float32, selected: Selected, outside: Positions
@@ -447,20 +448,19 @@ class IVFSearch:
         outside : ndarray of shape (n_queries, n_outside)
             Rows in no list that are candidates besides.
         """
+        space, fast = self.exact.space, self.exact.fast
         k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
         missed = 0.5 * (1.0 - self.usual.target)
-        limit = self.flat.cost(query.k, int(selected.counts.sum()))
+        measure = partial(fast.scores, space.fast_queries(query.vectors))
+        others = Scanned(self._squares(projected, outside), outside)
         search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
-        found, costs = search.scan(
-            self.lists, projected, selected, self._squares(projected, outside)
-        )
-        space, fast = self.exact.space, self.exact.fast
-        fast_queries = space.fast_queries(query.vectors)
-        scores = fast.scores(fast_queries, found.positions)
+        found, costs = search.scan(self.lists, projected, selected, others, measure)
+        scores = measure(found.positions)
         slope = None if self.embed else 0.5 if space.is_similarity else 1.0
         beyond = expected_beyond(found.values, scores, k, slope)
         best = np.argsort(scores, axis=1, kind="stable")[:, :wanted]
         candidates = np.take_along_axis(found.positions, best, axis=1)
+        limit = self.flat.cost(query.k, int(selected.counts.sum()))
         return candidates, (costs > limit) | (beyond > missed * query.k)
 
     def _squares(self, projected: Float32, outside: Positions) -> Float32:

@@ -26,7 +26,7 @@ APART = 4.0
 FEWEST, MOST, MOST_WHERE_HARD = 0.7, 1.5, 1.05
 # What is promised where no recall was asked for.
 DEFAULT_TARGET = 0.95
-_PAIR = rules.floats(2, least=0, dtypes={"float64"})
+_PAIR = rules.floats(2, dtypes={"float64"})
 
 
 class Measures(NamedTuple):
@@ -35,7 +35,8 @@ class Measures(NamedTuple):
     Attributes
     ----------
     nearest : ndarray of shape (n,), float32
-        Squared distance to the nearest centre.
+        Squared distance to the nearest centre; of inner products what stands for that,
+        whatever the length.
 
     contrasts : ndarray of shape (n,), float32
         By how much the last of some centres is farther, squared.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 
 # Values above it are those of no candidate.
 LARGEST_VALUE = np.float32(1e37)
+# Candidates of a careful search, in those of an ordinary one.
+CAREFUL = 4
 # How much denser rows lie behind the candidates than among the farther half of them.
 GROWTH = 2.0
 # Smallest difference that is told from rounding, as a share.
@@ -32,7 +35,7 @@ class Widening(NamedTuple):
         Number of neighbours.
 
     n_candidates : int
-        At least k.
+        Candidates wanted, `CAREFUL` times as many as of an ordinary search.
 
     n_probe : int
         Number of the nearest lists, at least; more where they hold fewer of the rows
@@ -52,12 +55,12 @@ class Widening(NamedTuple):
         lists: InvertedLists,
         queries: Float32,
         selected: Selected,
-        others: Float32,
+        others: Scanned,
+        measure: Callable[[NDArray[np.int64]], Float32],
     ) -> tuple[Scanned, Float64]:
         """Scan the nearest lists, and then all others that may hold neighbours.
 
-        The rows of a list are taken to be normally distributed, which tells how many
-        are expected within the distance of the k-th candidate of the nearest lists.
+        How the rows of a list lie about its middle tells how many are expected within the distance of the best candidates of the nearest lists.
 
         Parameters
         ----------
@@ -68,8 +71,11 @@ class Widening(NamedTuple):
         selected : Selected
             Rows that may be returned.
 
-        others : ndarray of shape (n_queries, n_others), float32
-            Squared distances to further rows that may be returned, in no list.
+        others : Scanned
+            Further rows that may be returned, which are in no list.
+
+        measure : callable
+            Returns scores of candidates, by which they are compared.
 
         Returns
         -------
@@ -83,8 +89,10 @@ class Widening(NamedTuple):
         is_scanned = np.zeros((len(queries), lists.n_lists + 1), dtype=bool)
         np.put_along_axis(is_scanned, near, True, axis=1)  # the last one stands for -1
         is_scanned = is_scanned[:, :-1]
-        known = np.concatenate([found.values, others], axis=1)
-        radii = np.partition(known, self.k - 1, axis=1)[:, self.k - 1]
+        few = self.n_candidates // CAREFUL
+        values = np.concatenate([found.values[:, :few], others.values], axis=1)
+        known = np.concatenate([found.positions[:, :few], others.positions], axis=1)
+        radii = farthest_of_best(values, measure(known), self.k)
         rates = lists.spread.rates(queries, np.minimum(radii, LARGEST_VALUE))
         is_further = further_lists(rates, selected.counts, is_scanned, self.missed)
         which = is_further.any(axis=1)
@@ -109,6 +117,18 @@ class Widening(NamedTuple):
         before = np.cumsum(held, axis=1) - held
         is_near = (np.arange(width) < self.n_probe) | (before < enough)
         return np.where(is_near, near, -1), distances
+
+
+def farthest_of_best(values: Float32, scores: Float32, k: int) -> Float32:
+    """Return the largest value among the candidates with the k smallest scores.
+
+    Examples
+    --------
+    >>> farthest_of_best(np.array([[1.0, 2.0, 3.0]]), np.array([[5.0, 9.0, 6.0]]), 2)
+    array([3.])
+    """
+    best = np.argpartition(scores, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(values, best, axis=1).max(axis=1)
 
 
 def further_lists(
@@ -204,7 +224,12 @@ def expected_beyond(
     reach = np.maximum(values[:, -1] - values[:, half], LEAST * np.abs(last))
     density = GROWTH * (values.shape[1] - half) / reach
     error = np.maximum(errors.std(axis=1), LEAST * reach)
-    margin = (last - values[:, -1]) / error
+    room = last - values[:, -1]
+    margin = room / error
     tail = np.exp(-0.5 * margin**2) / math.sqrt(2 * math.pi)
-    numbers[is_full] = density * error * (tail + margin * ndtr(margin))
+    normal = error * (tail + margin * ndtr(margin))
+    # Errors as they are, where some are larger than those of a normal distribution.
+    rests = errors - errors.mean(axis=1, keepdims=True)
+    observed = np.maximum(room[:, None] - rests, 0.0).mean(axis=1)
+    numbers[is_full] = density * np.maximum(normal, observed)
     return numbers
