@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +15,7 @@ from latentsk._typing import Float32, Positions
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
-from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 from latentsk.index._memory import lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
@@ -21,6 +23,8 @@ from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
+from latentsk.index._usual import HARD, RANKED_LISTS, USUAL, Measures, Usual
+from latentsk.index._widening import CAREFUL, Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -37,8 +41,10 @@ EXACT_PATIENCE = 10.0
 # Distance to the nearest row, in lengths of the longest one (from near the middle of
 # the rows), beyond which a query is answered exactly.
 FAR_AWAY = 5.0
-# How far outside the range of its codes, in ranges, a row has drifted.
-DRIFT_MARGIN = 1.0
+# Smallest length that is told from zero.
+TINY = 1e-30
+# Rows that tell what is usual.
+SAMPLE_ROWS = 4_096
 # Rows longer than the longest one, for inner products, have drifted.
 LENGTH_MARGIN = 1.01
 # Scores above it may have overflowed on the way.
@@ -80,18 +86,13 @@ class IVFCodes(NamedTuple):
             residual=self.codebook.residual,
         )
 
-    def n_drifted(self, rows: Float32, projected: Float32) -> int:
-        """Count rows that are far outside of what the codes stand for."""
-        codebook, length = self.codebook, self.projection.length
-        known = codebook.centers.T if codebook.residual else codebook.values
-        low, high = known.min(axis=1), known.max(axis=1)
-        margin = DRIFT_MARGIN * (high - low)
-        is_outside = (projected < low - margin) | (projected > high + margin)
-        has_drifted = is_outside.any(axis=1)
-        if length is not None:
-            squares = np.sum(np.square(rows, dtype=np.float64), axis=1)
-            has_drifted |= squares > LENGTH_MARGIN * length**2
-        return int(np.count_nonzero(has_drifted))
+    def outgrows(self, rows: Float32) -> NDArray[np.bool_]:
+        """Tell which rows are longer than the projection was made for."""
+        length = self.projection.length
+        if length is None:
+            return np.zeros(len(rows), dtype=bool)
+        squares = np.sum(np.square(rows, dtype=np.float64), axis=1)
+        return squares > LENGTH_MARGIN * length**2
 
     @property
     def width(self) -> int:
@@ -106,7 +107,8 @@ class IVFCodes(NamedTuple):
         "n_drifted": rules.count(),
         "codes": rules.instance(IVFCodes),
         "rescaling": rules.instance(Rescaling),
-    }
+    },
+    optional={"usual": rules.maybe(rules.instance(Usual))},
 )
 class IVFState(NamedTuple):
     """The state of an `IVFSearch`: see `SearchState`.
@@ -118,6 +120,7 @@ class IVFState(NamedTuple):
     n_drifted: int
     codes: IVFCodes
     rescaling: Rescaling
+    usual: Usual | None = None
 
     def restore(
         self,
@@ -127,7 +130,7 @@ class IVFState(NamedTuple):
     ) -> IVFSearch:
         """Return the search over the same vectors."""
         flat, spec = flat_over(self.rescaling), IndexSpec.parse(self.spec)
-        return IVFSearch(flat, spec, self.codes, members, embed, self.n_drifted)
+        return IVFSearch(flat, spec, self.codes, members, embed, usual=self.usual)
 
     def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
         """Refuse vectors that the state does not belong to, and another state.
@@ -171,9 +174,12 @@ class IVFSearch:
         From the rows to the vectors that are coded; None: these are the rows
         themselves, rescaled.
 
-    n_drifted : int, default=0
-        Number of rows that came where none lay when the codes were trained; they are
-        found less reliably.
+    target : float or None, default=None
+        Recall that is promised: a search that is unlike those that it was tuned for
+        looks at more, or at all rows, until it is likely to be as high.
+
+    usual : Usual or None, default=None
+        What it was tuned for; None: the members.
     """
 
     def __init__(
@@ -183,42 +189,83 @@ class IVFSearch:
         codes: IVFCodes,
         members: Positions,
         embed: Embedding | None = None,
-        n_drifted: int = 0,
+        target: float | None = None,
+        usual: Usual | None = None,
     ) -> None:
         self.flat = flat
         self.spec = spec
         self.codes = codes
         self.embed = embed
-        self.n_drifted = n_drifted
         self.lists = InvertedLists(codes.codebook)
-        self._put(members)
+        # Rows unlike those that the codes were trained on: all of them are compared.
+        self.outside: Positions = np.empty(0, dtype=np.intp)
+        self._usual = usual
+        nearest, rests = self._put(members)
+        if usual is None:
+            some = members[:: math.ceil(len(members) / SAMPLE_ROWS)]
+            # As queries, which are not always projected as rows are.
+            projected, left_out = self._projected(self.exact.space.vectors[some])
+            n_ranked = min(RANKED_LISTS, self.lists.n_lists)
+            distances, _ = self.lists.nearest(projected, n_ranked)
+            measures = self._measures(projected, distances, left_out)
+            sizes = self.lists.n_live[:-1]
+            self._usual = Usual.of(sizes, measures, nearest, rests, target)
+
+    @property
+    def usual(self) -> Usual:
+        """What the lists were tuned for."""
+        assert self._usual is not None
+        return self._usual
 
     @property
     def exact(self) -> ExactSearch:
         """The search that compares every row."""
         return self.flat.exact
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that are searched."""
+        return self.lists.n_rows + len(self.outside)
+
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
-        self.n_drifted += self._put(positions)
+        self._put(positions)
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
+        if len(self.outside):
+            self.outside = np.setdiff1d(self.outside, positions, assume_unique=True)
         self._put(self.lists.remove(positions))
 
-    def _put(self, positions: Positions) -> int:
-        """Code rows and put them into lists; return how many have drifted."""
-        n_drifted = 0
-        width = self.exact.space.n_features
+    def _put(self, positions: Positions) -> tuple[Float32, Float32]:
+        """Code rows and put them into lists, or keep them apart.
+
+        Returns
+        -------
+        nearest, rests : ndarrays of shape (n_positions,)
+            See `Measures`.
+        """
+        nearest = np.empty(len(positions), dtype=np.float32)
+        rests, width = np.empty_like(nearest), self.exact.space.n_features
+        projection, limits = self.codes.projection, np.full(2, np.inf)
+        if self._usual is not None:
+            limits = self._usual.apart
         for part in row_slices(len(positions), width, ADDED_ELEMENTS):
             rows = coordinates_of(self.exact, positions[part], self.embed)
-            projected = self.codes.projection.rows(rows)
-            n_drifted += self.codes.n_drifted(rows, projected)
-            self.lists.add(positions[part], projected)
-        return n_drifted
+            projected = projection.rows(rows)
+            rests[part] = projection.rests(rows, projected)
+            farthest = np.full(len(rows), limits[0])
+            if self._usual is not None:
+                is_left_out = (rests[part] > limits[1]) | self.codes.outgrows(rows)
+                farthest[is_left_out] = -1.0
+            nearest[part] = self.lists.add(positions[part], projected, farthest)
+            is_apart = nearest[part] > farthest
+            if is_apart.any():
+                self.outside = np.union1d(self.outside, positions[part][is_apart])
+        return nearest, rests
 
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows."""
@@ -231,8 +278,8 @@ class IVFSearch:
 
     def to_state(self) -> IVFState:
         """Return what the search is restored from, besides the vectors."""
-        rescaling = self.exact.space.rescaling
-        return IVFState(str(self.spec), self.n_drifted, self.codes, rescaling)
+        rescaling, n_outside = self.exact.space.rescaling, len(self.outside)
+        return IVFState(str(self.spec), n_outside, self.codes, rescaling, self.usual)
 
     # What is found
 
@@ -261,7 +308,9 @@ class IVFSearch:
                 found = self._found(some)
             is_lost = (found[1] < 0).any(axis=1)
             if is_lost.any():
-                exactly = self.flat.neighbors(some.some(is_lost))
+                # Certified, as other answers depend on which queries come together.
+                lost = some.some(is_lost)._replace(certified=True)
+                exactly = self.flat.neighbors(lost)
                 found[0][is_lost], found[1][is_lost] = exactly
             values[part], positions[part] = found
         return values, positions
@@ -289,19 +338,21 @@ class IVFSearch:
         positions : ndarray of shape (n_queries, n_candidates)
             -1 where the lists that were scanned hold fewer.
         """
-        if self.embed is None:
-            space = self.exact.space
-            coordinates = space.unpadded(space.fast_queries(queries))
-        else:
-            coordinates = self.embed(queries).astype(np.float32)
-        projected = np.ascontiguousarray(self.codes.projection.queries(coordinates))
-        if eligible is not None and len(eligible) == self.lists.n_rows:
+        projected, _ = self._projected(queries)
+        if eligible is not None and len(eligible) == self.n_rows:
             eligible = None
         n_probe = self.spec.n_probe
         return self.lists.candidates(projected, n_candidates, n_probe, eligible)
 
+    def _projected(self, queries: NDArray[Any]) -> tuple[Float32, Float32]:
+        """Return what codes are compared with, and what the projection leaves out."""
+        coordinates = query_coordinates(self.exact, queries, self.embed)
+        projection = self.codes.projection
+        projected = np.ascontiguousarray(projection.queries(coordinates))
+        return projected, projection.rests(coordinates, projected)
+
     def _prefers_exact(self, query: Query) -> bool:
-        n_members = self.lists.n_rows
+        n_members = self.n_rows
         if query.eligible is None or len(query.eligible) == n_members:
             return 2 * self.spec.n_candidates(query.k) >= n_members
         exact = self.flat.cost(query.k, len(query.eligible))
@@ -310,18 +361,122 @@ class IVFSearch:
     def _n_candidates(self, query: Query) -> int:
         return self.spec.n_candidates(query.k) + (query.exclude is not None)
 
+    def _likely(self, query: Query) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return likely neighbours, and which queries are to be answered exactly."""
+        eligible, outside = query.eligible, self.outside
+        is_whole = eligible is None or len(eligible) == self.n_rows
+        selected = self.lists.selected(None if is_whole else eligible)
+        projected, rests = self._projected(query.vectors)
+        if len(outside):
+            if not is_whole:
+                outside = np.intersect1d(outside, eligible, assume_unique=True)
+            outside = self._nearest_outside(query, outside)
+        else:
+            outside = np.empty((len(projected), 0), dtype=np.intp)
+        is_lost = np.zeros(len(projected), dtype=bool)
+        if is_whole:
+            candidates, is_unusual = self._ordinary(query, projected, rests, selected)
+        else:
+            candidates = np.empty((len(projected), self._n_candidates(query)), np.int64)
+            is_unusual = ~is_lost
+        if is_unusual.any():
+            some, own = query.some(is_unusual), projected[is_unusual]
+            candidates[is_unusual], is_lost[is_unusual] = self._careful(
+                some, own, selected, outside[is_unusual]
+            )
+        return np.concatenate([candidates, outside], axis=1), is_lost
+
+    def _nearest_outside(self, query: Query, outside: Positions) -> Positions:
+        wanted = query.k + SPARE_NEIGHBORS + (query.exclude is not None)
+        wanted = min(len(outside), wanted)
+        if wanted == 0:
+            return np.empty((len(query.vectors), 0), dtype=np.intp)
+        fast = self.exact.space.fast_queries(query.vectors)
+        return self.exact.candidates(fast, wanted, outside)[1]
+
+    def _ordinary(
+        self, query: Query, projected: Float32, rests: Float32, selected: Selected
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return candidates, and whether a query is unlike those that were tuned for."""
+        lists, n_probe, usual = self.lists, self.spec.n_probe, self.usual
+        distances, near = lists.nearest(projected, max(n_probe, usual.n_ranked))
+        measures = self._measures(projected, distances, rests)
+        near, distances = near[:, :n_probe], distances[:, :n_probe]
+        is_hard = usual.are_beyond(measures, HARD)
+        is_unusual = usual.are_beyond(measures, USUAL)
+        is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
+        if query.exclude is None and usual.are_too_many(is_hard):
+            is_unusual[:] = True
+        wanted = self._n_candidates(query)
+        found = lists.scan(projected, near, distances, wanted, selected)
+        return found.positions, is_unusual
+
+    def _measures(
+        self, projected: Float32, distances: Float32, rests: Float32
+    ) -> Measures:
+        """Return how queries lie to the lists, by distances to the nearest centres."""
+        n_ranked = min(RANKED_LISTS, self.lists.n_lists)
+        contrasts = distances[:, n_ranked - 1] - distances[:, 0]
+        if self.codes.projection.length is None:
+            return Measures(distances[:, 0], contrasts, rests)
+        # Of inner products, the direction of a query matters, and not its length.
+        squares = np.square(projected).sum(axis=1)
+        lengths = np.sqrt(np.maximum(squares, TINY))
+        products = squares + self.codes.projection.length**2 - distances[:, 0]
+        nearest = (products / lengths).astype(np.float32)
+        return Measures(nearest, contrasts / lengths, np.zeros_like(rests))
+
+    def _careful(
+        self, query: Query, projected: Float32, selected: Selected, outside: Positions
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return candidates of as many lists as it takes, and where that are too many.
+
+        Parameters
+        ----------
+        query : Query
+
+        projected : ndarray of shape (n_queries, n_codes), float32
+
+        selected : Selected
+
+        outside : ndarray of shape (n_queries, n_outside)
+            Rows in no list that are candidates besides.
+        """
+        space, fast = self.exact.space, self.exact.fast
+        k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
+        missed = 0.5 * (1.0 - self.usual.target)
+        measure = partial(fast.scores, space.fast_queries(query.vectors))
+        others = Scanned(self._squares(projected, outside), outside)
+        search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
+        found, costs = search.scan(self.lists, projected, selected, others, measure)
+        scores = measure(found.positions)
+        slope = None if self.embed else 0.5 if space.is_similarity else 1.0
+        beyond = expected_beyond(found.values, scores, k, slope)
+        best = np.argsort(scores, axis=1, kind="stable")[:, :wanted]
+        candidates = np.take_along_axis(found.positions, best, axis=1)
+        limit = self.flat.cost(query.k, int(selected.counts.sum()))
+        return candidates, (costs > limit) | (beyond > missed * query.k)
+
+    def _squares(self, projected: Float32, outside: Positions) -> Float32:
+        """Return squared distances from queries to rows, as they would be coded."""
+        if outside.size == 0:
+            return np.empty(outside.shape, dtype=np.float32)
+        numbers, inverse = np.unique(outside, return_inverse=True)
+        rows = coordinates_of(self.exact, numbers, self.embed)
+        rows = self.codes.projection.rows(rows)[inverse.reshape(outside.shape)]
+        return np.sum(np.square(rows - projected[:, None]), axis=2)
+
     def _found(self, query: Query) -> Neighbors:
         """Return what is found, with a position of -1 where that is not reliable."""
         space, fast, queries = self.exact.space, self.exact.fast, query.vectors
-        wanted = self._n_candidates(query)
-        candidates = self.candidates(queries, wanted, query.eligible)
+        candidates, is_lost = self._likely(query)
         if query.exclude is not None:
             candidates = without_excluded(candidates, query.exclude)
         spare = SPARE_NEIGHBORS if query.certified else 0
         wanted = min(candidates.shape[1], query.k + spare)
         fast_queries = space.fast_queries(queries)
         scores, nearest = fast.best_of(fast_queries, candidates, wanted)
-        is_reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
+        is_reliable = ~is_lost & (np.abs(scores) < LARGEST_SCORE).all(axis=1)
         is_reliable &= (nearest >= 0).all(axis=1) & ~space.ties_all_rows(queries)
         if not space.is_similarity:
             # From far away all rows look alike, to codes and to float32.
@@ -354,3 +509,12 @@ def coordinates_of(
         # The first row of zeros under cosine may come later: it changes no codes.
         return exact.space.unpadded(exact.fast[positions])
     return embed(exact.space.vectors[positions]).astype(np.float32)
+
+
+def query_coordinates(
+    exact: ExactSearch, queries: NDArray[Any], embed: Embedding | None
+) -> Float32:
+    """Return what is projected of queries, which are vectors like the rows."""
+    if embed is None:
+        return exact.space.unpadded(exact.space.fast_queries(queries))
+    return embed(queries).astype(np.float32)
