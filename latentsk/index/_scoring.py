@@ -94,7 +94,8 @@ class Scoring:
             bound = scores + product_error(norms, self.fast.largest_norm, width, dtype)
         else:
             bound = score_bound(scores, norms, width, dtype)
-        return np.where(self.may_overflow(queries, dtype), np.inf, bound)
+        is_lost = may_overflow(norms, self.fast.largest_norm, dtype)
+        return np.where(is_lost, np.inf, bound)
 
     def may_overflow(self, queries: Float64, dtype: Any) -> NDArray[np.bool_]:
         """Tell for which queries a score could exceed the dtype."""
