@@ -139,11 +139,10 @@ class IVFState(NamedTuple):
         ------
         FormatError, ValueError
         """
-        (n_rows, width), spec = shape, IndexSpec.parse(self.spec)
+        width, spec = shape[1], IndexSpec.parse(self.spec)
         codes, shift = self.codes, self.rescaling.shift
         same = codes.spec(spec.n_probe, spec.rerank) == spec
         require(same, "its codes are of another specification")
-        require(spec.n_lists <= n_rows, "there are more lists than rows")
         is_similarity = metric == "inner_product"
         same = is_similarity == (codes.projection.length is not None)
         require(same, "its codes are of another metric")
