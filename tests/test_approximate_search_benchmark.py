@@ -133,6 +133,7 @@ def test_finished_sets_are_not_measured_again(
         sets=["mnist"], resume=tmp_path / "finished.json", quick=True, threads=1
     )
     options.rounds, options.write = 3, False
+    options.peers, options.targets = list(bench.PEERS), list(bench.TARGETS)
     bench.keep_finished(options.resume, {bench.set_key("mnist", options): record})
     assert json.loads(options.resume.read_text())
     monkeypatch.setattr(bench, "SETS", {})
@@ -146,7 +147,7 @@ def test_finished_sets_are_not_measured_again(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_whole_comparison_runs(bench, monkeypatch, capsys):
-    for library in ("hnswlib", "pynndescent"):
+    for library in ("hnswlib", "pynndescent", "rabitqlib", "usearch"):
         pytest.importorskip(library)
     command = ["", "--quick", "--rounds", "1", "--threads", "1", "--sets"]
     monkeypatch.setattr(sys, "argv", [*command, "clustered-200k"])
