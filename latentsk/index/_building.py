@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
 from latentsk._warnings import warn
+from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
 from latentsk.index._families import FAMILIES
@@ -16,9 +17,17 @@ from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
 from latentsk.index._recall import HeldOut, held_out_queries, recall_table
-from latentsk.index._search import Search, SearchState, Training
+from latentsk.index._search import Search, SearchState, Training, TuningTask
 from latentsk.index._settings import Settings
-from latentsk.index._tuning import has_enough_rows, tune
+from latentsk.index._tuning import (
+    BUDGET_FACTOR,
+    has_enough_rows,
+    is_affordable,
+    n_affordable_queries,
+    plain_cost,
+    tune,
+)
+from latentsk.index._work import WorkBudget
 
 
 class Built(NamedTuple):
@@ -55,9 +64,7 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
     held_out = None
     if settings.target_recall is not None and not (stays_flat and dtype is None):
         settings.report("finding the true neighbours of held-out rows")
-        k = min(settings.n_neighbors, len(members) - 1)
-        rng = np.random.default_rng(settings.seed)
-        held_out = held_out_queries(flat, members, k, rng)
+        held_out = _held_out(flat, members, settings)
     if dtype is not None:
         vectors = _quantize(vectors, dtype, settings)
         flat = flat_search(vectors, settings)
@@ -93,6 +100,15 @@ def restored_search(
     return state.restore(flat_over, members, settings.embed)
 
 
+def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
+    """Return queries whose true neighbours are known, as many as tuning may take."""
+    k = min(settings.n_neighbors, len(members) - 1)
+    rng = np.random.default_rng(settings.seed)
+    size = len(members), flat.exact.space.n_features
+    most = n_affordable_queries(plain_cost(FAMILIES.values(), *size), *size)
+    return held_out_queries(flat, members, k, rng, most)
+
+
 def _search_over(
     flat: Search, members: Positions, held_out: HeldOut | None, settings: Settings
 ) -> Search:
@@ -108,7 +124,11 @@ def _search_over(
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
     families = FAMILIES.values()
-    return tune(flat, families, training, held_out, target, k, settings.report)
+    size = len(members), flat.exact.space.n_features
+    budget = WorkBudget(BUDGET_FACTOR * plain_cost(families, *size))
+    budget.spend(len(held_out.queries) * exact_cost(*size))
+    task = TuningTask(flat, training, held_out, target, k, budget)
+    return tune(task, families, settings.report)
 
 
 def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
@@ -117,8 +137,10 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
         return settings.pinned is None
     # A GPU compares every row sooner than a CPU scans lists.
     on_device = isinstance(flat, DeviceSearch) and flat.has_room()
-    width = flat.exact.space.n_features
-    return on_device or not has_enough_rows(n_members, width)
+    size = n_members, flat.exact.space.n_features
+    return on_device or not (
+        has_enough_rows(*size) and is_affordable(FAMILIES.values(), *size)
+    )
 
 
 def _chosen_dtype(exact: ExactSearch, settings: Settings) -> str | None:

@@ -15,9 +15,16 @@ SELECTION = 0.3
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
-# A candidate that is fetched and measured, and each of its coordinates.
-CANDIDATE = 100.0
+# For codes of differences to a list's centre: the table of a code, for each list.
+TABLE = 50.0
+# A candidate that is kept, fetched and measured, and each of its coordinates.
+CANDIDATE = 65.0
 COORDINATE = 0.25
+# A code of four bits that is made, and a value that trains what codes stand for.
+ENCODING = 60.0
+TRAINING = 80.0
+# A step of an eigendecomposition, of which there are as many as columns cubed.
+EIGENSTEP = 0.3
 
 
 def exact_cost(n_rows: int, width: int) -> float:
@@ -43,6 +50,35 @@ def search_cost(spec: IndexSpec, width: int, n_rows: int, n_neighbors: int) -> f
     projection = width * (spec.n_components or 0) * PRODUCT
     ranking = spec.n_lists * (spec.n_codes * PRODUCT + SELECTION)
     scanned = spec.n_probe * n_rows / spec.n_lists
-    scanning = spec.n_probe * LIST + scanned * spec.n_codes * CODE
+    table = spec.n_codes * TABLE if spec.residual else 0.0
+    scanning = spec.n_probe * (LIST + table) + scanned * spec.n_codes * CODE
     measuring = spec.n_candidates(n_neighbors) * (CANDIDATE + width * COORDINATE)
     return projection + ranking + scanning + measuring
+
+
+def components_cost(n_rows: int, width: int) -> float:
+    """Return the cost of the principal components of some rows.
+
+    Examples
+    --------
+    >>> components_cost(8_000, 700) < exact_cost(8_000, 700) * 8_000
+    True
+    """
+    return n_rows * width**2 * PRODUCT + width**3 * EIGENSTEP
+
+
+def means_cost(n_rows: int, n_lists: int, n_codes: int, iterations: int) -> float:
+    """Return the cost of so many iterations of k-means."""
+    return iterations * n_rows * n_lists * (n_codes * PRODUCT + SELECTION)
+
+
+def codes_cost(n_rows: int, n_codes: int) -> float:
+    """Return the cost of finding what codes stand for, by some rows."""
+    return n_rows * n_codes * TRAINING
+
+
+def coding_cost(n_rows: int, width: int, spec: IndexSpec) -> float:
+    """Return the cost of coding rows and putting them into lists."""
+    projection = width * (spec.n_components or 0) * PRODUCT
+    ranking = spec.n_lists * (spec.n_codes * PRODUCT + SELECTION)
+    return n_rows * (projection + ranking + spec.n_codes * ENCODING)

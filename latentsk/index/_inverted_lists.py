@@ -173,3 +173,11 @@ class InvertedLists:
             size = lists.list_size(number)
             if size:
                 yield number, faiss.rev_swig_ptr(lists.get_ids(number), size)
+
+    def numbers_of(self, positions: Positions) -> Positions:
+        """Return the number of the list that each row lies in."""
+        numbers = np.zeros(int(positions.max(initial=0)) + 1, dtype=np.intp)
+        for number, held in self._held():
+            held = held[held < len(numbers)]
+            numbers[held] = number
+        return numbers[positions]

@@ -293,11 +293,7 @@ class IVFSearch:
         positions : ndarray of shape (n_queries, n_candidates)
             -1 where the lists that were scanned hold fewer.
         """
-        if self.embed is None:
-            space = self.exact.space
-            coordinates = space.unpadded(space.fast_queries(queries))
-        else:
-            coordinates = self.embed(queries).astype(np.float32)
+        coordinates = query_coordinates(self.exact, queries, self.embed)
         projected = np.ascontiguousarray(self.codes.projection.queries(coordinates))
         if eligible is not None and len(eligible) == self.lists.n_rows:
             eligible = None
@@ -358,3 +354,12 @@ def coordinates_of(
         # The first row of zeros under cosine may come later: it changes no codes.
         return exact.space.unpadded(exact.fast[positions])
     return embed(exact.space.vectors[positions]).astype(np.float32)
+
+
+def query_coordinates(
+    exact: ExactSearch, queries: NDArray[Any], embed: Embedding | None
+) -> Float32:
+    """Return what is projected of queries, which are vectors like the rows."""
+    if embed is None:
+        return exact.space.unpadded(exact.space.fast_queries(queries))
+    return embed(queries).astype(np.float32)

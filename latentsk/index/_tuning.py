@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from latentsk._typing import Positions
 from latentsk.index._cost import exact_cost
-from latentsk.index._recall import HeldOut, recall_bounds
-from latentsk.index._search import Family, Search, Training
+from latentsk.index._recall import MAX_HELD_OUT, MIN_HELD_OUT, recall_bounds
+from latentsk.index._search import Family, Search, TuningTask, Variant
 
 # Rows, and cost of comparing with all of them, below which nothing is quicker.
 MIN_ROWS, MIN_COST = 1_000, 5_000.0
 # How often more is asked for where a recall turns out to be less than expected, and by
 # which share, at least, of what may be missed.
 ATTEMPTS, MARGIN = 4, 0.05
+# Work of a fit, in that of the cheaper of a plain build and comparing all rows with
+# each other; and the part of it that may find the truth about held-out rows.
+BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 1.0
 
 
 def has_enough_rows(n_rows: int, width: int) -> bool:
@@ -28,36 +30,56 @@ def has_enough_rows(n_rows: int, width: int) -> bool:
     return n_rows >= MIN_ROWS and exact_cost(n_rows, width) >= MIN_COST
 
 
+def plain_cost(families: Iterable[Family], n_rows: int, width: int) -> float:
+    """Return the counted work that tuning is measured by.
+
+    Returns
+    -------
+    cost : float
+        Of comparing all rows with each other, or of the cheapest plain build, whichever
+        is less.
+    """
+    all_pairs = n_rows * exact_cost(n_rows, width)
+    builds = (family.build_cost(n_rows, width) for family in families)
+    return min(all_pairs, *builds)
+
+
+def is_affordable(families: Iterable[Family], n_rows: int, width: int) -> bool:
+    """Tell whether one search can be built and measured within the budget.
+
+    Where rows are few, comparing all with each other is over before.
+    """
+    families = list(families)
+    plain = plain_cost(families, n_rows, width)
+    truth = n_affordable_queries(plain, n_rows, width) * exact_cost(n_rows, width)
+    builds = [family.build_cost(n_rows, width) for family in families]
+    return truth + min(builds) <= BUDGET_FACTOR * plain
+
+
+def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
+    """Return how many held-out rows may be compared with all rows.
+
+    Examples
+    --------
+    >>> plain = 1_500 * exact_cost(60_000, 64)
+    >>> n_affordable_queries(plain, 60_000, 64)
+    1500
+    """
+    affordable = round(TRUTH_FACTOR * plain / exact_cost(n_rows, width))
+    return min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, n_rows // 2)
+
+
 def tune(
-    flat: Search,
-    families: Iterable[Family],
-    training: Training,
-    held_out: HeldOut,
-    target: float,
-    n_neighbors: int,
-    report: Callable[[str], None],
+    task: TuningTask, families: Iterable[Family], report: Callable[[str], None]
 ) -> Search:
-    """Return the cheapest search whose recall meets a target.
+    """Return the cheapest search whose recall meets a target, within a budget.
 
     Parameters
     ----------
-    flat : Search
-        Over all rows, exact.
+    task : TuningTask
 
     families : iterable of Family
         What is tried.
-
-    training : Training
-        The rows that searches are built of.
-
-    held_out : HeldOut
-        What recall is measured on.
-
-    target : float
-        What the lower confidence bound of the recall is to be, at least.
-
-    n_neighbors : int
-        Number of neighbours among which recall is counted.
 
     report : callable
         Told what is being done.
@@ -65,50 +87,46 @@ def tune(
     Returns
     -------
     search : Search
-        `flat` where nothing else is cheaper, or meets the target.
+        The task's exact one where nothing else is cheaper, meets the target, or could
+        be tried within the budget.
     """
-    best, members = flat, training.members
-    n_rows = len(members)
+    best, members, k = task.flat, task.training.members, task.n_neighbors
 
     def best_so_far() -> Search:
         return best
 
     for family in families:
-        for search in family.variants(flat, training, n_neighbors, best_so_far):
-            report(f"trying {search.spec}")
-            if meets_target(
-                family, search, held_out, target, n_neighbors, members
-            ) and search.cost(n_neighbors, n_rows) < best.cost(n_neighbors, n_rows):
-                best = search
+        for variant in family.variants(task, best_so_far):
+            report(f"trying {variant.search.spec}")
+            limit = best.cost(k, len(members))
+            if meets_target(variant, task, members, limit):
+                best = variant.search
     return best
 
 
 def meets_target(
-    family: Family,
-    search: Any,
-    held_out: HeldOut,
-    target: float,
-    k: int,
-    members: Positions,
+    variant: Variant, task: TuningTask, members: Positions, limit: float
 ) -> bool:
     """Set the cheapest parameters whose recall, as it is found, meets a target.
 
-    What a family goes by may be counted in float32, which takes for ties what it cannot
-    tell apart; and candidates of equal scores are cut off in no certain order.
+    What a variant goes by may be counted in float32, which takes for ties what it
+    cannot tell apart; and candidates of equal scores are cut off in no certain order.
 
     Returns
     -------
     possible : bool
-        Whether there are some, cheaper than an exact search.
+        Whether there are some that cost less than a limit.
     """
-    wanted = target
+    search, wanted = variant.search, task.target
+    held_out, k = task.held_out, task.n_neighbors
     for _ in range(ATTEMPTS):
-        spec = family.cheapest_spec(search, held_out, wanted, k)
+        spec = variant.cheapest_spec(wanted, limit)
         if spec is None:
             return False
         search.spec = spec
+        task.budget.spend(len(held_out.queries) * search.cost(k, len(members)))
         _, lower, _ = recall_bounds(held_out.recalls(search, members, k))
-        if lower >= target:
+        if lower >= task.target:
             return True
-        wanted += max(target - lower, MARGIN * (1.0 - target))
+        wanted += max(task.target - lower, MARGIN * (1.0 - task.target))
     return False
