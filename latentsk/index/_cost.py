@@ -9,9 +9,11 @@ from __future__ import annotations
 from latentsk.index._spec import IndexSpec
 
 # A multiplication and addition in a matrix product.
-PRODUCT = 0.03
+PRODUCT = 0.018
 # Comparing one score of an exact search with the best so far.
-SELECTION = 0.3
+SELECTION = 2.0
+# The same for the nearest of a few centres.
+ASSIGNMENT = 0.3
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
@@ -69,7 +71,7 @@ def components_cost(n_rows: int, width: int) -> float:
 
 def means_cost(n_rows: int, n_lists: int, n_codes: int, iterations: int) -> float:
     """Return the cost of so many iterations of k-means."""
-    return iterations * n_rows * n_lists * (n_codes * PRODUCT + SELECTION)
+    return iterations * n_rows * n_lists * (n_codes * PRODUCT + ASSIGNMENT)
 
 
 def codes_cost(n_rows: int, n_codes: int) -> float:
@@ -80,5 +82,5 @@ def codes_cost(n_rows: int, n_codes: int) -> float:
 def coding_cost(n_rows: int, width: int, spec: IndexSpec) -> float:
     """Return the cost of coding rows and putting them into lists."""
     projection = width * (spec.n_components or 0) * PRODUCT
-    ranking = spec.n_lists * (spec.n_codes * PRODUCT + SELECTION)
+    ranking = spec.n_lists * (spec.n_codes * PRODUCT + ASSIGNMENT)
     return n_rows * (projection + ranking + spec.n_codes * ENCODING)

@@ -138,9 +138,14 @@ def neighbor_ranks(
     rows = codes.projection.rows(coordinates_of(exact, positions, embed))
     queries = query_coordinates(exact, held_out.queries, embed)
     centers = codes.codebook.centers
-    numbers = nearest_centers(centers, rows, 1)[:, 0]
-    lists = nearest_centers(centers, codes.projection.queries(queries), len(centers))
-    return list_ranks(lists, numbers[places], len(centers))
+    numbers = nearest_centers(centers, rows, 1)[:, 0][places]
+    distances = np.sum(centers**2, axis=1)
+    distances = distances - 2.0 * codes.projection.queries(queries) @ centers.T
+    limits = np.take_along_axis(distances, numbers, axis=1)
+    ranks = np.empty(numbers.shape, dtype=np.intp)
+    for number, column in enumerate(limits.T):
+        ranks[:, number] = np.count_nonzero(distances < column[:, None], axis=1)
+    return ranks
 
 
 def reached_recalls(ranks: NDArray[np.intp], n_probe: int) -> Float64:

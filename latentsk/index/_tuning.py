@@ -10,7 +10,7 @@ from latentsk.index._recall import MAX_HELD_OUT, MIN_HELD_OUT, recall_bounds
 from latentsk.index._search import Family, Search, TuningTask, Variant
 
 # Rows, and cost of comparing with all of them, below which nothing is quicker.
-MIN_ROWS, MIN_COST = 1_000, 5_000.0
+MIN_ROWS, MIN_COST = 1_000, 8_000.0
 # How often more is asked for where a recall turns out to be less than expected, and by
 # which share, at least, of what may be missed.
 ATTEMPTS, MARGIN = 4, 0.05
@@ -66,7 +66,8 @@ def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
     1500
     """
     affordable = round(TRUTH_FACTOR * plain / exact_cost(n_rows, width))
-    return min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, n_rows // 2)
+    most = min(MAX_HELD_OUT, max(n_rows // 4, MIN_HELD_OUT))
+    return min(max(affordable, MIN_HELD_OUT), most, n_rows // 2)
 
 
 def tune(
