@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Float64
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import flag, floats
+from latentsk.persistence._schema import flag, floats, maybe
 
 # FAISS sums the codes of a row in 16 bits, and more would lose precision.
 MAX_CODES = 256
@@ -25,7 +25,7 @@ KMEANS_ITERATIONS, LLOYD_ITERATIONS = 10, 40
 @storable(
     {
         "centers": floats("lists", "codes", dtypes={"float32"}),
-        "values": floats("codes", CODE_VALUES, dtypes={"float32"}),
+        "values": maybe(floats("codes", CODE_VALUES, dtypes={"float32"})),
         "residual": flag(),
     }
 )
@@ -37,15 +37,15 @@ class Codebook(NamedTuple):
     centers : ndarray of shape (n_lists, n_codes), float32
         Centres of the lists.
 
-    values : ndarray of shape (n_codes, 16), float32
-        What the codes of each coordinate stand for.
+    values : ndarray of shape (n_codes, 16), float32, or None
+        What the codes of each coordinate stand for; None: rows stay whole.
 
     residual : bool
         Whether codes are of the difference to the list's centre.
     """
 
     centers: Float32
-    values: Float32
+    values: Float32 | None
     residual: bool
 
 

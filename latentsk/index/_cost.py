@@ -17,12 +17,17 @@ ASSIGNMENT = 0.3
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
+# A whole row that is scanned in a list, and each of its coordinates.
+ROW = 2.0
+ROW_COORDINATE = 0.09
 # For codes of differences to a list's centre: the table of a code, for each list.
 TABLE = 50.0
 # A candidate that is kept, fetched and measured, and each of its coordinates.
 CANDIDATE = 65.0
 COORDINATE = 0.25
-# A code of four bits that is made, and a value that trains what codes stand for.
+# A coordinate that is put into a list, a code of four bits that is made, and a value
+# that trains what codes stand for.
+COPY = 1.0
 ENCODING = 60.0
 TRAINING = 80.0
 # A step of an eigendecomposition, of which there are as many as columns cubed.
@@ -50,10 +55,12 @@ def search_cost(spec: IndexSpec, width: int, n_rows: int, n_neighbors: int) -> f
     True
     """
     projection = width * (spec.n_components or 0) * PRODUCT
-    ranking = spec.n_lists * (spec.n_codes * PRODUCT + SELECTION)
+    coded = width if spec.n_codes is None else spec.n_codes
+    ranking = spec.n_lists * (coded * PRODUCT + SELECTION)
     scanned = spec.n_probe * n_rows / spec.n_lists
-    table = spec.n_codes * TABLE if spec.residual else 0.0
-    scanning = spec.n_probe * (LIST + table) + scanned * spec.n_codes * CODE
+    table = coded * TABLE if spec.residual else 0.0
+    row = ROW + width * ROW_COORDINATE if spec.n_codes is None else coded * CODE
+    scanning = spec.n_probe * (LIST + table) + scanned * row
     measuring = spec.n_candidates(n_neighbors) * (CANDIDATE + width * COORDINATE)
     return projection + ranking + scanning + measuring
 
@@ -80,7 +87,9 @@ def codes_cost(n_rows: int, n_codes: int) -> float:
 
 
 def coding_cost(n_rows: int, width: int, spec: IndexSpec) -> float:
-    """Return the cost of coding rows and putting them into lists."""
+    """Return the cost of putting rows, or their codes, into lists."""
     projection = width * (spec.n_components or 0) * PRODUCT
-    ranking = spec.n_lists * (spec.n_codes * PRODUCT + ASSIGNMENT)
-    return n_rows * (projection + ranking + spec.n_codes * ENCODING)
+    coded = width if spec.n_codes is None else spec.n_codes
+    ranking = spec.n_lists * (coded * PRODUCT + ASSIGNMENT)
+    price = COPY if spec.n_codes is None else ENCODING
+    return n_rows * (projection + ranking + coded * price)

@@ -19,7 +19,7 @@ from latentsk.index._exact import (
     ignore_fp_warnings,
 )
 from latentsk.index._inverted_lists import InvertedLists
-from latentsk.index._memory import lists_bytes
+from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
@@ -77,7 +77,7 @@ class IVFCodes(NamedTuple):
         is_reduced = self.projection.axes is not None
         return IndexSpec(
             n_lists,
-            n_codes,
+            None if self.codebook.values is None else n_codes,
             n_probe,
             rerank,
             n_components=n_codes if is_reduced else None,
@@ -87,7 +87,9 @@ class IVFCodes(NamedTuple):
     def n_drifted(self, rows: Float32, projected: Float32) -> int:
         """Count rows that are far outside of what the codes stand for."""
         codebook, length = self.codebook, self.projection.length
-        known = codebook.centers.T if codebook.residual else codebook.values
+        known = codebook.values
+        if known is None or codebook.residual:
+            known = codebook.centers.T
         low, high = known.min(axis=1), known.max(axis=1)
         margin = DRIFT_MARGIN * (high - low)
         is_outside = (projected < low - margin) | (projected > high + margin)
@@ -231,6 +233,8 @@ class IVFSearch:
 
     def n_bytes(self, n_rows: int) -> int:
         """Return the bytes of the lists of so many rows."""
+        if self.spec.n_codes is None:
+            return whole_lists_bytes(n_rows, self.codes.width)
         return lists_bytes(n_rows, self.spec.n_codes)
 
     def to_state(self) -> IVFState:

@@ -16,6 +16,7 @@ from latentsk.index._codebook import (
     KMEANS_ITERATIONS,
     MAX_CODED_ROWS,
     MAX_CODES,
+    Codebook,
     codebook_of,
     means_of,
     nearest_centers,
@@ -73,7 +74,7 @@ class IVFFamily:
     def min_rows(self, spec: str) -> int:
         """Return how many rows train lists and codes."""
         wanted = IndexSpec.parse(spec)
-        return max(wanted.n_lists, wanted.n_codes)
+        return max(wanted.n_lists, wanted.n_codes or 1)
 
     def build(self, flat: Search, spec: str, training: Training) -> IVFSearch:
         """Return the search that a specification pins.
@@ -98,12 +99,7 @@ class IVFFamily:
             _, axes = principal_axes(coordinates, n_components, seed)
             projection = Projection(coordinates.mean(axis=0), axes, whole.length)
             coordinates = projection.reduced(coordinates)
-        codebook = train_codebook(
-            coordinates,
-            wanted.n_lists,
-            residual=wanted.residual,
-            seed=training.seed,
-        )
+        codebook = _trained(coordinates, wanted, training.seed)
         codes = IVFCodes(projection, codebook)
         return IVFSearch(flat, wanted, codes, training.members, training.embed)
 
@@ -138,24 +134,43 @@ class IVFFamily:
             return
         trainer = CodeTrainer(sample, n_lists, whole, training.seed)
         budget.spend(trainer.cost)
-        for n_codes, residual in trainer.choices():
+        for spec in trainer.specs():
             rival = best()
+            limit = rival.cost(k, n_rows)
+            # More codes have to save much to be worth their time.
             share = WORTHWHILE_SHARE if isinstance(rival, IVFSearch) else 1.0
-            limit = share * rival.cost(k, n_rows)
-            spec = trainer.spec(n_codes, residual)
-            if search_cost(spec, width, n_rows, k) >= limit:
+            if search_cost(spec, width, n_rows, k) >= share * limit:
                 continue
             if not budget.affords(trainer.codes_cost(spec)):
                 return
             budget.spend(trainer.codes_cost(spec))
-            codes = trainer.codes(n_codes, residual)
+            codes = trainer.codes(spec)
             ranks = neighbor_ranks(codes, exact, training.embed, task.held_out)[:, :k]
-            wanted = largest_spec(spec, ranks, task.target, width, n_rows, k, limit)
-            if wanted is None:
+            least = fewest_probes(ranks, task.target, n_lists)
+            if least is None:
+                return
+            least_cost = search_cost(replace(spec, n_probe=least), width, n_rows, k)
+            if least_cost >= share * limit:
                 continue
-            work = coding_cost(n_rows, width, spec)
-            work += len(ranks) * search_cost(wanted, width, n_rows, k)
-            if not budget.affords(work):
+            slack = SCANNED_SHARE * (1.0 - task.target)
+            most = fewest_probes(ranks, task.target + slack, n_lists) or n_lists
+
+            def cost(n_probe: int, rerank: float, spec: IndexSpec = spec) -> float:
+                wanted = replace(spec, n_probe=n_probe, rerank=rerank)
+                return search_cost(wanted, width, n_rows, k)
+
+            wanted = replace(
+                spec,
+                n_probe=max(
+                    p
+                    for p in probes(n_lists)
+                    if p <= most and cost(p, RERANKS[0]) < limit
+                ),
+                rerank=max(r for r in RERANKS if cost(least, r) < limit),
+            )
+            scan = len(ranks) * search_cost(wanted, width, n_rows, k)
+            work = coding_cost(n_rows, width, spec) + scan
+            if not budget.affords(work + scan):  # what is found is measured, too
                 return
             budget.spend(work)
             search = IVFSearch(
@@ -223,57 +238,37 @@ class IVFVariant(NamedTuple):
         return best
 
 
-def largest_spec(
-    spec: IndexSpec,
-    ranks: NDArray[np.intp],
-    target: float,
-    width: int,
-    n_rows: int,
-    k: int,
-    limit: float,
-) -> IndexSpec | None:
-    """Return the largest numbers of lists and candidates that are worth a look.
+def fewest_probes(ranks: NDArray[np.intp], target: float, n_lists: int) -> int | None:
+    """Return how few lists hold enough neighbours to meet a target of recall.
 
     Parameters
     ----------
-    spec : IndexSpec
-        Structure.
-
     ranks : ndarray of shape (n_queries, k)
         Of the lists that hold the true neighbours.
 
     target : float
+        What the lower confidence bound is to be, at least.
 
-    width, n_rows, k : int
+    n_lists : int
 
-    limit : float
-        What a search may cost.
-
-    Returns
-    -------
-    spec : IndexSpec or None
-        None where lists alone, without any error of codes, miss the target below the
-        limit.
+    Examples
+    --------
+    >>> fewest_probes(np.tile([0, 0, 2, 3], (400, 1)), 0.7, 8)
+    3
     """
-    least, most = None, None
-    for n_probe in probes(spec.n_lists):
-        here = replace(spec, n_probe=n_probe)
-        if search_cost(here, width, n_rows, k) >= limit:
-            break
-        lower = recall_bounds(reached_recalls(ranks, n_probe))[1]
-        if lower < target:
-            continue
-        least, most = least or here, here
-        if lower >= target + SCANNED_SHARE * (1.0 - target):
-            break
-    if least is None or most is None:
-        return None
-    reranks = [
-        rerank
-        for rerank in RERANKS
-        if search_cost(replace(least, rerank=rerank), width, n_rows, k) < limit
-    ]
-    return replace(most, rerank=reranks[-1])
+    numbers = probes(n_lists)
+
+    def is_enough(n_probe: int) -> bool:
+        return recall_bounds(reached_recalls(ranks, n_probe))[1] >= target
+
+    place = bisect_left(numbers, True, key=is_enough)
+    return numbers[place] if place < len(numbers) else None
+
+
+def _trained(coordinates: Float32, spec: IndexSpec, seed: int) -> Codebook:
+    if spec.n_codes is None:
+        return Codebook(train_centers(coordinates, spec.n_lists, seed), None, False)
+    return train_codebook(coordinates, spec.n_lists, residual=spec.residual, seed=seed)
 
 
 def n_lists_for(n_rows: int) -> int:
@@ -352,28 +347,36 @@ class CodeTrainer:
         iterations = KMEANS_ITERATIONS + 1
         self.cost += means_cost(n_rows, n_lists, self._numbers[0], iterations)
 
-    def choices(self) -> list[tuple[int, bool]]:
-        """Return numbers of codes, and whether they are of differences to a centre."""
-        plain = [(number, False) for number in self._numbers]
-        return [*plain, (self._numbers[-1], True)]
+    def specs(self) -> list[IndexSpec]:
+        """Return what is tried, with the least of search parameters.
 
-    def spec(self, n_codes: int, residual: bool) -> IndexSpec:
-        """Return the specification, with the least of search parameters."""
+        Codes of few components come first, and last those of differences to a centre
+        (for rows in tight groups) and whole rows (for groups of unlike spreads).
+        """
         width = self._coordinates.shape[1]
-        n_components = n_codes if n_codes < width else None
-        return IndexSpec(self._n_lists, n_codes, 1, RERANKS[0], n_components, residual)
+        plain = [
+            IndexSpec(self._n_lists, n, 1, RERANKS[0], n if n < width else None)
+            for n in self._numbers
+        ]
+        whole = IndexSpec(self._n_lists, None, 1, RERANKS[0])
+        return [*plain, whole, replace(plain[-1], residual=True)]
 
     def codes_cost(self, spec: IndexSpec) -> float:
         """Return the counted work of training codes."""
-        return codes_cost(min(len(self._coordinates), MAX_CODED_ROWS), spec.n_codes)
+        n_rows = min(len(self._coordinates), MAX_CODED_ROWS)
+        return 0.0 if spec.n_codes is None else codes_cost(n_rows, spec.n_codes)
 
-    def codes(self, n_codes: int, residual: bool) -> IVFCodes:
-        """Return codes."""
+    def codes(self, spec: IndexSpec) -> IVFCodes:
+        """Return codes as a specification says."""
+        width = self._coordinates.shape[1]
+        n_codes = width if spec.n_codes is None else spec.n_codes
         coded, centers = self._projected(n_codes), self._centers
         if n_codes != centers.shape[1]:
             centers = means_of(coded, self._lists, self._n_lists)
-        lists = self._lists if residual else None
-        codebook = codebook_of(coded, centers, lists)
+        codebook = Codebook(centers, None, False)
+        if spec.n_codes is not None:
+            lists = self._lists if spec.residual else None
+            codebook = codebook_of(coded, centers, lists)
         return IVFCodes(self._projection(n_codes), codebook)
 
     def _projected(self, n_codes: int) -> Float32:
@@ -442,6 +445,8 @@ def check_fits(spec: IndexSpec, n_rows: int, width: int) -> None:
             f"index_spec={str(spec)!r} has {spec.n_lists} lists, but there are "
             f"{n_rows} rows to train them."
         )
+    if spec.n_codes is None:
+        return
     reduced = spec.n_components is not None
     if spec.n_codes > width or (not reduced and spec.n_codes != width):
         raise ValueError(

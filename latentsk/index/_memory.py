@@ -112,6 +112,17 @@ def lists_bytes(n_rows: int, n_codes: int) -> int:
     return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + (n_codes + 1) // 2))
 
 
+def whole_lists_bytes(n_rows: int, width: int) -> int:
+    """Return the bytes of lists that hold whole rows.
+
+    Examples
+    --------
+    >>> whole_lists_bytes(1_000_000, 32)
+    172800000
+    """
+    return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + 4 * width))
+
+
 def dtype_within(
     memory_budget: str | int,
     shape: tuple[int, ...],

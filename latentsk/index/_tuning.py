@@ -16,7 +16,7 @@ MIN_ROWS, MIN_COST = 1_000, 8_000.0
 ATTEMPTS, MARGIN = 4, 0.05
 # Work of a fit, in that of the cheaper of a plain build and comparing all rows with
 # each other; and the part of it that may find the truth about held-out rows.
-BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 1.0
+BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 0.5
 
 
 def has_enough_rows(n_rows: int, width: int) -> bool:
@@ -61,7 +61,7 @@ def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
 
     Examples
     --------
-    >>> plain = 1_500 * exact_cost(60_000, 64)
+    >>> plain = 3_000 * exact_cost(60_000, 64)
     >>> n_affordable_queries(plain, 60_000, 64)
     1500
     """
@@ -125,7 +125,10 @@ def meets_target(
         if spec is None:
             return False
         search.spec = spec
-        task.budget.spend(len(held_out.queries) * search.cost(k, len(members)))
+        work = len(held_out.queries) * search.cost(k, len(members))
+        if not task.budget.affords(work):
+            return False
+        task.budget.spend(work)
         _, lower, _ = recall_bounds(held_out.recalls(search, members, k))
         if lower >= task.target:
             return True
