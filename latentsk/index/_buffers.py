@@ -84,3 +84,46 @@ class GrowingArray:
         """Return the rows, which stay as they are: the next assignment copies them."""
         self._buffer = None
         return self.rows
+
+
+class AppendedArray:
+    """An array that is never changed, and shares its memory with a longer one.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, ...)
+
+    Examples
+    --------
+    >>> first = AppendedArray(np.array([1, 2]))
+    >>> longer = first.appended(np.array([3]))
+    >>> first.rows.tolist(), longer.rows.tolist()
+    ([1, 2], [1, 2, 3])
+    """
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self.rows = rows
+        self._buffer: _Buffer | None = None
+
+    def appended(self, values: NDArray[Any]) -> AppendedArray:
+        """Return the array with further rows, of the same dtype."""
+        length, buffer = len(self.rows), self._buffer
+        stop = length + len(values)
+        # Where another array goes on from here, the room is taken.
+        if buffer is None or buffer.used != length or stop > len(buffer.rows):
+            shape = (stop + int(SPARE_SHARE * stop), *self.rows.shape[1:])
+            buffer = _Buffer(np.empty(shape, self.rows.dtype), 0)
+            buffer.rows[:length] = self.rows
+        buffer.rows[length:stop] = values
+        buffer.used = stop
+        longer = AppendedArray(buffer.rows[:stop])
+        longer._buffer = buffer
+        return longer
+
+
+class _Buffer:
+    """Room for rows, and how much of it is used."""
+
+    def __init__(self, rows: NDArray[Any], used: int) -> None:
+        self.rows = rows
+        self.used = used

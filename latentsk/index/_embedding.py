@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,20 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
             "rows of X."
         )
     return vectors
+
+
+def embed_by(index: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return what makes latent vectors of original rows, by the embedder of an index.
+
+    Not before it is called, because the embedder may not be fitted yet.
+    """
+
+    def embedding(rows: NDArray[Any]) -> NDArray[Any]:
+        names = getattr(index, "feature_names_in_", None)
+        X = rows if names is None else pd.DataFrame(rows, columns=names)
+        return embed(index.embedder_, X)
+
+    return embedding
 
 
 def row_ids(X: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._exact import Query
+from latentsk.index._filters import eligible_positions
 from latentsk.index._memory import exact_bytes, format_bytes, parse_bytes
 from latentsk.index._quantized import (
     CODE_TYPES,
@@ -42,6 +43,10 @@ from latentsk.persistence._schema import Sizes, State, require
 REBUILD_FACTOR = 2.0
 # The same, once such a share of the rows lies where none did then.
 DRIFTED_SHARE = 0.02
+_NO_ROWS = (
+    "There is no row to return: filter leaves no row, or the index has no rows. With "
+    "fewer='allow' the answer is empty."
+)
 
 
 def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
@@ -82,9 +87,10 @@ def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
 class IndexEngine:
     """What a fitted index consists of, besides its embedder.
 
-    A change returns another engine, which shares what stays as it is, and takes the
-    place of this one. Where a change raises, this one serves on: its vectors are as
-    they were, and its search is made again from its state when it is needed.
+    A change makes another engine, which shares what stays as it is, and takes the
+    place of this one. Where a change raises, or is undone, this one serves on: its
+    vectors are as they were, and its search is made again from its state when it is
+    needed.
 
     Attributes
     ----------
@@ -187,7 +193,7 @@ class IndexEngine:
         """Tell whether queries on a device can be searched there."""
         return isinstance(self.search, DeviceSearch) and self.search.takes(queries)
 
-    def query(self, vectors: Any, k: Any, filter: Any) -> Query:
+    def query(self, vectors: Any, k: Any, filter: Any, fewer: str = "error") -> Query:
         """Return a query for the rows that are there, checked.
 
         Parameters
@@ -198,8 +204,11 @@ class IndexEngine:
         k : int or None
             Number of neighbours; None where a radius decides.
 
-        filter : array-like or None
-            As in `RowStore.eligible`.
+        filter : str, callable, array-like or None
+            As in `eligible_positions`.
+
+        fewer : {"error", "allow"}, default="error"
+            Whether `k` becomes the number of rows where these are fewer.
 
         Raises
         ------
@@ -212,32 +221,46 @@ class IndexEngine:
         exclude = None
         if vectors is None:
             exclude = self.rows.positions
-            vectors = self.vectors[slice(None) if self.rows.active.all() else exclude]
-        query = Query(vectors, 0, exclude, self.rows.eligible(filter))
-        return query if k is None else query._replace(k=self._checked(k, query))
+            vectors = self.vectors[slice(None) if self.rows.is_whole else exclude]
+        return self._query(vectors, exclude, k, filter, fewer)
 
-    def _checked(self, k: Any, query: Query) -> int:
-        if not isinstance(k, Integral) or isinstance(k, bool):
-            raise TypeError(
-                f"n_neighbors does not take {type(k)} value, enter integer value"
-            )
-        if int(k) < 1:
-            raise ValueError(f"Expected n_neighbors > 0. Got {k}")
-        name, n_eligible = "n_samples_fit", len(self.rows)
-        if query.eligible is not None:
-            name, n_eligible = "the number of eligible rows", len(query.eligible)
-        # Without queries, each row is left out of its own neighbours.
-        if int(k) > n_eligible - (query.exclude is not None):
-            relation = "<=" if query.exclude is None else "<"
-            raise ValueError(
-                f"Expected n_neighbors {relation} {name}, but n_neighbors = {k},"
-                f" {name} = {n_eligible}"
-            )
-        return int(k)
+    def query_like(self, ids: Any, k: Any, filter: Any, fewer: str) -> Query:
+        """Return a query for rows like those of some ids, each left out of its own.
+
+        Raises
+        ------
+        KeyError
+            If an id is unknown.
+
+        TypeError, ValueError
+            As `query`.
+        """
+        exclude = self.rows.positions_of(ids)
+        return self._query(self.vectors[exclude], exclude, k, filter, fewer)
+
+    def _query(
+        self, vectors: Any, exclude: Positions | None, k: Any, filter: Any, fewer: str
+    ) -> Query:
+        query = Query(vectors, 0, exclude, eligible_positions(self.rows, filter))
+        if k is None:
+            return query
+        k, most = checked_number(k), self._n_eligible(query)
+        if k > most and fewer == "error":
+            raise ValueError(_too_few(k, query, len(self.rows)))
+        return query._replace(k=max(0, min(k, most)))
+
+    def _n_eligible(self, query: Query) -> int:
+        """Return how many neighbours every query has."""
+        eligible, exclude = query.eligible, query.exclude
+        n_rows = len(self.rows) if eligible is None else len(eligible)
+        if exclude is None:
+            return n_rows
+        # A row that may be returned is left out of its own neighbours.
+        return n_rows - (eligible is None or bool(np.isin(exclude, eligible).any()))
 
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows within a distance: see `LatentIndex.duplicates`."""
-        active = None if self.rows.active.all() else self.rows.active
+        active = None if self.rows.is_whole else self.rows.active
         groups = duplicate_groups(self.ready_search.exact.space, threshold, active)
         positions = np.flatnonzero(groups >= 0)
         positions = positions[np.argsort(groups[positions], kind="stable")]
@@ -260,8 +283,8 @@ class IndexEngine:
         seed : int
         """
         search, members = self.ready_search, self.rows.positions
-        query = Query(vectors, 0, None, self.rows.eligible(None))
-        k, held_out = self._checked(k, query), None
+        query, held_out = self._query(vectors, None, k, None, "error"), None
+        k = query.k
         if vectors is not None:
             held_out = fresh_queries(search.exact, vectors, k, query.eligible)
         elif self.spec != FLAT:
@@ -271,74 +294,108 @@ class IndexEngine:
 
     # Changes
 
-    def add(
-        self, vectors: NDArray[Any], ids: Any, metadata: pd.DataFrame | None
-    ) -> IndexEngine:
-        """Return an engine with further rows: see `LatentIndex.add`."""
+    def add(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
+        """Add rows: see `LatentIndex.add`."""
         vectors = self._in_own_precision(vectors)
-        rows = self.rows.append(len(vectors), ids, metadata)
-        self._require_room(len(rows))
-        positions = np.arange(len(self.rows), len(rows))
-        return self._with_vectors(rows, positions, vectors)
+        return self._with_vectors(
+            *self.rows.append(len(vectors), ids, metadata), vectors
+        )
 
-    def update(
-        self, vectors: NDArray[Any], ids: Any, metadata: pd.DataFrame | None
-    ) -> IndexEngine:
-        """Return an engine with other rows of the same ids: see `LatentIndex`."""
+    def update(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
+        """Replace rows: see `LatentIndex.update`."""
         vectors = self._in_own_precision(vectors)
-        positions = self.rows.unique_positions_of(ids)
-        rows = self.rows.update(len(vectors), positions, metadata)
-        return self._with_vectors(rows, positions, vectors)
+        return self._with_vectors(
+            *self.rows.update(len(vectors), ids, metadata), vectors
+        )
 
-    def remove(self, ids: Any) -> IndexEngine:
-        """Return an engine without some rows: see `LatentIndex.remove`."""
+    def upsert(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
+        """Replace rows, and add others: see `LatentIndex.upsert`."""
+        vectors = self._in_own_precision(vectors)
+        return self._with_vectors(
+            *self.rows.upsert(len(vectors), ids, metadata), vectors
+        )
+
+    def update_metadata(self, metadata: Any, ids: Any) -> Change:
+        """Know other things of rows: see `LatentIndex.update_metadata`."""
+        rows = self.rows.with_metadata(metadata, ids)
+        return Change(replace(self, rows=rows), _do_nothing)
+
+    def remove(self, ids: Any) -> Change:
+        """Remove rows: see `LatentIndex.remove`."""
         positions = self.rows.unique_positions_of(ids)
         rows = self.rows.remove(positions)
-        with self._dropping_search_on_error() as search:
-            search.remove(positions)
-            return self._with_rows(rows)
+        with self._undoing(len(self.rows), positions[:0]) as undo:
+            self.ready_search.remove(positions)
+            return Change(self._with_rows(rows), undo)
+
+    def compacted(self, settings: Settings) -> IndexEngine:
+        """Return an engine of the active rows only, which shares nothing with this."""
+        codes = self.store.rows[self.rows.positions]
+        engine = replace(self, store=GrowingArray(codes), rows=self.rows.compacted())
+        engine.restore_search(settings)
+        return engine
+
+    def rebuilt(self) -> IndexEngine:
+        """Return an engine of the same rows whose search was built for them.
+
+        Raises
+        ------
+        ValueError
+            As `build_search`.
+        """
+        return IndexEngine.build(self.vectors, self.rows, self._asked, self.store)
 
     def detached(self) -> IndexEngine:
         """Return an engine that no change of this one concerns, without its search."""
-        store, rows = GrowingArray(self.store.share()), replace(self.rows)
+        store, rows = GrowingArray(self.store.share()), self.rows.apart()
         return replace(self, store=store, rows=rows, settings=None, search=None)
 
     @contextmanager
-    def _dropping_search_on_error(self) -> Iterator[Search]:
-        """Yield the search, which may have changed in part where the block raises."""
+    def _undoing(
+        self, n_rows: int, replaced: Positions
+    ) -> Iterator[Callable[[], None]]:
+        """Yield what takes a change back, and do so where the block raises.
+
+        The search, which may have changed in part, is then made again from its state.
+        """
+        before = self.store.rows[replaced]
+
+        def undo() -> None:
+            self.store.restore(n_rows, replaced, before)
+            self.search, self.rows = None, self.rows.apart()
+
         try:
-            yield self.ready_search
+            yield undo
         except BaseException:
-            self.search = None
+            undo()
             raise
 
     def _with_vectors(
         self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
-    ) -> IndexEngine:
-        """Return an engine with vectors at some positions, all present or all new."""
-        codes, n_rows = vectors, len(self.rows)
+    ) -> Change:
+        """Change to rows with vectors at some positions, present ones or new ones."""
+        n_rows = len(self.rows)
+        if len(rows) > n_rows:
+            self._require_room(len(rows))
+        codes = vectors
         if self.quantization is not None:
             if not self.quantization.reaches(vectors):
                 return self._requantized(rows, positions, vectors)
             codes = self.quantization.encode(vectors)
         present = positions[positions < n_rows]
-        before = self.store.rows[present]
         # Where memory is scarce every addition copies the rows, and none is spare.
         spare = SPARE_SHARE if self._asked.memory_budget is None else 0.0
-        try:
-            with self._dropping_search_on_error() as search:
-                self.store.assign(positions, codes, spare)
-                if len(present):
-                    search.remove(present)
-                search.add(self.vectors, positions)
-                return self._with_rows(rows)
-        except BaseException:
-            self.store.restore(n_rows, present, before)
-            raise
+        with self._undoing(n_rows, present) as undo:
+            self.store.assign(positions, codes, spare)
+            replaced = present[self.rows.active[present]]
+            if len(replaced):
+                self.ready_search.remove(replaced)
+            self.ready_search.add(self.vectors, positions)
+            return Change(self._with_rows(rows), undo)
 
     def _requantized(
         self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
-    ) -> IndexEngine:
+    ) -> Change:
         """Return the same, for vectors that the codes of the others do not reach."""
         assert self.quantization is not None
         decoded = GrowingArray(self.vectors[:])
@@ -347,18 +404,16 @@ class IndexEngine:
         store = GrowingArray(quantization.encode(decoded.rows))
         engine = replace(self, store=store, quantization=quantization, rows=rows)
         engine.restore_search(self._asked)
-        return engine._with_rows(rows)
+        return Change(engine._with_rows(rows), _do_nothing)
 
     def _with_rows(self, rows: RowStore) -> IndexEngine:
-        """Return an engine with the search as it is after a change, or rebuilt."""
-        engine = replace(self, rows=rows, search_state=self.ready_search.to_state())
-        if not engine._is_outdated():
-            return engine
-        return IndexEngine.build(engine.vectors, rows, self._asked, engine.store)
+        """Return an engine with the search as it is after a change."""
+        return replace(self, rows=rows, search_state=self.ready_search.to_state())
 
-    def _is_outdated(self) -> bool:
-        """Tell whether rows are many more or fewer than, or unlike, those before."""
-        n_members, pinned = len(self.rows.positions), self._asked.pinned
+    @property
+    def is_outdated(self) -> bool:
+        """Whether rows are many more or fewer than, or unlike, those before."""
+        n_members, pinned = self.rows.n_active, self._asked.pinned
         if not self._asked.is_approximate:
             return False
         if pinned is not None and n_members < pinned.min_rows:
@@ -422,6 +477,54 @@ class IndexEngine:
         """Return the engine of a state, whose search has to be restored."""
         others = {name: value for name, value in state.items() if name != "vectors"}
         return cls(store=GrowingArray(state["vectors"]), **others)
+
+
+class Change(NamedTuple):
+    """A changed engine, and what makes the one before serve again.
+
+    Attributes
+    ----------
+    engine : IndexEngine
+
+    undo : callable
+        Undoes what both share.
+    """
+
+    engine: IndexEngine
+    undo: Callable[[], None]
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def checked_number(k: Any) -> int:
+    """Return a number of neighbours, in scikit-learn's words where it is none.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise TypeError(
+            f"n_neighbors does not take {type(k)} value, enter integer value"
+        )
+    if int(k) < 1:
+        raise ValueError(f"Expected n_neighbors > 0. Got {k}")
+    return int(k)
+
+
+def _too_few(k: int, query: Query, n_rows: int) -> str:
+    if query.eligible is not None and len(query.eligible) == 0:
+        return _NO_ROWS
+    name, n_eligible = "n_samples_fit", n_rows
+    if query.eligible is not None:
+        name, n_eligible = "the number of eligible rows", len(query.eligible)
+    relation = "<=" if query.exclude is None else "<"
+    return (
+        f"Expected n_neighbors {relation} {name}, but n_neighbors = {k},"
+        f" {name} = {n_eligible}"
+    )
 
 
 def _codes(vectors: Vectors) -> NDArray[Any]:

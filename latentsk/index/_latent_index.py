@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -20,32 +20,36 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._columns import column_names
 from latentsk._device import device_or_cpu, on_host, resolve_device
-from latentsk._state import StateMixin
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
-from latentsk.index._embedding import embed, fitted_embedder, row_ids
-from latentsk.index._engine import IndexEngine
-from latentsk.index._exact import Neighbors
+from latentsk.index._embedding import embed, embed_by, fitted_embedder, row_ids
+from latentsk.index._engine import Change, IndexEngine
+from latentsk.index._exact import Neighbors, Query
+from latentsk.index._fitted_index import FittedIndex
 from latentsk.index._index_state import read_index, stored_index, write_index
+from latentsk.index._labels import aligned_ids, required_ids
 from latentsk.index._lock import lock_of
 from latentsk.index._results import (
     as_objects,
+    check_fewer,
     check_mode,
     checked_distance,
     graph_of,
     recall_frame,
+    search_table,
+    with_metadata,
 )
 from latentsk.index._rows import RowStore
-from latentsk.index._search import Embedding
 from latentsk.index._settings import Settings
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
 FLOATS = [np.float64, np.float32]
+Filter = str | Callable[[pd.DataFrame], Any] | ArrayLike | None
 
 
 @stored_index
-class LatentIndex(StateMixin, BaseEstimator):
+class LatentIndex(FittedIndex, BaseEstimator):
     """Find the rows most like a given one, in the latent space of an embedder.
 
     Speaks the language of :class:`sklearn.neighbors.NearestNeighbors` (positions and
@@ -131,16 +135,20 @@ class LatentIndex(StateMixin, BaseEstimator):
         The vectors that are searched.
 
     ids_ : ndarray of shape (n_samples_fit_,)
-        Id of each position.
+        Id of each position, no two of which are the same.
+
+    active_ : ndarray of shape (n_samples_fit_,), dtype bool
+        Whether the row at each position is there: False once it was removed.
 
     n_samples_fit_ : int
-        Number of rows.
+        Number of positions, those of removed rows included; ``len(index)`` is the
+        number of rows that are there, and ``id in index`` tells whether one is.
 
     effective_metric_ : str
         The metric.
 
-    metadata_ : DataFrame
-        What is known of each position; only if it was given.
+    metadata_ : DataFrame of len(index) rows
+        What is known of the rows that are there, indexed by id; only if it was given.
 
     index_spec_ : str
         What the index is made of: "Flat" where every row is compared, else like
@@ -205,8 +213,6 @@ class LatentIndex(StateMixin, BaseEstimator):
         "verbose": ["boolean"],
     }
 
-    _private_state = ("_engine",)
-
     def __init__(
         self,
         embedder: Any = None,
@@ -265,7 +271,9 @@ class LatentIndex(StateMixin, BaseEstimator):
             Unique ids of the rows. None: the index of a DataFrame, else row numbers.
 
         metadata : DataFrame of n_samples rows or None, default=None
-            What is known of each row, in the same order, to filter by.
+            What is known of each row, to filter by. Its labels (its index) rule: if
+            they are the ids, in whatever order, each row gets what is labelled by its
+            id. Only an unnamed default RangeIndex is taken by position.
 
         Returns
         -------
@@ -276,8 +284,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         ------
         ValueError
             If `X` is not valid or has magnitudes above 1e100, `ids` are not unique or
-            not as many as rows, `metadata` has another number of rows, or parameters
-            contradict each other.
+            not as many as rows, `metadata` has another number of rows or other labels,
+            or parameters contradict each other.
 
         TypeError
             If `embedder` is a class, or `X` is sparse and there is no embedder.
@@ -299,8 +307,9 @@ class LatentIndex(StateMixin, BaseEstimator):
         settings = self._settings(self.metric)
         has_embedder = self.embedder is not None
         settings.check(self.backend, self.rerank, has_embedder=has_embedder)
-        with lock_of(self).writing(), self._rollback_on_error():
-            names = row_ids(X) if ids is None else ids
+        lock = lock_of(self)
+        with lock.changing(), lock.writing(), self._rollback_on_error():
+            names = row_ids(X) if ids is None else aligned_ids(X, ids)
             vectors = self._fit_vectors(X, y)
             rows = RowStore.of(len(vectors), names, metadata)
             settings = self._settings(self.metric)
@@ -335,74 +344,9 @@ class LatentIndex(StateMixin, BaseEstimator):
             memory_budget=self.memory_budget,
             seed=self.random_state,
             device=device_or_cpu(self.device),
-            embed=self._latent_embedding(),
+            embed=embed_by(self) if self.rerank == "original" else None,
             verbose=self.verbose,
         )
-
-    def _latent_embedding(self) -> Embedding | None:
-        """Return what makes latent vectors of original rows, where both serve."""
-        if self.rerank != "original":
-            return None
-        embedder = getattr(self, "embedder_", None)  # not before it is fitted
-        names = getattr(self, "feature_names_in_", None)
-
-        def embedding(rows: NDArray[Any]) -> NDArray[Any]:
-            X = rows if names is None else pd.DataFrame(rows, columns=names)
-            return embed(embedder, X)
-
-        return embedding
-
-    # What was fitted
-
-    @property
-    def vectors_(self) -> NDArray[Any]:
-        """The vectors that are searched; decoded where they are quantized."""
-        vectors = self._fitted_engine.vectors
-        return vectors if isinstance(vectors, np.ndarray) else vectors[:]
-
-    @property
-    def ids_(self) -> NDArray[Any]:
-        """Id of each position."""
-        return self._fitted_engine.rows.ids
-
-    @property
-    def n_samples_fit_(self) -> int:
-        """Number of rows."""
-        return len(self._fitted_engine.rows)
-
-    @property
-    def effective_metric_(self) -> str:
-        """The metric."""
-        return self._fitted_engine.metric
-
-    @property
-    def metadata_(self) -> pd.DataFrame:
-        """What is known of each position."""
-        metadata = self._fitted_engine.rows.metadata
-        if metadata is None:
-            raise AttributeError("metadata_ exists after a fit with metadata.")
-        return metadata
-
-    @property
-    def index_spec_(self) -> str:
-        """What the index is made of."""
-        return self._fitted_engine.spec
-
-    @property
-    def recall_(self) -> pd.DataFrame:
-        """Recall on held-out rows when the index was built, by number of neighbours."""
-        recalls = self._fitted_engine.recalls
-        if recalls is None:
-            raise AttributeError(
-                "recall_ exists after a fit with target_recall; measure_recall tells "
-                "it at any time."
-            )
-        return recall_frame(recalls)
-
-    @property
-    def _fitted_engine(self) -> IndexEngine:
-        check_is_fitted(self)
-        return self._engine
 
     # Searching
 
@@ -412,7 +356,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         n_neighbors: int | None = None,
         return_distance: bool = True,
         *,
-        filter: ArrayLike | None = None,
+        filter: Filter = None,
+        fewer: str = "error",
     ) -> Any:
         """Return the nearest rows of each query.
 
@@ -428,10 +373,18 @@ class LatentIndex(StateMixin, BaseEstimator):
         return_distance : bool, default=True
             Whether to return the distances.
 
-        filter : array-like or None, default=None
-            Which rows may be returned: a mask with a boolean for each position, such as
-            ``index.metadata_["year"] > 2020``, or ids. An approximate index looks at as
-            many of these rows as it does of all rows otherwise, or compares them all.
+        filter : str, callable, array-like or None, default=None
+            Which rows may be returned: a query string such as ``"year > 2020 and owner
+            == 'u'"`` over the columns of the metadata and the `id`; a function that
+            gets a copy of `metadata_` and returns a boolean for each of its rows; a
+            mask; or ids. A mask with labels, such as ``index.metadata_["year"] >
+            2020``, has one value for each id; without labels, or with an unnamed
+            default RangeIndex, it has one for each position. Strings and functions are
+            evaluated while no other thread changes the index.
+
+        fewer : {"error", "allow"}, default="error"
+            What happens where fewer rows may be returned than neighbours are asked
+            for: an error, or an answer with as many as every query has.
 
         Returns
         -------
@@ -465,9 +418,12 @@ class LatentIndex(StateMixin, BaseEstimator):
         (array([[0., 1.]]), array([[0, 2]]))
         """
         self._require_distance("kneighbors")
+        check_fewer(fewer)
         queries = self._queries(X)
         with self._searching() as engine:
-            distances, positions = self._neighbors(engine, queries, n_neighbors, filter)
+            k = self.n_neighbors if n_neighbors is None else n_neighbors
+            query = engine.query(queries, k, filter, fewer)
+            distances, positions = self._neighbors(engine, query)
         return (distances, positions) if return_distance else positions
 
     def kneighbors_graph(
@@ -476,7 +432,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         n_neighbors: int | None = None,
         mode: str = "connectivity",
         *,
-        filter: ArrayLike | None = None,
+        filter: Filter = None,
     ) -> csr_matrix | csr_array:
         """Return the neighbours of each query as a sparse matrix.
 
@@ -491,7 +447,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         mode : {"connectivity", "distance"}, default="connectivity"
             What the entries are: ones, or distances.
 
-        filter : array-like or None, default=None
+        filter : str, callable, array-like or None, default=None
             As in `kneighbors`.
 
         Returns
@@ -518,7 +474,7 @@ class LatentIndex(StateMixin, BaseEstimator):
                [1., 0., 0.]])
         """
         check_mode(mode)
-        with self._reading():
+        with lock_of(self).reading():
             distances, positions = self.kneighbors(X, n_neighbors, filter=filter)
             n_columns = self.n_samples_fit_
         starts = np.arange(len(positions) + 1) * positions.shape[1]
@@ -531,7 +487,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         return_distance: bool = True,
         sort_results: bool = False,
         *,
-        filter: ArrayLike | None = None,
+        filter: Filter = None,
     ) -> Any:
         """Return the rows within a radius of each query.
 
@@ -552,7 +508,7 @@ class LatentIndex(StateMixin, BaseEstimator):
             Whether to sort each query's rows by distance; they come by position
             otherwise.
 
-        filter : array-like or None, default=None
+        filter : str, callable, array-like or None, default=None
             As in `kneighbors`.
 
         Returns
@@ -605,7 +561,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         mode: str = "connectivity",
         sort_results: bool = False,
         *,
-        filter: ArrayLike | None = None,
+        filter: Filter = None,
     ) -> csr_matrix | csr_array:
         """Return the rows within a radius of each query as a sparse matrix.
 
@@ -623,7 +579,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         sort_results : bool, default=False
             Whether to sort each row's entries by distance.
 
-        filter : array-like or None, default=None
+        filter : str, callable, array-like or None, default=None
             As in `kneighbors`.
 
         Returns
@@ -649,7 +605,7 @@ class LatentIndex(StateMixin, BaseEstimator):
                [1., 0., 0.]])
         """
         check_mode(mode)
-        with self._reading():
+        with lock_of(self).reading():
             distances, positions = self.radius_neighbors(
                 X, radius, sort_results=sort_results, filter=filter
             )
@@ -664,7 +620,10 @@ class LatentIndex(StateMixin, BaseEstimator):
         X: ArrayLike | None = None,
         n_neighbors: int | None = None,
         *,
-        filter: ArrayLike | None = None,
+        ids: ArrayLike | None = None,
+        filter: Filter = None,
+        fewer: str = "error",
+        return_metadata: bool = False,
     ) -> pd.DataFrame:
         """Return the nearest rows of each query as a tidy table of ids.
 
@@ -676,14 +635,25 @@ class LatentIndex(StateMixin, BaseEstimator):
         n_neighbors : int or None, default=None
             As in `kneighbors`.
 
-        filter : array-like or None, default=None
+        ids : array-like of shape (n_queries,) or None, default=None
+            Instead of `X`: ids of rows whose neighbours are asked for ("more like
+            these"). Each row is left out of its own neighbours.
+
+        filter : str, callable, array-like or None, default=None
             As in `kneighbors`.
+
+        fewer : {"error", "allow"}, default="error"
+            As in `kneighbors`. If no row may be returned, the table is empty.
+
+        return_metadata : bool, default=False
+            Whether to put the metadata of each row beside it. A column whose name is
+            taken gets the suffix "_metadata".
 
         Returns
         -------
         table : DataFrame of n_queries * n_neighbors rows
-            Columns "query" (the index of a DataFrame, the ids for ``X=None``, else row
-            numbers), "rank" (from 1), "id", and "distance"; for inner products
+            Columns "query" (the index of a DataFrame, the ids where there is no `X`,
+            else row numbers), "rank" (from 1), "id", and "distance"; for inner products
             "similarity", descending.
 
         Raises
@@ -692,40 +662,55 @@ class LatentIndex(StateMixin, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid or has magnitudes above 1e100, or there are fewer rows
-            than neighbours.
+            If `X` or `filter` is not valid, `X` has magnitudes above 1e100, there are
+            fewer rows than neighbours, `X` and `ids` are both given, or metadata are
+            asked for that the index does not have.
 
         TypeError
             If `n_neighbors` is not an integer.
 
+        KeyError
+            If an id is unknown.
+
         Examples
         --------
         >>> import numpy as np
+        >>> import pandas as pd
         >>> from latentsk import LatentIndex
         >>> rows = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
-        >>> index = LatentIndex().fit(rows, ids=["a", "b", "c"])
+        >>> colours = pd.DataFrame({"colour": ["red", "blue", "red"]})
+        >>> index = LatentIndex().fit(rows, ids=["a", "b", "c"], metadata=colours)
         >>> index.search([[0.0, 0.0]], n_neighbors=2)
            query  rank id  distance
         0      0     1  a       0.0
         1      0     2  c       1.0
+        >>> index.search(ids=["a"], n_neighbors=1, filter="colour == 'blue'")
+          query  rank id  distance
+        0     a     1  b       5.0
         """
+        check_fewer(fewer)
+        if X is not None and ids is not None:
+            raise ValueError("search takes X or ids, not both.")
+        if return_metadata and self._fitted_engine.rows.table is None:
+            raise ValueError(
+                "return_metadata=True needs an index fitted with metadata."
+            )
         queries, names = self._queries(X), row_ids(X)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._searching() as engine:
-            values, positions = self._neighbors(engine, queries, n_neighbors, filter)
-            rows, metric = engine.rows, engine.metric
-        n_queries, k = positions.shape
-        if X is None:
-            names = rows.ids[rows.positions]
-        names = np.arange(n_queries) if names is None else np.asarray(names)
-        value = "similarity" if metric == "inner_product" else "distance"
-        return pd.DataFrame(
-            {
-                "query": np.repeat(names, k),
-                "rank": np.tile(np.arange(1, k + 1), n_queries),
-                "id": rows.ids[positions.ravel()],
-                value: values.ravel(),
-            }
-        )
+            rows = engine.rows
+            if ids is None:
+                query = engine.query(queries, k, filter, fewer)
+            else:
+                query = engine.query_like(ids, k, filter, fewer)
+            values, positions = self._neighbors(engine, query)
+        if query.exclude is not None:
+            names = rows.ids[query.exclude]
+        value = "similarity" if engine.metric == "inner_product" else "distance"
+        table = search_table(names, rows.ids[positions], values, value)
+        if return_metadata:
+            table = with_metadata(table, rows.metadata_at(positions.ravel()))
+        return table
 
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows that lie closer together than a distance.
@@ -819,13 +804,12 @@ class LatentIndex(StateMixin, BaseEstimator):
         with self._searching() as engine:
             return recall_frame(engine.measured_recalls(queries, k, self.random_state))
 
-    def _neighbors(
-        self, engine: IndexEngine, queries: Any, n_neighbors: Any, filter: Any
-    ) -> Neighbors:
+    def _neighbors(self, engine: IndexEngine, query: Query) -> Neighbors:
         if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
             self._validate_params()  # they may have been set since the fit
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
-        query = engine.query(queries, k, filter)
+        if query.k == 0:
+            shape = (len(query.vectors), 0)
+            return np.empty(shape), np.empty(shape, dtype=np.intp)
         certified = self.exactness == "certified"
         query = query._replace(certified=certified, backend=self.backend)
         return engine.ready_search.neighbors(query)
@@ -864,13 +848,6 @@ class LatentIndex(StateMixin, BaseEstimator):
         reject_huge(vectors, column_names(X))
         return vectors
 
-    def _require_distance(self, method: str) -> None:
-        if self.effective_metric_ == "inner_product":
-            raise ValueError(
-                f"{method} needs a distance, and an inner product is a similarity. Use "
-                "search, or another metric."
-            )
-
     # Changes
 
     def add(
@@ -882,20 +859,21 @@ class LatentIndex(StateMixin, BaseEstimator):
         """Add rows behind the present ones.
 
         An approximate index is rebuilt once it has twice the rows that it was built
-        for, or once two in a hundred lie where none lay then.
+        for, or once two in a hundred lie where none lay then. Searches go on meanwhile.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows like those that were fitted. Add many at once: every call takes some
-            time for the ids of all rows.
+            Rows like those that were fitted.
 
         ids : array-like of shape (n_samples,) or None, default=None
-            Ids that are not in the index. None: the index of a DataFrame; else the
-            positions, if all ids so far are whole numbers.
+            Ids that are not in the index; those of removed rows get their positions
+            back. None: the index of a DataFrame; else the positions, if all ids so far
+            are whole numbers.
 
         metadata : DataFrame of n_samples rows or None, default=None
-            With the columns that `fit` was given; needed if there were any.
+            With the columns that `fit` was given; needed if there were any. Its labels
+            rule, as in `fit`.
 
         Returns
         -------
@@ -919,10 +897,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         'c'
         """
         vectors = self._vectors_of(X)
-        names = row_ids(X) if ids is None else ids
-        with self._changing() as engine:
-            self._engine = engine.add(vectors, names, metadata)
-        return self
+        names = row_ids(X) if ids is None else aligned_ids(X, ids)
+        return self._change(lambda engine: engine.add(vectors, names, metadata))
 
     def update(
         self,
@@ -941,7 +917,7 @@ class LatentIndex(StateMixin, BaseEstimator):
             Ids of the rows to replace; None: the index of a DataFrame.
 
         metadata : DataFrame of n_samples rows or None, default=None
-            Replaces theirs; None leaves it.
+            Replaces theirs, by its labels as in `fit`; None leaves it.
 
         Returns
         -------
@@ -967,13 +943,99 @@ class LatentIndex(StateMixin, BaseEstimator):
         >>> index.update([[9, 9]], ids=["a"]).vectors_.tolist()
         [[9.0, 9.0], [3.0, 4.0]]
         """
-        vectors = self._vectors_of(X)
-        names = row_ids(X) if ids is None else ids
-        if names is None:
-            raise ValueError("update needs the ids of the rows to replace.")
-        with self._changing() as engine:
-            self._engine = engine.update(vectors, names, metadata)
-        return self
+        vectors, names = self._vectors_of(X), required_ids(X, ids, "update")
+        return self._change(lambda engine: engine.update(vectors, names, metadata))
+
+    def upsert(
+        self,
+        X: ArrayLike,
+        ids: ArrayLike | None = None,
+        metadata: pd.DataFrame | None = None,
+    ) -> Self:
+        """Replace the rows whose ids are in the index, and add the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        ids : array-like of shape (n_samples,) or None, default=None
+            Their ids; None: the index of a DataFrame.
+
+        metadata : DataFrame of n_samples rows or None, default=None
+            With the columns that `fit` was given; needed if there were any and a row is
+            new. Its labels rule, as in `fit`.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        ValueError
+            As in `add` and `update`. Nothing is changed then.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"])
+        >>> index.upsert([[9, 9], [1, 1]], ids=["c", "a"]).vectors_.tolist()
+        [[1.0, 1.0], [3.0, 4.0], [9.0, 9.0]]
+        """
+        vectors, names = self._vectors_of(X), required_ids(X, ids, "upsert")
+        return self._change(lambda engine: engine.upsert(vectors, names, metadata))
+
+    def update_metadata(
+        self, metadata: pd.DataFrame, ids: ArrayLike | None = None
+    ) -> Self:
+        """Replace what is known of rows, which stay as they are.
+
+        Parameters
+        ----------
+        metadata : DataFrame of n_samples rows
+            Columns to replace, the others stay; or new columns, for all rows.
+
+        ids : array-like of shape (n_samples,) or None, default=None
+            Ids of the rows, in whose order the metadata are, unless they are labelled
+            by them; None: the labels (the index) of the metadata are the ids.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        KeyError
+            If an id is unknown. Nothing is replaced.
+
+        ValueError
+            If ids and metadata do not fit each other, or columns are new and rows are
+            left out. Nothing is replaced.
+
+        TypeError
+            If `metadata` is not a DataFrame.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"])
+        >>> owners = pd.DataFrame({"owner": ["v", "u"]}, index=["b", "a"])
+        >>> index.update_metadata(owners).metadata_
+          owner
+        a     u
+        b     v
+        """
+        check_is_fitted(self)
+        return self._change(lambda engine: engine.update_metadata(metadata, ids))
 
     def remove(self, ids: ArrayLike) -> Self:
         """Remove rows; the positions of the others stay as they are.
@@ -981,9 +1043,8 @@ class LatentIndex(StateMixin, BaseEstimator):
         Parameters
         ----------
         ids : array-like of shape (n_samples,)
-            Ids of the rows to remove. They may be used again for other rows. The
-            memory of the vectors is kept, as their positions are: fit again when most
-            rows are gone.
+            Ids of the rows to remove. Added again, they get their positions back. The
+            memory of the vectors is kept, as their positions are, until `compact`.
 
         Returns
         -------
@@ -1009,31 +1070,78 @@ class LatentIndex(StateMixin, BaseEstimator):
         array([[2, 1]])
         """
         check_is_fitted(self)
-        with self._changing() as engine:
-            self._engine = engine.remove(ids)
+        return self._change(lambda engine: engine.remove(ids))
+
+    def compact(self) -> Self:
+        """Free the memory of removed rows, and number the others anew.
+
+        Afterwards positions are those of the rows that are there, in the same order;
+        ids stay. Searches go on meanwhile. An index whose rows are all removed stays as
+        it is.
+
+        Returns
+        -------
+        self : LatentIndex
+            The index.
+
+        Raises
+        ------
+        NotFittedError
+            If the index is not fitted.
+
+        Examples
+        --------
+        >>> from latentsk import LatentIndex
+        >>> index = LatentIndex().fit([[0, 0], [3, 4], [0, 1]]).remove([0])
+        >>> index.compact().ids_, index.vectors_.shape
+        (array([1, 2]), (2, 2))
+        """
+        check_is_fitted(self)
+        with lock_of(self).changing(), thread_limit(self.n_jobs):
+            rows = self._engine.rows
+            if not rows.is_whole and rows.n_active:
+                settings = self._settings(self._engine.metric)
+                self._engine = self._engine.compacted(settings)
+        return self
+
+    def _change(self, change: Callable[[IndexEngine], Change]) -> Self:
+        """Change the rows, and rebuild a search that no longer suits them.
+
+        Readers wait for the change, but not for the rebuild: what they have is right,
+        only slower or less complete.
+        """
+        lock = lock_of(self)
+        with lock.changing(), thread_limit(self.n_jobs):
+            before = self._ready_engine()
+            before.settings = self._settings(before.metric)
+            with lock.writing():
+                changed, undo = change(before)
+                self._engine = changed
+            if changed.is_outdated:
+                try:
+                    self._engine = changed.rebuilt()
+                except BaseException:
+                    with lock.writing():
+                        undo()
+                        self._engine = before
+                    raise
         return self
 
     # Locks
 
-    def _reading(self) -> AbstractContextManager[None]:
-        return lock_of(self).reading()
-
     @contextmanager
     def _searching(self) -> Iterator[IndexEngine]:
         """Hold the lock with other readers, and yield the engine with its search."""
-        with self._reading(), thread_limit(self.n_jobs):
-            # Once: several readers may be here, and it takes as much as the rows.
-            with lock_of(self).building:
-                if self._engine.search is None:
-                    self._engine.restore_search(self._settings(self._engine.metric))
-            yield self._engine
+        with lock_of(self).reading(), thread_limit(self.n_jobs):
+            yield self._ready_engine()
 
-    @contextmanager
-    def _changing(self) -> Iterator[IndexEngine]:
-        """Hold the lock alone, and yield the engine with its search."""
-        with lock_of(self).writing(), self._searching() as engine:
-            engine.settings = self._settings(engine.metric)
-            yield engine
+    def _ready_engine(self) -> IndexEngine:
+        # Once: several readers may be here, and it takes as much as the rows.
+        with lock_of(self).building:
+            engine = self._engine
+            if engine.search is None:
+                engine.restore_search(self._settings(engine.metric))
+            return engine
 
     # Files
 
@@ -1066,7 +1174,7 @@ class LatentIndex(StateMixin, BaseEstimator):
         'b'
         """
         check_is_fitted(self)
-        with self._reading():
+        with lock_of(self).still():
             write_index(self, path)
 
     @classmethod
@@ -1120,14 +1228,11 @@ class LatentIndex(StateMixin, BaseEstimator):
     # Copies
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._reading():
+        with lock_of(self).still():
             state = super().__getstate__()
             if hasattr(self, "_engine"):
                 state["fitted"]["_engine"] = self._engine.detached()
         return state
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_engine")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

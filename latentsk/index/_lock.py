@@ -42,7 +42,8 @@ class ReadWriteLock:
     """Readers run side by side; a writer waits for them and keeps new ones out.
 
     A thread that reads may read again, and one that writes may read and write again. A
-    reader must not begin to write.
+    reader must not begin to write: that is an error. A change that takes long is
+    prepared with `changing`, which keeps other changes out and lets readers go on.
 
     Attributes
     ----------
@@ -60,6 +61,7 @@ class ReadWriteLock:
 
     def __init__(self) -> None:
         self.building = threading.RLock()
+        self._changing = threading.RLock()
         self._condition = threading.Condition()
         self._readers = 0
         self._writers_waiting = 0
@@ -70,7 +72,7 @@ class ReadWriteLock:
     def reading(self) -> Iterator[None]:
         """Hold the lock together with other readers."""
         depth = getattr(self._depth, "value", 0)
-        inside = depth > 0 or self._writer == threading.get_ident()
+        inside = self._is_inside()
         if not inside:
             with self._condition:
                 # Writers first: readers that follow each other would keep them out.
@@ -87,9 +89,50 @@ class ReadWriteLock:
                     self._readers -= 1
                     self._condition.notify_all()
 
+    def _is_inside(self) -> bool:
+        """Tell whether this thread reads or writes already."""
+        is_reader = getattr(self._depth, "value", 0) > 0
+        return is_reader or self._writer == threading.get_ident()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Keep changes out, and let readers go on."""
+        if self._is_inside():
+            yield
+            return
+        with self._changing:
+            yield
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep other changes out, and let readers go on, until `writing`.
+
+        Raises
+        ------
+        RuntimeError
+            If this thread reads.
+        """
+        self._refuse_readers()
+        with self._changing:
+            yield
+
+    def _refuse_readers(self) -> None:
+        if self._is_inside() and self._writer != threading.get_ident():
+            raise RuntimeError(
+                "An index cannot be changed from within one of its searches, as a "
+                "filter would do it here. Change it before or after the search."
+            )
+
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the lock alone."""
+        """Hold the lock alone.
+
+        Raises
+        ------
+        RuntimeError
+            If this thread reads.
+        """
+        self._refuse_readers()
         if self._writer == threading.get_ident():
             yield
             return

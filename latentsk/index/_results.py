@@ -56,6 +56,64 @@ def as_objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
     return result
 
 
+def search_table(
+    names: Any, ids: NDArray[Any], values: Float64, value: str
+) -> pd.DataFrame:
+    """Return the neighbours of each query as a tidy table.
+
+    Parameters
+    ----------
+    names : array-like of shape (n_queries,) or None
+        Of the queries; None: their numbers.
+
+    ids : ndarray of shape (n_queries, k)
+
+    values : ndarray of shape (n_queries, k)
+
+    value : str
+        What they are called.
+
+    Examples
+    --------
+    >>> search_table(["q"], np.array([["a", "b"]]), np.array([[1.0, 2.0]]), "distance")
+      query  rank id  distance
+    0     q     1  a       1.0
+    1     q     2  b       2.0
+    """
+    n_queries, k = values.shape
+    names = np.arange(n_queries) if names is None else np.asarray(names)
+    return pd.DataFrame(
+        {
+            "query": np.repeat(names, k),
+            "rank": np.tile(np.arange(1, k + 1), n_queries),
+            "id": ids.ravel(),
+            value: values.ravel(),
+        }
+    )
+
+
+def with_metadata(table: pd.DataFrame, metadata: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the metadata of its rows beside it.
+
+    A column whose name is taken gets the suffix "_metadata".
+    """
+    taken = [*table.columns]
+    names = [f"{name}_metadata" if name in taken else name for name in metadata]
+    beside = metadata.set_axis(names, axis=1).reset_index(drop=True)
+    return pd.concat([table, beside], axis=1)
+
+
+def check_fewer(fewer: Any) -> None:
+    """Refuse an unknown way to answer with fewer rows than were asked for.
+
+    Raises
+    ------
+    ValueError
+    """
+    if fewer not in ("error", "allow"):
+        raise ValueError(f"fewer must be 'error' or 'allow', got {fewer!r}.")
+
+
 def recall_frame(recalls: Float64) -> pd.DataFrame:
     """Return a table of `recall_table` by numbers of neighbours."""
     index = pd.Index(recalls[:, 0].astype(int), name="n_neighbors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._typing import Positions
-from latentsk.index._metadata import check_metadata
+from latentsk.index._buffers import AppendedArray
+from latentsk.index._id_lookup import IdLookup
+from latentsk.index._labels import id_index
+from latentsk.index._metadata import check_metadata, labelled_metadata
+from latentsk.index._metadata_table import MetadataTable
 from latentsk.index._row_ids import as_ids, joined_ids, refuse_repeated, some_of
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
+
+# A store, and the positions of the rows that came or changed.
+Placed = tuple["RowStore", Positions]
 
 
 def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
@@ -38,25 +45,26 @@ def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
     },
     check=_check_rows,
 )
-@dataclass(frozen=True, eq=False)
 class RowStore:
     """Positions, ids and metadata, and whether a row is still there.
 
-    A position is a row's number in the order of arrival; it never changes, so removed
-    rows stay as deleted positions. A store is never changed: its methods return another
-    one.
+    A position is a row's number in the order of arrival, and belongs to one id for
+    ever: a removed row stays as a position that is not active, and is active again once
+    its id is added again. A store is never changed: its methods return another one.
 
-    Attributes
+    Parameters
     ----------
-    ids : ndarray of shape (n_rows,)
-        Ids by position, unique among the active rows: the id of a removed row may be
-        used again, for a new row at a new position.
+    ids : AppendedArray of shape (n_rows,)
+        Ids by position.
 
     active : ndarray of shape (n_rows,), dtype bool
         False for rows that were removed.
 
-    metadata : DataFrame of n_rows rows or None
+    table : MetadataTable of n_rows rows or None
         What is known of each position; None where nothing is.
+
+    lookup : IdLookup or None, default=None
+        Of the ids, and perhaps of later ones; None where it is to be made.
 
     Examples
     --------
@@ -67,17 +75,20 @@ class RowStore:
     array([ True, False,  True])
     """
 
-    ids: NDArray[Any]
-    active: NDArray[np.bool_]
-    metadata: pd.DataFrame | None = None
+    def __init__(
+        self,
+        ids: AppendedArray,
+        active: NDArray[np.bool_],
+        table: MetadataTable | None,
+        lookup: IdLookup | None = None,
+    ) -> None:
+        self._ids = ids
+        self.active = active
+        self.table = table
+        self._lookup = lookup
 
     @classmethod
-    def of(
-        cls,
-        n_rows: int,
-        ids: ArrayLike | None = None,
-        metadata: pd.DataFrame | None = None,
-    ) -> RowStore:
+    def of(cls, n_rows: int, ids: Any = None, metadata: Any = None) -> RowStore:
         """Return a store of rows that are all active.
 
         Parameters
@@ -89,40 +100,86 @@ class RowStore:
             One id a row; None: their positions.
 
         metadata : DataFrame of n_rows rows or None, default=None
-            Copied.
+            Copied; its labels rule.
 
         Raises
         ------
         ValueError
             If an id is missing or occurs twice, `ids` is not one-dimensional, or there
-            are not as many ids, or rows of metadata, as rows.
+            are not as many ids, or rows of metadata, as rows, or metadata are labelled
+            otherwise.
 
         TypeError
             If `metadata` is not a DataFrame.
         """
-        array = as_ids(np.arange(n_rows) if ids is None else ids)
-        refuse_repeated(array)
-        _check_lengths(n_rows, len(array), metadata)
-        kept = None if metadata is None else metadata.copy()
-        return cls(array, np.ones(n_rows, dtype=bool), kept)
+        array = _checked_ids(n_rows, np.arange(n_rows) if ids is None else ids)
+        table = None
+        if metadata is not None:
+            frame = labelled_metadata(check_metadata(metadata), array)
+            table = MetadataTable(frame.copy())
+        return cls(AppendedArray(array), np.ones(n_rows, dtype=bool), table)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """Ids by position, no two of which are the same."""
+        return self._ids.rows
 
     @cached_property
     def positions(self) -> Positions:
         """Positions of the active rows, ascending."""
         return np.flatnonzero(self.active)
 
-    # Which rows
+    @cached_property
+    def n_active(self) -> int:
+        """Number of active rows."""
+        return int(np.count_nonzero(self.active))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no row was removed."""
+        return self.n_active == len(self)
+
+    @property
+    def active_ids(self) -> NDArray[Any]:
+        """Ids of the active rows, by position."""
+        return self.ids if self.is_whole else self.ids[self.positions]
 
     @cached_property
-    def _lookup(self) -> pd.Index:
-        lookup = pd.Index(self.ids if self.active.all() else self.ids[self.positions])
-        # pandas builds the hash table at the first question; before version 3, others
-        # who ask in the meantime are answered from half of it.
-        lookup.get_indexer(lookup[:1])
-        return lookup
+    def metadata(self) -> pd.DataFrame | None:
+        """What is known of the active rows, by id; None where nothing is."""
+        if self.table is None:
+            return None
+        frame = self.table.frame
+        if not self.is_whole:
+            frame = frame.iloc[self.positions]
+        return frame.set_axis(pd.Index(self.active_ids), axis=0)
+
+    def metadata_at(self, positions: Positions) -> pd.DataFrame:
+        """Return what is known of some positions.
+
+        Raises
+        ------
+        ValueError
+            If nothing is.
+        """
+        return self.require_metadata().frame.iloc[positions]
+
+    def require_metadata(self) -> MetadataTable:
+        """Return the table of metadata.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if self.table is None:
+            raise ValueError("The index was fitted without metadata.")
+        return self.table
+
+    # Which rows
 
     def positions_of(self, ids: ArrayLike) -> Positions:
         """Return the positions of ids.
@@ -133,10 +190,10 @@ class RowStore:
             If an id is unknown or was removed.
         """
         wanted = as_ids(ids)
-        found = self._lookup.get_indexer(pd.Index(wanted))
+        found = self._active_positions(wanted)
         if (found < 0).any():
             raise KeyError(f"Unknown ids: {some_of(wanted[found < 0])}.")
-        return self.positions[found]
+        return found
 
     def unique_positions_of(self, ids: ArrayLike) -> Positions:
         """Return the positions of ids, each of which is named once.
@@ -153,62 +210,32 @@ class RowStore:
         refuse_repeated(wanted)
         return self.positions_of(wanted)
 
-    def eligible(self, filter: Any) -> Positions | None:
-        """Return the positions of the active rows that pass a filter.
+    def holds(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which ids are those of active rows."""
+        return self._active_positions(ids) >= 0
 
-        Parameters
-        ----------
-        filter : array-like or None
-            A mask, one boolean for every position, or ids; None: every row.
+    def _active_positions(self, ids: NDArray[Any]) -> Positions:
+        found = self._positions(ids)
+        return np.where((found >= 0) & self.active[found], found, -1)
 
-        Returns
-        -------
-        positions : ndarray of shape (n_eligible,) or None
-            Ascending; None where every position is eligible.
+    def _positions(self, ids: NDArray[Any]) -> Positions:
+        """Return the positions of ids, removed ones included; -1 where there is none.
 
-        Raises
-        ------
-        ValueError
-            If a mask has another length than there are positions, or nothing is left.
-
-        KeyError
-            If an id is unknown.
-
-        Examples
-        --------
-        >>> rows = RowStore.of(3, ["a", "b", "c"]).remove(np.array([1]))
-        >>> rows.eligible([True, True, False]), rows.eligible(["c"])
-        (array([0]), array([2]))
+        A lookup that later stores share may know of more.
         """
-        if filter is None and self.active.all():
-            return None
-        positions = self.positions if filter is None else self._passing(filter)
-        if len(positions) == 0:
-            raise ValueError(
-                "The index has no rows." if filter is None else "filter leaves no row."
-            )
-        return positions
-
-    def _passing(self, filter: Any) -> Positions:
-        mask = _as_mask(filter)
-        if mask is None:
-            return np.unique(self.positions_of(filter))
-        if mask.shape != self.active.shape:
-            raise ValueError(
-                f"filter must have one boolean for each of the {len(self)} "
-                f"positions (removed rows count), got shape {mask.shape}."
-            )
-        return np.flatnonzero(mask & self.active)
+        lookup = self._lookup
+        if lookup is None or lookup.is_slow:
+            lookup = self._lookup = IdLookup(self.ids, self.active)
+        found = lookup.positions(ids)
+        return np.where(found < len(self), found, -1)
 
     # Changes
 
-    def append(
-        self,
-        n_rows: int,
-        ids: ArrayLike | None = None,
-        metadata: pd.DataFrame | None = None,
-    ) -> RowStore:
-        """Return a store with further rows behind the present ones.
+    def append(self, n_rows: int, ids: Any = None, metadata: Any = None) -> Placed:
+        """Return a store with further rows, and their positions.
+
+        Ids that were removed get their positions back; others come behind the present
+        ones.
 
         Parameters
         ----------
@@ -219,7 +246,7 @@ class RowStore:
             One id a row; None: their positions, where all ids are whole numbers.
 
         metadata : DataFrame of n_rows rows or None, default=None
-            With the columns that there are.
+            With the columns that there are; its labels rule.
 
         Raises
         ------
@@ -235,98 +262,173 @@ class RowStore:
                 "ids are needed, because those of the index are not whole numbers."
             )
         numbers = np.arange(len(self), len(self) + n_rows)
-        added = as_ids(numbers if ids is None else ids)
-        if metadata is None and self.metadata is not None:
-            raise ValueError("The index has metadata: give that of the new rows.")
-        frame = self._with_own_columns(metadata)
-        refuse_repeated(added)
-        is_there = self._lookup.get_indexer(pd.Index(added)) >= 0
+        added = _checked_ids(n_rows, numbers if ids is None else ids)
+        frame = self._frame_of(added, metadata)
+        positions = self._positions(added)
+        is_there = (positions >= 0) & self.active[positions]
         if is_there.any():
             raise ValueError(
                 f"These ids are in the index already: {some_of(added[is_there])}. "
-                "Use update to replace their rows."
+                "Use update to replace their rows, or upsert to add the others too."
             )
-        _check_lengths(n_rows, len(added), frame)
-        return RowStore(
-            joined_ids(self.ids, added),
-            np.concatenate([self.active, np.ones(n_rows, dtype=bool)]),
-            None if frame is None else pd.concat([self.metadata, frame]),
+        is_new = positions < 0
+        n_new = int(np.count_nonzero(is_new))
+        positions[is_new] = len(self) + np.arange(n_new)
+        active = np.concatenate([self.active, np.ones(n_new, dtype=bool)])
+        active[positions] = True
+        longer = self._continued(added[is_new], active)
+        if frame is not None:
+            assert self.table is not None
+            table = self.table.replaced(positions[~is_new], frame[~is_new])
+            longer.table = table.appended(frame[is_new]) if n_new else table
+        return longer, positions
+
+    def _continued(self, ids: NDArray[Any], active: NDArray[np.bool_]) -> RowStore:
+        """Return a store with further ids."""
+        if len(ids) == 0:
+            return RowStore(self._ids, active, self.table, self._lookup)
+        start = len(self)
+        if self.ids.dtype == object:
+            ids = np.asarray(id_index(ids).astype(object))
+        if ids.dtype == self.ids.dtype:
+            array = self._ids.appended(ids)
+        else:
+            array = AppendedArray(joined_ids(self.ids, ids))
+        if self._lookup is not None:
+            self._lookup.extend(ids, start + np.arange(len(ids)))
+        return RowStore(array, active, self.table, self._lookup)
+
+    def _frame_of(self, ids: NDArray[Any], metadata: Any) -> pd.DataFrame | None:
+        """Return metadata of further rows, in the order of their ids."""
+        if metadata is None:
+            if self.table is not None:
+                raise ValueError("The index has metadata: give that of the new rows.")
+            return None
+        return labelled_metadata(
+            self.require_metadata().with_own_columns(metadata), ids
         )
 
-    def update(
-        self, n_rows: int, positions: Positions, metadata: pd.DataFrame | None
-    ) -> RowStore:
-        """Return a store with other metadata at some positions.
+    def update(self, n_rows: int, ids: Any, metadata: Any) -> Placed:
+        """Return a store with other metadata of some rows, and their positions.
 
         Raises
         ------
+        KeyError
+            If an id is unknown or was removed.
+
         ValueError
-            If there are not as many positions, or rows of metadata, as rows, or the
-            columns are others.
+            If there are not as many ids, or rows of metadata, as rows, an id occurs
+            twice, or the columns or labels are others.
 
         TypeError
             If `metadata` is not a DataFrame.
         """
-        frame = self._with_own_columns(metadata)
-        _check_lengths(n_rows, len(positions), frame)
-        if frame is None:
-            return self
-        # Joined rather than assigned, so that dtypes hold all values.
-        order = np.arange(len(self))
-        order[positions] = len(self) + np.arange(n_rows)
-        joined = pd.concat([self.metadata, frame], ignore_index=True).iloc[order]
-        assert self.metadata is not None
-        return replace(self, metadata=joined.set_axis(self.metadata.index))
+        names = as_ids(ids)
+        positions = self.unique_positions_of(names)
+        if len(names) != n_rows:
+            raise ValueError(f"Got {len(names)} ids for {n_rows} rows of X.")
+        if metadata is None:
+            return self, positions
+        frame = self.require_metadata().with_own_columns(metadata)
+        frame = labelled_metadata(frame, names)
+        table = self.require_metadata().replaced(positions, frame)
+        return self._with_table(table), positions
 
-    def remove(self, positions: Positions) -> RowStore:
-        """Return a store in which the rows at some positions are deleted."""
-        active = self.active.copy()
-        active[positions] = False
-        return replace(self, active=active)
-
-    def _with_own_columns(self, metadata: pd.DataFrame | None) -> pd.DataFrame | None:
-        """Return metadata of further rows with the columns in the order of the store.
+    def upsert(self, n_rows: int, ids: Any, metadata: Any) -> Placed:
+        """Return a store with further rows, and other metadata of present ones.
 
         Raises
         ------
-        ValueError
-            If the columns are others.
-
-        TypeError
-            If it is not a DataFrame.
+        ValueError, TypeError
+            As `append`.
         """
-        if metadata is None:
-            return None
-        if self.metadata is None:
-            raise ValueError("The index was fitted without metadata.")
-        check_metadata(metadata)
-        columns = self.metadata.columns
-        missing = columns.difference(metadata.columns)
-        if len(missing) or len(metadata.columns) != len(columns):
+        names = _checked_ids(n_rows, ids)
+        frame, is_there = None, self.holds(names)
+        if metadata is not None or not is_there.all():
+            frame = self._frame_of(names, metadata)
+
+        def some(which: NDArray[np.bool_]) -> tuple[int, NDArray[Any], Any]:
+            part = None if frame is None else frame[which].reset_index(drop=True)
+            return int(np.count_nonzero(which)), names[which], part
+
+        positions = np.empty(n_rows, dtype=np.intp)
+        store, positions[is_there] = self.update(*some(is_there))
+        if not is_there.all():
+            store, positions[~is_there] = store.append(*some(~is_there))
+        return store, positions
+
+    def with_metadata(self, metadata: Any, ids: Any = None) -> RowStore:
+        """Return a store in which some columns are known otherwise, or for the first.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            As `update`; a ValueError, too, if columns are new and rows are left out.
+        """
+        frame = check_metadata(metadata)
+        names = as_ids(frame.index if ids is None else ids)
+        positions = self.unique_positions_of(names)
+        frame = labelled_metadata(frame, names)
+        before = pd.DataFrame(index=range(len(self)))
+        if self.table is not None:
+            before = self.table.frame
+        present = frame.columns[frame.columns.isin(before.columns)]
+        new = frame.columns.difference(present, sort=False)
+        if len(new) and len(names) != self.n_active:
             raise ValueError(
-                f"metadata must have the columns {list(columns)}, got "
-                f"{list(metadata.columns)}."
+                f"metadata has columns that the index has not, {list(new)}, and leaves "
+                f"out {self.n_active - len(names)} of {self.n_active} rows: give new "
+                "columns for all of them."
             )
-        return metadata[columns]
+        changed = MetadataTable(before[present]).replaced(positions, frame[present])
+        order = np.zeros(len(self), dtype=np.intp)  # what is removed takes any value
+        order[positions] = np.arange(len(names))
+        added = frame[new].iloc[order].reset_index(drop=True)
+        kept = before.drop(columns=present)
+        joined = pd.concat([kept, changed.frame, added], axis=1)
+        return self._with_table(MetadataTable(joined[[*before.columns, *new]]))
+
+    def _with_table(self, table: MetadataTable) -> RowStore:
+        return RowStore(self._ids, self.active, table, self._lookup)
+
+    def remove(self, positions: Positions) -> RowStore:
+        """Return a store in which the rows at some positions are not active."""
+        active = self.active.copy()
+        active[positions] = False
+        return RowStore(self._ids, active, self.table, self._lookup)
+
+    def compacted(self) -> RowStore:
+        """Return a store of the active rows only, numbered anew."""
+        table, positions = self.table, self.positions
+        if table is not None:
+            table = MetadataTable(table.frame.iloc[positions].reset_index(drop=True))
+        ids = AppendedArray(self.ids[positions])
+        return RowStore(ids, np.ones(len(positions), dtype=bool), table)
+
+    def apart(self) -> RowStore:
+        """Return the same store, which shares nothing that others add to."""
+        return RowStore(self._ids, self.active, self.table)
+
+    # What is stored
+
+    def to_state(self) -> dict[str, Any]:
+        """Return ids, what is active, and metadata by position."""
+        metadata = None if self.table is None else self.table.frame
+        return {"active": self.active, "ids": self.ids, "metadata": metadata}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> RowStore:
+        """Return the store of a state."""
+        metadata = state["metadata"]
+        table = None
+        if metadata is not None:
+            table = MetadataTable(metadata.reset_index(drop=True))
+        return cls(AppendedArray(state["ids"]), state["active"], table)
 
 
-def _check_lengths(n_rows: int, n_ids: int, metadata: pd.DataFrame | None) -> None:
-    if n_ids != n_rows:
-        raise ValueError(f"Got {n_ids} ids for {n_rows} rows of X.")
-    check_metadata(metadata)
-    if metadata is not None and len(metadata) != n_rows:
-        raise ValueError(
-            f"Got metadata of {len(metadata)} rows for {n_rows} rows of X."
-        )
-
-
-def _as_mask(wanted: Any) -> NDArray[np.bool_] | None:
-    """Return a filter as booleans, or None where it holds ids."""
-    if isinstance(wanted, pd.Series) and pd.api.types.is_bool_dtype(wanted.dtype):
-        # A missing value (of a nullable dtype) passes no filter.
-        return wanted.fillna(False).to_numpy(dtype=bool)
-    if not isinstance(wanted, pd.Index | pd.Series) and hasattr(wanted, "__len__"):
-        array = np.asarray(wanted)
-        if array.dtype == bool and array.size:
-            return array
-    return None
+def _checked_ids(n_rows: int, ids: Any) -> NDArray[Any]:
+    array = as_ids(ids)
+    refuse_repeated(array)
+    if len(array) != n_rows:
+        raise ValueError(f"Got {len(array)} ids for {n_rows} rows of X.")
+    return array

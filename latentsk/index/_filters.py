@@ -1,0 +1,143 @@
+"""Which rows a filter lets through: a mask, ids, a query string or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latentsk._typing import Positions
+from latentsk.index._labels import flat_labels, id_index, is_default, order_by_labels
+from latentsk.index._query import rows_passing
+from latentsk.index._rows import RowStore
+
+_REMEDY = (
+    "Label it by id, like index.metadata_, or take it by position, filter.to_numpy()."
+)
+_AS_MASK = "A column of zeros and ones is no mask: use filter.astype(bool)."
+
+
+def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
+    """Return the positions of the active rows that pass a filter.
+
+    Parameters
+    ----------
+    rows : RowStore
+
+    filter : str, callable, array-like or None
+        A query string, a function of the metadata, a mask, or ids; None: every row.
+
+    Returns
+    -------
+    positions : ndarray of shape (n_eligible,) or None
+        Ascending; None where every position is eligible.
+
+    Raises
+    ------
+    ValueError
+        If a mask has another length than there are positions, or other labels than the
+        rows, or a query string or a function is not valid.
+
+    KeyError
+        If an id is unknown.
+
+    Examples
+    --------
+    >>> rows = RowStore.of(3, ["a", "b", "c"]).remove(np.array([1]))
+    >>> eligible_positions(rows, [True, True, False])
+    array([0])
+    >>> eligible_positions(rows, ["c"]), eligible_positions(rows, "id == 'a'")
+    (array([2]), array([0]))
+    """
+    if filter is None:
+        return None if rows.is_whole else rows.positions
+    if isinstance(filter, str):
+        return rows.positions[rows_passing(filter, rows.metadata, rows.active_ids)]
+    if callable(filter):
+        return rows.positions[_answer(filter, rows)]
+    if isinstance(filter, Set):
+        filter = list(filter)
+    mask = _as_mask(filter)
+    if mask is None:
+        _refuse_flags(filter, rows)
+        return np.unique(rows.positions_of(filter))
+    if isinstance(filter, pd.Series):
+        return _labelled(mask, filter.index, rows)
+    return _by_position(mask, rows)
+
+
+def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np.bool_]:
+    """Return what a function says of each active row."""
+    if rows.metadata is None:
+        raise ValueError(
+            "A filter that is a function is given the metadata, and the index has none:"
+            " fit it with metadata=, or filter by ids."
+        )
+    answer = filter(rows.metadata.copy())
+    mask = _as_mask(answer)
+    if mask is None or mask.shape != (rows.n_active,):
+        kind = type(answer).__name__ if mask is None else f"shape {mask.shape}"
+        raise ValueError(
+            "filter must return a boolean for each of the "
+            f"{rows.n_active} rows of the metadata, got {kind}."
+        )
+    if isinstance(answer, pd.Series):
+        order = order_by_labels(answer.index, rows.active_ids, "filter", _REMEDY)
+        return mask if order is None else mask[order]
+    return mask
+
+
+def _labelled(mask: NDArray[np.bool_], labels: pd.Index, rows: RowStore) -> Positions:
+    """Return the positions that pass a mask with labels, one per active id."""
+    ids = rows.active_ids
+    if is_default(labels) and not labels.equals(id_index(ids)):
+        return _by_position(mask, rows)
+    order = order_by_labels(labels, ids, "filter", _REMEDY)
+    return rows.positions[mask if order is None else mask[order]]
+
+
+def _by_position(mask: NDArray[np.bool_], rows: RowStore) -> Positions:
+    if mask.shape != rows.active.shape:
+        raise ValueError(
+            f"filter must have one boolean for each of the {len(rows)} "
+            f"positions (removed rows count), got shape {mask.shape}."
+        )
+    return np.flatnonzero(mask & rows.active)
+
+
+def _as_mask(given: Any) -> NDArray[np.bool_] | None:
+    """Return a filter as booleans, or None where it holds something else.
+
+    A missing value passes no filter.
+    """
+    if isinstance(given, pd.Index) or not hasattr(given, "__len__"):
+        return None
+    if not isinstance(given, pd.Series):
+        array = given if hasattr(given, "dtype") else np.asarray(given)
+        if getattr(array, "ndim", 1) != 1:
+            array = np.asarray(array)
+            return array if array.dtype == bool else None
+        given = pd.Series(array if hasattr(array, "isna") else np.asarray(array))
+    if len(given) == 0:
+        return None
+    if pd.api.types.infer_dtype(given, skipna=True) != "boolean":
+        return None
+    return given.fillna(False).to_numpy(dtype=bool)
+
+
+def _refuse_flags(filter: Any, rows: RowStore) -> None:
+    """Refuse a column of zeros and ones, whose values are not meant as ids."""
+    if isinstance(filter, pd.Index) or not hasattr(filter, "__len__"):
+        return
+    values = pd.Series(filter).dropna()
+    is_column = len(filter) in (len(rows), rows.n_active) and not values.is_unique
+    if isinstance(filter, pd.Series) and not is_default(filter.index):
+        labels = flat_labels(filter.index)
+        of_rows = labels.isin(id_index(rows.active_ids))
+        is_column |= len(filter) > 0 and bool(of_rows.all())
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if is_column and kind in ("integer", "floating") and values.isin([0, 1]).all():
+        raise ValueError(_AS_MASK)

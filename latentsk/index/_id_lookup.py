@@ -1,0 +1,79 @@
+"""From ids to positions, of ids that only become more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from latentsk._typing import Positions
+from latentsk.index._labels import id_index
+
+# Ids that came later are hashed one by one, until they are as many, or this share.
+MIN_RECENT, RECENT_SHARE = 1_000, 0.25
+
+
+class IdLookup:
+    """Positions by id.
+
+    pandas hashes many ids quickly, but all at once; so ids that come later have a dict
+    of their own. Where an id occurs twice (in files of older versions) the later
+    position counts, unless only the other one is active.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (n_rows,)
+        Ids by position.
+
+    active : ndarray of shape (n_rows,), dtype bool
+
+    Examples
+    --------
+    >>> lookup = IdLookup(np.array(["a", "b"]), np.ones(2, dtype=bool))
+    >>> lookup.extend(np.array(["c"]), np.array([2]))
+    >>> lookup.positions(np.array(["c", "a", "z"]))
+    array([ 2,  0, -1])
+    """
+
+    def __init__(self, ids: NDArray[Any], active: NDArray[np.bool_]) -> None:
+        self._recent: dict[Any, int] = {}
+        names, self._known = id_index(ids), None
+        if not names.is_unique:
+            self._known = _last_occurrences(names, active)
+            names = names[self._known]
+        # pandas builds the hash table at the first question; before version 3, others
+        # who ask in the meantime are answered from half of it.
+        names.get_indexer(names[:1])
+        self._names = names
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether so many ids came later that all should be hashed anew."""
+        most = max(MIN_RECENT, RECENT_SHARE * len(self._names))
+        return len(self._recent) > most
+
+    def positions(self, ids: NDArray[Any]) -> Positions:
+        """Return the position of each id; -1 for one that is unknown."""
+        wanted = id_index(ids)
+        found = self._names.get_indexer(wanted)
+        if self._known is not None:
+            found = np.where(found >= 0, self._known[found], -1)
+        missing = np.flatnonzero(found < 0) if self._recent else ()
+        if len(missing):
+            names = wanted[missing].astype(object)
+            found[missing] = [self._recent.get(name, -1) for name in names]
+        return found
+
+    def extend(self, ids: NDArray[Any], positions: Positions) -> None:
+        """Take further ids, which are not there yet."""
+        names = id_index(ids).astype(object)
+        self._recent.update(zip(names, positions.tolist(), strict=True))
+
+
+def _last_occurrences(names: pd.Index, active: NDArray[np.bool_]) -> Positions:
+    """Return, for each name, the position that counts."""
+    order = np.argsort(active, kind="stable")
+    is_last = ~np.asarray(names[order].duplicated(keep="last"))
+    return np.sort(order[is_last])
