@@ -86,6 +86,21 @@ class GrowingArray:
         return self.rows
 
 
+def with_room(array: NDArray[Any], length: int, fill: int) -> NDArray[Any]:
+    """Return an array of at least a length, with the same values at its beginning.
+
+    Examples
+    --------
+    >>> with_room(np.arange(3), 4, fill=-1)
+    array([ 0,  1,  2, -1, -1])
+    """
+    if length <= len(array):
+        return array
+    grown = np.full(int((1 + SPARE_SHARE) * length), fill, array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
 class AppendedArray:
     """An array that is never changed, and shares its memory with a longer one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_slices
 from latentsk._faiss import load_faiss
 from latentsk._typing import Float32, Positions
+from latentsk.index._buffers import with_room
 from latentsk.index._codebook import Codebook
 
 # Elements of the table of lists, per query, looked at at a time.
 RANKING_ELEMENTS = 2**22
+# Rows coded at a time, fewer than FAISS takes in one piece.
+CODED_ROWS = 2**15
+# Share of a list that may be removed rows before the others are coded anew.
+MAX_DEAD_SHARE = 0.25
+# In a list, in place of the position of a removed row: FAISS's selectors refuse it.
+NO_ROW = -1
 
 
 class InvertedLists:
@@ -25,6 +32,11 @@ class InvertedLists:
     ----------
     codebook : Codebook
         Of `train_codebook`.
+
+    Attributes
+    ----------
+    n_live : ndarray of shape (n_lists + 1,)
+        Number of rows in each list, and last of those that are in none: infinite ones.
 
     Examples
     --------
@@ -52,8 +64,19 @@ class InvertedLists:
             values = codebook.values.ravel()
             faiss.copy_array_to_vector(values, self._index.pq.centroids)
         self._index.is_trained = True
-        # Counted here: FAISS has no list for a row that is infinite.
-        self.n_rows = 0
+        # By position: the row's list (the last number: none), -1 where there is no row.
+        dtype = np.int16 if self.n_lists < 2**15 else np.int32
+        self._list_of: NDArray[Any] = np.empty(0, dtype=dtype)
+        self._live_bits: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+        self.n_live = np.zeros(self.n_lists + 1, dtype=np.intp)
+        self._n_dead = np.zeros(self.n_lists + 1, dtype=np.intp)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.n_live.sum())
+
+    # Changes
 
     def add(self, positions: Positions, rows: Float32) -> None:
         """Add rows.
@@ -61,20 +84,32 @@ class InvertedLists:
         Parameters
         ----------
         positions : ndarray of shape (n_rows,)
-            Positions that are not there yet.
+            Positions that are not there.
 
         rows : ndarray of shape (n_rows, n_codes), float32
         """
-        self._index.add_with_ids(
-            np.ascontiguousarray(rows), positions.astype(np.int64, copy=False)
-        )
-        self.n_rows += len(positions)
+        length = int(positions.max(initial=-1)) + 1
+        self._list_of = with_room(self._list_of, length, -1)
+        self._live_bits = with_room(self._live_bits, -(-length // 8), 0)
+        for start in range(0, len(positions), CODED_ROWS):
+            part = slice(start, start + CODED_ROWS)
+            self._add(positions[part], np.ascontiguousarray(rows[part]))
+
+    def _add(self, positions: Positions, rows: Float32) -> None:
+        # FAISS finds the lists once more, and does not tell them.
+        lists = self._index.quantizer.search(rows, 1)[1][:, 0]
+        self._index.add_with_ids(rows, positions.astype(np.int64, copy=False))
+        lists = np.where(lists < 0, self.n_lists, lists)
+        self._list_of[positions] = lists
+        self.n_live += np.bincount(lists, minlength=len(self.n_live))
+        np.bitwise_or.at(self._live_bits, positions >> 3, _bits_of(positions))
 
     def remove(self, positions: Positions) -> Positions:
-        """Remove rows by position, and all that share a list with them.
+        """Remove rows by position.
 
-        FAISS's own removal leaves bits of the removed codes behind, and rows that are
-        added later are coded on top of them.
+        Their codes stay and are passed over, until more than a quarter of a list is
+        gone: then it is emptied. FAISS's own removal would leave bits of codes behind,
+        on top of which rows that are added later would be coded.
 
         Parameters
         ----------
@@ -83,22 +118,45 @@ class InvertedLists:
         Returns
         -------
         others : ndarray of shape (n_others,)
-            Positions of the others, ascending, to be added again.
+            Positions of the other rows of emptied lists, ascending, to be added again.
         """
-        if len(positions) == 0:
-            return positions
-        is_removed = np.zeros(int(positions.max()) + 1, dtype=bool)
-        is_removed[positions] = True
-        others = [positions[:0]]
-        for number, held in self._held():
-            gone = held < len(is_removed)
-            gone[gone] = is_removed[held[gone]]
-            if gone.any():
-                others.append(held[~gone].astype(np.intp))
-                self._index.invlists.resize(number, 0)
-                self._index.ntotal -= len(gone)
-                self.n_rows -= len(gone)
-        return np.sort(np.concatenate(others))
+        positions = self._there(positions)
+        lists = self._list_of[positions]
+        self._list_of[positions] = -1
+        np.bitwise_and.at(self._live_bits, positions >> 3, ~_bits_of(positions))
+        removed = np.bincount(lists, minlength=len(self.n_live))
+        self.n_live -= removed
+        self._n_dead += removed
+        others = [
+            self._without_dead(number) for number in np.flatnonzero(removed).tolist()
+        ]
+        return np.sort(np.concatenate([positions[:0], *others]))
+
+    def _without_dead(self, number: int) -> Positions:
+        """Let nobody find the dead rows of a list; return what is to be added again."""
+        n_dead, n_live = self._n_dead[number], self.n_live[number]
+        if number == self.n_lists:
+            self._n_dead[number] = 0
+            return np.empty(0, dtype=np.intp)
+        lists = self._index.invlists
+        size = lists.list_size(number)
+        held = load_faiss().rev_swig_ptr(lists.get_ids(number), size)
+        held[self._list_of[held] != number] = NO_ROW
+        if n_dead <= MAX_DEAD_SHARE * (n_dead + n_live):
+            return np.empty(0, dtype=np.intp)
+        others = held[held != NO_ROW].astype(np.intp)
+        lists.resize(number, 0)
+        self._index.ntotal -= size
+        self._list_of[others] = -1
+        self.n_live[number] = self._n_dead[number] = 0
+        return others
+
+    def _there(self, positions: Positions) -> Positions:
+        """Return those positions that have a row."""
+        positions = positions[positions < len(self._list_of)]
+        return positions[self._list_of[positions] >= 0]
+
+    # What is found
 
     def candidates(
         self,
@@ -130,11 +188,15 @@ class InvertedLists:
             -1 where the lists hold fewer rows.
         """
         faiss, selector, counts = load_faiss(), None, None
+        bits = self._live_bits if self._n_dead.any() else None
         if eligible is not None:
-            is_eligible = np.zeros(int(eligible.max(initial=0)) + 1, dtype=bool)
+            eligible = self._there(eligible)
+            is_eligible = np.zeros(len(self._list_of), dtype=bool)
             is_eligible[eligible] = True
-            counts = self._list_counts(is_eligible)
             bits = np.packbits(is_eligible, bitorder="little")
+            lists = self._list_of[eligible]
+            counts = np.bincount(lists, minlength=len(self.n_live))[:-1]
+        if bits is not None:
             selector = faiss.IDSelectorBitmap(bits)
         found = np.empty((len(queries), n_candidates), dtype=np.int64)
         values = np.empty(found.shape, dtype=np.float32)
@@ -164,25 +226,12 @@ class InvertedLists:
         lists = np.where(is_needed, lists, -1)[:, :width]
         return np.ascontiguousarray(lists), np.ascontiguousarray(distances[:, :width])
 
-    def _list_counts(self, eligible: NDArray[np.bool_]) -> Positions:
-        """Return how many eligible rows each list holds."""
-        counts = np.zeros(self.n_lists, dtype=np.intp)
-        for number, held in self._held():
-            counts[number] = np.count_nonzero(eligible[held[held < len(eligible)]])
-        return counts
-
-    def _held(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Yield each list that is not empty, and the positions in it."""
-        faiss, lists = load_faiss(), self._index.invlists
-        for number in range(self.n_lists):
-            size = lists.list_size(number)
-            if size:
-                yield number, faiss.rev_swig_ptr(lists.get_ids(number), size)
-
     def numbers_of(self, positions: Positions) -> Positions:
         """Return the number of the list that each row lies in."""
-        numbers = np.zeros(int(positions.max(initial=0)) + 1, dtype=np.intp)
-        for number, held in self._held():
-            held = held[held < len(numbers)]
-            numbers[held] = number
-        return numbers[positions]
+        # Neither removed rows nor infinite ones are in any: some number will do.
+        numbers = np.clip(self._list_of[positions], 0, self.n_lists - 1)
+        return numbers.astype(np.intp)
+
+
+def _bits_of(positions: Positions) -> NDArray[np.uint8]:
+    return np.left_shift(1, positions & 7).astype(np.uint8)

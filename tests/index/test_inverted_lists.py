@@ -293,7 +293,7 @@ def test_only_the_nearest_lists_are_scanned(lists, codebook, rows, n_probe):
 
 def test_positions_are_what_was_given(codebook, rows):
     lists = InvertedLists(codebook)
-    positions = 5_000_000_000 + 3 * np.arange(N_ROWS)
+    positions = 1_000_000 + 3 * np.arange(N_ROWS)[::-1]
     lists.add(positions, rows)
     found = lists.candidates(rows[:3], N_ROWS, N_LISTS)
     assert _sets(found) == [set(positions.tolist())] * 3
@@ -317,7 +317,7 @@ def test_batches_of_rows_and_queries_do_not_matter(lists, codebook, rows):
 # Removal
 
 
-def _emptied(lists, rows, gone):
+def _removed(lists, rows, gone):
     lists.add(others := lists.remove(gone), rows[others])
     return others
 
@@ -325,7 +325,7 @@ def _emptied(lists, rows, gone):
 def test_removed_rows_are_not_found_and_others_are(lists, rows):
     gone = np.arange(0, N_ROWS, 5)
     left = np.setdiff1d(np.arange(N_ROWS), gone)
-    others = _emptied(lists, rows, gone)
+    others = _removed(lists, rows, gone)
     assert not np.isin(gone, others).any()
     assert len(np.unique(others)) == len(others)
     assert lists.n_rows == len(left)
@@ -341,7 +341,7 @@ def test_lists_are_as_good_after_removals_as_new_ones(normal, residual):
     rng = np.random.default_rng(3)
     for _ in range(4):
         gone = rng.choice(N_ROWS, 300, replace=False)
-        _emptied(lists, normal, gone)
+        _removed(lists, normal, gone)
         lists.add(gone, normal[gone])
     queries = normal[:60]
     found = lists.candidates(queries, 20, N_LISTS)
@@ -349,13 +349,86 @@ def test_lists_are_as_good_after_removals_as_new_ones(normal, residual):
     assert (found[:, :10] == np.arange(60)[:, None]).any(axis=1).mean() > 0.9
 
 
-def test_only_lists_that_held_removed_rows_are_emptied(lists, codebook, rows):
+def test_a_list_is_coded_anew_once_a_quarter_of_it_is_gone(lists, codebook, rows):
+    held = np.flatnonzero(cdist(rows, codebook.centers).argmin(axis=1) == 3)
+    n_lazy = len(held) // 4
+    for row in held[:n_lazy]:
+        assert len(lists.remove(np.array([row]))) == 0
+    assert lists.n_rows == N_ROWS - n_lazy
+    others = lists.remove(held[n_lazy : n_lazy + 1])
+    np.testing.assert_array_equal(others, held[n_lazy + 1 :])
+    assert lists.n_rows == N_ROWS - len(held)
+
+
+@pytest.mark.parametrize("step", [1, 40])
+def test_removals_code_few_rows_for_each_that_goes(lists, rows, step):
+    """However they are divided: three, as a list is coded anew for a quarter of it."""
+    order = np.random.default_rng(0).permutation(N_ROWS)[:900]
+    coded = sum(
+        len(_removed(lists, rows, order[start : start + step]))
+        for start in range(0, 900, step)
+    )
+    assert 0 < coded <= 3 * 900
+    assert lists.n_rows == N_ROWS - 900
+
+
+@pytest.mark.parametrize("n_gone", [1, 40])
+def test_candidates_are_the_same_without_removed_rows(lists, rows, n_gone):
+    queries = rows[-50:] + np.float32(0.01)
+    gone = np.random.default_rng(0).permutation(N_ROWS)[:n_gone]
+    before = lists.candidates(queries, N_ROWS, 3)
+    assert len(lists.remove(gone)) == 0
+    after = lists.candidates(queries, N_ROWS, 3)
+    for old, new in zip(before, after, strict=True):
+        left = old[(old >= 0) & ~np.isin(old, gone)]
+        assert set(new[new >= 0]) == set(left)
+
+
+def test_removed_rows_take_no_place_among_the_candidates(lists, rows):
+    """The likeliest ones are gone: as many others come."""
+    gone = np.unique(lists.candidates(rows[:1], 5, N_LISTS))
+    lists.remove(gone)
+    found = lists.candidates(rows[:1], 5, N_LISTS)
+    assert (found >= 0).all()
+    assert not np.isin(found, gone).any()
+
+
+def test_rows_come_back_where_they_were(lists, rows):
+    """Changed, and under the same position: their old codes are not found again."""
+    moved = np.arange(20)
+    _removed(lists, rows, moved)
+    lists.add(moved, rows[moved + 700])
+    found = lists.candidates(rows[moved + 700], N_ROWS, 1)
+    assert (found == moved[:, None]).any(axis=1).all()
+    whole = lists.candidates(rows[:3], N_ROWS, N_LISTS)
+    np.testing.assert_array_equal(np.sort(whole, axis=1), [range(N_ROWS)] * 3)
+
+
+def test_filters_leave_removed_rows_out(lists, rows):
+    eligible = np.arange(0, N_ROWS, 3)
+    _removed(lists, rows, eligible[:40])
+    found = lists.candidates(rows[:5], N_ROWS, N_LISTS, eligible)
+    assert _sets(found) == [set(eligible[40:].tolist())] * 5
+
+
+def test_counts_of_lists_are_those_of_numpy(lists, codebook, rows):
     held = cdist(rows, codebook.centers).argmin(axis=1)
-    gone = np.flatnonzero(held == 3)[:2]
-    others = lists.remove(gone)
-    expected = np.setdiff1d(np.flatnonzero(held == 3), gone)
-    np.testing.assert_array_equal(np.sort(others), expected)
-    assert lists.n_rows == N_ROWS - len(expected) - 2
+    gone = np.random.default_rng(0).permutation(N_ROWS)[:500]
+    _removed(lists, rows, gone)
+    left = np.delete(held, gone)
+    np.testing.assert_array_equal(
+        lists.n_live, np.bincount(left, minlength=N_LISTS + 1)
+    )
+
+
+def test_infinite_rows_are_in_no_list(lists, rows):
+    infinite = np.full((8, 6), np.inf, dtype=np.float32)
+    lists.add(np.arange(N_ROWS, N_ROWS + 8), infinite)
+    assert lists.n_rows == N_ROWS + 8
+    assert lists.n_live[-1] == 8
+    assert len(lists.remove(np.arange(N_ROWS, N_ROWS + 3))) == 0
+    assert lists.n_rows == N_ROWS + 5
+    assert lists.candidates(rows[:1], N_ROWS + 1, N_LISTS).max() == N_ROWS - 1
 
 
 def test_nothing_is_removed_where_nothing_is_asked_for(lists, rows):
