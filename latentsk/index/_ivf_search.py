@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,13 +19,15 @@ from latentsk.index._exact import (
     Query,
     ignore_fp_warnings,
 )
-from latentsk.index._inverted_lists import InvertedLists
+from latentsk.index._inverted_lists import InvertedLists, Selected
 from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
+from latentsk.index._usual import Usual
+from latentsk.index._widening import Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -41,8 +44,10 @@ EXACT_PATIENCE = 10.0
 # Distance to the nearest row, in lengths of the longest one (from near the middle of
 # the rows), beyond which a query is answered exactly.
 FAR_AWAY = 5.0
-# How far outside the range of its codes, in ranges, a row has drifted.
-DRIFT_MARGIN = 1.0
+# Rows that tell what is usual.
+SAMPLE_ROWS = 4_096
+# Candidates of a careful search, in those of an ordinary one.
+CAREFUL = 4
 # Rows longer than the longest one, for inner products, have drifted.
 LENGTH_MARGIN = 1.01
 # Scores above it may have overflowed on the way.
@@ -84,20 +89,13 @@ class IVFCodes(NamedTuple):
             residual=self.codebook.residual,
         )
 
-    def n_drifted(self, rows: Float32, projected: Float32) -> int:
-        """Count rows that are far outside of what the codes stand for."""
-        codebook, length = self.codebook, self.projection.length
-        known = codebook.values
-        if known is None or codebook.residual:
-            known = codebook.centers.T
-        low, high = known.min(axis=1), known.max(axis=1)
-        margin = DRIFT_MARGIN * (high - low)
-        is_outside = (projected < low - margin) | (projected > high + margin)
-        has_drifted = is_outside.any(axis=1)
-        if length is not None:
-            squares = np.sum(np.square(rows, dtype=np.float64), axis=1)
-            has_drifted |= squares > LENGTH_MARGIN * length**2
-        return int(np.count_nonzero(has_drifted))
+    def outgrows(self, rows: Float32) -> NDArray[np.bool_]:
+        """Tell which rows are longer than the projection was made for."""
+        length = self.projection.length
+        if length is None:
+            return np.zeros(len(rows), dtype=bool)
+        squares = np.sum(np.square(rows, dtype=np.float64), axis=1)
+        return squares > LENGTH_MARGIN * length**2
 
     @property
     def width(self) -> int:
@@ -112,7 +110,8 @@ class IVFCodes(NamedTuple):
         "n_drifted": rules.count(),
         "codes": rules.instance(IVFCodes),
         "rescaling": rules.instance(Rescaling),
-    }
+    },
+    optional={"usual": rules.maybe(rules.instance(Usual))},
 )
 class IVFState(NamedTuple):
     """The state of an `IVFSearch`: see `SearchState`.
@@ -124,6 +123,7 @@ class IVFState(NamedTuple):
     n_drifted: int
     codes: IVFCodes
     rescaling: Rescaling
+    usual: Usual | None = None
 
     def restore(
         self,
@@ -133,7 +133,7 @@ class IVFState(NamedTuple):
     ) -> IVFSearch:
         """Return the search over the same vectors."""
         flat, spec = flat_over(self.rescaling), IndexSpec.parse(self.spec)
-        return IVFSearch(flat, spec, self.codes, members, embed, self.n_drifted)
+        return IVFSearch(flat, spec, self.codes, members, embed, usual=self.usual)
 
     def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
         """Refuse vectors that the state does not belong to, and another state.
@@ -177,9 +177,12 @@ class IVFSearch:
         From the rows to the vectors that are coded; None: these are the rows
         themselves, rescaled.
 
-    n_drifted : int, default=0
-        Number of rows that came where none lay when the codes were trained; they are
-        found less reliably.
+    target : float or None, default=None
+        Recall that is promised: a search that is unlike those that it was tuned for
+        looks at more, or at all rows, until it is likely to be as high.
+
+    usual : Usual or None, default=None
+        What it was tuned for; None: the members.
     """
 
     def __init__(
@@ -189,42 +192,68 @@ class IVFSearch:
         codes: IVFCodes,
         members: Positions,
         embed: Embedding | None = None,
-        n_drifted: int = 0,
+        target: float | None = None,
+        usual: Usual | None = None,
     ) -> None:
         self.flat = flat
         self.spec = spec
         self.codes = codes
         self.embed = embed
-        self.n_drifted = n_drifted
         self.lists = InvertedLists(codes.codebook)
-        self._put(members)
+        # Rows unlike those that the codes were trained on: all of them are compared.
+        self.outside: Positions = np.empty(0, dtype=np.intp)
+        squares = self._put(members, math.inf if usual is None else usual.apart)
+        if usual is None:
+            some = members[:: math.ceil(len(members) / SAMPLE_ROWS)]
+            coordinates = coordinates_of(self.exact, some, self.embed)
+            sample = self.codes.projection.rows(coordinates)
+            usual = Usual.of(self.lists, squares, sample, target)
+        self.usual = usual
 
     @property
     def exact(self) -> ExactSearch:
         """The search that compares every row."""
         return self.flat.exact
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that are searched."""
+        return self.lists.n_rows + len(self.outside)
+
     # Changes
 
     def add(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
-        self.n_drifted += self._put(positions)
+        self._put(positions, self.usual.apart)
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
-        self._put(self.lists.remove(positions))
+        if len(self.outside):
+            self.outside = np.setdiff1d(self.outside, positions, assume_unique=True)
+        self._put(self.lists.remove(positions), math.inf)
 
-    def _put(self, positions: Positions) -> int:
-        """Code rows and put them into lists; return how many have drifted."""
-        n_drifted = 0
+    def _put(self, positions: Positions, apart: float) -> Float32:
+        """Code rows and put them into lists, or keep them apart.
+
+        Returns
+        -------
+        squares : ndarray of shape (n_positions,)
+            Squared distances to the nearest centre.
+        """
+        squares = np.full(len(positions), np.inf, dtype=np.float32)
         width = self.exact.space.n_features
         for part in row_slices(len(positions), width, ADDED_ELEMENTS):
-            rows = coordinates_of(self.exact, positions[part], self.embed)
+            rows, some = coordinates_of(self.exact, positions[part], self.embed), part
+            if apart < math.inf:
+                fits = ~self.codes.outgrows(rows)
+                rows, some = rows[fits], part.start + np.flatnonzero(fits)
             projected = self.codes.projection.rows(rows)
-            n_drifted += self.codes.n_drifted(rows, projected)
-            self.lists.add(positions[part], projected)
-        return n_drifted
+            squares[some] = self.lists.add(positions[some], projected, apart)
+        is_apart = squares > apart
+        if is_apart.any():
+            self.outside = np.union1d(self.outside, positions[is_apart])
+        return squares
 
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows."""
@@ -239,8 +268,8 @@ class IVFSearch:
 
     def to_state(self) -> IVFState:
         """Return what the search is restored from, besides the vectors."""
-        rescaling = self.exact.space.rescaling
-        return IVFState(str(self.spec), self.n_drifted, self.codes, rescaling)
+        rescaling, n_outside = self.exact.space.rescaling, len(self.outside)
+        return IVFState(str(self.spec), n_outside, self.codes, rescaling, self.usual)
 
     # What is found
 
@@ -269,7 +298,9 @@ class IVFSearch:
                 found = self._found(some)
             is_lost = (found[1] < 0).any(axis=1)
             if is_lost.any():
-                exactly = self.flat.neighbors(some.some(is_lost))
+                # Certified, as other answers depend on which queries come together.
+                lost = some.some(is_lost)._replace(certified=True)
+                exactly = self.flat.neighbors(lost)
                 found[0][is_lost], found[1][is_lost] = exactly
             values[part], positions[part] = found
         return values, positions
@@ -297,15 +328,18 @@ class IVFSearch:
         positions : ndarray of shape (n_queries, n_candidates)
             -1 where the lists that were scanned hold fewer.
         """
-        coordinates = query_coordinates(self.exact, queries, self.embed)
-        projected = np.ascontiguousarray(self.codes.projection.queries(coordinates))
-        if eligible is not None and len(eligible) == self.lists.n_rows:
+        projected = self._projected(queries)
+        if eligible is not None and len(eligible) == self.n_rows:
             eligible = None
         n_probe = self.spec.n_probe
         return self.lists.candidates(projected, n_candidates, n_probe, eligible)
 
+    def _projected(self, queries: NDArray[Any]) -> Float32:
+        coordinates = query_coordinates(self.exact, queries, self.embed)
+        return np.ascontiguousarray(self.codes.projection.queries(coordinates))
+
     def _prefers_exact(self, query: Query) -> bool:
-        n_members = self.lists.n_rows
+        n_members = self.n_rows
         if query.eligible is None or len(query.eligible) == n_members:
             return 2 * self.spec.n_candidates(query.k) >= n_members
         exact = self.flat.cost(query.k, len(query.eligible))
@@ -314,18 +348,104 @@ class IVFSearch:
     def _n_candidates(self, query: Query) -> int:
         return self.spec.n_candidates(query.k) + (query.exclude is not None)
 
+    def _likely(self, query: Query) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return likely neighbours, and which queries are to be answered exactly."""
+        eligible, outside = query.eligible, self.outside
+        is_whole = eligible is None or len(eligible) == self.n_rows
+        selected = self.lists.selected(None if is_whole else eligible)
+        projected = self._projected(query.vectors)
+        if len(outside):
+            if not is_whole:
+                outside = np.intersect1d(outside, eligible, assume_unique=True)
+            outside = self._nearest_outside(query, outside)
+        else:
+            outside = np.empty((len(projected), 0), dtype=np.intp)
+        is_lost = np.zeros(len(projected), dtype=bool)
+        if is_whole:
+            candidates, is_unusual = self._ordinary(query, projected, selected)
+        else:
+            candidates = np.empty((len(projected), self._n_candidates(query)), np.int64)
+            is_unusual = ~is_lost
+        if is_unusual.any():
+            some, own = query.some(is_unusual), projected[is_unusual]
+            candidates[is_unusual], is_lost[is_unusual] = self._careful(
+                some, own, selected, outside[is_unusual]
+            )
+        return np.concatenate([candidates, outside], axis=1), is_lost
+
+    def _nearest_outside(self, query: Query, outside: Positions) -> Positions:
+        wanted = query.k + SPARE_NEIGHBORS + (query.exclude is not None)
+        wanted = min(len(outside), wanted)
+        if wanted == 0:
+            return np.empty((len(query.vectors), 0), dtype=np.intp)
+        fast = self.exact.space.fast_queries(query.vectors)
+        return self.exact.candidates(fast, wanted, outside)[1]
+
+    def _ordinary(
+        self, query: Query, projected: Float32, selected: Selected
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return candidates, and which queries are unlike those tuned for."""
+        lists, n_probe = self.lists, self.spec.n_probe
+        distances, near = lists.nearest(projected, max(n_probe, self.usual.n_ranked))
+        is_unusual = self.usual.is_unusual(distances)
+        near, distances = near[:, :n_probe], distances[:, :n_probe]
+        is_unusual |= self.usual.have_changed(lists.n_live, near)
+        wanted = self._n_candidates(query)
+        found = lists.scan(projected, near, distances, wanted, selected)
+        return found.positions, is_unusual
+
+    def _careful(
+        self, query: Query, projected: Float32, selected: Selected, outside: Positions
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return candidates of as many lists as it takes, and where that are too many.
+
+        Parameters
+        ----------
+        query : Query
+
+        projected : ndarray of shape (n_queries, n_codes), float32
+
+        selected : Selected
+
+        outside : ndarray of shape (n_queries, n_outside)
+            Rows in no list that are candidates besides.
+        """
+        k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
+        missed = 0.5 * (1.0 - self.usual.target)
+        limit = self.flat.cost(query.k, int(selected.counts.sum()))
+        search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
+        found, costs = search.scan(
+            self.lists, projected, selected, self._squares(projected, outside)
+        )
+        space, fast = self.exact.space, self.exact.fast
+        fast_queries = space.fast_queries(query.vectors)
+        scores = fast.scores(fast_queries, found.positions)
+        slope = None if self.embed else 0.5 if space.is_similarity else 1.0
+        beyond = expected_beyond(found.values, scores, k, slope)
+        best = np.argsort(scores, axis=1, kind="stable")[:, :wanted]
+        candidates = np.take_along_axis(found.positions, best, axis=1)
+        return candidates, (costs > limit) | (beyond > missed * query.k)
+
+    def _squares(self, projected: Float32, outside: Positions) -> Float32:
+        """Return squared distances from queries to rows, as they would be coded."""
+        if outside.size == 0:
+            return np.empty(outside.shape, dtype=np.float32)
+        numbers, inverse = np.unique(outside, return_inverse=True)
+        rows = coordinates_of(self.exact, numbers, self.embed)
+        rows = self.codes.projection.rows(rows)[inverse.reshape(outside.shape)]
+        return np.sum(np.square(rows - projected[:, None]), axis=2)
+
     def _found(self, query: Query) -> Neighbors:
         """Return what is found, with a position of -1 where that is not reliable."""
         space, fast, queries = self.exact.space, self.exact.fast, query.vectors
-        wanted = self._n_candidates(query)
-        candidates = self.candidates(queries, wanted, query.eligible)
+        candidates, is_lost = self._likely(query)
         if query.exclude is not None:
             candidates = without_excluded(candidates, query.exclude)
         spare = SPARE_NEIGHBORS if query.certified else 0
         wanted = min(candidates.shape[1], query.k + spare)
         fast_queries = space.fast_queries(queries)
         scores, nearest = fast.best_of(fast_queries, candidates, wanted)
-        is_reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
+        is_reliable = ~is_lost & (np.abs(scores) < LARGEST_SCORE).all(axis=1)
         is_reliable &= (nearest >= 0).all(axis=1) & ~space.without_direction(queries)
         if not space.is_similarity:
             # From far away all rows look alike, to codes and to float32.

@@ -173,9 +173,8 @@ class IVFFamily:
             if not budget.affords(work + scan):  # what is found is measured, too
                 return
             budget.spend(work)
-            search = IVFSearch(
-                task.flat, wanted, codes, training.members, training.embed
-            )
+            members, embed = training.members, training.embed
+            search = IVFSearch(task.flat, wanted, codes, members, embed, task.target)
             yield IVFVariant.of(search, task.held_out, k, ranks)
 
 

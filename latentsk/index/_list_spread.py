@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from latentsk._typing import Float32, Positions
+from latentsk._typing import Float32, Float64, Positions
 
 # Rows of an average list that each list is taken to hold besides its own, so that a
 # list of few rows is not taken to be a point.
@@ -73,9 +73,9 @@ class ListSpread:
     --------
     >>> spread = ListSpread(np.zeros((2, 3), np.float32))
     >>> spread.add(np.array([1, 1]), np.eye(2, 3, dtype=np.float32))
-    >>> far, near = np.full((1, 3), 9, np.float32), np.zeros((1, 3), np.float32)
-    >>> [spread.hits(q, np.array([0, 2]), np.array([4.0]))[0, 1] > 1 for q in (far, near)]
-    [False, True]
+    >>> queries = np.array([[0, 0, 0], [9, 9, 9]], np.float32)
+    >>> (spread.rates(queries, np.array([4.0, 4.0]))[:, 1] > 0.5).tolist()
+    [True, False]
     """
 
     def __init__(self, centers: Float32) -> None:
@@ -113,25 +113,22 @@ class ListSpread:
         self._sums[number] = self._squares[number] = 0
         self._normals = None
 
-    def hits(self, queries: Float32, counts: Positions, squares: Float32) -> Float32:
-        """Return how many rows of each list are expected within a distance.
+    def rates(self, queries: Float32, squares: Float32) -> Float64:
+        """Return which share of each list is expected within a distance.
 
         Parameters
         ----------
         queries : ndarray of shape (n_queries, n_codes), float32
-
-        counts : ndarray of shape (n_lists,)
-            Number of rows that are asked for.
 
         squares : ndarray of shape (n_queries,)
             Squared distances.
 
         Returns
         -------
-        hits : ndarray of shape (n_queries, n_lists)
+        rates : ndarray of shape (n_queries, n_lists)
         """
         margins = self.normals.margins(queries, squares)
-        return counts.astype(np.float32) * ndtr(margins)
+        return ndtr(margins.astype(np.float64))
 
     @property
     def normals(self) -> Normals:

@@ -86,6 +86,7 @@ def scanned(search: IVFSearch, held_out: HeldOut, k: int) -> RecallGrid:
     projected = search.codes.projection.queries(coordinates)
     lists = nearest_centers(search.codes.codebook.centers, projected, n_probe)
     numbers = search.lists.numbers_of(np.maximum(candidates, 0))
+    numbers = np.clip(numbers, 0, search.lists.n_lists - 1)
     ranks = list_ranks(lists, numbers, search.lists.n_lists)
     ranks[candidates < 0] = search.lists.n_lists
     truth = held_out.truth
