@@ -14,6 +14,11 @@ PRODUCT = 0.018
 SELECTION = 2.0
 # The same for the nearest of a few centres.
 ASSIGNMENT = 0.3
+# Reading a coordinate of a row from memory; and copying a row that is eligible, and
+# each of its coordinates.
+READING = 0.15
+GATHERED_ROW = 5.0
+GATHERED = 0.5
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
@@ -93,3 +98,16 @@ def coding_cost(n_rows: int, width: int, spec: IndexSpec) -> float:
     ranking = spec.n_lists * (coded * PRODUCT + ASSIGNMENT)
     price = COPY if spec.n_codes is None else ENCODING
     return n_rows * (projection + ranking + coded * price)
+
+
+def barring_pays(n_queries: int, n_rows: int, width: int, n_eligible: int) -> bool:
+    """Tell whether to score all rows, rather than gather the eligible ones.
+
+    Examples
+    --------
+    >>> barring_pays(1, 1_000, 32, 999), barring_pays(1, 1_000, 32, 10)
+    (True, False)
+    """
+    scoring = width * max(n_queries * PRODUCT, READING) + n_queries * SELECTION
+    gathering = GATHERED_ROW + width * GATHERED
+    return n_rows * scoring <= n_eligible * (scoring + gathering)
