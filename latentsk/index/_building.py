@@ -12,7 +12,7 @@ from latentsk._warnings import warn
 from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
-from latentsk.index._families import FAMILIES
+from latentsk.index._families import LISTS, graph_family
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
@@ -21,6 +21,7 @@ from latentsk.index._search import Search, SearchState, Training, TuningTask
 from latentsk.index._settings import Settings
 from latentsk.index._tuning import (
     BUDGET_FACTOR,
+    STATIC_FACTOR,
     has_enough_rows,
     is_affordable,
     n_affordable_queries,
@@ -59,6 +60,8 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
         reached within the budget.
     """
     flat = flat_search(vectors, settings)
+    if _tries_graph(settings):
+        graph_family(flat.exact.space.n_features)  # before any work
     dtype = _chosen_dtype(flat.exact, settings)
     stays_flat = _stays_flat(flat, len(members), settings)
     held_out = None
@@ -105,7 +108,7 @@ def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
     k = min(settings.n_neighbors, len(members) - 1)
     rng = np.random.default_rng(settings.seed)
     size = len(members), flat.exact.space.n_features
-    most = n_affordable_queries(plain_cost(FAMILIES.values(), *size), *size)
+    most = n_affordable_queries(plain_cost([LISTS], *size), *size)
     return held_out_queries(flat, members, k, rng, most)
 
 
@@ -123,12 +126,22 @@ def _search_over(
     assert held_out is not None
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
-    families = FAMILIES.values()
     size = len(members), flat.exact.space.n_features
-    budget = WorkBudget(BUDGET_FACTOR * plain_cost(families, *size))
+    budget = WorkBudget(BUDGET_FACTOR * plain_cost([LISTS], *size))
     budget.spend(len(held_out.queries) * exact_cost(*size))
     task = TuningTask(flat, training, held_out, target, k, budget)
-    return tune(task, families, settings.report)
+    found = tune(task, [LISTS], settings.report)
+    if not _tries_graph(settings):
+        return found
+    family = graph_family(flat.exact.space.n_features)
+    budget.limit = STATIC_FACTOR * family.build_cost(*size)
+    return tune(task, [family], settings.report, found)
+
+
+def _tries_graph(settings: Settings) -> bool:
+    # A graph holds the rows once more, which a budget has no room for.
+    is_free = settings.target_recall is not None and settings.index_spec is None
+    return settings.static and is_free and settings.memory_budget is None
 
 
 def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
@@ -139,7 +152,8 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
     on_device = isinstance(flat, DeviceSearch) and flat.has_room()
     size = n_members, flat.exact.space.n_features
     return on_device or not (
-        has_enough_rows(*size) and is_affordable(FAMILIES.values(), *size)
+        has_enough_rows(*size)
+        and (_tries_graph(settings) or is_affordable([LISTS], *size))
     )
 
 

@@ -6,6 +6,7 @@ their ratios matter.
 
 from __future__ import annotations
 
+from latentsk.index._graph_spec import GraphSpec
 from latentsk.index._spec import IndexSpec
 
 # A multiplication and addition in a matrix product.
@@ -35,6 +36,11 @@ COORDINATE = 0.25
 COPY = 1.0
 ENCODING = 60.0
 TRAINING = 80.0
+# A row from which a search in a graph goes on, each coordinate of it, and rows on the
+# way to where the search begins: measured by benchmarks/search_prices.py.
+HOPS = {"HNSW": (550.0, 18.0, 5), "SymphonyQG": (250.0, 0.3, 16)}
+# A row that is built into a graph, and each of its coordinates.
+GRAPH_ROWS = {"HNSW": (30e3, 1e3), "SymphonyQG": (110e3, 0.28e3)}
 # A step of an eigendecomposition, of which there are as many as columns cubed.
 EIGENSTEP = 0.3
 
@@ -111,3 +117,28 @@ def barring_pays(n_queries: int, n_rows: int, width: int, n_eligible: int) -> bo
     scoring = width * max(n_queries * PRODUCT, READING) + n_queries * SELECTION
     gathering = GATHERED_ROW + width * GATHERED
     return n_rows * scoring <= n_eligible * (scoring + gathering)
+
+
+def graph_cost(spec: GraphSpec, width: int, n_neighbors: int) -> float:
+    """Return the cost of a search in a graph for one query.
+
+    Examples
+    --------
+    >>> graph_cost(GraphSpec.parse("SymphonyQG32,ef=24"), 384, 10)
+    14608.0
+    """
+    hop, coordinate, before = HOPS[spec.kind]
+    return (spec.effort_for(n_neighbors) + before) * (hop + width * coordinate)
+
+
+def graph_build_cost(spec: GraphSpec, n_rows: int, width: int) -> float:
+    """Return the cost of building a graph.
+
+    Examples
+    --------
+    >>> rows = 60_000
+    >>> graph_build_cost(GraphSpec.parse("SymphonyQG32,ef=24"), rows, 784) > 1e10
+    True
+    """
+    row, coordinate = GRAPH_ROWS[spec.kind]
+    return n_rows * (row + width * coordinate)

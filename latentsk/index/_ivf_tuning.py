@@ -31,6 +31,7 @@ from latentsk.index._cost import (
     search_cost,
 )
 from latentsk.index._exact import ExactSearch
+from latentsk.index._graph import LARGEST_COORDINATE
 from latentsk.index._ivf_search import IVFCodes, IVFSearch, coordinates_of
 from latentsk.index._projection import (
     MAX_PCA_ROWS,
@@ -54,8 +55,6 @@ ROWS_PER_LIST, MIN_TRAINING_ROWS = 64, 20_000
 VARIANCE_SHARES = (0.9, 0.97)
 # Components that are coded where it is not known yet how many explain enough.
 USUAL_CODES = 96
-# Beyond it, sums of squares overflow in float32.
-LARGEST_COORDINATE = 1e15
 # Candidates per neighbour that are tried.
 RERANKS = (
     *(1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0),

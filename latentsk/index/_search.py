@@ -12,7 +12,6 @@ from latentsk.index._exact import ExactSearch
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
-from latentsk.index._spec import IndexSpec
 from latentsk.index._work import WorkBudget
 
 # From the rows as they were given to latent vectors.
@@ -27,7 +26,7 @@ class Search(Protocol):
     """
 
     @property
-    def spec(self) -> IndexSpec | str:
+    def spec(self) -> object:
         """What it is made of; as a string, `index_spec_` of the index."""
 
     @property

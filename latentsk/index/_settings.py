@@ -27,6 +27,9 @@ class Settings:
     device : torch.device
         Where rows are compared.
 
+    static : bool
+        Whether no row will be added or removed.
+
     embed : callable or None
         From original rows to the vectors that are coded; None: the rows themselves.
 
@@ -41,6 +44,7 @@ class Settings:
     memory_budget: str | int | None
     seed: int
     device: torch.device
+    static: bool
     embed: Embedding | None
     verbose: bool
 
@@ -78,6 +82,12 @@ class Settings:
             )
         if self.is_approximate and backend == "torch":
             raise ValueError("An approximate index needs FAISS, but backend='torch'.")
+        pinned = self.pinned
+        if pinned is not None and pinned.is_static and not self.static:
+            raise ValueError(
+                f"index_spec={self.index_spec!r} is a graph, which follows no changes: "
+                "it needs static=True."
+            )
         if self.memory_budget is not None:
             parse_bytes(self.memory_budget)
         if rerank == "original" and not has_embedder:

@@ -16,7 +16,9 @@ MIN_ROWS, MIN_COST = 1_000, 8_000.0
 ATTEMPTS, MARGIN = 4, 0.05
 # Work of a fit, in that of the cheaper of a plain build and comparing all rows with
 # each other; and the part of it that may find the truth about held-out rows.
-BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 0.5
+BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 0.8
+# The same in that of building the graph, where no row will change.
+STATIC_FACTOR = 1.5
 
 
 def has_enough_rows(n_rows: int, width: int) -> bool:
@@ -61,7 +63,7 @@ def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
 
     Examples
     --------
-    >>> plain = 3_000 * exact_cost(60_000, 64)
+    >>> plain = 1_875 * exact_cost(60_000, 64)
     >>> n_affordable_queries(plain, 60_000, 64)
     1500
     """
@@ -71,7 +73,10 @@ def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
 
 
 def tune(
-    task: TuningTask, families: Iterable[Family], report: Callable[[str], None]
+    task: TuningTask,
+    families: Iterable[Family],
+    report: Callable[[str], None],
+    best: Search | None = None,
 ) -> Search:
     """Return the cheapest search whose recall meets a target, within a budget.
 
@@ -85,24 +90,27 @@ def tune(
     report : callable
         Told what is being done.
 
+    best : Search or None, default=None
+        What has been found before; None: the task's exact search.
+
     Returns
     -------
     search : Search
-        The task's exact one where nothing else is cheaper, meets the target, or could
-        be tried within the budget.
+        The best one so far where nothing else is cheaper, meets the target, or could be
+        tried within the budget.
     """
-    best, members, k = task.flat, task.training.members, task.n_neighbors
+    found, members, k = best or task.flat, task.training.members, task.n_neighbors
 
     def best_so_far() -> Search:
-        return best
+        return found
 
     for family in families:
         for variant in family.variants(task, best_so_far):
             report(f"trying {variant.search.spec}")
-            limit = best.cost(k, len(members))
+            limit = found.cost(k, len(members))
             if meets_target(variant, task, members, limit):
-                best = variant.search
-    return best
+                found = variant.search
+    return found
 
 
 def meets_target(
