@@ -12,7 +12,7 @@ from latentsk._warnings import warn
 from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
-from latentsk.index._families import LISTS, graph_family
+from latentsk.index._families import changeable_families, graph_family
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
@@ -20,8 +20,8 @@ from latentsk.index._recall import HeldOut, held_out_queries, recall_table
 from latentsk.index._search import Search, SearchState, Training, TuningTask
 from latentsk.index._settings import Settings
 from latentsk.index._tuning import (
-    BUDGET_FACTOR,
     STATIC_FACTOR,
+    budget_for,
     has_enough_rows,
     is_affordable,
     n_affordable_queries,
@@ -108,7 +108,7 @@ def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
     k = min(settings.n_neighbors, len(members) - 1)
     rng = np.random.default_rng(settings.seed)
     size = len(members), flat.exact.space.n_features
-    most = n_affordable_queries(plain_cost([LISTS], *size), *size)
+    most = n_affordable_queries(plain_cost(changeable_families(), *size), *size)
     return held_out_queries(flat, members, k, rng, most)
 
 
@@ -127,10 +127,11 @@ def _search_over(
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
     size = len(members), flat.exact.space.n_features
-    budget = WorkBudget(BUDGET_FACTOR * plain_cost([LISTS], *size))
+    families = changeable_families()
+    budget = WorkBudget(budget_for(plain_cost(families, *size)))
     budget.spend(len(held_out.queries) * exact_cost(*size))
     task = TuningTask(flat, training, held_out, target, k, budget)
-    found = tune(task, [LISTS], settings.report)
+    found = tune(task, families, settings.report)
     if not _tries_graph(settings):
         return found
     family = graph_family(flat.exact.space.n_features)
@@ -153,7 +154,7 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
     size = n_members, flat.exact.space.n_features
     return on_device or not (
         has_enough_rows(*size)
-        and (_tries_graph(settings) or is_affordable([LISTS], *size))
+        and (_tries_graph(settings) or is_affordable(changeable_families(), *size))
     )
 
 

@@ -13,9 +13,8 @@ from latentsk.index._spec import FLAT
 
 # Those that follow changes, and graphs, which do not. By a word of their
 # specifications; the first refuses those that name none.
-LISTS = IVFFamily()
 GRAPHS = {kind: GraphFamily(kind) for kind in (HNSW, SYMPHONY)}
-FAMILIES: dict[str, Family] = {"IVF": LISTS, **GRAPHS}
+FAMILIES: dict[str, Family] = {"IVF": IVFFamily(), **GRAPHS}
 
 _ROWS = re.compile(r"(.+),rows=(float32|float16|int8)")
 
@@ -47,6 +46,12 @@ class Pinned(NamedTuple):
     def is_static(self) -> bool:
         """Whether the search follows no change of its rows."""
         return isinstance(self.family, GraphFamily)
+
+
+def changeable_families() -> list[Family]:
+    """Return those whose searches follow changes."""
+    families = FAMILIES.values()
+    return [family for family in families if not isinstance(family, GraphFamily)]
 
 
 def graph_family(width: int) -> GraphFamily:

@@ -61,6 +61,8 @@ RERANKS = (
     *(5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0),
     *(24.0, 28.0, 32.0, 40.0, 48.0),
 )
+# The same where whole rows are in the lists, which tell how near they are.
+WHOLE_RERANKS = RERANKS[:5]
 # Share of the best cost that other codes have to undercut, at their very best.
 WORTHWHILE_SHARE = 0.7
 # Lists are scanned until they hold so much of what the target lets be missed.
@@ -133,8 +135,11 @@ class IVFFamily:
             return
         trainer = CodeTrainer(sample, n_lists, whole, training.seed)
         budget.spend(trainer.cost)
+        have_failed = False
         for spec in trainer.specs():
             rival = best()
+            if have_failed and isinstance(rival, IVFSearch) and spec.n_codes:
+                return  # whole rows serve where codes do not
             limit = rival.cost(k, n_rows)
             # More codes have to save much to be worth their time.
             share = WORTHWHILE_SHARE if isinstance(rival, IVFSearch) else 1.0
@@ -154,6 +159,9 @@ class IVFFamily:
             slack = SCANNED_SHARE * (1.0 - task.target)
             most = fewest_probes(ranks, task.target + slack, n_lists) or n_lists
 
+            is_measured = spec.n_codes is None and training.embed is None
+            reranks = WHOLE_RERANKS if is_measured else RERANKS
+
             def cost(n_probe: int, rerank: float, spec: IndexSpec = spec) -> float:
                 wanted = replace(spec, n_probe=n_probe, rerank=rerank)
                 return search_cost(wanted, width, n_rows, k)
@@ -165,7 +173,7 @@ class IVFFamily:
                     for p in probes(n_lists)
                     if p <= most and cost(p, RERANKS[0]) < limit
                 ),
-                rerank=max(r for r in RERANKS if cost(least, r) < limit),
+                rerank=max(r for r in reranks if cost(least, r) < limit),
             )
             scan = len(ranks) * search_cost(wanted, width, n_rows, k)
             work = coding_cost(n_rows, width, spec) + scan
@@ -175,6 +183,7 @@ class IVFFamily:
             members, embed = training.members, training.embed
             search = IVFSearch(task.flat, wanted, codes, members, embed, task.target)
             yield IVFVariant.of(search, task.held_out, k, ranks)
+            have_failed |= spec.n_codes is not None and best() is rival
 
 
 class IVFVariant(NamedTuple):
@@ -348,8 +357,9 @@ class CodeTrainer:
     def specs(self) -> list[IndexSpec]:
         """Return what is tried, with the least of search parameters.
 
-        Codes of few components come first, and last those of differences to a centre
-        (for rows in tight groups) and whole rows (for groups of unlike spreads).
+        Codes of few components come first, then whole rows (for groups of unlike
+        spreads, whose costs are known before), codes of more components, and last those
+        of differences to a centre (for rows in tight groups).
         """
         width = self._coordinates.shape[1]
         plain = [
@@ -357,7 +367,7 @@ class CodeTrainer:
             for n in self._numbers
         ]
         whole = IndexSpec(self._n_lists, None, 1, RERANKS[0])
-        return [*plain, whole, replace(plain[-1], residual=True)]
+        return [plain[0], whole, *plain[1:], replace(plain[-1], residual=True)]
 
     def codes_cost(self, spec: IndexSpec) -> float:
         """Return the counted work of training codes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from latentsk._typing import Positions
 from latentsk.index._cost import exact_cost
@@ -17,6 +18,8 @@ ATTEMPTS, MARGIN = 4, 0.05
 # Work of a fit, in that of the cheaper of a plain build and comparing all rows with
 # each other; and the part of it that may find the truth about held-out rows.
 BUDGET_FACTOR, TRUTH_FACTOR = 4.0, 0.8
+# Work that nobody waits for, a few hundredths of a second.
+LEAST_BUDGET = 3e7
 # The same in that of building the graph, where no row will change.
 STATIC_FACTOR = 1.5
 
@@ -46,6 +49,11 @@ def plain_cost(families: Iterable[Family], n_rows: int, width: int) -> float:
     return min(all_pairs, *builds)
 
 
+def budget_for(plain: float) -> float:
+    """Return the counted work that a fit may take."""
+    return max(BUDGET_FACTOR * plain, LEAST_BUDGET)
+
+
 def is_affordable(families: Iterable[Family], n_rows: int, width: int) -> bool:
     """Tell whether one search can be built and measured within the budget.
 
@@ -55,7 +63,7 @@ def is_affordable(families: Iterable[Family], n_rows: int, width: int) -> bool:
     plain = plain_cost(families, n_rows, width)
     truth = n_affordable_queries(plain, n_rows, width) * exact_cost(n_rows, width)
     builds = [family.build_cost(n_rows, width) for family in families]
-    return truth + min(builds) <= BUDGET_FACTOR * plain
+    return truth + min(builds) <= budget_for(plain)
 
 
 def n_affordable_queries(plain: float, n_rows: int, width: int) -> int:
@@ -111,6 +119,26 @@ def tune(
             if meets_target(variant, task, members, limit):
                 found = variant.search
     return found
+
+
+class Fixed(NamedTuple):
+    """A variant whose search is tried as it is.
+
+    Attributes
+    ----------
+    search : Search
+
+    task : TuningTask
+    """
+
+    search: Search
+    task: TuningTask
+
+    def cheapest_spec(self, target: float, limit: float) -> object:
+        """Return the search's own `spec` where it meets a target; else None."""
+        members, k = self.task.training.members, self.task.n_neighbors
+        recalls = self.task.held_out.recalls(self.search, members, k)
+        return self.search.spec if recall_bounds(recalls)[1] >= target else None
 
 
 def meets_target(
