@@ -19,13 +19,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._columns import column_names
-from latentsk._device import device_or_cpu, on_host, resolve_device
+from latentsk._device import on_host, resolve_device
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
 from latentsk.index._embedding import (
     check_embedder,
     embed,
-    embed_by,
     fitted_embedder,
     row_ids,
 )
@@ -46,7 +45,7 @@ from latentsk.index._results import (
     with_metadata,
 )
 from latentsk.index._rows import RowStore
-from latentsk.index._settings import Settings
+from latentsk.index._settings import Settings, settings_of
 from latentsk.index._static import refuse_if_static
 from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
@@ -359,18 +358,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     def _settings(self, metric: str) -> Settings:
         """Return what the index is to be by its parameters."""
-        return Settings(
-            metric=metric,
-            n_neighbors=self.n_neighbors,
-            target_recall=self.target_recall,
-            index_spec=self.index_spec,
-            memory_budget=self.memory_budget,
-            seed=self.random_state,
-            device=device_or_cpu(self.device),
-            static=self.static,
-            embed=embed_by(self) if self.rerank == "original" else None,
-            verbose=self.verbose,
-        )
+        return settings_of(self, metric)
 
     # Searching
 

@@ -121,7 +121,7 @@ def whole_lists_bytes(n_rows: int, width: int) -> int:
     Examples
     --------
     >>> whole_lists_bytes(1_000_000, 32)
-    172800000
+    217600000
     """
     return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + 4 * width))
 
@@ -132,7 +132,7 @@ def graph_bytes(n_rows: int, width: int, spec: GraphSpec) -> int:
     Examples
     --------
     >>> graph_bytes(1_000_000, 64, GraphSpec.parse("HNSW32,ef=16"))
-    540000000
+    520000000
     """
     links = 2 * BYTES_PER_LINK * spec.degree
     if spec.kind == SYMPHONY:
