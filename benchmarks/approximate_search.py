@@ -1,6 +1,7 @@
 """Approximate search with a target of recall, against peers that are tuned by hand.
 
     python benchmarks/approximate_search.py [--sets NAME ...] [--resume PATH] [--write]
+    python benchmarks/approximate_search.py --families [--sets NAME ...] [--write]
     python benchmarks/approximate_search.py --overhead [--write]
     python benchmarks/approximate_search.py --memory [--write]
 
@@ -12,10 +13,15 @@ target and nothing else: "fit" is everything it takes, choosing included, and "b
 fit with the choice handed in (`index_spec`). "Promised" is what `recall_` says of the
 fit, with its lower bound. Times of building are single runs. Queries/s are medians of
 runs in turn, and a ratio is ours over those of the fastest peer at that target, in the
-same round. scikit-learn answers fewer queries, and its time is scaled up.
+same round. scikit-learn answers fewer queries, and its time is scaled up. rabitqlib's
+graph takes no changes: it is compared with ours that is promised none, `static=True`,
+and is no "fastest peer" of the others.
 
 Every set takes long. With `--resume`, finished ones are kept in a file, from which the
 same command goes on. `--quick` has everything 20 times smaller, to try the script out.
+
+**Families** (`--families`): lists as the tuner finds them (`static=False`), and graphs
+at their fastest setting that reaches the target on the test queries.
 
 **Overhead** (`--overhead`): `kneighbors` against the structure it asks.
 
@@ -51,6 +57,8 @@ from latentsk import LatentIndex
 TARGETS = (0.90, 0.95, 0.99)
 QUICK = 20  # times smaller
 OURS = ("float32", "certified")
+# Ours with a promise of no changes, and the peer that takes none.
+STATIC, STATIC_PEER = "static", "rabitqlib"
 GENERATED = Path(__file__).parents[1] / "docs/_generated/approximate_search.inc"
 BUDGETS = (None, "200MB", "128MB", "96MB")
 # In MB of 10^6 bytes, as budgets are.
@@ -168,8 +176,22 @@ def our_fit(data: Data, target: float, n_threads: int) -> tuple[LatentIndex, Rec
     return index, record
 
 
+def our_static_fit(
+    data: Data, target: float, n_threads: int
+) -> tuple[LatentIndex, Record]:
+    """Fit with the promise that nothing changes."""
+    wanted = {"target_recall": target, "exactness": "float32", "n_jobs": n_threads}
+    make = partial(latent_index, **wanted, static=True)
+    make().fit(data.base[:2_000])
+    index, fit = timed(partial(make().fit, data.base))
+    reached = recall(data, our_search(index, "float32", data.queries))
+    record = {"spec": index.index_spec_, "fit": fit, "recall": reached}
+    return index, {**record, **promised(index)}
+
+
 def race(
     index: LatentIndex,
+    static: LatentIndex | None,
     searches: dict[str, Search],
     chosen: dict[str, Record],
     data: Data,
@@ -180,7 +202,9 @@ def race(
     runs: dict[str, Callable[[], object]] = {
         exactness: partial(our_search, index, exactness, Q) for exactness in OURS
     }
-    shares = dict.fromkeys(OURS, 1.0)
+    if static is not None:
+        runs[STATIC] = partial(our_search, static, "float32", Q)
+    shares = dict.fromkeys(runs, 1.0)
     for name, entry in chosen.items():
         few = PEERS[name].queries(data)
         runs[name] = partial(searches[name], few, **entry["setting"])
@@ -205,8 +229,16 @@ def measured(data: Data, options: argparse.Namespace) -> Record:
         log(f"  {target}: {ours}")
         found = {name: fastest(entries, target) for name, entries in swept.items()}
         chosen = {name: entry for name, entry in found.items() if entry is not None}
-        seconds = race(index, searches, chosen, data, rounds)
-        targets[str(target)] = {"ours": ours, "chosen": chosen, "seconds": seconds}
+        static, promise = None, {}
+        if STATIC_PEER in options.peers:
+            static, promise = our_static_fit(data, target, n_threads)
+            log(f"  {target}, static: {promise}")
+        targets[str(target)] = {
+            "ours": ours,
+            **({STATIC: promise} if promise else {}),
+            "chosen": chosen,
+            "seconds": race(index, static, searches, chosen, data, rounds),
+        }
     return {
         "title": f"{data.title}, {len(data.base):,} x {data.base.shape[1]}",
         "threads": n_threads,
@@ -221,7 +253,9 @@ def measured(data: Data, options: argparse.Namespace) -> Record:
 
 
 def best_peer(seconds: dict[str, list[float]]) -> str:
-    by_peer = {n: s for n, s in medians(seconds).items() if n not in OURS}
+    """Return the fastest of those that rows can be added to."""
+    apart = {*OURS, STATIC, STATIC_PEER}
+    by_peer = {n: s for n, s in medians(seconds).items() if n not in apart}
     return min(by_peer, key=by_peer.__getitem__)
 
 
@@ -252,6 +286,60 @@ OUR_HEADER = [
 ]
 
 
+def static_row(target: str, record: Record) -> list[object]:
+    measures = record["targets"][target]
+    ours, seconds = measures[STATIC], measures["seconds"]
+    rival = (
+        f"{ratio(seconds, STATIC_PEER, STATIC):.2f}" if STATIC_PEER in seconds else ""
+    )
+    return [
+        f"{float(target):.2f}",
+        ours["spec"],
+        f"{ours['recall']:.3f}",
+        f"{ours['fit']:.1f}",
+        f"{record['n_queries'] / medians(seconds)[STATIC]:,.0f}",
+        f"{ratio(seconds, 'float32', STATIC):.2f}",
+        rival,
+    ]
+
+
+STATIC_HEADER = [
+    *["target", "found with static=True", "recall", "fit (s)", "queries/s"],
+    *["over static=False", "over rabitqlib"],
+]
+
+
+def families_row(target: str, record: Record) -> list[object]:
+    """Return how much faster graphs are that are set by hand; empty: not reached."""
+    seconds = record["targets"][target]["seconds"]
+    graphs = [
+        f"{ratio(seconds, 'float32', name):.2f}" if name in seconds else ""
+        for name in GRAPHS
+    ]
+    builds = [f"{record['builds'][name]:.1f}" for name in GRAPHS]
+    ours = record["targets"][target]["ours"]
+    speed = f"{record['n_queries'] / medians(seconds)['float32']:,.0f}"
+    cells = [record["title"], f"{float(target):.2f}", ours["spec"], speed]
+    return [*cells, f"{ours['build']:.1f}", *graphs, *builds]
+
+
+GRAPHS = ("faiss HNSW", STATIC_PEER)
+FAMILIES_HEADER = [
+    *["data", "target", "lists found", "queries/s", "build (s)"],
+    *["HNSW over lists", "SymphonyQG over lists", "HNSW's build", "SymphonyQG's build"],
+]
+
+
+def families_table(records: dict[str, Record]) -> str:
+    """Return where graphs pay, in Markdown."""
+    rows = [
+        families_row(target, record)
+        for record in records.values()
+        for target in record["targets"]
+    ]
+    return table(FAMILIES_HEADER, rows)
+
+
 def peer_row(name: str, record: Record) -> list[object]:
     cells = [name, f"{record['builds'][name]:.1f}"]
     for measures in record["targets"].values():
@@ -280,7 +368,11 @@ def set_tables(record: Record) -> str:
     ]
     title = f"**{record['title']}**, {record['threads']} threads"
     peer_table = table(["peer", "build (s)", *speeds], peers)
-    return f"{title}\n\n{table(OUR_HEADER, ours)}\n\n{peer_table}"
+    parts = [title, table(OUR_HEADER, ours), peer_table]
+    if all(STATIC in measures for measures in record["targets"].values()):
+        static = [static_row(target, record) for target in record["targets"]]
+        parts.insert(2, table(STATIC_HEADER, static))
+    return "\n\n".join(parts)
 
 
 # Finished sets.
@@ -352,6 +444,10 @@ def compare(options: argparse.Namespace) -> None:
             keep_finished(options.resume, records)
         tables[name] = set_tables(records[key])
     wanted = {name: records[set_key(name, options)] for name in options.sets}
+    if options.families:
+        document = {"threads": options.threads, "sets": wanted}
+        publish("search_families", families_table(wanted), document, options.write)
+        return
     printed = "\n\n".join(tables.values())
     publish("approximate_search", printed, {"sets": wanted}, options.write)
     if options.write:
@@ -468,6 +564,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 times smaller")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--overhead", action="store_true", help="the cost of our layer")
+    part.add_argument(
+        "--families", action="store_true", help="lists and graphs: where which pays"
+    )
     part.add_argument("--memory", action="store_true", help="memory of fitted indexes")
     options = parser.parse_args()
     if options.quick and options.write:
@@ -478,6 +577,8 @@ def main() -> None:
         elif options.memory:
             index_memory(options)
         else:
+            if options.families:
+                options.peers, options.targets = list(GRAPHS), [0.95, 0.99]
             compare(options)
 
 
