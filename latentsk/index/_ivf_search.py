@@ -16,7 +16,7 @@ from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
-from latentsk.index._memory import lists_bytes
+from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
@@ -79,7 +79,7 @@ class IVFCodes(NamedTuple):
         is_reduced = self.projection.axes is not None
         return IndexSpec(
             n_lists,
-            n_codes,
+            None if self.codebook.values is None else n_codes,
             n_probe,
             rerank,
             n_components=n_codes if is_reduced else None,
@@ -273,6 +273,8 @@ class IVFSearch:
 
     def n_bytes(self, n_rows: int) -> int:
         """Return the bytes of the lists of so many rows."""
+        if self.spec.n_codes is None:
+            return whole_lists_bytes(n_rows, self.codes.width)
         return lists_bytes(n_rows, self.spec.n_codes)
 
     def to_state(self) -> IVFState:
@@ -396,7 +398,7 @@ class IVFSearch:
     def _ordinary(
         self, query: Query, projected: Float32, rests: Float32, selected: Selected
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return candidates, and whether a query is unlike those that were tuned for."""
+        """Return candidates, and which queries are unlike those tuned for."""
         lists, n_probe, usual = self.lists, self.spec.n_probe, self.usual
         distances, near = lists.nearest(projected, max(n_probe, usual.n_ranked))
         measures = self._measures(projected, distances, rests)
