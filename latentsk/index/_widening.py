@@ -96,7 +96,7 @@ class Widening(NamedTuple):
         radii = farthest_of_best(values, measure(known), self.k)
         rates = lists.spread.rates(queries, np.minimum(radii, LARGEST_VALUE))
         is_further = further_lists(rates, selected.counts, is_scanned, self.missed)
-        which: NDArray[np.bool_] = is_further.any(axis=1)
+        which = np.logical_or.reduce(is_further, axis=1)
         if which.any():
             further = np.where(is_further[which], np.arange(lists.n_lists), -1)
             some = queries[which], further, lists.distances(queries[which])
