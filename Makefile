@@ -38,6 +38,7 @@ docs: $(STAMP)-docs
 bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
 	$(BIN)/python benchmarks/exact_search.py
+	$(BIN)/python benchmarks/index_cliffs.py --threads 1
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/approximate_search.py
 	$(BIN)/python benchmarks/approximate_search.py --overhead

@@ -197,7 +197,10 @@ def _spread(X: Any, cells: Sequence[Cell]) -> str:
     label = cells[0].label
     values = f"pd.DataFrame(X[{label!r}].to_list(), index=X.index).add_prefix('v')"
     code = f"X.drop(columns=[{label!r}]).join({values})"
-    return f"Give each value a column of its own: {code}."
+    return (
+        f"Give each value a column of its own: {code}. Or take this column alone: "
+        f"np.stack(X[{label!r}])."
+    )
 
 
 _REMEDIES: dict[str, Callable[[Any, Sequence[Cell]], str]] = {

@@ -240,7 +240,14 @@ def newer(patch):
 def zone_unknown(patch):
     times = pd.date_range("2020", periods=60, tz="Europe/Berlin")
     saved(LatentIndex().fit(X, metadata=pd.DataFrame({"time": times})))
-    patch.setattr(_columns, "_zone", lambda name: None)
+    patch.setattr(_columns, "known_zone", lambda name: None)
+    latentsk.load("model")
+
+
+def pyarrow_missing(patch):
+    numbers = pd.DataFrame({"n": pd.Series(range(60), dtype="int64[pyarrow]")})
+    saved(LatentIndex().fit(X, metadata=numbers))
+    patch.setitem(sys.modules, "pyarrow", None)
     latentsk.load("model")
 
 
@@ -376,6 +383,7 @@ CASES = {
     "random_state must be None, an int, …": lambda p: pca().sample(random_state="x"),
     "n_components=… must be between 0 and …": lambda p: PCAEmbedder(9).fit(X),
     "n_components=… must be at most …": lambda p: PCAEmbedder(9).partial_fit(X),
+    "The 'embedder' parameter must be an object with the methods 'fit' and 'transform'": lambda p: LatentIndex(len).fit(X),
     "embedder must be an instance, got the class …": lambda p: index(PCAEmbedder),
     "embedder is a FrozenEstimator that is not fitted": lambda p: index(FrozenEstimator(PCAEmbedder())),
     "network='conv' needs input_shape=(channels, height, width)": lambda p: AutoencoderEmbedder(network="conv").fit(X),
@@ -472,6 +480,9 @@ CASES = {
     "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
     # Building an index: rows, ids and metadata
+    "The embedder must return an array of shape …": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[:, 0])).fit(X),
+    "The embedder's output is ragged: …": lambda p: LatentIndex(FunctionTransformer(lambda rows: [[0.0], [0.0, 1.0]] * 30)).fit(X),
+    "The rows of X must have one length": lambda p: LatentIndex().fit(pd.Series([[0.0], [0.0, 1.0]])),
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),
     "X has values beyond the range of …, which the index holds": lambda p: LatentIndex().fit(X.astype(np.float32)).add(X * 1e+39),
     "Unknown ids: …": lambda p: index().remove([99]),
@@ -483,7 +494,7 @@ CASES = {
     "ids are needed, because those of the index are not whole numbers": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
     "Got … ids for … rows of X": lambda p: LatentIndex().fit(X, ids=[1]),
     "Got metadata of … rows for … rows of X": lambda p: LatentIndex().fit(X, metadata=FRAME[:3]),
-    "metadata must be a DataFrame": lambda p: LatentIndex().fit(X, metadata=X),
+    "metadata must be a Table of pyarrow or a pandas or polars DataFrame": lambda p: LatentIndex().fit(X, metadata=X),
     "metadata must have columns of different names": lambda p: LatentIndex().fit(X, metadata=pd.DataFrame(X, columns=list("aabc"))),
     "metadata must have the columns …": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1], metadata=FRAME[["a"]][:1]),
     "The index has metadata": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1]),
@@ -516,6 +527,10 @@ CASES = {
     "return_distance must be True if sort_results is True": lambda p: index().radius_neighbors(X, 1.0, return_distance=False, sort_results=True),
     "… needs a distance, and an inner product is a similarity": lambda p: index(metric="inner_product").duplicates(1.0),
     "filter must have one boolean for each of the … positions": lambda p: index().kneighbors(X, filter=[True]),
+    "The query … is not valid: …": lambda p: index().kneighbors(X, filter="yaer > 2020"),
+    "The query is empty": lambda p: index().kneighbors(X, filter=" "),
+    "A string is a query; one id is given in a list": lambda p: LatentIndex().fit(X[:2], ids=["doc-17", "b"]).kneighbors(X, 1, filter="doc-17"),
+    "A query may have … characters": lambda p: index().kneighbors(X, filter="id in [" + "1, " * 50_000 + "]"),
     "filter leaves no row": lambda p: index().kneighbors(X, filter=np.zeros(60, bool)),
     "The index has no rows": lambda p: index().remove(range(60)).kneighbors(X),
     # Saving
@@ -533,7 +548,7 @@ CASES = {
     "… cannot be stored. What can be stored: …": lambda p: saved(LatentIndex().fit(X, metadata=FRAME * 1j)),
     "A column of dtype … cannot be stored": lambda p: saved(LatentIndex().fit(X[:2], ids=pd.date_range("2020", periods=2, tz="dateutil/Europe/Berlin"))),
     "Columns must be named by str or int": lambda p: saved(LatentIndex().fit(X, metadata=FRAME.rename(columns={"a": 1.5}))),
-    "The name … cannot be stored": lambda p: saved(LatentIndex().fit(X, metadata=FRAME.rename_axis(1.5))),
+    "The name … cannot be stored": lambda p: saved(LatentIndex().fit(X, metadata=FRAME.rename_axis(columns=1.5))),
     "… bytes of JSON; at most … can be stored": lambda p: (p.setattr(_format, "MAX_HEADER", 100), saved(pca())),
     # Loading
     "No such file: …": lambda p: latentsk.load("nothing"),
@@ -546,6 +561,7 @@ CASES = {
     "… has no parameter … in this latentsk": lambda p: altered(lambda root, arrays: root["parameters"].update(newer=1)),
     "The file is altered: …": lambda p: altered(lambda root, arrays: root["parameters"].update(tol=-1.0)),
     "The time zone … is unknown here": lambda p: zone_unknown(p),
+    "The file holds columns of pyarrow, which is not installed here": lambda p: pyarrow_missing(p),
     "A scikit-learn part of the file …": lambda p: altered(without_skops, make_pipeline(StandardScaler(), PCAEmbedder(2)).fit(X)),
     "The file holds no estimator": lambda p: (checkpoint(), latentsk.load("checkpoint")),
     "Read the file with …": lambda p: (index_file(), latentsk.load("index")),

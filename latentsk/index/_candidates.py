@@ -25,6 +25,8 @@ BLOCK_ROWS = 2**16
 FAISS_MIN_QUERIES = 512
 # FAISS's selection slows down with the number of neighbours; torch's does not.
 FAISS_MAX_NEIGHBORS = 128
+# Elements of eligible rows that are gathered at a time (8 MB; 64 MB for FAISS).
+GATHERED_ELEMENTS = {"torch": 2**21, "faiss": 2**24}
 
 Float = NDArray[Any]
 Candidates = tuple[Float64, Positions]
@@ -78,13 +80,52 @@ def smallest_scores(
     if eligible is not None:
         return _among(queries, rows, squared_norms, n_candidates, backend, eligible)
     if backend == "auto":
-        is_large = len(queries) >= FAISS_MIN_QUERIES
-        is_narrow = n_candidates <= FAISS_MAX_NEIGHBORS
-        use_faiss = is_large and is_narrow and faiss_available()
-        backend = "faiss" if use_faiss else "torch"
+        backend = best_backend(len(queries), n_candidates)
     if backend == "faiss":
         return _with_faiss(queries, rows, squared_norms, n_candidates)
     return _with_torch(queries, rows, squared_norms, n_candidates)
+
+
+def best_backend(n_queries: int, n_candidates: int) -> str:
+    """Return "faiss" where it is installed and faster than "torch".
+
+    Examples
+    --------
+    >>> best_backend(1, 10)
+    'torch'
+    """
+    is_large = n_queries >= FAISS_MIN_QUERIES
+    is_narrow = n_candidates <= FAISS_MAX_NEIGHBORS
+    return "faiss" if is_large and is_narrow and faiss_available() else "torch"
+
+
+def barred_scores(
+    queries: Float,
+    rows: Float,
+    squared_norms: Float | None,
+    penalties: Float,
+    n_candidates: int,
+) -> Candidates:
+    """Return the smallest scores where some rows are barred.
+
+    As `smallest_scores` where scores are finite; else barred rows may be among them.
+
+    Parameters
+    ----------
+    queries, rows, squared_norms, n_candidates
+        As for `smallest_scores`.
+
+    penalties : ndarray of shape (n_rows,)
+        The squared norms (0 for inner products); infinity for barred rows.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
+    >>> penalties = np.array([np.inf, 1.0, 9.0], dtype=np.float32)
+    >>> barred_scores(rows[:1], rows, rows[:, 0] ** 2, penalties, 2)
+    (array([[1., 9.]]), array([[1, 2]]))
+    """
+    return _with_torch(queries, rows, squared_norms, n_candidates, penalties)
 
 
 def _among(
@@ -96,7 +137,10 @@ def _among(
     eligible: Positions,
 ) -> Candidates:
     best: Smallest | None = None
-    for part in row_slices(len(eligible), rows.shape[1]):
+    if backend == "auto":
+        backend = best_backend(len(queries), n_candidates)
+    most = GATHERED_ELEMENTS[backend]
+    for part in row_slices(len(eligible), rows.shape[1], most):
         some = eligible[part]
         norms = None if squared_norms is None else squared_norms[some]
         wanted = min(n_candidates, len(some))
@@ -129,14 +173,18 @@ def _with_faiss(
 
 
 def _with_torch(
-    queries: Float, rows: Float, squared_norms: Float | None, n_candidates: int
+    queries: Float,
+    rows: Float,
+    squared_norms: Float | None,
+    n_candidates: int,
+    penalties: Float | None = None,
 ) -> Candidates:
     scores = np.empty((len(queries), n_candidates), dtype=np.float64)
     positions = np.empty((len(queries), n_candidates), dtype=np.intp)
     n_scores = min(len(rows), BLOCK_ROWS)
     for part in query_chunks(len(queries), n_scores, queries.dtype):
         best: Smallest | None = None
-        for start, block in score_blocks(queries[part], rows, squared_norms):
+        for start, block in score_blocks(queries[part], rows, squared_norms, penalties):
             values, indices = _smallest(torch.from_numpy(block), n_candidates)
             best = _merge(best, (values, indices + start), n_candidates)
         assert best is not None, "no rows to search"
@@ -173,7 +221,10 @@ def query_chunks(n_queries: int, n_scores: int, dtype: Any) -> Iterator[slice]:
 
 
 def score_blocks(
-    queries: Float, rows: Float, squared_norms: Float | None
+    queries: Float,
+    rows: Float,
+    squared_norms: Float | None,
+    penalties: Float | None = None,
 ) -> Iterator[tuple[int, Float]]:
     """Yield scores, without the part ``|q|^2`` that a query's rows share, by block.
 
@@ -185,6 +236,9 @@ def score_blocks(
 
     squared_norms : ndarray of shape (n_rows,) or None
 
+    penalties : ndarray of shape (n_rows,) or None, default=None
+        Added in the place of the squared norms.
+
     Yields
     ------
     start : int
@@ -194,7 +248,7 @@ def score_blocks(
         Overwritten by the next block.
     """
     factor = queries.dtype.type(-1.0 if squared_norms is None else -2.0)
-    queries = queries * factor
+    queries, added = queries * factor, squared_norms if penalties is None else penalties
     buffer = np.empty((len(queries), min(len(rows), BLOCK_ROWS)), dtype=queries.dtype)
     for start in range(0, len(rows), BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(rows))
@@ -204,6 +258,6 @@ def score_blocks(
         )
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(queries, rows[start:stop].T, out=out)
-            if squared_norms is not None:
-                out += squared_norms[start:stop]
+            if added is not None:
+                out += added[start:stop]
         yield start, out

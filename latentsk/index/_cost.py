@@ -12,6 +12,11 @@ from latentsk.index._spec import IndexSpec
 PRODUCT = 0.03
 # Comparing one score of an exact search with the best so far.
 SELECTION = 0.3
+# Reading a coordinate of a row from memory; and copying a row that is eligible, and
+# each of its coordinates.
+READING = 0.15
+GATHERED_ROW = 5.0
+GATHERED = 0.5
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
@@ -46,3 +51,16 @@ def search_cost(spec: IndexSpec, width: int, n_rows: int, n_neighbors: int) -> f
     scanning = spec.n_probe * LIST + scanned * spec.n_codes * CODE
     measuring = spec.n_candidates(n_neighbors) * (CANDIDATE + width * COORDINATE)
     return projection + ranking + scanning + measuring
+
+
+def barring_pays(n_queries: int, n_rows: int, width: int, n_eligible: int) -> bool:
+    """Tell whether to score all rows, rather than gather the eligible ones.
+
+    Examples
+    --------
+    >>> barring_pays(1, 1_000, 32, 999), barring_pays(1, 1_000, 32, 10)
+    (True, False)
+    """
+    scoring = width * max(n_queries * PRODUCT, READING) + n_queries * SELECTION
+    gathering = GATHERED_ROW + width * GATHERED
+    return n_rows * scoring <= n_eligible * (scoring + gathering)

@@ -12,8 +12,9 @@ import torch
 from latentsk._chunks import row_slices
 from latentsk._faiss import faiss_available, load_faiss
 from latentsk._typing import Float32, Positions
-from latentsk.index._exact import ExactSearch, FlatState, Neighbors, Query
+from latentsk.index._exact import ExactSearch, FlatState
 from latentsk.index._quantized import Vectors
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._spec import FLAT
 
 # Scores held at a time.
@@ -83,6 +84,7 @@ class DeviceSearch:
         space = self.exact.space
         return (
             space.metric != "cosine"
+            and not (space.is_similarity and bool((queries == 0).all(dim=1).any()))
             and queries.dtype in (torch.float32, torch.float64)
             and queries.shape[1:] == (space.n_features,)
             and bool(torch.isfinite(queries).all())

@@ -30,6 +30,7 @@ from latentsk.index._exact import ignore_fp_warnings
 from latentsk.index._forest import Forest
 from latentsk.index._metric import MetricSpace, euclidean
 from latentsk.index._rounding import score_bound
+from latentsk.index._same_rows import equal_pairs
 
 # Cells joined until paths to the first rows of groups are shortened.
 FLATTEN_EVERY = 64
@@ -51,7 +52,8 @@ def duplicate_groups(
     ----------
     space : MetricSpace
         The rows, under "euclidean" or "cosine". Under "cosine" a row of zeros is at
-        distance 1 from every other row, other rows of zeros included.
+        distance 1 from every other row; rows of zeros are equal, and in one group
+        whatever the threshold.
 
     threshold : float
         Largest distance of duplicates; not negative.
@@ -86,6 +88,7 @@ def duplicate_groups(
     with ignore_fp_warnings():
         reach = _reach(space, threshold)
         is_zero = _without_direction(space, positions)
+        forest.unite(positions[is_zero][1:], positions[is_zero][:-1])
         if reach == np.inf or (threshold >= 1.0 and is_zero.any()):
             forest.unite(positions[1:], positions[:-1])
         else:
@@ -142,26 +145,7 @@ def _unite_copies(forest: Forest, space: MetricSpace, positions: Positions) -> N
 
     That all are found is likely, and no more: what is left is compared as other rows.
     """
-    hashes = _hashes(space, positions)
-    order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    for part in row_slices(len(same), space.n_features, ROW_ELEMENTS):
-        first, second = positions[order[same[part]]], positions[order[same[part] + 1]]
-        is_equal = (space.rows(first) == space.rows(second)).all(axis=1)
-        forest.unite(first[is_equal], second[is_equal])
-
-
-def _hashes(space: MetricSpace, positions: Positions) -> NDArray[np.uint64]:
-    rng = np.random.default_rng(0)
-    keys = rng.integers(2**64, size=space.n_features, dtype=np.uint64) | np.uint64(1)
-    hashes = np.empty(len(positions), dtype=np.uint64)
-    for part in row_slices(len(positions), space.n_features, ROW_ELEMENTS):
-        # Adding zero makes -0.0 the same as 0.0.
-        bits = (space.rows(positions[part]) + 0.0).view(np.uint64)
-        # Numbers of few digits differ in the upper bits only; a product moves bits up.
-        bits = (bits ^ (bits >> np.uint64(31))) * keys
-        hashes[part] = (bits ^ (bits >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
-    return hashes
+    forest.unite(*equal_pairs(space, positions))
 
 
 class _Join(NamedTuple):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
@@ -19,6 +20,9 @@ from latentsk._diagnosis import OUTPUT, diagnosed
 from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
 from latentsk._validation import checked, reject_huge, reject_masked
+from latentsk.index._vectors import as_matrix, owned, vector_dtype
+
+_WRAPPER = "sklearn.preprocessing.FunctionTransformer"
 
 
 def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
@@ -38,16 +42,19 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     ValueError
         If the embedder's output is not a finite matrix with a row for each of X, or
         has magnitudes above 1e100.
+
+    TypeError
+        If it is sparse.
     """
     X = reject_masked(X)
     with thread_limit(None), diagnosed(X):
         embedded = embedder.transform(X)
+    embedded = on_host(as_matrix(embedded))
+    _check_output(embedded, X)
     vectors = checked(
-        on_host(embedded),
-        dtype=[np.float64, np.float32],
-        order="C",
-        input_name=OUTPUT,
+        embedded, dtype=vector_dtype(embedded), order="C", input_name=OUTPUT
     )
+    vectors = owned(vectors, embedded)
     reject_huge(vectors, input_name="The embedder's output")
     if len(vectors) != _num_samples(X):
         raise ValueError(
@@ -55,6 +62,60 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
             "rows of X."
         )
     return vectors
+
+
+def check_embedder(embedder: Any) -> None:
+    """Refuse what is no transformer, such as a function or an encoder of texts.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError.
+    """
+    if embedder is None or all(hasattr(embedder, m) for m in ("fit", "transform")):
+        return
+    remedy = "Give a transformer, such as PCAEmbedder() or a Pipeline."
+    # As those of sentence-transformers.
+    if hasattr(embedder, "encode") and not isinstance(embedder, str):
+        remedy = f"Wrap its method: {_WRAPPER}(model.encode)."
+    elif callable(embedder):
+        remedy = f"Wrap it: {_WRAPPER}(function)."
+    raise InvalidParameterError(
+        "The 'embedder' parameter must be an object with the methods 'fit' and "
+        f"'transform', or None, got {repr(embedder)[:200]}. {remedy}"
+    )
+
+
+def _check_output(embedded: Any, X: Any) -> None:
+    """Refuse an output that is no matrix."""
+    if issparse(embedded):
+        return  # of which others tell
+    is_list = isinstance(embedded, list) and len(embedded) > 0
+    if is_list and all(isinstance(row, list | tuple) for row in embedded):
+        lengths = [len(row) for row in embedded]
+        uneven = [row for row, n in enumerate(lengths) if n != lengths[0]]
+        if uneven:
+            raise ValueError(
+                f"The embedder's output is ragged: row 0 has {lengths[0]} values, row "
+                f"{uneven[0]} has {lengths[uneven[0]]}. It must return one vector of "
+                "the same length for each row."
+            )
+        return
+    shape = getattr(embedded, "shape", None)
+    if shape is None or len(shape) != 2:
+        of_shape = ""
+        if shape is not None:
+            of_shape = f", a {len(shape)}D array of shape {tuple(shape)}"
+        raise ValueError(
+            f"The embedder must return an array of shape ({_num_samples(X)}, "
+            f"n_components), one vector a row, got {_type_name(embedded)}{of_shape}."
+        )
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    is_builtin = kind.__module__ == "builtins"
+    return kind.__name__ if is_builtin else f"{kind.__module__}.{kind.__name__}"
 
 
 def embed_by(index: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:

@@ -20,7 +20,6 @@ from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import build_search, restored_search
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
-from latentsk.index._exact import Query
 from latentsk.index._filters import eligible_positions
 from latentsk.index._memory import exact_bytes, format_bytes, parse_bytes
 from latentsk.index._quantized import (
@@ -29,6 +28,7 @@ from latentsk.index._quantized import (
     QuantizedVectors,
     Vectors,
 )
+from latentsk.index._query import Query
 from latentsk.index._recall import fresh_queries, held_out_queries, recall_table
 from latentsk.index._rows import RowStore
 from latentsk.index._search import Search, SearchState
@@ -43,10 +43,6 @@ from latentsk.persistence._schema import Sizes, State, require
 REBUILD_FACTOR = 2.0
 # The same, once such a share of the rows lies where none did then.
 DRIFTED_SHARE = 0.02
-_NO_ROWS = (
-    "There is no row to return: filter leaves no row, or the index has no rows. With "
-    "fewer='allow' the answer is empty."
-)
 
 
 def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
@@ -246,7 +242,7 @@ class IndexEngine:
             return query
         k, most = checked_number(k), self._n_eligible(query)
         if k > most and fewer == "error":
-            raise ValueError(_too_few(k, query, len(self.rows)))
+            raise ValueError(_too_few(k, query, self.rows))
         return query._replace(k=max(0, min(k, most)))
 
     def _n_eligible(self, query: Query) -> int:
@@ -514,10 +510,12 @@ def checked_number(k: Any) -> int:
     return int(k)
 
 
-def _too_few(k: int, query: Query, n_rows: int) -> str:
+def _too_few(k: int, query: Query, rows: RowStore) -> str:
+    if rows.n_active == 0:
+        return "The index has no rows."
     if query.eligible is not None and len(query.eligible) == 0:
-        return _NO_ROWS
-    name, n_eligible = "n_samples_fit", n_rows
+        return "filter leaves no row. With fewer='allow' the answer is empty."
+    name, n_eligible = "n_samples_fit", len(rows)
     if query.eligible is not None:
         name, n_eligible = "the number of eligible rows", len(query.eligible)
     relation = "<=" if query.exclude is None else "<"

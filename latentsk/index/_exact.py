@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
-from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
-from latentsk.index._cost import exact_cost
-from latentsk.index._fast_rows import FastRows, squared_norms
-from latentsk.index._metric import MetricSpace, Rescaling, lengths
+from latentsk.index._candidates import (
+    barred_scores,
+    best_backend,
+    query_chunks,
+    smallest_scores,
+)
+from latentsk.index._cost import barring_pays, exact_cost
+from latentsk.index._fast_rows import FastRows
+from latentsk.index._full_scan import FullScan, has_ties, measured_candidates
+from latentsk.index._metric import MetricSpace, Rescaling
 from latentsk.index._quantized import Vectors
-from latentsk.index._rounding import may_overflow, product_error, score_bound
+from latentsk.index._query import Neighbors, Query
+from latentsk.index._same_rows import Groups, SameRows, nearest_members, nearest_rows
+from latentsk.index._scoring import Scoring
 from latentsk.index._spec import FLAT
 from latentsk.persistence._registry import storable
 
@@ -27,55 +33,13 @@ from latentsk.persistence._registry import storable
 SPARE_CANDIDATES = 8
 # Elements of queries answered at a time, which bounds their float64 copies.
 QUERY_ELEMENTS = 2**22
-# Elements of candidates compared at a time in float64: 2 MB stay in the cache.
-PAIR_ELEMENTS = 2**18
+# Rows converted to float64, over the number of rows, until it pays to look for rows
+# that are the same.
+PATIENCE = 4
 
-# Distances (or inner products) and positions.
-Neighbors = tuple[Float64, Positions]
 # From rescaled queries, a number of candidates and the eligible rows to scores and
 # positions.
 CandidateFinder = Callable[[Float32, int, Positions | None], Neighbors]
-
-
-class Query(NamedTuple):
-    """Vectors whose neighbours are asked for.
-
-    Attributes
-    ----------
-    vectors : ndarray of shape (n_queries, n_features)
-        Like the rows; a search on a GPU takes tensors, too.
-
-    k : int
-        Number of neighbours, at most that of the rows that may be returned.
-
-    exclude : ndarray of shape (n_queries,) or None, default=None
-        Position of the row that is left out, per query: the query itself.
-
-    eligible : ndarray of shape (n_eligible,) or None, default=None
-        Positions of the rows that may be returned, ascending; None: all.
-
-    certified : bool, default=True
-        Whether the answer is that of float64, or what float32 says.
-
-    backend : {"auto", "faiss", "torch"}, default="auto"
-        Who finds candidates on the CPU.
-
-    warns : bool, default=True
-        Whether to warn of queries for which no recall was tried.
-    """
-
-    vectors: Any
-    k: int
-    exclude: Positions | None = None
-    eligible: Positions | None = None
-    certified: bool = True
-    backend: str = "auto"
-    warns: bool = True
-
-    def some(self, which: Any) -> Query:
-        """Return the same for some of the vectors."""
-        exclude = None if self.exclude is None else self.exclude[which]
-        return self._replace(vectors=self.vectors[which], exclude=exclude)
 
 
 @storable()
@@ -131,8 +95,15 @@ class ExactSearch:
         self, vectors: Vectors, metric: str, rescaling: Rescaling | None = None
     ) -> None:
         with ignore_fp_warnings():
-            self.space = MetricSpace(vectors, metric, rescaling)
-            self.fast = FastRows(self.space)
+            self._take(MetricSpace(vectors, metric, rescaling))
+
+    def _take(self, space: MetricSpace) -> None:
+        self.space = space
+        self.fast = FastRows(space)
+        self.scoring = Scoring(space, self.fast)
+        self.scan = FullScan(self.scoring)
+        # Looked for when distances are tied.
+        self._same_rows: SameRows | None = None
 
     @property
     def exact(self) -> ExactSearch:
@@ -164,10 +135,10 @@ class ExactSearch:
         n_queries = len(query.vectors)
         values = np.empty((n_queries, query.k), dtype=np.float64)
         positions = np.empty((n_queries, query.k), dtype=np.intp)
-        method = self._certified if query.certified else self._uncertified
         for part in row_slices(n_queries, self.space.n_features, QUERY_ELEMENTS):
             with ignore_fp_warnings():
-                values[part], positions[part] = method(self._inside(query, part), find)
+                found = self._answer_some(self._inside(query, part), find)
+            values[part], positions[part] = found
         return self.space.to_metric(values), positions
 
     def within(
@@ -181,14 +152,30 @@ class ExactSearch:
         """
         distances: list[Float64] = []
         positions: list[Positions] = []
-        n_eligible = self._n_eligible(query)
+        n_eligible = query.n_eligible(self.n_rows)
         for part in query_chunks(len(query.vectors), n_eligible, np.float64):
             with ignore_fp_warnings():
                 some = self._inside(query, part)
-                for values, near in self._possibly_within(some, radius):
-                    distances.append(values[values <= radius])
-                    positions.append(near[values <= radius])
+                is_tied = self.space.ties_all_rows(some.vectors)
+                groups, others = self._groups(query), some.some(~is_tied)
+                found = self.scan.within(others, groups, radius)
+                for number in range(len(is_tied)):
+                    if is_tied[number]:
+                        one = some.some(slice(number, number + 1))
+                        values, near = self._all_within(one, radius)
+                    else:
+                        values, near = next(found)
+                    distances.append(values)
+                    positions.append(near)
         return distances, positions
+
+    def _all_within(self, query: Query, radius: float) -> Neighbors:
+        """Return what a query is told that is as near to one row as to any other."""
+        near = np.arange(self.n_rows) if query.eligible is None else query.eligible
+        if query.exclude is not None:
+            near = near[near != query.exclude]
+        near = near[: len(near) if self.space.tied_value <= radius else 0]
+        return np.full(len(near), self.space.tied_value), near
 
     def nearest_of(self, query: Query, candidates: Positions) -> Neighbors:
         """Return the k nearest of as many candidates for each query, in float64.
@@ -207,7 +194,8 @@ class ExactSearch:
         """
         with ignore_fp_warnings():
             some = self._inside(query, slice(None))
-            values, positions = self._nearest_of(some, candidates)
+            measured = measured_candidates(self.space, some.vectors, candidates)
+            values, positions = nearest_rows(*measured, query.k, query.exclude)
         return self.space.to_metric(values), positions
 
     # Changes
@@ -217,11 +205,13 @@ class ExactSearch:
         with ignore_fp_warnings():
             if self.space.revise(vectors, positions):
                 self.fast.revise(positions)
+                self.scoring.revise(positions)
+                self.scan.revise(positions)
+                if self._same_rows is not None:
+                    self._same_rows.revise(positions)
             else:
-                self.space = MetricSpace(
-                    vectors, self.space.metric, self.space.rescaling
-                )
-                self.fast = FastRows(self.space)
+                rescaling = self.space.rescaling
+                self._take(MetricSpace(vectors, self.space.metric, rescaling))
 
     def remove(self, positions: Positions) -> None:
         """Do nothing: a search is told which rows are eligible."""
@@ -253,33 +243,92 @@ class ExactSearch:
             rows = self.fast
             eligible = np.arange(self.n_rows) if eligible is None else eligible
         norms = self.fast.norms
+        if eligible is not None and self._bars_rows(
+            len(queries), n_candidates, eligible, backend
+        ):
+            penalties = self.fast.penalties(eligible)
+            found = barred_scores(queries, rows, norms, penalties, n_candidates)
+            if np.isfinite(found[0]).all():  # or else barred rows may be among them
+                return found
         return smallest_scores(queries, rows, norms, n_candidates, backend, eligible)
+
+    def _bars_rows(
+        self, n_queries: int, n_candidates: int, eligible: Positions, backend: str
+    ) -> bool:
+        """Tell whether all rows are scored, rather than the eligible ones gathered."""
+        if backend == "auto":
+            backend = best_backend(n_queries, n_candidates)
+        if self.fast.array is None or backend == "faiss":
+            return False  # FAISS bars no rows
+        return barring_pays(n_queries, *self.fast.shape, len(eligible))
 
     def _inside(self, query: Query, part: slice) -> Query:
         """Return some queries, as vectors of the space in float64."""
         some = query.some(part)
         return some._replace(vectors=self.space.queries(some.vectors))
 
+    def _answer_some(self, query: Query, find: CandidateFinder) -> Neighbors:
+        answer = self._certified if query.certified else self._uncertified
+        is_tied = self.space.ties_all_rows(query.vectors)
+        if not is_tied.any():
+            return answer(query, find)
+        values = np.full((len(is_tied), query.k), self.space.tied_value)
+        positions = np.empty(values.shape, dtype=np.intp)
+        positions[is_tied] = self._first_rows(query.some(is_tied))
+        if not is_tied.all():
+            found = answer(query.some(~is_tied), find)
+            values[~is_tied], positions[~is_tied] = found
+        return values, positions
+
+    def _first_rows(self, query: Query) -> Positions:
+        """Return the first k eligible rows for each query."""
+        wanted = query.k + (query.exclude is not None)
+        eligible = np.arange(wanted) if query.eligible is None else query.eligible
+        first = np.tile(eligible[:wanted], (len(query.vectors), 1))
+        return nearest_rows(np.zeros(first.shape), first, query.k, query.exclude)[1]
+
     def _find(
         self, query: Query, n_candidates: int, find: CandidateFinder
     ) -> Neighbors:
         wanted = n_candidates + (query.exclude is not None)
         fast = self.space.rescaled(query.vectors, np.float32)
-        return find(fast, min(self._n_eligible(query), wanted), query.eligible)
+        return find(fast, min(query.n_eligible(self.n_rows), wanted), query.eligible)
 
     def _certified(self, query: Query, find: CandidateFinder) -> Neighbors:
-        scores, candidates = self._find(query, query.k + SPARE_CANDIDATES, find)
-        values, positions = self._nearest_of(query, candidates)
-        if candidates.shape[1] < self._n_eligible(query):
-            # No other row scores less than the last candidate; could one be as near
-            # as the last neighbour all the same?
-            limits = self._highest_score(query.vectors, values[:, -1], np.float32)
-            uncertified = ~(limits < scores[:, -1])
-            if uncertified.any():
-                values[uncertified], positions[uncertified] = self._in_float64(
-                    query.some(uncertified)
-                )
+        groups = self._groups(query)
+        some = query if groups is None else query._replace(eligible=groups.rows)
+        scores, candidates = self._find(some, query.k + SPARE_CANDIDATES, find)
+        measured = measured_candidates(self.space, query.vectors, candidates)
+        values, positions = nearest_members(measured, query.k, query.exclude, groups)
+        if candidates.shape[1] == some.n_eligible(self.n_rows):
+            return values, positions
+        # No other row scores less than the last candidate; could one be as near as the
+        # last neighbour all the same?
+        limits = self.scoring.highest(query.vectors, values[:, -1], np.float32)
+        uncertified = ~(limits < scores[:, -1])
+        if uncertified.any():
+            unsure = query.some(uncertified)
+            if self._same_rows is None and has_ties(measured[0][uncertified]):
+                self._look_for_same_rows()
+                found = self._certified(unsure, find)
+            else:
+                near = values[uncertified], positions[uncertified]
+                found = self.scan.complete(unsure, groups, *near)
+            values[uncertified], positions[uncertified] = found
         return values, positions
+
+    def _groups(self, query: Query) -> Groups | None:
+        """Return the groups of the same vector, as far as they are known."""
+        is_known = self._same_rows is not None and not self._same_rows.has_changed
+        if not is_known and self.scan.n_measured > PATIENCE * self.n_rows:
+            self._look_for_same_rows()
+        if self._same_rows is None:
+            return None
+        return self._same_rows.among(query.eligible)
+
+    def _look_for_same_rows(self) -> None:
+        self._same_rows = SameRows(self.space)
+        self.scan.n_measured = 0
 
     def _uncertified(self, query: Query, find: CandidateFinder) -> Neighbors:
         scores, positions = self._find(query, query.k, find)
@@ -288,129 +337,13 @@ class ExactSearch:
         order = np.argsort(scores, axis=1, kind="stable")[:, : query.k]
         values = self.space.from_score(np.take_along_axis(scores, order, axis=1))
         positions = np.take_along_axis(positions, order, axis=1)
-        # Overflows, and rows of zeros under cosine, are beyond float32 products.
-        needs_float64 = self._may_overflow(query.vectors, np.float32)
-        needs_float64 |= self.space.without_direction(query.vectors)
+        # Overflows are beyond float32 products.
+        needs_float64 = self.scoring.may_overflow(query.vectors, np.float32)
         if needs_float64.any():
             values[needs_float64], positions[needs_float64] = self._certified(
                 query.some(needs_float64), find
             )
         return values, positions
-
-    def _nearest_of(self, query: Query, candidates: Positions) -> Neighbors:
-        candidates = np.sort(candidates, axis=1)
-        values = np.empty(candidates.shape, dtype=np.float64)
-        elements_per_query = candidates.shape[1] * self.space.n_features
-        for part in row_slices(len(candidates), elements_per_query, PAIR_ELEMENTS):
-            rows = self.space.rows(candidates[part])
-            some = query.vectors[part, None, :]
-            values[part] = self.space.exact_distances(some, rows)
-        if query.exclude is not None:
-            values[candidates == query.exclude[:, None]] = np.inf
-        order = np.argsort(values, axis=1, kind="stable")[:, : query.k]
-        return (
-            np.take_along_axis(values, order, axis=1),
-            np.take_along_axis(candidates, order, axis=1),
-        )
-
-    # In float64
-
-    def _in_float64(self, query: Query) -> Neighbors:
-        """Answer queries by measuring every row within the error bound of float64."""
-        n_queries, k = len(query.vectors), query.k
-        values = np.empty((n_queries, k), dtype=np.float64)
-        positions = np.empty((n_queries, k), dtype=np.intp)
-        n_eligible = self._n_eligible(query)
-        for part in query_chunks(n_queries, n_eligible, np.float64):
-            some = query.some(part)
-            scores = self._scores(some, np.float64)
-            wanted = min(n_eligible, k + (some.exclude is not None))
-            smallest = torch.topk(torch.from_numpy(scores), wanted, largest=False)
-            nearest = _to_positions(smallest.indices.numpy(), query.eligible)
-            reached, _ = self._nearest_of(some, nearest)
-            limits = self._highest_score(some.vectors, reached[:, -1], np.float64)
-            measured = self._measured_up_to(some, scores, limits)
-            for number, (distances, near) in enumerate(measured, part.start):
-                order = np.argsort(distances, kind="stable")[:k]
-                values[number], positions[number] = distances[order], near[order]
-        return values, positions
-
-    def _possibly_within(self, query: Query, radius: float) -> Iterator[Neighbors]:
-        """Yield, for each query, all rows that could be within a radius, measured."""
-        radii = np.full(len(query.vectors), radius)
-        limits = self._highest_score(query.vectors, radii, np.float32)
-        # Where the error of float32 dwarfs the distance, it would let everything by.
-        is_coarse = not (limits <= 2.0 * self.space.to_score(radii)).all()
-        dtype = np.float64 if is_coarse else np.float32
-        limits = self._highest_score(query.vectors, radii, dtype)
-        return self._measured_up_to(query, self._scores(query, dtype), limits)
-
-    def _measured_up_to(
-        self, query: Query, scores: NDArray[Any], limits: Float64
-    ) -> Iterator[Neighbors]:
-        """Yield, for each query, the exact distances of rows up to a score."""
-        for number, (row_scores, limit) in enumerate(zip(scores, limits, strict=True)):
-            # Not above, rather than up to: what is not a number has to be measured.
-            near = _to_positions(np.flatnonzero(~(row_scores > limit)), query.eligible)
-            if query.exclude is not None:
-                near = near[near != query.exclude[number]]
-            own, distances = query.vectors[number], np.empty(len(near))
-            for part in row_slices(len(near), self.space.n_features, PAIR_ELEMENTS):
-                rows = self.space.rows(near[part])
-                distances[part] = self.space.exact_distances(own, rows)
-            yield distances, near
-
-    def _scores(self, query: Query, dtype: Any) -> NDArray[Any]:
-        """Return the scores of eligible rows, with the queries' own norms."""
-        rescaled = self.space.rescaled(query.vectors, dtype)
-        n_eligible = self._n_eligible(query)
-        scores = np.empty((len(rescaled), n_eligible), dtype=dtype)
-        for part in row_slices(n_eligible, self.space.n_features):
-            which = part if query.eligible is None else query.eligible[part]
-            rows, norms = self._rescaled_rows(which, dtype)
-            for start, block in score_blocks(rescaled, rows, norms):
-                first = part.start + start
-                scores[:, first : first + block.shape[1]] = block
-        if not self.space.is_similarity:
-            scores += np.sum(rescaled * rescaled, axis=1)[:, None]
-        return scores
-
-    def _rescaled_rows(self, which: Any, dtype: Any) -> tuple[Any, Any]:
-        if dtype == np.float32:
-            norms = self.fast.norms
-            return self.fast[which], None if norms is None else norms[which]
-        rows = self.space.rescaled(self.space.rows(which), dtype)
-        return rows, None if self.space.is_similarity else squared_norms(rows)
-
-    def _n_eligible(self, query: Query) -> int:
-        return self.n_rows if query.eligible is None else len(query.eligible)
-
-    # Bounds
-
-    def _highest_score(self, queries: Float64, values: Float64, dtype: Any) -> Float64:
-        """Return what the computed score of a row with this value is at most.
-
-        Infinity where a score could overflow, and nothing is known.
-        """
-        norms = self._query_norms(queries)
-        scores, width = self.space.to_score(values), self.space.n_features
-        if self.space.is_similarity:
-            bound = scores + product_error(norms, self.fast.largest_norm, width, dtype)
-        else:
-            bound = score_bound(scores, norms, width, dtype)
-        return np.where(self._may_overflow(queries, dtype), np.inf, bound)
-
-    def _may_overflow(self, queries: Float64, dtype: Any) -> NDArray[np.bool_]:
-        norms = self._query_norms(queries)
-        return may_overflow(norms, self.fast.largest_norm, dtype)
-
-    def _query_norms(self, queries: Float64) -> Float64:
-        return lengths(self.space.rescaled(queries, np.float64))
-
-
-def _to_positions(which: Positions, eligible: Positions | None) -> Positions:
-    """Turn numbers of eligible rows into positions."""
-    return which if eligible is None else eligible[which]
 
 
 def ignore_fp_warnings() -> Any:

@@ -54,6 +54,8 @@ class FastRows:
             self.largest_norm = LENGTH_MARGIN * math.sqrt(largest)
         else:
             self.largest_norm = self._bound_norms(row_slices(*self.shape))
+        # The latest answer of `penalties`, and what it was for.
+        self._latest: tuple[Positions, Float32] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -86,6 +88,27 @@ class FastRows:
         )
 
     # Candidates
+
+    def penalties(self, eligible: Positions) -> Float32:
+        """Return what is added to scores so that only eligible rows are found.
+
+        Parameters
+        ----------
+        eligible : ndarray of shape (n_eligible,)
+            Positions, which do not change any more.
+
+        Returns
+        -------
+        penalties : ndarray of shape (n_rows,), float32
+            The squared lengths (for inner products zeros) of eligible rows; infinity
+            for others.
+        """
+        latest = self._latest
+        if latest is None or latest[0] is not eligible:
+            penalties = np.full(len(self), np.inf, dtype=np.float32)
+            penalties[eligible] = 0.0 if self.norms is None else self.norms[eligible]
+            latest = self._latest = eligible, penalties
+        return latest[1]
 
     def scores(self, queries: Float32, candidates: Candidates) -> Float32:
         """Return the scores of each query's candidates, by differences.
@@ -187,6 +210,7 @@ class FastRows:
 
     def revise(self, changed: Positions) -> None:
         """Follow the space, in which some rows are new or changed."""
+        self._latest = None
         if self._rows is not None and self.space.is_rescaled(np.float32):
             self._rows = GrowingArray(self.space.vectors)
         elif self._rows is not None:

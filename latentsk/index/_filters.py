@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsk._typing import Positions
+from latentsk.index._filter_query import rows_passing
 from latentsk.index._labels import flat_labels, id_index, is_default, order_by_labels
-from latentsk.index._query import rows_passing
 from latentsk.index._rows import RowStore
 
 _REMEDY = (

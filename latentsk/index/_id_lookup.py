@@ -57,7 +57,7 @@ class IdLookup:
     def positions(self, ids: NDArray[Any]) -> Positions:
         """Return the position of each id; -1 for one that is unknown."""
         wanted = id_index(ids)
-        found = self._names.get_indexer(wanted)
+        found = _exact_positions(self._names, wanted)
         if self._known is not None:
             found = np.where(found >= 0, self._known[found], -1)
         missing = np.flatnonzero(found < 0) if self._recent else ()
@@ -77,3 +77,29 @@ def _last_occurrences(names: pd.Index, active: NDArray[np.bool_]) -> Positions:
     order = np.argsort(active, kind="stable")
     is_last = ~np.asarray(names[order].duplicated(keep="last"))
     return np.sort(order[is_last])
+
+
+def _exact_positions(names: pd.Index, wanted: pd.Index) -> Positions:
+    """Return the position of each label; -1 where no name is exactly this one.
+
+    pandas turns integers into floats where they meet, and these hold 53 bits.
+
+    Examples
+    --------
+    >>> _exact_positions(pd.Index([2**53 + 1, 5]), pd.Index([float(2**53), 5.0]))
+    array([-1,  1])
+    """
+    dtype: Any = names.dtype
+    kinds = dtype.kind, wanted.dtype.kind
+    found: Positions
+    if kinds[1] == "f" and kinds[0] in "iu":
+        values, limits = wanted.to_numpy(), np.iinfo(dtype)
+        is_whole = (values % 1 == 0) & (values >= limits.min) & (values < limits.max)
+        whole = np.where(is_whole, values, 0).astype(dtype)
+        found = names.get_indexer(pd.Index(whole))
+        return np.where(is_whole, found, -1)
+    found = names.get_indexer(wanted)
+    if kinds[0] == "f" and kinds[1] in "iu":
+        pairs = zip(names[found].tolist(), wanted.tolist(), strict=True)
+        return np.where([a == b for a, b in pairs], found, -1)
+    return found

@@ -15,17 +15,13 @@ from latentsk._typing import Float32, Positions
 from latentsk._warnings import warn
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
-from latentsk.index._exact import (
-    ExactSearch,
-    Neighbors,
-    Query,
-    ignore_fp_warnings,
-)
+from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 from latentsk.index._memory import lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
 from latentsk.index._usual import (
@@ -528,7 +524,7 @@ class IVFSearch:
         fast_queries = space.fast_queries(queries)
         scores, nearest = fast.best_of(fast_queries, candidates, wanted)
         is_reliable = ~is_lost & (np.abs(scores) < LARGEST_SCORE).all(axis=1)
-        is_reliable &= (nearest >= 0).all(axis=1) & ~space.without_direction(queries)
+        is_reliable &= (nearest >= 0).all(axis=1) & ~space.ties_all_rows(queries)
         if not space.is_similarity:
             # From far away all rows look alike, to codes and to float32.
             is_reliable &= np.sqrt(scores[:, 0]) <= FAR_AWAY * fast.largest_norm

@@ -87,7 +87,9 @@ def flat_labels(labels: pd.Index) -> pd.Index:
 
 def id_index(ids: NDArray[Any]) -> pd.Index:
     """Return ids as an index of one level, in which they can be looked up."""
-    return pd.Index(ids, tupleize_cols=False)
+    # Objects stay what they are: dates among them, say, are not all made dates.
+    dtype = object if ids.dtype == object else None
+    return pd.Index(ids, dtype=dtype, tupleize_cols=False)
 
 
 def aligned_ids(X: Any, ids: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -15,20 +15,26 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from latentsk._columns import column_names
 from latentsk._device import device_or_cpu, on_host, resolve_device
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge, validated
-from latentsk.index._embedding import embed, embed_by, fitted_embedder, row_ids
+from latentsk.index._embedding import (
+    check_embedder,
+    embed,
+    embed_by,
+    fitted_embedder,
+    row_ids,
+)
 from latentsk.index._engine import Change, IndexEngine
-from latentsk.index._exact import Neighbors, Query
 from latentsk.index._fitted_index import FittedIndex
 from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._labels import aligned_ids, required_ids
 from latentsk.index._lock import lock_of
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._results import (
     as_objects,
     check_fewer,
@@ -41,10 +47,10 @@ from latentsk.index._results import (
 )
 from latentsk.index._rows import RowStore
 from latentsk.index._settings import Settings
+from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
-FLOATS = [np.float64, np.float32]
 Filter = str | Callable[[pd.DataFrame], Any] | ArrayLike | None
 
 
@@ -180,8 +186,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
     Besides the vectors, the index keeps a float32 copy of them, unless they are float32
     and not far from the origin. A search needs up to some 200 MB more, whatever the
     sizes. An approximate index adds half a byte for each coded component and 16 bytes
-    a row. Without an embedder, `vectors_` is the array that was given where its dtype
-    and layout allow: leave it unchanged, or hand in a copy.
+    a row. Rows are copied, so that what was given may be used again; a memory map
+    that is opened read-only (`np.memmap` with ``mode="r"``) stays mapped instead, and
+    its file must not change. Rows of float16, of integers of 8 or 16 bits and of
+    booleans are kept as float32, which holds them exactly; other integers as float64.
 
     Examples
     --------
@@ -197,7 +205,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     """
 
     _parameter_constraints: dict[str, Any] = {
-        "embedder": [HasMethods(["fit", "transform"]), None],
+        "embedder": "no_validation",  # by check_embedder, which names a remedy
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions({"euclidean", "cosine", "inner_product"})],
         "radius": [Interval(Real, 0, None, closed="left")],
@@ -303,6 +311,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> LatentIndex().fit([[0, 0], [3, 4]], ids=["a", "b"]).ids_.tolist()
         ['a', 'b']
         """
+        check_embedder(self.embedder)
         resolve_device(self.device)
         settings = self._settings(self.metric)
         has_embedder = self.embedder is not None
@@ -310,7 +319,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         lock = lock_of(self)
         with lock.changing(), lock.writing(), self._rollback_on_error():
             names = row_ids(X) if ids is None else aligned_ids(X, ids)
-            vectors = self._fit_vectors(X, y)
+            vectors = self._fit_vectors(as_matrix(X), y)
             rows = RowStore.of(len(vectors), names, metadata)
             settings = self._settings(self.metric)
             with thread_limit(self.n_jobs):
@@ -322,11 +331,11 @@ class LatentIndex(FittedIndex, BaseEstimator):
         if self.embedder is None:
             if hasattr(self, "embedder_"):
                 del self.embedder_
-            return self._checked(X, reset=True)
+            return owned(self._checked(X, reset=True), X)
         self.embedder_: Any = fitted_embedder(self.embedder, X, y)
         if self.rerank == "original":
             embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
-            return self._checked(X, reset=True)
+            return owned(self._checked(X, reset=True), X)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 delattr(self, name)
@@ -691,10 +700,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         check_fewer(fewer)
         if X is not None and ids is not None:
             raise ValueError("search takes X or ids, not both.")
-        if return_metadata and self._fitted_engine.rows.table is None:
-            raise ValueError(
-                "return_metadata=True needs an index fitted with metadata."
-            )
+        if return_metadata:
+            self._fitted_engine.rows.require_metadata()
         queries, names = self._queries(X), row_ids(X)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._searching() as engine:
@@ -718,7 +725,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
         Two rows are in one group if a chain of rows leads from one to the other whose
         steps are not longer than the threshold (single linkage). Exact, whatever the
         index; quick as long as few rows are within the threshold of others. Cosine
-        distances of parallel rows are rounded, to some 1e-16 instead of 0.
+        distances of parallel rows are rounded, to some 1e-16 instead of 0. Rows of
+        zeros (blank documents, say) are equal, and in one group whatever the threshold;
+        to `kneighbors` and `radius_neighbors` the cosine distance between them is 1, as
+        it is to scikit-learn.
 
         Parameters
         ----------
@@ -833,6 +843,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     def _vectors_of(self, X: Any) -> NDArray[Any]:
         """Return the vectors of new rows: queries, or rows to add."""
         check_is_fitted(self)
+        X = as_matrix(X)
         if not hasattr(self, "embedder_") or self.rerank == "original":
             return self._checked(X)
         vectors, width = embed(self.embedder_, X), self._engine.vectors.shape[1]
@@ -844,7 +855,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
         return vectors
 
     def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        vectors = validated(self, on_host(X), reset=reset, dtype=FLOATS, order="C")
+        rows = on_host(X)
+        dtype = vector_dtype(rows)
+        vectors = validated(self, rows, reset=reset, dtype=dtype, order="C")
         reject_huge(vectors, column_names(X))
         return vectors
 
@@ -868,8 +881,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
         ids : array-like of shape (n_samples,) or None, default=None
             Ids that are not in the index; those of removed rows get their positions
-            back. None: the index of a DataFrame; else the positions, if all ids so far
-            are whole numbers.
+            back. None: the index of a DataFrame; else the next whole numbers, if all
+            ids so far are whole numbers (the positions, where these are the ids).
 
         metadata : DataFrame of n_samples rows or None, default=None
             With the columns that `fit` was given; needed if there were any. Its labels
@@ -1129,6 +1142,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     # Locks
 
+    def _held_still(self) -> AbstractContextManager[None]:
+        """Keep changes out while a file or a copy is made; searches go on."""
+        return lock_of(self).still()
+
     @contextmanager
     def _searching(self) -> Iterator[IndexEngine]:
         """Hold the lock with other readers, and yield the engine with its search."""
@@ -1174,7 +1191,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         'b'
         """
         check_is_fitted(self)
-        with lock_of(self).still():
+        with self._held_still():
             write_index(self, path)
 
     @classmethod
@@ -1228,7 +1245,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
     # Copies
 
     def __getstate__(self) -> dict[str, Any]:
-        with lock_of(self).still():
+        with self._held_still():
             state = super().__getstate__()
             if hasattr(self, "_engine"):
                 state["fitted"]["_engine"] = self._engine.detached()

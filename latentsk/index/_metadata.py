@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsk.index._labels import order_by_labels
+from latentsk.persistence._tables import check_storable_frame
 
 _REMEDY = (
     "If its rows come in the order of X, label them so, metadata.set_axis(ids), or "
@@ -17,20 +18,68 @@ _REMEDY = (
 
 
 def check_metadata(metadata: Any) -> pd.DataFrame:
-    """Return metadata, which are a table with different names.
+    """Return metadata, which are a table with different names that a file can hold.
+
+    Tables of polars and pyarrow are converted. They have no labels, so that their rows
+    are in the order of those of the index.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError
+        If it is no table, or has values that `save` could not store.
+
+    ValueError
+        If two columns have one name.
+
+    Examples
+    --------
+    >>> check_metadata([1])
+    Traceback (most recent call last):
+    ...
+    TypeError: metadata must be a Table of pyarrow or a pandas or polars DataFrame, got
+    list.
     """
-    if not isinstance(metadata, pd.DataFrame):
-        raise TypeError(f"metadata must be a DataFrame, got {type(metadata).__name__}.")
+    metadata = _as_pandas(metadata)
     if not metadata.columns.is_unique:
         raise ValueError(
             f"metadata must have columns of different names, got "
             f"{list(metadata.columns)}."
         )
+    try:
+        check_storable_frame(metadata)
+    except TypeError as error:
+        raise TypeError(f"metadata: {error}") from error
     return metadata
+
+
+def _as_pandas(table: Any) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table
+    kind = type(table)
+    name = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+    if name.startswith("polars.") and hasattr(table, "to_arrow"):
+        table = table.to_arrow()
+    if not hasattr(table, "to_pandas") or not hasattr(table, "column_names"):
+        lazy = "; collect it first: metadata.collect()" if "LazyFrame" in name else ""
+        raise TypeError(
+            "metadata must be a Table of pyarrow or a pandas or polars DataFrame, got "
+            f"{name}{lazy}."
+        )
+    # Types that hold missing integers and booleans; floats would round some.
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=_pandas_type, ignore_metadata=True
+    )
+    return frame
+
+
+def _pandas_type(kind: Any) -> Any:
+    """Return the nullable type of pandas for integers and booleans of pyarrow."""
+    name = str(kind)
+    if name == "bool":
+        return pd.BooleanDtype()
+    is_integer = name.removeprefix("u").startswith("int") and name[-1].isdigit()
+    known = name.replace("uint", "UInt") if name[0] == "u" else name.capitalize()
+    return pd.api.types.pandas_dtype(known) if is_integer else None
 
 
 def labelled_metadata(metadata: pd.DataFrame, ids: NDArray[Any]) -> pd.DataFrame:

@@ -76,6 +76,8 @@ class MetadataTable:
             If it is not a DataFrame.
         """
         metadata = check_metadata(metadata)
+        if metadata.columns.equals(self.columns):
+            return metadata
         missing = self.columns.difference(metadata.columns)
         if len(missing) or len(metadata.columns) != len(self.columns):
             raise ValueError(

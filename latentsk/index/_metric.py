@@ -52,7 +52,11 @@ class MetricSpace:
 
     Under "cosine" the vectors of the space are those of unit length: cosine distance is
     half of the squared Euclidean distance between them. A row of zeros gets a unit
-    coordinate of its own, which puts it at distance 1 from all others.
+    coordinate of its own, which puts it at distance 1 from all others. Between rows of
+    zeros the space knows two answers. Asked as a query, such a row is at distance 1
+    from every row, rows of zeros included, as in scikit-learn's `cosine_distances`;
+    neighbours and rows within a radius are found by that. As duplicates, rows of zeros
+    are equal, like any rows that do not differ.
 
     For fast products vectors are *rescaled*: shifted by their mean where it is large,
     scaled by a power of two where squares could overflow or vanish, and rounded. The
@@ -119,11 +123,25 @@ class MetricSpace:
             return rows
         return np.concatenate([rows, pad * is_zero[..., None]], axis=-1)
 
-    def without_direction(self, queries: Float64) -> NDArray[np.bool_]:
+    def without_direction(self, queries: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which queries are rows of zeros where the metric is cosine."""
         if self.metric != "cosine":
             return np.zeros(queries.shape[:-1], dtype=bool)
         return np.asarray(~queries.any(axis=-1))
+
+    def ties_all_rows(self, queries: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which queries are as near to one row as to any other: see `tied_value`.
+
+        Rows of zeros, where the metric is cosine or the inner product.
+        """
+        if self.metric == "euclidean":
+            return np.zeros(queries.shape[:-1], dtype=bool)
+        return np.asarray(~queries.any(axis=-1))
+
+    @property
+    def tied_value(self) -> float:
+        """What is minimized, between a query that `ties_all_rows` and any row."""
+        return -0.0 if self.is_similarity else 1.0  # with its sign turned: zero
 
     def exact_distances(self, queries: Float64, rows: Float64) -> Float64:
         """Return what is minimized, for pairs of vectors of the space, in float64.
@@ -237,6 +255,9 @@ class MetricSpace:
             return Rescaling(None, scale)
         sample = self.rows(_sample(len(self.vectors)))
         mean = sample.mean(axis=0)
+        if (np.rint(sample) == sample).all():
+            # Integers stay what they are, and their scores exact.
+            mean = np.rint(mean)
         spread = np.mean(np.sum(np.square((sample - mean) * scale), axis=1))
         is_far = np.sum(np.square(mean * scale)) > CENTRING_RATIO * spread
         return Rescaling(mean if is_far else None, scale)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from latentsk._typing import Float64, Positions
-from latentsk.index._exact import ExactSearch, Query
+from latentsk.index._exact import ExactSearch
+from latentsk.index._query import Query
 from latentsk.index._search import Search
 from latentsk.index._spec import FEW_NEIGHBORS
 

@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
+
+from latentsk._device import to_numpy
+from latentsk.persistence._columns import check_storable
 
 
 def as_ids(ids: ArrayLike) -> NDArray[Any]:
-    if isinstance(ids, np.ndarray):
-        ids = _as_pandas_takes(ids)
+    """Return ids as an array, each of them as it was given.
+
+    Parameters
+    ----------
+    ids : array-like of shape (n_rows,)
+        A list, an array of numpy, pandas, polars or pyarrow, or a tensor.
+
+    Returns
+    -------
+    ids : ndarray of shape (n_rows,)
+        Objects where no other dtype holds them all; a copy.
+
+    Raises
+    ------
+    ValueError
+        If an id is missing or cannot be looked up, or they have no single dimension.
+
+    Examples
+    --------
+    >>> as_ids([1, 2**53 + 1, 2.5])
+    array([1, 9007199254740993, 2.5], dtype=object)
+    """
+    values: Any = _as_pandas_takes(ids)
     # Not through numpy: it would turn a list of mixed types into strings.
     try:
-        index = ids if isinstance(ids, pd.Index) else pd.Index(ids)  # type: ignore
+        index = values if isinstance(values, pd.Index) else pd.Index(values)
+        if index.dtype.kind in "fc" and isinstance(values, list):
+            index = _exact(values, index)
         if index.dtype == object and not isinstance(index, pd.MultiIndex):
             frozenset(index)  # an error where they have no hash: lists, say
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"ids must be a list or array with one id a row, got {ids!r}."
+            f"ids must be a list or array with one id a row, got {ids!r:.200}."
         ) from error
     if _is_missing(index).any():
         raise ValueError("ids must not be missing (None or NaN).")
-    return np.asarray(index)
+    return np.array(index)
 
 
-def _as_pandas_takes(ids: NDArray[Any]) -> NDArray[Any]:
-    """Change the type where pandas has no index of it; values stay as they are."""
-    if ids.dtype == np.float16:
-        return ids.astype(np.float32)
-    if ids.dtype == np.longdouble:
-        return ids.astype(np.float64)
-    return ids.astype(ids.dtype.newbyteorder("="), copy=False)
+def _exact(values: list[Any], index: pd.Index) -> pd.Index:
+    """Return an index of numbers in which none is rounded, as objects if need be."""
+    plain = [v.item() if isinstance(v, np.generic) else v for v in values]
+    # Python compares integers and floats exactly; NaN equals nothing.
+    is_exact = all(a == b for a, b in zip(plain, index.tolist(), strict=True))
+    return index if is_exact else pd.Index(values, dtype=object)
+
+
+def _as_pandas_takes(ids: Any) -> Any:
+    """Return ids in a form that pandas makes an index of; values stay as they are."""
+    if torch.is_tensor(ids):
+        ids = to_numpy(ids)
+    if isinstance(ids, np.ndarray):
+        if ids.dtype == np.float16:
+            return ids.astype(np.float32)
+        if ids.dtype == np.longdouble:
+            return ids.astype(np.float64)
+        return ids.astype(ids.dtype.newbyteorder("="), copy=False)
+    if isinstance(ids, pd.Index | pd.Series | pd.api.extensions.ExtensionArray | str):
+        return ids
+    if type(ids).__module__.split(".")[0] in ("polars", "pyarrow"):
+        values = ids.to_list() if hasattr(ids, "to_list") else ids.to_pylist()
+        return values if len(values) else np.empty(0, dtype=object)
+    if isinstance(ids, range):
+        return ids
+    return list(ids) if isinstance(ids, Iterable) else ids
 
 
 def _is_missing(index: pd.Index) -> NDArray[np.bool_]:
@@ -61,6 +108,19 @@ def refuse_repeated(ids: NDArray[Any]) -> None:
             f"{some_of(pd.unique(ids[repeated]))}. Pass ids=range(len(X)) to number "
             "rows."
         )
+
+
+def refuse_unstorable(ids: NDArray[Any]) -> None:
+    """Refuse ids that `save` could not store.
+
+    Raises
+    ------
+    TypeError
+    """
+    try:
+        check_storable(ids)
+    except TypeError as error:
+        raise TypeError(f"ids: {error}") from error
 
 
 def some_of(values: NDArray[Any], most: int = 5) -> str:

@@ -16,7 +16,13 @@ from latentsk.index._id_lookup import IdLookup
 from latentsk.index._labels import id_index
 from latentsk.index._metadata import check_metadata, labelled_metadata
 from latentsk.index._metadata_table import MetadataTable
-from latentsk.index._row_ids import as_ids, joined_ids, refuse_repeated, some_of
+from latentsk.index._row_ids import (
+    as_ids,
+    joined_ids,
+    refuse_repeated,
+    refuse_unstorable,
+    some_of,
+)
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -243,7 +249,7 @@ class RowStore:
             Number of rows.
 
         ids : array-like of shape (n_rows,) or None, default=None
-            One id a row; None: their positions, where all ids are whole numbers.
+            One id a row; None: the next whole numbers, where all ids are whole numbers.
 
         metadata : DataFrame of n_rows rows or None, default=None
             With the columns that there are; its labels rule.
@@ -257,12 +263,7 @@ class RowStore:
         TypeError
             If `metadata` is not a DataFrame.
         """
-        if ids is None and self.ids.dtype.kind not in "iu":
-            raise ValueError(
-                "ids are needed, because those of the index are not whole numbers."
-            )
-        numbers = np.arange(len(self), len(self) + n_rows)
-        added = _checked_ids(n_rows, numbers if ids is None else ids)
+        added = _checked_ids(n_rows, self._next_ids(n_rows) if ids is None else ids)
         frame = self._frame_of(added, metadata)
         positions = self._positions(added)
         is_there = (positions >= 0) & self.active[positions]
@@ -279,9 +280,22 @@ class RowStore:
         longer = self._continued(added[is_new], active)
         if frame is not None:
             assert self.table is not None
-            table = self.table.replaced(positions[~is_new], frame[~is_new])
-            longer.table = table.appended(frame[is_new]) if n_new else table
+            longer.table = self.table
+            if n_new < n_rows:
+                longer.table = self.table.replaced(positions[~is_new], frame[~is_new])
+                frame = frame[is_new]
+            if n_new:
+                longer.table = longer.table.appended(frame)
         return longer, positions
+
+    def _next_ids(self, n_rows: int) -> NDArray[Any]:
+        """Return the whole numbers behind all ids: positions, where ids are these."""
+        if self.ids.dtype.kind not in "iu":
+            raise ValueError(
+                "ids are needed, because those of the index are not whole numbers."
+            )
+        start = max(len(self), int(self.ids.max()) + 1)
+        return np.arange(start, start + n_rows)
 
     def _continued(self, ids: NDArray[Any], active: NDArray[np.bool_]) -> RowStore:
         """Return a store with further ids."""
@@ -431,4 +445,5 @@ def _checked_ids(n_rows: int, ids: Any) -> NDArray[Any]:
     refuse_repeated(array)
     if len(array) != n_rows:
         raise ValueError(f"Got {len(array)} ids for {n_rows} rows of X.")
+    refuse_unstorable(array)
     return array

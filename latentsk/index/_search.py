@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from latentsk._typing import Positions
-from latentsk.index._exact import ExactSearch, Neighbors, Query
+from latentsk.index._exact import ExactSearch
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import Vectors
+from latentsk.index._query import Neighbors, Query
 from latentsk.index._spec import IndexSpec
 
 # From the rows as they were given to latent vectors.

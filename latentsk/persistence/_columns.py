@@ -19,32 +19,35 @@ from pandas.api.extensions import ExtensionArray
 
 from latentsk.exceptions import FormatError
 from latentsk.persistence import _schema as schema
+from latentsk.persistence._arrow_columns import (
+    arrow_name,
+    arrow_numbers,
+    from_arrow_numbers,
+    from_arrow_strings,
+    is_text,
+)
+from latentsk.persistence._cells import (
+    NUMBERS,
+    PLAIN,
+    SIZES,
+    STORABLE,
+    require_spread,
+    tagged,
+    untagged,
+)
 from latentsk.persistence._schema import Rules, format_errors, require
+from latentsk.persistence._zones import known_zone
 
 Column: TypeAlias = NDArray[Any] | ExtensionArray
 # JSON-able values, boolean or numeric arrays, and dicts of these.
 Content: TypeAlias = dict[str, Any]
 
-_STORABLE = (
-    "What can be stored: booleans, integers, floats, strings, dates, durations, "
-    "pandas' nullable and categorical types, and object columns of str, int, float, "
-    "bool and None. Convert it, with astype(str) say, or leave it out."
-)
-_SIZES = (8, 16, 32, 64)
-_NUMBERS = frozenset(
-    ["bool", "float16", "float32", "float64"]
-    + [f"{sign}int{size}" for sign in ("", "u") for size in _SIZES]
-)
 _NULLABLE = ["boolean", "Float32", "Float64"] + [
-    f"{sign}Int{size}" for sign in ("", "U") for size in _SIZES
+    f"{sign}Int{size}" for sign in ("", "U") for size in SIZES
 ]
 _TIMES = re.compile(r"(datetime64|timedelta64)\[(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\]")
 _CHARACTERS = re.compile(r"U[1-9][0-9]{0,8}")
-# Under names that begin with "dateutil", pandas would open files.
-_ZONES = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+\-:/]*")
 _NONE = type(None)
-_PLAIN = frozenset([str, int, float, bool, _NONE])
-_ITEMS = {"b": bool, "i": int, "u": int, "f": float}
 
 
 def encode_column(values: Column | pd.Series | pd.Index) -> Content:
@@ -77,21 +80,57 @@ def encode_column(values: Column | pd.Series | pd.Index) -> Content:
     array(['x', 'yz'], dtype=object)
     """
     column = _as_column(values)
+    return _encoder_of(column)(column)
+
+
+def check_storable(values: Column | pd.Series | pd.Index) -> None:
+    """Refuse a column that :func:`encode_column` refuses, without encoding it.
+
+    Raises
+    ------
+    TypeError
+        If values of this type cannot be stored exactly.
+
+    Examples
+    --------
+    >>> check_storable(np.array(["x", 3], dtype=object))
+    >>> check_storable(np.array([1j]))
+    Traceback (most recent call last):
+    ...
+    TypeError: A column of dtype complex128 cannot be stored. ...
+    """
+    column = _as_column(values)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        check_storable(column.categories)
+    elif isinstance(column.dtype, pd.DatetimeTZDtype):
+        _encode_zoned(column[:1])
+    elif _encoder_of(column) is _encode_objects:
+        types = set(map(type, column))
+        if types == {pd.Timestamp}:
+            _encode_objects(column)  # all of one zone, or each by itself
+        elif not types <= PLAIN - {int}:
+            for value in column:
+                tagged(value)
+
+
+def _encoder_of(column: Any) -> Callable[[Any], Content]:
     match column.dtype:
         case pd.CategoricalDtype():
-            return _encode_categories(column)
+            return _encode_categories
         case pd.DatetimeTZDtype():
-            return _encode_zoned(column)
+            return _encode_zoned
         case pd.StringDtype():
-            return _encode_pandas_strings(column)
+            return _encode_pandas_strings
+        case pd.ArrowDtype() as dtype if arrow_name(dtype) is not None:
+            return _encode_arrow
         case np.dtype(kind="O"):
-            return _encode_objects(column)
+            return _encode_objects
         case np.dtype(name=name, kind=kind):
-            if name in _NUMBERS or kind == "U" or _TIMES.fullmatch(name):
-                return _encode_plain(column)
+            if name in NUMBERS or kind == "U" or _TIMES.fullmatch(name):
+                return _encode_plain
         case dtype if str(dtype) in _NULLABLE:
-            return _encode_nullable(column)
-    raise TypeError(f"A column of dtype {column.dtype} cannot be stored. {_STORABLE}")
+            return _encode_nullable
+    raise TypeError(f"A column of dtype {column.dtype} cannot be stored. {STORABLE}")
 
 
 def decode_column(content: Mapping[str, Any]) -> Column:
@@ -128,7 +167,7 @@ def decode_column(content: Mapping[str, Any]) -> Column:
 
 def _as_column(values: Any) -> Any:
     if isinstance(values, pd.MultiIndex | np.ma.MaskedArray):
-        raise TypeError(f"A {type(values).__name__} cannot be stored. {_STORABLE}")
+        raise TypeError(f"A {type(values).__name__} cannot be stored. {STORABLE}")
     column = getattr(values, "array", values)
     if not isinstance(column, np.ndarray | ExtensionArray):
         raise TypeError(f"A column must be an array, got a {type(values).__name__}.")
@@ -186,7 +225,7 @@ def _decode_nullable(dtype: str, values: Any, mask: Any) -> ExtensionArray:
 
 def _encode_zoned(column: Any) -> Content:
     dtype = column.dtype
-    zone = _zone(str(dtype.tz))
+    zone = known_zone(str(dtype.tz))
     if zone is None or pd.DatetimeTZDtype(dtype.unit, zone) != dtype:
         raise TypeError(
             f"A column of dtype {dtype} cannot be stored: its time zone has no "
@@ -197,22 +236,12 @@ def _encode_zoned(column: Any) -> Content:
 
 
 def _decode_zoned(dtype: str, values: NDArray[Any], zone: str) -> ExtensionArray:
-    known = _zone(zone)
+    known = known_zone(zone)
     if known is None:
         raise FormatError(f"The time zone {zone[:40]!r} is unknown here.")
     require(dtype.startswith("datetime64"), "what has a time zone is no time")
     times = pd.DatetimeIndex(_decode_plain(dtype, values))
     return times.tz_localize("UTC").tz_convert(known).array
-
-
-def _zone(name: str) -> Any:
-    """Return the time zone of this name, or None."""
-    if not _ZONES.fullmatch(name):
-        return None
-    try:
-        return pd.DatetimeTZDtype("ns", name).tz
-    except (LookupError, OSError, TypeError, ValueError):
-        return None
 
 
 def _decode_zoned_objects(**fields: Any) -> NDArray[Any]:
@@ -290,7 +319,7 @@ def _encode_objects(column: NDArray[Any]) -> Content:
             return _encode_zoned(times.array) | {"kind": "zoned objects"}
     values = column.tolist()
     if not types <= {str}:
-        values = [_tagged(value) for value in values]
+        values = [tagged(value) for value in values]
     return {"kind": "objects", "text": _to_json(values)}
 
 
@@ -298,48 +327,43 @@ def _decode_objects(text: NDArray[np.uint8]) -> NDArray[Any]:
     values = _from_json(text)
     column = np.empty(len(values), dtype=object)
     is_plain = set(map(type, values)) <= {str}
-    column[:] = values if is_plain else [_untagged(value) for value in values]
+    if is_plain:
+        column[:] = values
+        return column
+    for i, value in enumerate(values):  # one by one: numpy would unpack lists
+        column[i] = untagged(value)
+    require_spread(column)
     return column
 
 
-def _tagged(value: Any) -> Any:
-    if _is_long(value):
-        raise TypeError(
-            f"A whole number of more than 64 bits cannot be stored. {_STORABLE}"
-        )
-    if type(value) in _PLAIN:
-        return value
-    if type(value) is np.str_:  # whose str() loses characters zero at the end
-        return {"str": value[:]}
-    if isinstance(value, np.generic) and value.dtype.name in _NUMBERS:
-        return {value.dtype.name: value.item()}
-    raise TypeError(
-        f"A column of dtype object that holds {value!r}, a {type(value).__name__}, "
-        f"cannot be stored. {_STORABLE}"
-    )
+# Columns of pyarrow
 
 
-def _untagged(value: Any) -> Any:
-    # Chosen ones have the same hash, and would make looking up ids endless.
-    require(not _is_long(value), "a column holds a number of more than 64 bits")
-    if type(value) in _PLAIN:
-        return value
-    ((tag, item),) = value.items()
-    if tag == "str" and type(item) is str:
-        return np.str_(item)
-    known = tag in _NUMBERS and type(item) is _ITEMS[np.dtype(tag).kind]
-    require(known, "a column of objects holds a value of an unknown type")
-    with np.errstate(over="ignore"):
-        return np.dtype(tag).type(item)
+def _encode_arrow(column: Any) -> Content:
+    name = arrow_name(column.dtype)
+    assert name is not None
+    if is_text(name):
+        text = _to_json(column.to_numpy(dtype=object, na_value=None).tolist())
+        return {"kind": "arrow strings", "dtype": name, "text": text}
+    values, missing = arrow_numbers(column)
+    return {"kind": "arrow", "dtype": name, "values": values, "mask": missing}
 
 
-def _is_long(value: Any) -> bool:
-    return type(value) is int and not -(2**63) <= value < 2**64
+def _decode_arrow(dtype: str, values: Any, mask: Any) -> ExtensionArray:
+    column: ExtensionArray = from_arrow_numbers(dtype, values, mask)
+    return column
+
+
+def _decode_arrow_strings(dtype: str, text: NDArray[np.uint8]) -> ExtensionArray:
+    strings = _from_json(text)
+    require(set(map(type, strings)) <= {str, _NONE}, "a string is something else")
+    column: ExtensionArray = from_arrow_strings(dtype, strings)
+    return column
 
 
 _VALUES = {
     "dtype": schema.text(),
-    "values": schema.array("number", ("rows",), _NUMBERS),
+    "values": schema.array("number", ("rows",), NUMBERS),
 }
 _MASK = {"dtype": schema.text(*_NULLABLE), "mask": schema.booleans("rows")}
 _JSON = {"text": schema.integers("bytes", dtypes={"uint8"})}
@@ -362,4 +386,6 @@ _KINDS: dict[str, tuple[Callable[..., Column], Rules]] = {
     "categories": (_decode_categories, _CATEGORIES),
     "pandas strings": (_decode_pandas_strings, {**_JSON, **_STRINGS}),
     "objects": (_decode_objects, _JSON),
+    "arrow": (_decode_arrow, {**_VALUES, "mask": schema.booleans("rows")}),
+    "arrow strings": (_decode_arrow_strings, {**_JSON, "dtype": schema.text()}),
 }

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsk.persistence._columns import Content, decode_column, encode_column
+from latentsk.persistence._columns import (
+    Content,
+    check_storable,
+    decode_column,
+    encode_column,
+)
 from latentsk.persistence._schema import format_errors, require
 
 
@@ -52,6 +57,27 @@ def encode_frame(frame: pd.DataFrame) -> Content:
         "columns": _naming("The names of columns", _encode_index, frame.columns),
         "index": _naming("The index", _encode_index, frame.index),
     }
+
+
+def check_storable_frame(frame: pd.DataFrame) -> None:
+    """Refuse a table that :func:`encode_frame` refuses; its index is not looked at.
+
+    Raises
+    ------
+    TypeError
+        If the values or the name of a column cannot be stored exactly.
+
+    Examples
+    --------
+    >>> check_storable_frame(pd.DataFrame({"a": [1j]}))
+    Traceback (most recent call last):
+    ...
+    TypeError: Column 'a': A column of dtype complex128 cannot be stored. ...
+    """
+    _check_labels(frame.columns)
+    _naming("The names of columns", _encode_index, frame.columns)
+    for i, label in enumerate(frame.columns):
+        _naming(f"Column {label!r}", check_storable, frame.iloc[:, i])
 
 
 def decode_frame(content: Mapping[str, Any]) -> pd.DataFrame:
@@ -124,4 +150,4 @@ def _decode_index(content: Any) -> pd.Index:
         return pd.RangeIndex(*np.array(limits, np.int64).tolist()).rename(name)
     values = decode_column(content["labels"])
     # With its dtype, or pandas would infer another one for objects.
-    return pd.Index(values, dtype=values.dtype, name=name)
+    return pd.Index(values, dtype=values.dtype, name=name, tupleize_cols=False)

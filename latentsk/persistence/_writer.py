@@ -76,8 +76,8 @@ class Writer:
         entry = entry_of(type(value))
         if entry is None:
             return node | {"skops": self._skops(value, path, prefix)}
-        if hasattr(entry.cls, "_reading"):
-            self._held.enter_context(value._reading())
+        if hasattr(entry.cls, "_held_still"):
+            self._held.enter_context(value._held_still())
         if not entry.is_estimator:
             return node | {"state": self._state(entry, value, None, path, prefix)}
         entry.require_parameters(value)

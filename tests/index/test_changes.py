@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from sklearn.exceptions import NotFittedError
 
 from latentsk import LatentIndex, PCAEmbedder
 from latentsk.index import (
@@ -152,7 +153,7 @@ def test_one_at_a_time_is_all_at_once(index, rows, new, way):
     names = [f"new {i}" for i in range(40)]
     index.add(new, names, _tags(40)).update(rows[:40][::-1], names)
     for i in range(40):
-        other.add(new[i : i + 1], names[i : i + 1], _tags(40)[i : i + 1])
+        other.add(new[i : i + 1], names[i : i + 1], _tags(1, i))
     for i in range(40):
         other.update(rows[39 - i : 40 - i], names[i : i + 1])
     # An embedder rounds one row otherwise than many.
@@ -166,16 +167,169 @@ def test_one_at_a_time_is_all_at_once(index, rows, new, way):
         np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_positions_are_never_given_again(rows):
+def test_a_position_belongs_to_one_id(rows):
+    """So that `ids_` names no id twice."""
     index = LatentIndex().fit(rows[:4], ids=list("abcd"))
-    index.remove(["b", "d"]).add(rows[4:6], ["d", "e"])
-    assert index.ids_.tolist() == ["a", "b", "c", "d", "d", "e"]
-    assert index.kneighbors(rows[4:6], 1)[1].ravel().tolist() == [4, 5]
+    index.remove(["b", "d"]).add(rows[4:6], ["e", "d"])
+    assert index.ids_.tolist() == ["a", "b", "c", "d", "e"]
+    assert index.active_.tolist() == [True, False, True, True, True]
+    assert index.kneighbors(rows[4:6], 1)[1].ravel().tolist() == [4, 3]
+    assert index.search(rows[5:6], 1)["id"].item() == "d"
     index.update(rows[6:7], ["d"])
-    assert index.kneighbors(rows[6:7], 1)[1].item() == 4
-    np.testing.assert_array_equal(index.vectors_[3], rows[3])
+    assert index.kneighbors(rows[6:7], 1)[1].item() == 3
+    np.testing.assert_array_equal(index.vectors_[4], rows[4])
     with pytest.raises(KeyError, match="'b'"):
         index.update(rows[:1], ["b"])
+
+
+def test_what_is_there(index, new):
+    assert len(index) == 1_200
+    assert "row 7" in index
+    assert "x" not in index
+    index.remove(["row 7"]).add(new[:1], ["x"], _tags(1))
+    assert "row 7" not in index
+    assert "x" in index
+    assert 7 not in index
+    assert len(index) == 1_200
+    assert index.active_.sum() == 1_200
+    assert len(index.metadata_) == 1_200
+    assert index.metadata_.index.tolist() == index.ids_[index.active_].tolist()
+    index.active_[:] = False  # a copy
+    assert len(index) == 1_200
+    assert bool(index.remove(index.ids_[index.active_]))
+    assert len(index) == 0
+    assert len(index.metadata_) == 0
+
+
+def test_an_index_that_is_not_fitted_is_true_and_has_no_length():
+    assert LatentIndex()
+    for ask in (len, lambda index: "a" in index, lambda index: index.active_):
+        with pytest.raises(NotFittedError):
+            ask(LatentIndex())
+
+
+def test_compact(index, rows, new, way):
+    gone = [f"row {i}" for i in range(0, 1_200, 2)]
+    index.remove(gone).add(new, [f"new {i}" for i in range(40)], _tags(40))
+    answers, kept = index.search(new), index.active_
+    vectors, ids, table = index.vectors_[kept], index.ids_[kept], index.metadata_
+    assert index.compact() is index
+    np.testing.assert_array_equal(index.vectors_, vectors)
+    np.testing.assert_array_equal(index.ids_, ids)
+    assert_frame_equal(index.metadata_, table)
+    assert index.active_.all()
+    assert index.n_samples_fit_ == len(index) == 640
+    again = index.search(new)
+    if way in APPROXIMATE:
+        assert np.mean(again["id"] == answers["id"]) > 0.95
+    else:
+        assert_frame_equal(again, answers)
+    index.add(new[:1], ["row 0"], _tags(1)).update(rows[:1], ["row 1"])
+    assert index.ids_[-1] == "row 0"
+    _assert_finds(index, new, recall=_recall_of(way))
+
+
+def test_compact_of_an_index_without_rows_changes_nothing(index):
+    before = _state(index.remove(index.ids_))
+    _assert_same_state(index.compact(), before)
+    assert len(index) == 0
+
+
+def test_a_sliding_window_stays_small(rows):
+    index = LatentIndex().fit(rows[:100])
+    for cycle in range(1, 12):
+        start = 100 * cycle
+        index.add(rows[start : start + 100]).remove(range(start - 100, start))
+        index.compact()
+        assert index.vectors_.shape == (100, 8)
+        assert index.ids_.tolist() == list(range(start, start + 100))
+    np.testing.assert_array_equal(index.vectors_, rows[1_100:1_200])
+
+
+def test_upsert(index, rows, new, way):
+    index.remove(["row 5"])
+    names = ["row 3", "new 0", "row 5", "new 1"]
+    assert index.upsert(new[:4], names, _tags(4, 9_000)) is index
+    where = [3, 1_200, 5, 1_201]
+    np.testing.assert_array_equal(index.ids_[where], names)
+    assert index.metadata_.loc[names, "number"].tolist() == [9_000, 9_001, 9_002, 9_003]
+    assert index.kneighbors(new[:4], 1)[1].ravel().tolist() == where
+    # Rows that are all there need no metadata, and keep theirs.
+    index.upsert(rows[:2], ["row 3", "new 1"])
+    assert index.metadata_.loc["row 3", "number"] == 9_000
+    before = _state(index)
+    for ids, table, message in (
+        (["row 3", "newer"], None, "give that of the new rows"),
+        (["row 3", "row 3"], _tags(2), "unique"),
+        (None, _tags(2), "needs the ids"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            index.upsert(new[:2], ids, table)
+    _assert_same_state(index, before)
+
+
+def test_update_metadata(index):
+    index.remove(["row 2"])
+    vectors = index.vectors_
+    names = ["row 4", "row 0"]
+    index.update_metadata(pd.DataFrame({"number": [-4, 0]}, index=names))
+    assert index.metadata_.loc["row 4"].tolist() == [-4, "tag 4"]
+    index.update_metadata(pd.DataFrame({"number": [-1, -3]}), ids=["row 1", "row 3"])
+    assert index.metadata_["number"].tolist()[:4] == [0, -1, -3, -4]
+    colours = pd.Series("red", index=index.metadata_.index[::-1], name="colour")
+    colours["row 1"] = "blue"
+    index.update_metadata(colours.to_frame())
+    assert index.metadata_.columns.tolist() == ["number", "name", "colour"]
+    blue = {"n_neighbors": 1, "filter": "colour == 'blue'"}
+    assert index.search(ids=["row 0"], **blue)["id"].item() == "row 1"
+    np.testing.assert_array_equal(index.vectors_, vectors)
+    before = _state(index)
+    for table, ids, error, message in (
+        (
+            pd.DataFrame({"number": [1]}, index=["x"]),
+            None,
+            KeyError,
+            "Unknown ids: 'x'",
+        ),
+        (pd.DataFrame({"number": [1]}), None, KeyError, "Unknown ids: 0"),
+        (pd.DataFrame({"size": [1]}), ["row 1"], ValueError, r"\['size'\].*leaves"),
+        (pd.DataFrame({"number": [1]}), ["row 1", "row 3"], ValueError, "of 1 rows"),
+        ({"number": [1]}, ["row 1"], TypeError, "DataFrame, got dict"),
+    ):
+        with pytest.raises(error, match=message):
+            index.update_metadata(table, ids)
+    _assert_same_state(index, before)
+
+
+def test_the_first_metadata_may_come_later(rows):
+    index = LatentIndex().fit(rows[:3], ids=list("abc")).remove(["b"])
+    index.update_metadata(pd.DataFrame({"size": [3, 1]}, index=["c", "a"]))
+    assert index.metadata_["size"].to_dict() == {"a": 1, "c": 3}
+    assert index.metadata_["size"].dtype.kind == "i"
+
+
+def test_search_with_ids_and_metadata(index, rows):
+    found = index.search(ids=["row 9", "row 4"], n_neighbors=3, return_metadata=True)
+    assert found["query"].tolist() == ["row 9"] * 3 + ["row 4"] * 3
+    assert not (found["query"] == found["id"]).any()
+    assert found["name"].tolist() == [f"tag {n}" for n in found["number"]]
+    assert [f"row {n}" for n in found["number"]] == found["id"].tolist()
+    own = index.search(n_neighbors=3)
+    expected = own[own["query"].isin(["row 4", "row 9"])]
+    assert set(zip(found["query"], found["id"], strict=True)) == set(
+        zip(expected["query"], expected["id"], strict=True)
+    )
+    with pytest.raises(ValueError, match="X or ids, not both"):
+        index.search(rows[:1], ids=["row 1"])
+    with pytest.raises(KeyError, match="Unknown ids: 'x'"):
+        index.search(ids=["x"])
+    with pytest.raises(ValueError, match="without metadata"):
+        LatentIndex().fit(rows).search(rows[:1], return_metadata=True)
+    named = pd.DataFrame({"id": [1, 2], "rank": [3, 4]})
+    index = LatentIndex().fit(rows[:2], metadata=named)
+    table = index.search(rows[:1], 1, return_metadata=True)
+    assert table["id_metadata"].item() == 1
+    assert table["rank_metadata"].item() == 3
 
 
 def test_all_pairs_after_removals(index, rows, way):
@@ -218,14 +372,14 @@ def _truth_among(index, there):
 
 def test_removing_all_rows_and_starting_again(index, new):
     index.remove(index.ids_)
-    for search in (index.kneighbors, index.search, index.radius_neighbors):
-        with pytest.raises(ValueError, match="has no rows"):
-            search(new)
-        with pytest.raises(ValueError, match="has no rows"):
-            search(None)
+    for search in (index.kneighbors, index.search):
+        for queries in (new, None):
+            with pytest.raises(ValueError, match="has no rows"):
+                search(queries)
+    assert [near.size for near in index.radius_neighbors(new)[1]] == [0] * 40
     assert index.n_samples_fit_ == 1_200
     index.add(new, [f"row {i}" for i in range(40)], _tags(40))
-    assert index.kneighbors(new, 1)[1].ravel().tolist() == list(range(1_200, 1_240))
+    assert index.kneighbors(new, 1)[1].ravel().tolist() == list(range(40))
     _assert_finds(index, new, 10)
 
 
@@ -256,11 +410,10 @@ def test_ids_of_added_rows_default_to_positions(rows):
     assert index.ids_.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_default_ids_that_are_taken_are_refused(rows):
-    index = LatentIndex().fit(rows[:3], ids=[3, 4, 5])
-    with pytest.raises(ValueError, match="already: 3"):
-        index.add(rows[3:4])
-    assert index.remove([3]).add(rows[3:4]).ids_.tolist() == [3, 4, 5, 3]
+def test_default_ids_are_behind_all_others(rows):
+    index = LatentIndex().fit(rows[:3], ids=[3, 4, 5]).add(rows[3:4])
+    assert index.ids_.tolist() == [3, 4, 5, 6]
+    assert LatentIndex().fit(rows[:3]).add(rows[3:4]).ids_.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("ids", [list("abc"), [0.5, 1.5, 2.5], [1, "b", None]])
@@ -306,7 +459,7 @@ def test_ids_of_any_kind_of_sequence(rows, kind):
 def test_whole_numbers_of_other_sizes_stay_whole(rows):
     index = LatentIndex().fit(rows[:2]).add(rows[2:3], np.array([7], dtype=np.int32))
     assert index.ids_.dtype == np.int64
-    assert index.remove([1]).add(rows[:1]).ids_.tolist() == [0, 1, 7, 3]
+    assert index.remove([1]).add(rows[:1]).ids_.tolist() == [0, 1, 7, 8]
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "ms", "ns"])
@@ -362,7 +515,8 @@ def test_kinds_of_columns_stay(rows):
         }
     )
     index = LatentIndex().fit(rows[:3], metadata=table)
-    index.add(rows[3:5], metadata=table[1:]).update(rows[:1], [0], table[2:])
+    index.add(rows[3:5], metadata=table[1:].reset_index(drop=True))
+    index.update(rows[:1], [0], table[2:].set_axis([0]))
     expected = table.iloc[[2, 1, 2, 1, 2]].reset_index(drop=True)
     assert_frame_equal(index.metadata_.reset_index(drop=True), expected)
 
@@ -386,12 +540,62 @@ def test_metadata_is_a_copy(rows):
     assert index.metadata_["number"].tolist() == [9, 1, 2, 3]
 
 
-def test_labels_of_metadata_mean_nothing(rows):
-    table = _tags(3).set_axis([7, 7, 9])
-    index = LatentIndex().fit(rows[:3], metadata=table)
-    index.update(rows[:1], [2], _tags(1, 5).set_axis([7]))
-    index.add(rows[3:4], metadata=_tags(1, 3).set_axis(["x"]))
-    assert index.metadata_["number"].tolist() == [0, 1, 5, 3]
+def test_labels_of_metadata_rule(rows):
+    """The same labels in another order are aligned, as pandas would do it."""
+    table = _tags(3).set_axis(["c", "a", "b"])
+    index = LatentIndex().fit(rows[:3], ids=["a", "b", "c"], metadata=table)
+    assert index.metadata_["number"].tolist() == [1, 2, 0]
+    assert index.metadata_.index.tolist() == ["a", "b", "c"]
+    index.update(rows[:2], ["c", "a"], _tags(2, 5).set_axis(["a", "c"]))
+    assert index.metadata_["number"].tolist() == [5, 2, 6]
+    index.add(rows[3:5], ["e", "d"], _tags(2, 8).set_axis(["d", "e"]))
+    assert index.metadata_["number"].to_dict() == {
+        "a": 5,
+        "b": 2,
+        "c": 6,
+        "e": 9,
+        "d": 8,
+    }
+    index.upsert(rows[:2], ["f", "a"], _tags(2, 20).set_axis(["a", "f"]))
+    assert index.metadata_.loc[["a", "f"], "number"].tolist() == [20, 21]
+
+
+def test_a_default_range_of_metadata_is_taken_by_position(rows):
+    index = LatentIndex().fit(rows[:3], ids=[2, 0, 1], metadata=_tags(3))
+    assert index.metadata_["number"].to_dict() == {2: 0, 0: 1, 1: 2}
+    # A name gives the numbers a meaning; and numbers in a plain index have one.
+    named = _tags(3).rename_axis("user")
+    listed = _tags(3).set_axis(pd.Index([0, 1, 2]))
+    for table in (named, listed):
+        index = LatentIndex().fit(rows[:3], ids=[2, 0, 1], metadata=table)
+        assert index.metadata_["number"].to_dict() == {2: 2, 0: 0, 1: 1}
+
+
+@pytest.mark.parametrize(
+    "labels", [[7, 8, 9], ["a", "a", "b"], ["a", "b", "x"], range(1, 4)], ids=str
+)
+def test_other_labels_of_metadata_are_refused(rows, labels):
+    table = _tags(3).set_axis(labels)
+    index = LatentIndex()
+    with pytest.raises(ValueError, match=r"set_axis\(ids\).*reset_index\(drop=True\)"):
+        index.fit(rows[:3], ids=["a", "b", "c"], metadata=table)
+    assert not hasattr(index, "ids_")
+    # Both remedies work.
+    for mended in (table.set_axis(["a", "b", "c"]), table.reset_index(drop=True)):
+        index.fit(rows[:3], ids=["a", "b", "c"], metadata=mended)
+        assert index.metadata_["number"].tolist() == [0, 1, 2]
+
+
+def test_labelled_ids_are_aligned_with_the_rows(rows):
+    X = pd.DataFrame(rows[:3]).set_axis(["r", "s", "t"])
+    ids = pd.Series([10, 20, 30], index=["t", "r", "s"])
+    assert LatentIndex().fit(X, ids=ids).ids_.tolist() == [20, 30, 10]
+    other = ids.set_axis(["t", "r", "z"])
+    with pytest.raises(ValueError, match=r"ids has 3 labels.*'z'"):
+        LatentIndex().fit(X, ids=other)
+    # Where the rows have no labels, those of the ids say nothing about them.
+    for plain in (rows[:3], pd.DataFrame(rows[:3])):
+        assert LatentIndex().fit(plain, ids=other).ids_.tolist() == [10, 20, 30]
 
 
 # What they refuse
@@ -605,7 +809,7 @@ def test_what_fails_in_the_middle_changes_nothing(
         elif where == "norms":
             _break(patch, _fast_rows.FastRows, "_bound_norms")
         else:
-            _break(patch, IndexEngine, "_is_outdated")
+            _break(patch, IndexEngine, "_with_rows")
         with pytest.raises(_Broken):
             CHANGES[change](index, new)
     np.testing.assert_array_equal(seen, kept)
@@ -657,11 +861,10 @@ def test_the_array_that_was_fitted_is_not_changed(rows, new, dtype):
     given = rows.astype(dtype)
     kept = given.copy()
     index = LatentIndex().fit(given)
-    assert np.shares_memory(index.vectors_, given)
+    assert not np.shares_memory(index.vectors_, given)
     for i in range(3):
         index.update(new[:2], [i, i + 1]).add(new[i : i + 1])
     np.testing.assert_array_equal(given, kept)
-    assert not np.shares_memory(index.vectors_, given)
 
 
 def test_arrays_that_were_added_are_not_changed(rows, new):

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from latentsk.index import _cells, _duplicates
+from latentsk.index import _cells, _duplicates, _same_rows
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._forest import Forest
 from latentsk.index._metric import MetricSpace
@@ -33,6 +33,7 @@ def measured_pairs(space):
     if space.metric == "cosine":
         zero = ~space.vectors.any(axis=1)
         values[zero] = values[:, zero] = 1.0
+        values[np.ix_(zero, zero)] = 0.0  # as duplicates, rows of zeros are equal
     return values
 
 
@@ -200,7 +201,7 @@ def _at_most_rows(compare, most):
 
 def test_equal_hashes_are_no_proof(monkeypatch):
     monkeypatch.setattr(
-        _duplicates, "_hashes", lambda _, p: np.zeros(len(p), dtype=np.uint64)
+        _same_rows, "row_hashes", lambda _, p: np.zeros(len(p), dtype=np.uint64)
     )
     rows = np.random.default_rng(7).integers(0, 5, (400, 3)).astype(float)
     found = duplicate_groups(MetricSpace(rows, "euclidean"), 0.0)
@@ -211,7 +212,7 @@ def test_equal_hashes_are_no_proof(monkeypatch):
 def test_hashes_tell_rows_of_few_digits_apart():
     rows = np.stack(np.meshgrid(*[np.arange(20.0)] * 4), axis=-1).reshape(-1, 4)
     space = MetricSpace(rows, "euclidean")
-    hashes = _duplicates._hashes(space, np.arange(len(rows)))
+    hashes = _same_rows.row_hashes(space, np.arange(len(rows)))
     assert len(np.unique(hashes)) == len(rows)
 
 
@@ -249,12 +250,12 @@ def test_parallel_rows_are_duplicates_under_cosine():
     np.testing.assert_array_equal(found, groups_of(which == which[:, None]))
 
 
-def test_rows_of_zeros_are_far_from_all_under_cosine():
+def test_rows_of_zeros_are_equal_and_far_from_others_under_cosine():
     rows = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
     space = MetricSpace(rows, "cosine")
     below_one = np.nextafter(1.0, 0.0)
-    assert duplicate_groups(space, 0.0).tolist() == [-1, 0, -1, 0, -1]
-    assert duplicate_groups(space, below_one).tolist() == [-1, 0, -1, 0, -1]
+    assert duplicate_groups(space, 0.0).tolist() == [0, 1, 0, 1, -1]
+    assert duplicate_groups(space, below_one).tolist() == [0, 1, 0, 1, -1]
     assert duplicate_groups(space, 1.0).tolist() == [0, 0, 0, 0, 0]
 
 

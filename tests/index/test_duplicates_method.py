@@ -205,12 +205,27 @@ def test_after_any_changes(metric):
 # Metrics and embedders
 
 
-def test_rows_of_zeros_are_no_duplicates_under_cosine():
-    rows = [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]
+def test_rows_of_zeros_are_duplicates_under_cosine():
+    rows = [[0.0, -0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
     index = LatentIndex(metric="cosine").fit(rows)
+    groups = [[0, 1, 5], [2, 3]]
+    for threshold in (0.0, 0.3, 0.999):
+        table = index.duplicates(threshold)
+        found = table.groupby("group")["position"].agg(list).tolist()
+        assert found == groups
+    # At distance one from everything else, they join it.
+    assert index.duplicates(1.0)["group"].tolist() == [0] * 6
+    index.remove([1, 5])
     assert index.duplicates(0.0)["position"].tolist() == [2, 3]
-    # At distance one from everything, they join it.
-    assert len(index.duplicates(1.0)) == 5
+
+
+def test_a_row_of_zeros_is_a_neighbour_of_none():
+    rows = [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]
+    index = LatentIndex(metric="cosine").fit(rows)
+    # As for scikit-learn: its DBSCAN takes blank documents for noise.
+    _, positions = index.radius_neighbors(rows, 0.5)
+    assert [p.tolist() for p in positions] == [[], [], [2, 3], [2, 3]]
+    assert index.kneighbors(n_neighbors=1)[0][:2].tolist() == [[1.0], [1.0]]
 
 
 def test_opposite_directions_are_two_apart():

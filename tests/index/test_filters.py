@@ -16,6 +16,7 @@ SPECS = {
     "residual": "IVF64,PQ12x4fsr,nprobe=6,rerank=8",
     "components": "PCA8,IVF32,PQ8x4fs,nprobe=8,rerank=12",
 }
+NAMES = [f"row {i}" for i in range(40)]
 SHARES = [0.001, 0.01, 0.1, 0.5]
 
 
@@ -23,8 +24,7 @@ SHARES = [0.001, 0.01, 0.1, 0.5]
 def index():
     rows = np.random.default_rng(0).integers(-3, 4, (40, 2)).astype(float)
     table = pd.DataFrame({"year": np.arange(2000, 2040), "kind": ["a", "b"] * 20})
-    names = [f"row {i}" for i in range(40)]
-    return LatentIndex(n_neighbors=3).fit(rows, ids=names, metadata=table)
+    return LatentIndex(n_neighbors=3).fit(rows, ids=NAMES, metadata=table)
 
 
 # What a filter may be
@@ -40,7 +40,19 @@ MASKS = {
     "tuple": lambda mask: tuple(mask.tolist()),
     "list of numpy": list,
     "series": pd.Series,
-    "series of another order": lambda mask: pd.Series(mask, index=range(40, 0, -1)),
+    "series by id": lambda mask: pd.Series(mask, index=NAMES),
+    "series of another order": lambda mask: pd.Series(mask, index=NAMES).iloc[::-1],
+    "objects": lambda mask: np.where(mask, True, None),
+    "series of objects": lambda mask: pd.Series(np.where(mask, True, None), NAMES),
+    "query": lambda mask: f"id in {np.array(NAMES)[mask].tolist()}",
+    "query of a column": lambda mask: (
+        f"year in {(2000 + np.flatnonzero(mask)).tolist()}"
+    ),
+    "function": lambda mask: lambda table: mask,
+    "function of labels": lambda mask: (
+        lambda table: pd.Series(mask, index=table.index).iloc[::-1]
+    ),
+    "set of ids": lambda mask: set(np.array(NAMES)[mask].tolist()),
     "nullable": _as_extension,
     "nullable array": lambda mask: pd.array(mask, dtype="boolean"),
     "arrow": lambda mask: pd.Series(mask).astype("bool[pyarrow]"),
@@ -156,8 +168,6 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
 @pytest.mark.parametrize(
     ("wanted", "error", "message"),
     [
-        (np.zeros(40, dtype=bool), ValueError, "filter leaves no row"),
-        ([], ValueError, "filter leaves no row"),
         (
             np.ones(39, dtype=bool),
             ValueError,
@@ -165,10 +175,20 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
         ),
         (np.ones((40, 1), dtype=bool), ValueError, "got shape"),
         (pd.Series(np.ones(41, dtype=bool)), ValueError, "got shape"),
+        (pd.Series(True, index=range(40, 0, -1)), ValueError, "filter has 40 labels"),
+        (pd.Series(True, index=NAMES[1:]), ValueError, "filter has 39 labels"),
         (["row 1", "nothing"], KeyError, "Unknown ids: 'nothing'"),
         ([1, 2], KeyError, "Unknown ids: 1, 2"),
         (["row 1", None], ValueError, "missing"),
-        ("row 1", ValueError, "ids must be"),
+        (np.arange(40) % 2, ValueError, r"filter.astype\(bool\)"),
+        (pd.Series(np.arange(40) % 2.0), ValueError, r"filter.astype\(bool\)"),
+        (pd.Series([1, 0] * 20, NAMES), ValueError, r"filter.astype\(bool\)"),
+        ([0] * 40, ValueError, r"filter.astype\(bool\)"),
+        ("row 1", ValueError, "is not valid"),
+        ("owner == 1", ValueError, "owner"),
+        (lambda table: [True], ValueError, "for each of the 40 rows"),
+        (lambda table: table["year"], ValueError, "for each of the 40 rows"),
+        (lambda table: None, ValueError, "for each of the 40 rows"),
         (3, ValueError, "ids must be"),
         (True, ValueError, "ids must be"),
     ],
@@ -178,6 +198,108 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
 def test_bad_filters(index, wanted, error, message, method):
     with pytest.raises(error, match=message):
         getattr(index, method)([[0.0, 0.0]], 1, filter=wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted", [np.zeros(40, dtype=bool), [], "year > 3000", lambda t: t["year"] > 3000]
+)
+def test_what_lets_no_row_through(index, wanted):
+    for method in (index.kneighbors, index.search):
+        with pytest.raises(ValueError, match=r"filter leaves no row.*fewer='allow'"):
+            method([[0.0, 0.0]], 1, filter=wanted)
+    table = index.search([[0.0, 0.0]], 1, filter=wanted, fewer="allow")
+    assert table.columns.tolist() == ["query", "rank", "id", "distance"]
+    assert len(table) == 0
+    found = index.kneighbors(np.zeros((3, 2)), filter=wanted, fewer="allow")
+    assert [part.shape for part in found] == [(3, 0), (3, 0)]
+    assert index.radius_neighbors([[0.0, 0.0]], 9.0, filter=wanted)[1][0].size == 0
+
+
+def test_fewer_rows_than_neighbours(index):
+    table = index.search([[0.0, 0.0]], 9, filter=["row 1", "row 5"], fewer="allow")
+    assert sorted(table["id"]) == ["row 1", "row 5"]
+    assert table["rank"].tolist() == [1, 2]
+    # A row is not among its own neighbours; one that may not be returned lacks none.
+    like = {"filter": ["row 1", "row 5"], "n_neighbors": 9, "fewer": "allow"}
+    assert index.search(ids=["row 1"], **like)["id"].tolist() == ["row 5"]
+    assert len(index.search(ids=["row 2"], **like)) == 2
+    assert index.kneighbors(n_neighbors=99, fewer="allow")[0].shape == (40, 39)
+    with pytest.raises(ValueError, match="fewer must be 'error' or 'allow'"):
+        index.search([[0.0, 0.0]], fewer="yes")
+
+
+def test_a_function_may_spoil_its_own_copy(index):
+    def spoiling(table):
+        table["year"] = 0
+        del table["kind"]
+        return np.ones(40, dtype=bool)
+
+    before = index.metadata_
+    index.search([[0.0, 0.0]], 3, filter=spoiling)
+    pd.testing.assert_frame_equal(index.metadata_, before)
+
+
+CHANGES = {
+    "add": lambda index: index.add(np.zeros((1, 2)), ["new"]),
+    "remove": lambda index: index.remove(["row 1"]),
+    "fit": lambda index: index.fit(np.eye(2)),
+    "compact": lambda index: index.compact(),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_a_function_that_changes_the_index_is_refused(index, change):
+    def changing(table):
+        CHANGES[change](index)
+        return np.ones(len(table), dtype=bool)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="from within one of its searches"):
+            index.search([[0.0, 0.0]], 3, filter=changing)
+    assert len(index) == 40
+    # What only reads is welcome.
+    near = index.search([[0.0, 0.0]], 3)
+    again = index.search(
+        [[0.0, 0.0]], 3, filter=lambda t: t.index.isin(index.search([[0, 0]])["id"])
+    )
+    pd.testing.assert_frame_equal(near, again)
+
+
+def test_a_function_needs_metadata():
+    index = LatentIndex().fit(np.eye(2))
+    with pytest.raises(ValueError, match="the index has none"):
+        index.search([[0.0, 0.0]], 1, filter=lambda table: [True, True])
+    assert index.search([[0.0, 0.0]], 1, filter="id == 1")["id"].tolist() == [1]
+
+
+def test_labels_of_masks_rule():
+    """The case of a service: metadata sorted otherwise than the rows."""
+    table = pd.DataFrame({"owner": ["v", "u"]}, index=["b", "a"])
+    index = LatentIndex().fit([[0.0], [1.0]], ids=["a", "b"], metadata=table)
+    assert index.search([[1.0]], 1, filter=table["owner"] == "u")["id"].item() == "a"
+    assert index.search([[0.0]], 1, filter="owner == 'v'")["id"].item() == "b"
+    # By id where the labels are the ids, although these are whole numbers.
+    index = LatentIndex().fit([[0.0], [1.0], [2.0]], ids=[2, 0, 1])
+    mask = pd.Series([True, False, False], index=[0, 1, 2])
+    assert isinstance(mask.index, pd.Index)
+    assert index.search([[0.0]], 1, filter=mask)["id"].item() == 0
+    assert (
+        index.search([[0.0]], 1, filter=mask.reset_index(drop=True))["id"].item() == 2
+    )
+
+
+def test_masks_after_a_removal(index):
+    index.remove(["row 3"])
+    by_id = index.metadata_["year"] >= 2003
+    by_position = np.arange(40) >= 3
+    queries = index.vectors_[:5]
+    found = index.search(queries, 5, filter=by_id)
+    pd.testing.assert_frame_equal(found, index.search(queries, 5, filter=by_position))
+    assert "row 3" not in set(found["id"])
+    with pytest.raises(ValueError, match="filter has 40 labels"):
+        index.search(queries, 5, filter=pd.Series(True, index=NAMES))
+    with pytest.raises(ValueError, match=r"39 rows of the metadata|got shape"):
+        index.search(queries, 5, filter=lambda table: by_position)
 
 
 def test_more_neighbours_than_pass(index):
@@ -195,7 +317,7 @@ def test_removed_rows_pass_no_filter(index):
         index.kneighbors([[0.0, 0.0]], 1, filter=["row 3", "row 5"])
     with pytest.raises(ValueError, match="leaves no row"):
         index.kneighbors([[0.0, 0.0]], 1, filter=np.isin(np.arange(40), [3, 4]))
-    assert index._engine.rows.eligible(None).tolist() == [
+    assert np.flatnonzero(index.active_).tolist() == [
         i for i in range(40) if i not in (3, 4)
     ]
 

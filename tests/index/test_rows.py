@@ -41,8 +41,9 @@ class _Model:
 
     def append(self, ids):
         for name in ids:
-            self.active[name] = len(self.ids)
-            self.ids.append(name)
+            if name not in self.ids:
+                self.ids.append(name)
+            self.active[name] = self.ids.index(name)
 
     def can_remove(self, ids):
         return len(set(ids)) == len(ids) and set(ids) <= self.active.keys()
@@ -68,7 +69,7 @@ def _assert_like(store, model):
 
 def changed(store, action, ids):
     if action == "append":
-        return store.append(len(ids), ids)
+        return store.append(len(ids), ids)[0]
     return store.remove(store.unique_positions_of(ids))
 
 
@@ -92,7 +93,7 @@ def test_store_does_what_a_dict_does(name, first, steps):
 
 def test_stores_do_not_change():
     store = stored(["a", "b", "c"])
-    less, more = store.remove(np.array([1])), store.append(1, ["d"])
+    less, (more, _) = store.remove(np.array([1])), store.append(1, ["d"])
     assert store.ids.tolist() == ["a", "b", "c"]
     assert store.active.tolist() == [True, True, True]
     assert less.ids.tolist() == ["a", "b", "c"]
@@ -101,16 +102,63 @@ def test_stores_do_not_change():
     assert more.active.tolist() == [True] * 4
 
 
-def test_positions_survive_removals_and_are_never_given_away():
-    store = stored([10, 20, 30]).remove(np.array([1])).append(1, [40])
+def test_a_position_belongs_to_one_id():
+    store, positions = stored([10, 20, 30]).remove(np.array([1])).append(1, [40])
+    assert positions.tolist() == [3]
     assert store.positions_of([40, 30, 10]).tolist() == [3, 2, 0]
     with pytest.raises(KeyError, match="20"):
         store.unique_positions_of([20])
-    back = store.append(1, [20])
-    assert back.ids.tolist() == [10, 20, 30, 40, 20]
-    assert back.positions_of([20]).tolist() == [4]
+    back, positions = store.append(2, [50, 20])
+    assert positions.tolist() == [4, 1]
+    assert back.ids.tolist() == [10, 20, 30, 40, 50]
+    assert back.active.all()
     with pytest.raises(ValueError, match="already: 20"):
         back.append(1, [20])
+
+
+def test_stores_that_go_on_from_the_same_one_are_apart():
+    store = stored(["a", "b"])
+    store.positions_of(["a"])
+    first, _ = store.append(1, ["c"])
+    other, _ = store.apart().append(2, ["d", "c"])
+    assert first.ids.tolist() == ["a", "b", "c"]
+    assert other.ids.tolist() == ["a", "b", "d", "c"]
+    assert first.positions_of(["c"]).tolist() == [2]
+    assert other.positions_of(["c"]).tolist() == [3]
+    with pytest.raises(KeyError, match="'d'"):
+        first.positions_of(["d"])
+    with pytest.raises(KeyError, match="'c'"):
+        store.positions_of(["c"])
+
+
+def test_many_ids_that_come_one_by_one():
+    store = stored(np.arange(0, 6_000, 2))
+    for i in range(1_500):
+        store, positions = store.append(1, [2 * i + 1])
+        assert positions.tolist() == [3_000 + i]
+    wanted = np.random.default_rng(0).permutation(3_000)
+    expected = np.where(wanted % 2 == 0, wanted // 2, 3_000 + wanted // 2)
+    np.testing.assert_array_equal(store.positions_of(wanted), expected)
+
+
+def test_ids_of_an_older_file_may_occur_twice():
+    """The active one counts, or the later one where none is."""
+    active = np.array([True, False, False, False, True])
+    ids = np.array(["a", "b", "a", "b", "c"], dtype=object)
+    state = {"ids": ids, "active": active, "metadata": None}
+    store = RowStore.from_state(state)
+    assert store.positions_of(["c", "a"]).tolist() == [4, 0]
+    assert store.append(1, ["b"])[1].tolist() == [3]
+
+
+def test_the_next_ids_are_behind_all_that_there_are():
+    store = stored([5, 90]).remove(np.array([1]))
+    assert store.append(2)[0].ids.tolist() == [5, 90, 91, 92]
+    assert stored([0, 1]).append(1)[0].ids.tolist() == [0, 1, 2]
+    # Numbers that the rows had before they were compacted are not given twice.
+    window = stored(range(6)).remove(np.arange(4)).compacted()
+    assert window.ids.tolist() == [4, 5]
+    assert window.append(1)[0].ids.tolist() == [4, 5, 6]
 
 
 def test_nothing_is_a_valid_request():

@@ -26,7 +26,9 @@ from latentsk.index import _cost, _ivf_search, _tuning
 
 SEEDS = st.integers(0, 2**32 - 1)
 NUMBERS = st.sampled_from([1, 2, 5, "all"])
-FILTERS = st.sampled_from(["none", "none", "mask", "list", "series", "ids"])
+FILTERS = st.sampled_from(
+    ["none", "none", "mask", "list", "series", "shuffled", "ids", "query", "function"]
+)
 QUERIES = 6
 # Queries whose answers are compared where every row is a query.
 MOST_COMPARED = 25
@@ -57,10 +59,22 @@ class _Model:
         return sorted({name for name in self.ids if name not in there})
 
     def add(self, vectors, ids, tags):
-        self.vectors = np.concatenate([self.vectors, vectors])
-        self.ids += list(ids)
-        self.active = np.append(self.active, np.ones(len(ids), dtype=bool))
-        self.tags = pd.concat([self.tags, tags])
+        """A position belongs to one id: one that comes again gets it back."""
+        fresh = [name for name in ids if name not in self.ids]
+        n = len(fresh)
+        self.vectors = np.concatenate([self.vectors, vectors[:n]])
+        self.ids += fresh
+        self.active = np.append(self.active, np.ones(n, dtype=bool))
+        self.tags = pd.concat([self.tags, tags[:n]], ignore_index=True)
+        where = [self.ids.index(name) for name in ids]
+        self.active[where] = True
+        self.update(where, vectors, tags)
+
+    def compact(self):
+        kept = self.positions
+        self.vectors, self.active = self.vectors[kept], self.active[kept]
+        self.ids = [self.ids[i] for i in kept]
+        self.tags = self.tags.iloc[kept].reset_index(drop=True)
 
     def update(self, positions, vectors, tags):
         self.vectors = self.vectors.copy()
@@ -194,14 +208,41 @@ class _Machine(RuleBasedStateMachine):
     def add_without_ids(self, seed):
         rng = np.random.default_rng(seed)
         vectors, tags = self.start.rows(rng, 2), _tags(rng, 2)
-        ids = [len(self.model.ids), len(self.model.ids) + 1]
-        if self.names or set(ids) & set(self.model.active_ids()):
+        if self.names:
             with pytest.raises(ValueError, match="ids"):
                 self.index.add(vectors, metadata=tags)
             return
+        start = max(len(self.model.ids), max(self.model.ids) + 1)
         self.index.add(vectors, metadata=tags)
+        self.model.add(vectors, [start, start + 1], tags)
+        self.next = max(self.next, start + 2)
+
+    @rule(seed=SEEDS, which=st.integers(0, 9))
+    def upsert(self, seed, which):
+        """Rows that are there, rows that were, and others, labelled by their ids."""
+        rng = np.random.default_rng(seed)
+        n = self.start.some[which % len(self.start.some)]
+        known = rng.permutation(np.array(self.model.ids, dtype=object))[:n]
+        ids = list(rng.permutation(np.array([*known, *self._fresh_ids(1)], object)))
+        vectors, tags = self.start.rows(rng, len(ids)), _tags(rng, len(ids))
+        labelled = tags.set_axis(pd.Index(ids)).iloc[rng.permutation(len(ids))]
+        self.index.upsert(vectors, ids, labelled)
         self.model.add(vectors, ids, tags)
-        self.next = max(self.next, ids[-1] + 1)
+
+    @rule(seed=SEEDS)
+    @precondition(lambda self: self.model.active.any())
+    def update_metadata(self, seed):
+        rng = np.random.default_rng(seed)
+        positions = rng.permutation(self.model.positions)[:3]
+        tags = _tags(rng, len(positions))
+        self.index.update_metadata(tags.set_axis(pd.Index(self._ids(positions))))
+        self.model.update(positions, self.model.vectors[positions], tags)
+
+    @rule()
+    @precondition(lambda self: self.model.active.any())
+    def compact(self):
+        self.index.compact()
+        self.model.compact()
 
     @rule(seed=SEEDS, with_tags=st.booleans())
     @precondition(lambda self: self.model.active.any())
@@ -329,8 +370,30 @@ class _Machine(RuleBasedStateMachine):
                 "distance": distances.ravel(),
             }
         )
-        found = self.index.search(queries, k, filter=given)
+        found = self.index.search(queries, k, filter=given, return_metadata=True)
+        numbers = self.model.tags["number"].to_numpy()[positions.ravel()]
+        assert found.pop("number").tolist() == numbers.tolist()
         assert_frame_equal(found, expected, check_dtype=False)
+
+    @rule(seed=SEEDS, kind=FILTERS)
+    @precondition(lambda self: self.model.active.any())
+    def more_like_some(self, seed, kind):
+        rng = np.random.default_rng(seed)
+        given, mask = self._filter(rng, kind)
+        own = rng.permutation(self.model.positions)[:QUERIES]
+        found = self.index.search(
+            n_neighbors=3, ids=self._ids(own), filter=given, fewer="allow"
+        )
+        k = min(3, mask.sum() - mask[own].any())
+        assert len(found) == k * len(own)
+        if k <= 0:
+            return
+        numbers = {name: i for i, name in enumerate(self.model.ids)}
+        positions = found["id"].map(numbers).to_numpy().reshape(len(own), k)
+        truth = self.model.distances(self.model.vectors[own], own)
+        distances = found["distance"].to_numpy().reshape(positions.shape)
+        truth = np.where(mask, truth, np.inf)
+        self.check(Asked(truth, distances, positions, self.model.metric))
 
     # Copies
 
@@ -363,11 +426,13 @@ class _Machine(RuleBasedStateMachine):
         assert index.n_samples_fit_ == len(model.ids)
         np.testing.assert_array_equal(index.vectors_, model.vectors)
         assert index.vectors_.dtype == model.vectors.dtype
-        np.testing.assert_array_equal(
-            index.metadata_["number"].to_numpy(), model.tags["number"].to_numpy()
-        )
+        numbers = index.metadata_["number"]
+        assert numbers.index.tolist() == model.active_ids()
+        assert numbers.tolist() == model.tags["number"][model.active].tolist()
+        np.testing.assert_array_equal(index.active_, model.active)
+        assert len(index) == model.active.sum()
         if not model.active.any():
-            with pytest.raises(ValueError, match="no rows"):
+            with pytest.raises(ValueError, match="no row"):
                 index.kneighbors(model.vectors[:1], 1)
 
     # Help
@@ -400,11 +465,25 @@ class _Machine(RuleBasedStateMachine):
         elif kind == "series":
             given = self.index.metadata_["number"] > 30
             mask = self.model.tags["number"].to_numpy() > 30
+        elif kind == "shuffled":
+            numbers = self.index.metadata_["number"]
+            given = numbers.sample(frac=1.0, random_state=0) > 30
+            mask = self.model.tags["number"].to_numpy() > 30
+        elif kind == "query":
+            given = "20 < number and not number >= 60"
+            mask = self.model.tags["number"].between(21, 59).to_numpy()
+        elif kind == "function":
+            given = _is_even
+            mask = self.model.tags["number"].to_numpy() % 2 == 0
         elif kind == "ids":
             given = self._ids(np.flatnonzero(mask & active))
         else:
             mask = np.ones(len(active), dtype=bool)
         return given, mask & active
+
+
+def _is_even(table):
+    return table["number"] % 2 == 0
 
 
 def _tags(rng, n):

@@ -1,0 +1,46 @@
+"""Examples that are quick enough to run as they are."""
+
+import importlib.util
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_live_index_answers_many_clients(capsys):
+    load("live_index").main([])
+    said = capsys.readouterr().out
+    assert "Each client found its own row, and no other: True" in said
+    assert "Rows left: 1797" in said
+
+
+def test_a_query_that_is_wrong_or_hostile_is_told_to_the_client():
+    module = load("live_index")
+    index = module.make_index()
+    answers = []
+
+    class Request(module.handler_of(index)):
+        def __init__(self, **body):
+            self.body = body
+
+        def _body(self):
+            return self.body
+
+        def send_response(self, status):
+            answers.append(status)
+
+        def end_headers(self): ...
+
+        wfile = type("File", (), {"write": staticmethod(answers.append)})
+
+    for query in ("owner.to_csv('x')", "ownr == 'u'"):
+        Request(row=[0.0] * 64, filter=query).do_POST()
+    assert answers[::2] == [400, 400]
+    assert b"no attributes" in answers[1]
+    assert b"no column 'ownr'" in answers[3]
