@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Positions
-from latentsk._warnings import warn
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
@@ -417,19 +416,13 @@ class IVFSearch:
         distances, near = lists.nearest(projected, self.spec.n_probe)
         measures = self._measures(projected, distances, rests)
         is_unusual = usual.are_beyond(measures, USUAL)
-        is_asked = query.exclude is None and query.warns and len(near) >= MIN_QUERIES
-        if self._has_changed or is_asked:
+        warns = query.warns and query.exclude is None and len(near) >= MIN_QUERIES
+        if self._has_changed or warns:
             is_hard = usual.are_beyond(measures, HARD)
             if self._has_changed:
                 is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
-            n_contrasts = measures.contrasts.shape[1]
-            if is_asked and usual.are_too_many(is_hard & ~is_unusual, n_contrasts):
-                warn(
-                    "Many of these queries are unlike the rows of the index, and more "
-                    f"than a recall of {usual.target:g} lets be may be missed. "
-                    "measure_recall(queries) tells what is found. Raise target_recall, "
-                    "or set it to None to compare every row."
-                )
+            if warns:
+                usual.warn_of_many(is_hard & ~is_unusual, measures)
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual
@@ -474,7 +467,7 @@ class IVFSearch:
         """
         space, fast = self.exact.space, self.exact.fast
         k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
-        missed = 0.5 * (1.0 - self.usual.target)
+        missed = 0.5 * self.usual.missed
         measure = partial(fast.scores, space.fast_queries(query.vectors))
         others = Scanned(self._squares(projected, outside), outside)
         search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)

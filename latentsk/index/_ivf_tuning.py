@@ -78,7 +78,8 @@ class IVFFamily:
             seed=training.seed,
         )
         codes = IVFCodes(projection, codebook)
-        return IVFSearch(flat, wanted, codes, training.members, training.embed)
+        members, embed, target = training.members, training.embed, training.target
+        return IVFSearch(flat, wanted, codes, members, embed, target)
 
     def variants(
         self, flat: Search, training: Training, k: int, best: Callable[[], Search]
@@ -104,7 +105,7 @@ class IVFFamily:
 
         for codes in codes_to_try(sample, n_lists, whole, training.seed, is_worthwhile):
             spec = codes.spec(n_lists, RERANKS[-1])
-            yield IVFSearch(flat, spec, codes, members, training.embed)
+            yield IVFSearch(flat, spec, codes, members, training.embed, training.target)
 
     def cheapest_spec(
         self, search: IVFSearch, held_out: HeldOut, target: float, k: int

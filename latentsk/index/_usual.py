@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float32, Float64, Positions
+from latentsk._warnings import warn
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 
@@ -28,7 +30,7 @@ APART = 4.0
 # How many rows may have come or gone where a query looks, as shares of what there was
 # and beside the others; and how many may have come where it is hard.
 FEWEST, MOST, MOST_WHERE_HARD = 0.7, 1.5, 1.05
-# What is promised where no recall was asked for.
+# What is looked for where no recall was asked for.
 DEFAULT_TARGET = 0.95
 # Squared distances are float32.
 LARGEST_SQUARE = 1e39
@@ -60,7 +62,7 @@ class Measures(NamedTuple):
 
 @storable(
     {
-        "target": rules.number(0, 1),
+        "target": rules.maybe(rules.number(0, 1)),
         "near": _PAIR,
         "far": _PAIR,
         "contrast": rules.floats(2, len(RANKED_LISTS), dtypes={"float64"}),
@@ -76,8 +78,8 @@ class Usual(NamedTuple):
 
     Attributes
     ----------
-    target : float
-        Recall that is promised.
+    target : float or None
+        Recall that is promised; None: nobody asked for one.
 
     near, far, rest : ndarrays of shape (2,), float64
         Limits of what is usual, and of what is easy: see `Measures`.
@@ -99,7 +101,7 @@ class Usual(NamedTuple):
         Number of rows in each list.
     """
 
-    target: float
+    target: float | None
     near: Float64
     far: Float64
     contrast: Float64
@@ -135,7 +137,7 @@ class Usual(NamedTuple):
         """
         low = np.array([UNUSUAL_SHARE, HARD_SHARE])
         usual = cls(
-            DEFAULT_TARGET if target is None else target,
+            target,
             _quantiles(measures.nearest, low),
             _quantiles(measures.nearest, 1.0 - low),
             _contrast_limits(measures.contrasts, low),
@@ -150,6 +152,11 @@ class Usual(NamedTuple):
             usual.hard_shares[known] = usual.are_beyond(some, HARD).mean()
         return usual
 
+    @property
+    def missed(self) -> float:
+        """Share of the neighbours that may be missed."""
+        return 1.0 - (DEFAULT_TARGET if self.target is None else self.target)
+
     def are_beyond(self, measures: Measures, which: int) -> NDArray[np.bool_]:
         """Tell which queries are unusual (0), or hard (1)."""
         nearest, contrasts, rests = measures
@@ -160,12 +167,18 @@ class Usual(NamedTuple):
             is_within &= contrasts[:, last] >= self.contrast[which, last]
         return ~is_within
 
-    def are_too_many(self, is_hard: NDArray[np.bool_], n_contrasts: int) -> bool:
-        """Tell whether more queries are hard than chance lets be among rows."""
-        n_queries = len(is_hard)
-        share = min(1.0, SLACK * self.hard_shares[n_contrasts])
-        error = np.sqrt(n_queries * share * (1.0 - share))
-        return bool(is_hard.sum() > n_queries * share + ERRORS * error)
+    def warn_of_many(self, is_hard: NDArray[np.bool_], measures: Measures) -> None:
+        """Warn where more queries are hard than chance lets be among rows."""
+        known = measures.contrasts.shape[1]
+        share = min(1.0, SLACK * float(self.hard_shares[known]))
+        error = math.sqrt(share * (1.0 - share) / len(is_hard))
+        if self.target is not None and is_hard.mean() > share + ERRORS * error:
+            warn(
+                "Many of these queries are unlike the rows of the index, and more than "
+                f"target_recall={self.target:g} allows may be missed. Ask "
+                "measure_recall(queries) what is found. Raise target_recall, or set it "
+                "to None to compare every row."
+            )
 
     def have_changed(
         self, sizes: Positions, near: Positions, is_hard: NDArray[np.bool_]

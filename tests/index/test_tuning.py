@@ -267,6 +267,12 @@ def test_recalls_are_those_of_searches_with_as_many_candidates(rows, kind, metri
         spec = spec.replace("PQ8", "PQ9")
     search = _built(rows, spec, metric)
     held_out = _held_out(search)
+    # No query is so unusual that a search looks at more for it.
+    everything = np.array([np.inf, np.inf])
+    search._usual = search.usual._replace(
+        near=-everything, far=everything, rest=everything
+    )
+    search.usual.contrast[:] = -np.inf
     search.spec = replace(search.spec, rerank=RERANKS[-1])
     of_all = recalls_by_candidates(search, held_out, K)
     assert of_all.shape == (len(held_out.positions), 200)
