@@ -159,7 +159,8 @@ class InvertedLists:
     def _add(self, positions: Positions, rows: Float32, farthest: Any) -> Float32:
         # FAISS finds the lists once more, and does not tell them: it has to be asked
         # about the same rows at once, because others may round differently.
-        squares, lists = (found[:, 0] for found in self.nearest(rows, 1))
+        nearest, numbers = self.nearest(rows, 1)
+        squares, lists = nearest[:, 0], numbers[:, 0]
         is_near = ~(squares > farthest)
         if not is_near.all():
             if is_near.any():
