@@ -44,6 +44,7 @@ from latentsk import (
     make_table_preprocessor,
 )
 from latentsk.embedders import _onnx_file
+from latentsk.index import _rabitq
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -307,6 +308,13 @@ def forgetful(patch, call):
         forget()
 
 
+def without_rabitqlib(patch):
+    _rabitq.load_rabitqlib.cache_clear()
+    patch.setitem(sys.modules, "rabitqlib", None)
+    wide = np.random.default_rng(0).normal(size=(40, 20))
+    LatentIndex(index_spec="SymphonyQG32,ef=16", static=True).fit(wide)
+
+
 def without_faiss(patch, call):
     patch.setattr(_faiss, "distributions", list)
     patch.setitem(sys.modules, "faiss", None)
@@ -530,6 +538,12 @@ CASES = {
     "index_spec=… has … lists, but there are … rows": lambda p: index(index_spec="IVF99,PQ4x4fs,nprobe=4,rerank=2"),
     "index_spec=… codes … coordinates": lambda p: index(index_spec="IVF4,PQ8x4fs,nprobe=4,rerank=2"),
     "index_spec=… has … principal components": lambda p: LatentIndex(index_spec="PCA8,IVF2,PQ8x4fs,nprobe=2,rerank=2").fit(np.random.default_rng(0).normal(size=(6, 10))),
+    "index_spec=… is a graph, which follows no changes": lambda p: index(index_spec="HNSW32,ef=16"),
+    "index_spec=…: a row has 2 to … neighbours": lambda p: index(index_spec="HNSW1,ef=16", static=True),
+    "index_spec=…: the number of neighbours of SymphonyQG must be a multiple of 32": lambda p: index(index_spec="SymphonyQG8,ef=16", static=True),
+    "index_spec=… gives each row … neighbours, but there are … rows": lambda p: index(index_spec="HNSW99,ef=16", static=True),
+    "Vectors whose squares leave the range of float32 have no graph": lambda p: LatentIndex(index_spec="HNSW4,ef=16", static=True, metric="inner_product").fit(1e30 * X),
+    "… changes rows, and the index was fitted with static=True": lambda p: index(static=True).remove([0]),
     # Searching
     "Expected n_neighbors … n_samples_fit": lambda p: index().kneighbors(X, 99),
     "Expected n_neighbors > 0": lambda p: index().kneighbors(X, -1),
@@ -615,6 +629,7 @@ CASES = {
     # Missing packages
     "backend='faiss' needs FAISS": lambda p: without_faiss(p, lambda: index(backend="faiss")),
     "target_recall and index_spec need FAISS": lambda p: without_faiss(p, lambda: index(**LISTS)),
+    "static=True looks for a graph of rabitqlib": without_rabitqlib,
     "… are both installed, and overwrite each other": lambda p: with_both_faiss(p, lambda: index(backend="faiss")),
     "… needs matplotlib": lambda p: (p.setitem(sys.modules, "matplotlib", None), OutlierScoreDisplay(X[:, 0], threshold=0.0).plot()),
     "to_onnx needs onnx and onnxscript": lambda p: (p.setitem(sys.modules, "onnx", None), pca().to_onnx("x")),

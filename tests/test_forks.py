@@ -116,8 +116,11 @@ CASES = [
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),
     ("PyOD", PyODAdapter(autoencoder).fit(rows), PYOD),
-    ("index over an autoencoder",
-     LatentIndex(autoencoder).fit(rows, metadata=table), INDEX),
+    (
+        "index over an autoencoder",
+        LatentIndex(autoencoder).fit(rows, metadata=table),
+        INDEX,
+    ),
     ("index over k-means", LatentIndex(clusters).fit(rows, metadata=table), INDEX),
 ]
 

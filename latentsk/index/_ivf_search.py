@@ -16,14 +16,22 @@ from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
-from latentsk.index._memory import lists_bytes
+from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
-from latentsk.index._usual import HARD, RANKED_LISTS, USUAL, Measures, Usual
+from latentsk.index._usual import (
+    HARD,
+    MIN_QUERIES,
+    RANKED_LISTS,
+    USUAL,
+    Measures,
+    Usual,
+    contrasts_of,
+)
 from latentsk.index._widening import CAREFUL, Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
@@ -79,7 +87,7 @@ class IVFCodes(NamedTuple):
         is_reduced = self.projection.axes is not None
         return IndexSpec(
             n_lists,
-            n_codes,
+            None if self.codebook.values is None else n_codes,
             n_probe,
             rerank,
             n_components=n_codes if is_reduced else None,
@@ -204,11 +212,12 @@ class IVFSearch:
             some = members[:: math.ceil(len(members) / SAMPLE_ROWS)]
             # As queries, which are not always projected as rows are.
             projected, left_out = self._projected(self.exact.space.vectors[some])
-            n_ranked = min(RANKED_LISTS, self.lists.n_lists)
+            n_ranked = min(RANKED_LISTS[-1], self.lists.n_lists)
             distances, _ = self.lists.nearest(projected, n_ranked)
             measures = self._measures(projected, distances, left_out)
             sizes = self.lists.n_live[:-1]
             self._usual = Usual.of(sizes, measures, nearest, rests, target)
+        self._has_changed = not np.array_equal(self.usual.sizes, self.lists.n_live[:-1])
 
     @property
     def usual(self) -> Usual:
@@ -232,12 +241,14 @@ class IVFSearch:
         """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
         self._put(positions)
+        self._has_changed = True
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
         if len(self.outside):
             self.outside = np.setdiff1d(self.outside, positions, assume_unique=True)
         self._put(self.lists.remove(positions))
+        self._has_changed = True
 
     def _put(self, positions: Positions) -> tuple[Float32, Float32]:
         """Code rows and put them into lists, or keep them apart.
@@ -273,6 +284,8 @@ class IVFSearch:
 
     def n_bytes(self, n_rows: int) -> int:
         """Return the bytes of the lists of so many rows."""
+        if self.spec.n_codes is None:
+            return whole_lists_bytes(n_rows, self.codes.width)
         return lists_bytes(n_rows, self.spec.n_codes)
 
     def to_state(self) -> IVFState:
@@ -363,27 +376,30 @@ class IVFSearch:
     def _likely(self, query: Query) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return likely neighbours, and which queries are to be answered exactly."""
         eligible, outside = query.eligible, self.outside
-        is_whole = eligible is None or len(eligible) == self.n_rows
-        selected = self.lists.selected(None if is_whole else eligible)
+        if eligible is not None and len(eligible) == self.n_rows:
+            eligible = None
+        selected = self.lists.selected(eligible)
         projected, rests = self._projected(query.vectors)
-        if len(outside):
-            if not is_whole:
-                outside = np.intersect1d(outside, eligible, assume_unique=True)
-            outside = self._nearest_outside(query, outside)
-        else:
-            outside = np.empty((len(projected), 0), dtype=np.intp)
+        if len(outside) and eligible is not None:
+            outside = np.intersect1d(outside, eligible, assume_unique=True)
+        outside = self._nearest_outside(query, outside)
         is_lost = np.zeros(len(projected), dtype=bool)
-        if is_whole:
+        if eligible is None:
             candidates, is_unusual = self._ordinary(query, projected, rests, selected)
         else:
             candidates = np.empty((len(projected), self._n_candidates(query)), np.int64)
             is_unusual = ~is_lost
         if is_unusual.any():
-            some, own = query.some(is_unusual), projected[is_unusual]
             candidates[is_unusual], is_lost[is_unusual] = self._careful(
-                some, own, selected, outside[is_unusual]
+                query.some(is_unusual),
+                projected[is_unusual],
+                rests[is_unusual],
+                selected,
+                outside[is_unusual],
             )
-        return np.concatenate([candidates, outside], axis=1), is_lost
+        if outside.size:
+            candidates = np.concatenate([candidates, outside], axis=1)
+        return candidates, is_lost
 
     def _nearest_outside(self, query: Query, outside: Positions) -> Positions:
         wanted = query.k + SPARE_NEIGHBORS + (query.exclude is not None)
@@ -396,16 +412,18 @@ class IVFSearch:
     def _ordinary(
         self, query: Query, projected: Float32, rests: Float32, selected: Selected
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return candidates, and whether a query is unlike those that were tuned for."""
-        lists, n_probe, usual = self.lists, self.spec.n_probe, self.usual
-        distances, near = lists.nearest(projected, max(n_probe, usual.n_ranked))
+        """Return candidates, and which queries are unlike those tuned for."""
+        lists, usual = self.lists, self.usual
+        distances, near = lists.nearest(projected, self.spec.n_probe)
         measures = self._measures(projected, distances, rests)
-        near, distances = near[:, :n_probe], distances[:, :n_probe]
-        is_hard = usual.are_beyond(measures, HARD)
         is_unusual = usual.are_beyond(measures, USUAL)
-        is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
-        if query.exclude is None and usual.are_too_many(is_hard):
-            is_unusual[:] = True
+        warns = query.warns and query.exclude is None and len(near) >= MIN_QUERIES
+        if self._has_changed or warns:
+            is_hard = usual.are_beyond(measures, HARD)
+            if self._has_changed:
+                is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
+            if warns:
+                usual.warn_of_many(is_hard & ~is_unusual, measures)
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual
@@ -414,8 +432,7 @@ class IVFSearch:
         self, projected: Float32, distances: Float32, rests: Float32
     ) -> Measures:
         """Return how queries lie to the lists, by distances to the nearest centres."""
-        n_ranked = min(RANKED_LISTS, self.lists.n_lists)
-        contrasts = distances[:, n_ranked - 1] - distances[:, 0]
+        contrasts = contrasts_of(distances)
         if self.codes.projection.length is None:
             return Measures(distances[:, 0], contrasts, rests)
         # Of inner products, the direction of a query matters, and not its length.
@@ -423,10 +440,15 @@ class IVFSearch:
         lengths = np.sqrt(np.maximum(squares, TINY))
         products = squares + self.codes.projection.length**2 - distances[:, 0]
         nearest = (products / lengths).astype(np.float32)
-        return Measures(nearest, contrasts / lengths, np.zeros_like(rests))
+        return Measures(nearest, contrasts / lengths[:, None], rests)
 
     def _careful(
-        self, query: Query, projected: Float32, selected: Selected, outside: Positions
+        self,
+        query: Query,
+        projected: Float32,
+        rests: Float32,
+        selected: Selected,
+        outside: Positions,
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return candidates of as many lists as it takes, and where that are too many.
 
@@ -436,6 +458,9 @@ class IVFSearch:
 
         projected : ndarray of shape (n_queries, n_codes), float32
 
+        rests : ndarray of shape (n_queries,), float32
+            What the projection leaves out, squared.
+
         selected : Selected
 
         outside : ndarray of shape (n_queries, n_outside)
@@ -443,18 +468,35 @@ class IVFSearch:
         """
         space, fast = self.exact.space, self.exact.fast
         k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
-        missed = 0.5 * (1.0 - self.usual.target)
+        missed = 0.5 * self.usual.missed
         measure = partial(fast.scores, space.fast_queries(query.vectors))
         others = Scanned(self._squares(projected, outside), outside)
         search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
         found, costs = search.scan(self.lists, projected, selected, others, measure)
         scores = measure(found.positions)
-        slope = None if self.embed else 0.5 if space.is_similarity else 1.0
-        beyond = expected_beyond(found.values, scores, k, slope)
+        slope, shifts = self._code_line(projected, rests)
+        beyond = expected_beyond(found.values, scores, k, slope, shifts)
         best = np.argsort(scores, axis=1, kind="stable")[:, :wanted]
         candidates = np.take_along_axis(found.positions, best, axis=1)
         limit = self.flat.cost(query.k, int(selected.counts.sum()))
         return candidates, (costs > limit) | (beyond > missed * query.k)
+
+    def _code_line(
+        self, projected: Float32, rests: Float32
+    ) -> tuple[float | None, Float32 | None]:
+        """Return how scores follow from squared distances to codes: slope and shifts.
+
+        None where that is not known.
+        """
+        projection = self.codes.projection
+        if self.embed is not None:
+            return None, None
+        if projection.length is None:
+            return 1.0, rests + np.float32(self.usual.mean_rest)
+        if projection.axes is not None:
+            return 0.5, None
+        squares = np.square(projected).sum(axis=1)
+        return 0.5, -0.5 * (squares + np.float32(projection.length**2))
 
     def _squares(self, projected: Float32, outside: Positions) -> Float32:
         """Return squared distances from queries to rows, as they would be coded."""

@@ -18,7 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._device import device_or_cpu, resolve_device
+from latentsk._device import resolve_device
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge
 from latentsk.index._change import Change
@@ -27,7 +27,6 @@ from latentsk.index._embedding import (
     check_embedder,
     checked_rows,
     embed,
-    embed_by,
     fitted_embedder,
     row_ids,
     vectors_of,
@@ -49,7 +48,8 @@ from latentsk.index._results import (
     with_metadata,
 )
 from latentsk.index._rows import RowStore
-from latentsk.index._settings import Settings
+from latentsk.index._settings import Settings, settings_of
+from latentsk.index._static import refuse_if_static
 from latentsk.index._vectors import as_matrix, owned
 
 EXACTNESS = {"certified", "float32"}
@@ -104,6 +104,16 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     index_spec : str or None, default=None
         Builds this index, `index_spec_` of another fit, instead of looking for one.
+
+    static : bool, default=False
+        Declares that no row will be added, changed or removed: `add`, `update`,
+        `upsert` and `remove` are refused, and with a `target_recall` a graph is tried
+        besides, unless there is a `memory_budget`: HNSW up to 16 columns, else the
+        SymphonyQG of rabitqlib (``pip install 'latentsk[static]'``). A graph answers
+        more queries a second on some data, most of all at a recall of .99, but it holds
+        the rows once more and takes many times longer to build, and again whenever the
+        index is loaded. rabitqlib draws at random: which neighbours are missed differs
+        from fit to fit. Filtered searches compare every row.
 
     memory_budget : str, int or None, default=None
         Bytes that the fitted index may hold, like "2GB" or "500 MiB": vectors, lists
@@ -217,6 +227,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         "memory_budget": [str, Interval(Integral, 1, None, closed="left"), None],
         "target_recall": [Interval(Real, 0, 1, closed="neither"), None],
         "index_spec": [str, None],
+        "static": ["boolean"],
         "rerank": [StrOptions({"latent", "original"})],
         "device": [str, torch.device],
         "n_jobs": [Integral, None],
@@ -235,6 +246,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         backend: str = "auto",
         target_recall: float | None = None,
         index_spec: str | None = None,
+        static: bool = False,
         memory_budget: str | int | None = None,
         rerank: str = "latent",
         device: str | torch.device = "auto",
@@ -250,6 +262,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         self.backend = backend
         self.target_recall = target_recall
         self.index_spec = index_spec
+        self.static = static
         self.memory_budget = memory_budget
         self.rerank = rerank
         self.device = device
@@ -353,17 +366,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     def _settings(self, metric: str) -> Settings:
         """Return what the index is to be by its parameters."""
-        return Settings(
-            metric=metric,
-            n_neighbors=self.n_neighbors,
-            target_recall=self.target_recall,
-            index_spec=self.index_spec,
-            memory_budget=self.memory_budget,
-            seed=self.random_state,
-            device=device_or_cpu(self.device),
-            embed=embed_by(self) if self.rerank == "original" else None,
-            verbose=self.verbose,
-        )
+        return settings_of(self, metric)
 
     # Searching
 
@@ -902,6 +905,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> index.add([[0, 1]], ids=["c"]).search([[0, 2]], n_neighbors=1)["id"].item()
         'c'
         """
+        refuse_if_static(self, "add")
         names = row_ids(X) if ids is None else aligned_ids(X, ids)
         return self._change_by(X, lambda e, v: Change.adding(e, v, names, metadata))
 
@@ -948,6 +952,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> index.update([[9, 9]], ids=["a"]).vectors_.tolist()
         [[9.0, 9.0], [3.0, 4.0]]
         """
+        refuse_if_static(self, "update")
         names = required_ids(X, ids, "update")
         return self._change_by(X, lambda e, v: Change.updating(e, v, names, metadata))
 
@@ -991,6 +996,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> index.upsert([[9, 9], [1, 1]], ids=["c", "a"]).vectors_.tolist()
         [[1.0, 1.0], [3.0, 4.0], [9.0, 9.0]]
         """
+        refuse_if_static(self, "upsert")
         names = required_ids(X, ids, "upsert")
         return self._change_by(X, lambda e, v: Change.upserting(e, v, names, metadata))
 
@@ -1077,6 +1083,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         array([[2, 1]])
         """
         check_is_fitted(self)
+        refuse_if_static(self, "remove")
         return self._change(lambda engine: Change.removing(engine, ids))
 
     def compact(self) -> Self:

@@ -167,9 +167,13 @@ class ListSpread:
         variances = np.maximum(variances, least)
         logs = (self._logs + PRIOR_ROWS * self._logs.sum(axis=0) / total) * weights
         log_variances = np.maximum(logs[:, 1] - logs[:, 0] ** 2, 0.0)
+        # Logarithms are of distances to the centre, which is not quite the middle.
+        squares = ((self._squares + PRIOR_ROWS * usual) * weights).sum(axis=1)
+        shares = variances.sum(axis=1) / np.maximum(squares, LEAST)
+        log_means = logs[:, 0] + np.log(np.minimum(shares, 1.0))
         return Mixtures(
             (self._centers + means).astype(np.float32),
             variances.astype(np.float32),
-            logs[:, 0].astype(np.float32),
+            log_means.astype(np.float32),
             np.sqrt(log_variances).astype(np.float32),
         )

@@ -60,7 +60,8 @@ class Widening(NamedTuple):
     ) -> tuple[Scanned, Float64]:
         """Scan the nearest lists, and then all others that may hold neighbours.
 
-        How the rows of a list lie about its middle tells how many are expected within the distance of the best candidates of the nearest lists.
+        How the rows of a list lie about its middle tells how many are expected
+        within the distance of the best candidates of the nearest lists.
 
         Parameters
         ----------
@@ -95,7 +96,7 @@ class Widening(NamedTuple):
         radii = farthest_of_best(values, measure(known), self.k)
         rates = lists.spread.rates(queries, np.minimum(radii, LARGEST_VALUE))
         is_further = further_lists(rates, selected.counts, is_scanned, self.missed)
-        which = is_further.any(axis=1)
+        which = np.logical_or.reduce(is_further, axis=1)
         if which.any():
             further = np.where(is_further[which], np.arange(lists.n_lists), -1)
             some = queries[which], further, lists.distances(queries[which])
@@ -185,7 +186,11 @@ def merged(first: Scanned, second: Scanned) -> Scanned:
 
 
 def expected_beyond(
-    values: Float32, scores: Float32, k: int, slope: float | None = 1.0
+    values: Float32,
+    scores: Float32,
+    k: int,
+    slope: float | None = 1.0,
+    shifts: Float32 | None = None,
 ) -> Float64:
     """Return how many of the k nearest rows are expected behind the candidates.
 
@@ -205,7 +210,11 @@ def expected_beyond(
         Number of neighbours, at most n_candidates.
 
     slope : float or None, default=1.0
-        How fast scores rise with values; None: as that of the candidates says.
+        How fast scores rise with values; None: as those of the candidates.
+
+    shifts : ndarray of shape (n_queries,) or None, default=None
+        By how much scores exceed the values, times the slope, where codes are right:
+        those of the candidates may be wrong by more, and are the first for it.
 
     Returns
     -------
@@ -221,7 +230,10 @@ def expected_beyond(
     else:
         values = values * slope
     errors = scores - values
-    last = np.partition(scores, k - 1, axis=1)[:, k - 1] - errors.mean(axis=1)
+    shift = errors.mean(axis=1)
+    if shifts is not None:
+        shift = np.minimum(shift, shifts[is_full])
+    last = np.partition(scores, k - 1, axis=1)[:, k - 1] - shift
     half = values.shape[1] // 2
     reach = np.maximum(values[:, -1] - values[:, half], LEAST * np.abs(last))
     density = GROWTH * (values.shape[1] - half) / reach
@@ -231,7 +243,7 @@ def expected_beyond(
     tail = np.exp(-0.5 * margin**2) / math.sqrt(2 * math.pi)
     normal = error * (tail + margin * ndtr(margin))
     # Errors as they are, where some are larger than those of a normal distribution.
-    rests = errors - errors.mean(axis=1, keepdims=True)
+    rests = errors - shift[:, None]
     observed = np.maximum(room[:, None] - rests, 0.0).mean(axis=1)
     numbers[is_full] = density * np.maximum(normal, observed)
     return numbers
