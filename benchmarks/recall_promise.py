@@ -156,7 +156,7 @@ def situations(kind: str, seed: int, n_rows: int) -> Iterator[Asked]:
 def _drifted(
     rng: np.random.Generator, data: Data, seed: int
 ) -> tuple[LatentIndex, np.ndarray]:
-    """Return an index after many batches of drifting rows, and queries like the last."""
+    """Return an index after batches of drifting rows, and queries like the last."""
     index = LatentIndex(target_recall=TARGET, random_state=seed).fit(data.rows)
     directions = rng.normal(size=(N_GROUPS, WIDTH))
     for number in range(1, BATCHES + 1):
