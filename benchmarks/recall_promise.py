@@ -2,10 +2,10 @@
 
     python benchmarks/recall_promise.py [--rows N] [--seeds N] [--threads N] [--write]
 
-Data of several kinds, each in groups; an index with a `target_recall` is fitted, and 300
-fresh queries are asked in each situation. A seed is a miss where their recall is below
-the target by more than two standard errors, and a silent one where nothing warned.
-"exact" is the share of queries for which every row was compared.
+Data of several kinds, each in groups; an index with a `target_recall` is fitted, and
+300 fresh queries are asked in each situation. A seed is a miss where their recall is
+below the target by more than two standard errors, and a silent one where nothing
+warned. "exact" is the share of queries for which every row was compared.
 """
 
 from __future__ import annotations
