@@ -1,6 +1,7 @@
 """Approximate search with a target of recall, against peers that are tuned by hand.
 
     python benchmarks/approximate_search.py [--sets NAME ...] [--resume PATH] [--write]
+    python benchmarks/approximate_search.py --families [--sets NAME ...] [--write]
     python benchmarks/approximate_search.py --overhead [--write]
     python benchmarks/approximate_search.py --memory [--write]
 
@@ -12,10 +13,15 @@ target and nothing else: "fit" is everything it takes, choosing included, and "b
 fit with the choice handed in (`index_spec`). "Promised" is what `recall_` says of the
 fit, with its lower bound. Times of building are single runs. Queries/s are medians of
 runs in turn, and a ratio is ours over those of the fastest peer at that target, in the
-same round. scikit-learn answers fewer queries, and its time is scaled up.
+same round. scikit-learn answers fewer queries, and its time is scaled up. rabitqlib's
+graph takes no changes: it is compared with ours that is promised none, `static=True`,
+and is no "fastest peer" of the others.
 
 Every set takes long. With `--resume`, finished ones are kept in a file, from which the
 same command goes on. `--quick` has everything 20 times smaller, to try the script out.
+
+**Families** (`--families`): lists as the tuner finds them (`static=False`), and graphs
+at their fastest setting that reaches the target on the test queries.
 
 **Overhead** (`--overhead`): `kneighbors` against the structure it asks.
 
@@ -29,119 +35,39 @@ import argparse
 import ctypes
 import gc
 import json
+import math
 import multiprocessing
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
-from _harness import arguments, images, medians, paired, publish, ratio, table, threads
+from _harness import arguments, medians, paired, publish, ratio, table, threads
+from _search_data import N_NEIGHBORS, SETS, Data, clustered, distances, mnist
+from _search_peers import PEERS, Peer, Search, Setting
 from memory import PeakMemory, anonymous_megabytes
-from sklearn.neighbors import NearestNeighbors
 
 from latentsk import LatentIndex
 
-N_NEIGHBORS = 10
 TARGETS = (0.90, 0.95, 0.99)
-N_QUERIES = 10_000
 QUICK = 20  # times smaller
 OURS = ("float32", "certified")
+# Ours with a promise of no changes, and the peer that takes none.
+STATIC, STATIC_PEER = "static", "rabitqlib"
 GENERATED = Path(__file__).parents[1] / "docs/_generated/approximate_search.inc"
 BUDGETS = (None, "200MB", "128MB", "96MB")
 # In MB of 10^6 bytes, as budgets are.
 MEBIBYTE = 2**20 / 1e6
-# Finer than by factors of two, so that no peer has to overshoot its target by much.
-EFFORTS = [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
-PROBES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
 
-Setting = dict[str, Any]
-Search = Callable[..., np.ndarray]  # (queries, **setting) -> positions
 Record = dict[str, Any]
 
 
-# Data.
-
-
-class Data(NamedTuple):
-    """Rows to be searched and queries; `n_lists` is for the peers with inverted lists.
-
-    `limits` are the queries' distances to their true tenth neighbours.
-    """
-
-    title: str
-    base: np.ndarray
-    queries: np.ndarray
-    n_lists: int
-    limits: np.ndarray
-
-    @classmethod
-    def of(cls, title: str, base: Any, queries: Any, n_lists: int) -> Data:
-        """Return data with the limits computed."""
-        return cls(title, base, queries, n_lists, tenth_distances(base, queries))
-
-
-def clustered(n_rows: int, n_columns: int, seed: int = 0) -> np.ndarray:
-    """Draw rows of 300 clusters of very different sizes, shapes and directions."""
-    rng = np.random.default_rng(seed)
-    weights = rng.pareto(1.5, 300) + 0.2
-    centres = rng.normal(size=(300, n_columns))
-    spectrum = np.arange(1, n_columns + 1) ** -0.5
-    spectrum /= np.sqrt(np.mean(spectrum**2))
-    labels = rng.choice(300, n_rows, p=weights / weights.sum())
-    rows = rng.standard_normal((n_rows, n_columns), dtype=np.float32)
-    for label, centre in enumerate(centres):
-        rotation, _ = np.linalg.qr(rng.normal(size=(n_columns, n_columns)))
-        shape = (rng.uniform(0.3, 0.9) * spectrum)[:, None] * rotation
-        members = labels == label
-        rows[members] = rows[members] @ shape.astype(np.float32) + centre
-    return rows
-
-
-def mnist(folder: Path, shrink: int) -> Data:
-    base, name = images(folder, "train")
-    queries, _ = images(folder, "test")
-    base, queries = base[: len(base) // shrink], queries[: len(queries) // shrink]
-    return Data.of(name, base.copy(), queries.copy(), 256 // shrink)
-
-
-def clusters(n_rows: int, n_columns: int, n_lists: int, shrink: int) -> Data:
-    n_rows, n_queries = n_rows // shrink, N_QUERIES // shrink
-    rows = clustered(n_rows + n_queries, n_columns)
-    return Data.of("clustered", rows[:n_rows], rows[n_rows:], n_lists // shrink)
-
-
-SETS: dict[str, Callable[[Path, int], Data]] = {
-    "mnist": mnist,
-    "clustered-200k": lambda _, shrink: clusters(200_000, 64, 512, shrink),
-    "clustered-1m": lambda _, shrink: clusters(1_000_000, 32, 1_024, shrink),
-}
-
-
 # Recall.
-
-
-def distances(X: np.ndarray, Q: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Measure in float64; infinite where there is no row (position -1)."""
-    result = np.empty(positions.shape)
-    for start in range(0, len(Q), 500):
-        block = slice(start, start + 500)
-        gaps = X[positions[block]].astype(np.float64) - Q[block, None]
-        result[block] = np.sqrt(np.einsum("qkd,qkd->qk", gaps, gaps))
-    result[positions < 0] = np.inf
-    return result
-
-
-def tenth_distances(X: np.ndarray, Q: np.ndarray) -> np.ndarray:
-    # More candidates than needed, as float32 may confuse their order.
-    _, candidates = faiss.knn(Q, X, min(100, len(X)))
-    return np.sort(distances(X, Q, candidates), axis=1)[:, N_NEIGHBORS - 1]
 
 
 def recall(data: Data, positions: np.ndarray) -> float:
@@ -152,132 +78,6 @@ def recall(data: Data, positions: np.ndarray) -> float:
     same = positions[:, :, None] == positions[:, None, :]
     repeated = np.tril(same, -1).any(axis=2)
     return float(np.mean(near & ~repeated))
-
-
-# Peers: each builds its index and returns how it is searched.
-
-
-class Peer(NamedTuple):
-    """A library's index; `ladders` are settings, each ladder from fast to thorough.
-
-    `most_distances` limits the queries of a search that visits every row.
-    """
-
-    build: Callable[[np.ndarray, int, int], Search]  # (rows, lists, threads)
-    ladders: list[list[Setting]]
-    most_distances: int | None = None
-
-    def queries(self, data: Data) -> np.ndarray:
-        """Return the queries that it has time for."""
-        if self.most_distances is None:
-            return data.queries
-        return data.queries[: min(1_000, self.most_distances // len(data.base))]
-
-
-def ladder(name: str, values: Iterable[float], **fixed: Any) -> list[Setting]:
-    return [{name: value, **fixed} for value in values]
-
-
-def faiss_hnsw(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    index = faiss.IndexHNSWFlat(X.shape[1], 32)
-    index.add(X)
-
-    def search(Q: np.ndarray, efSearch: int) -> np.ndarray:
-        index.hnsw.efSearch = efSearch
-        return index.search(Q, N_NEIGHBORS)[1]
-
-    return search
-
-
-def faiss_ivf(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    index = faiss.index_factory(X.shape[1], f"IVF{n_lists},Flat")
-    index.train(X)
-    index.add(X)
-
-    def search(Q: np.ndarray, nprobe: int) -> np.ndarray:
-        index.nprobe = nprobe
-        return index.search(Q, N_NEIGHBORS)[1]
-
-    return search
-
-
-def faiss_pq(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    n_columns = X.shape[1]
-    index = faiss.index_factory(n_columns, f"IVF{n_lists},PQ{n_columns}x4fs,RFlat")
-    index.train(X)
-    index.add(X)
-    lists = faiss.extract_index_ivf(index)
-
-    def search(Q: np.ndarray, nprobe: int, k_factor: int) -> np.ndarray:
-        lists.nprobe, index.k_factor = nprobe, k_factor
-        return index.search(Q, N_NEIGHBORS)[1]
-
-    return search
-
-
-def hnswlib(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    import hnswlib
-
-    index = hnswlib.Index(space="l2", dim=X.shape[1])
-    index.init_index(len(X), ef_construction=200, M=16, random_seed=0)
-    index.set_num_threads(n_threads)
-    index.add_items(X)
-
-    def search(Q: np.ndarray, ef: int) -> np.ndarray:
-        index.set_ef(ef)
-        return index.knn_query(Q, N_NEIGHBORS)[0].astype(np.int64)
-
-    return search
-
-
-def pynndescent(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    with pynndescent_quiet():
-        import numba
-        import pynndescent
-
-        numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
-        index = pynndescent.NNDescent(
-            X,
-            n_neighbors=30,
-            random_state=0,
-            n_jobs=n_threads,
-            parallel_batch_queries=n_threads > 1,
-        )
-        index.prepare()
-
-    def search(Q: np.ndarray, epsilon: float) -> np.ndarray:
-        with pynndescent_quiet():
-            return index.query(Q, N_NEIGHBORS, epsilon)[0].astype(np.int64)
-
-    return search
-
-
-@contextmanager
-def pynndescent_quiet() -> Iterator[None]:
-    """Keep numba's advice and small data's warnings away."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def scikit_learn(X: np.ndarray, n_lists: int, n_threads: int) -> Search:
-    index = NearestNeighbors(n_neighbors=N_NEIGHBORS, algorithm="brute").fit(X)
-    return lambda Q: index.kneighbors(Q, return_distance=False)
-
-
-PEERS = {
-    "faiss HNSW": Peer(faiss_hnsw, [ladder("efSearch", EFFORTS)]),
-    "faiss IVF": Peer(faiss_ivf, [ladder("nprobe", PROBES)]),
-    "faiss IVF, PQ, refined": Peer(
-        faiss_pq, [ladder("nprobe", PROBES, k_factor=k) for k in (2, 4, 8, 16)]
-    ),
-    "hnswlib": Peer(hnswlib, [ladder("ef", [10, *EFFORTS[1:]])]),
-    "pynndescent": Peer(
-        pynndescent,
-        [ladder("epsilon", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])],
-    ),
-    "scikit-learn": Peer(scikit_learn, [[{}]], most_distances=200_000_000),
-}
 
 
 # Ours.
@@ -376,8 +176,22 @@ def our_fit(data: Data, target: float, n_threads: int) -> tuple[LatentIndex, Rec
     return index, record
 
 
+def our_static_fit(
+    data: Data, target: float, n_threads: int
+) -> tuple[LatentIndex, Record]:
+    """Fit with the promise that nothing changes."""
+    wanted = {"target_recall": target, "exactness": "float32", "n_jobs": n_threads}
+    make = partial(latent_index, **wanted, static=True)
+    make().fit(data.base[:2_000])
+    index, fit = timed(partial(make().fit, data.base))
+    reached = recall(data, our_search(index, "float32", data.queries))
+    record = {"spec": index.index_spec_, "fit": fit, "recall": reached}
+    return index, {**record, **promised(index)}
+
+
 def race(
     index: LatentIndex,
+    static: LatentIndex | None,
     searches: dict[str, Search],
     chosen: dict[str, Record],
     data: Data,
@@ -388,7 +202,9 @@ def race(
     runs: dict[str, Callable[[], object]] = {
         exactness: partial(our_search, index, exactness, Q) for exactness in OURS
     }
-    shares = dict.fromkeys(OURS, 1.0)
+    if static is not None:
+        runs[STATIC] = partial(our_search, static, "float32", Q)
+    shares = dict.fromkeys(runs, 1.0)
     for name, entry in chosen.items():
         few = PEERS[name].queries(data)
         runs[name] = partial(searches[name], few, **entry["setting"])
@@ -397,22 +213,32 @@ def race(
     return {name: [s / shares[name] for s in v] for name, v in seconds.items()}
 
 
-def measured(data: Data, n_threads: int, rounds: int) -> Record:
+def measured(data: Data, options: argparse.Namespace) -> Record:
     """Return all of a set's figures, fit for JSON."""
     searches, builds, swept = {}, {}, {}
-    for name, peer in PEERS.items():
+    n_threads, rounds = options.threads, options.rounds
+    for name in options.peers:
+        peer = PEERS[name]
         searches[name], builds[name] = build(peer, data, n_threads)
         log(f"  {name}: built in {builds[name]:.1f} s")
         swept[name], seconds = timed(partial(sweep, peer, searches[name], data))
         log(f"  {name}: {len(swept[name])} settings in {seconds:.1f} s")
     targets = {}
-    for target in TARGETS:
+    for target in options.targets:
         index, ours = our_fit(data, target, n_threads)
         log(f"  {target}: {ours}")
         found = {name: fastest(entries, target) for name, entries in swept.items()}
         chosen = {name: entry for name, entry in found.items() if entry is not None}
-        seconds = race(index, searches, chosen, data, rounds)
-        targets[str(target)] = {"ours": ours, "chosen": chosen, "seconds": seconds}
+        static, promise = None, {}
+        if STATIC_PEER in options.peers:
+            static, promise = our_static_fit(data, target, n_threads)
+            log(f"  {target}, static: {promise}")
+        targets[str(target)] = {
+            "ours": ours,
+            **({STATIC: promise} if promise else {}),
+            "chosen": chosen,
+            "seconds": race(index, static, searches, chosen, data, rounds),
+        }
     return {
         "title": f"{data.title}, {len(data.base):,} x {data.base.shape[1]}",
         "threads": n_threads,
@@ -427,7 +253,9 @@ def measured(data: Data, n_threads: int, rounds: int) -> Record:
 
 
 def best_peer(seconds: dict[str, list[float]]) -> str:
-    by_peer = {n: s for n, s in medians(seconds).items() if n not in OURS}
+    """Return the fastest of those that rows can be added to."""
+    apart = {*OURS, STATIC, STATIC_PEER}
+    by_peer = {n: s for n, s in medians(seconds).items() if n not in apart}
     return min(by_peer, key=by_peer.__getitem__)
 
 
@@ -435,7 +263,7 @@ def ours_row(target: str, record: Record) -> list[object]:
     measures = record["targets"][target]
     ours, seconds = measures["ours"], measures["seconds"]
     speed = {name: record["n_queries"] / s for name, s in medians(seconds).items()}
-    best, hnsw = best_peer(seconds), record["builds"]["faiss HNSW"]
+    best, hnsw = best_peer(seconds), record["builds"].get("faiss HNSW", math.nan)
     says = f"{ours['promised']:.3f} ({ours['lower']:.3f})" if "promised" in ours else ""
     return [
         f"{float(target):.2f}",
@@ -456,6 +284,60 @@ OUR_HEADER = [
     *["float32 (queries/s)", "certified (queries/s)"],
     *["fastest peer", "float32 ratio", "certified ratio"],
 ]
+
+
+def static_row(target: str, record: Record) -> list[object]:
+    measures = record["targets"][target]
+    ours, seconds = measures[STATIC], measures["seconds"]
+    rival = (
+        f"{ratio(seconds, STATIC_PEER, STATIC):.2f}" if STATIC_PEER in seconds else ""
+    )
+    return [
+        f"{float(target):.2f}",
+        ours["spec"],
+        f"{ours['recall']:.3f}",
+        f"{ours['fit']:.1f}",
+        f"{record['n_queries'] / medians(seconds)[STATIC]:,.0f}",
+        f"{ratio(seconds, 'float32', STATIC):.2f}",
+        rival,
+    ]
+
+
+STATIC_HEADER = [
+    *["target", "found with static=True", "recall", "fit (s)", "queries/s"],
+    *["over static=False", "over rabitqlib"],
+]
+
+
+def families_row(target: str, record: Record) -> list[object]:
+    """Return how much faster graphs are that are set by hand; empty: not reached."""
+    seconds = record["targets"][target]["seconds"]
+    graphs = [
+        f"{ratio(seconds, 'float32', name):.2f}" if name in seconds else ""
+        for name in GRAPHS
+    ]
+    builds = [f"{record['builds'][name]:.1f}" for name in GRAPHS]
+    ours = record["targets"][target]["ours"]
+    speed = f"{record['n_queries'] / medians(seconds)['float32']:,.0f}"
+    cells = [record["title"], f"{float(target):.2f}", ours["spec"], speed]
+    return [*cells, f"{ours['build']:.1f}", *graphs, *builds]
+
+
+GRAPHS = ("faiss HNSW", STATIC_PEER)
+FAMILIES_HEADER = [
+    *["data", "target", "lists found", "queries/s", "build (s)"],
+    *["HNSW over lists", "SymphonyQG over lists", "HNSW's build", "SymphonyQG's build"],
+]
+
+
+def families_table(records: dict[str, Record]) -> str:
+    """Return where graphs pay, in Markdown."""
+    rows = [
+        families_row(target, record)
+        for record in records.values()
+        for target in record["targets"]
+    ]
+    return table(FAMILIES_HEADER, rows)
 
 
 def peer_row(name: str, record: Record) -> list[object]:
@@ -486,7 +368,11 @@ def set_tables(record: Record) -> str:
     ]
     title = f"**{record['title']}**, {record['threads']} threads"
     peer_table = table(["peer", "build (s)", *speeds], peers)
-    return f"{title}\n\n{table(OUR_HEADER, ours)}\n\n{peer_table}"
+    parts = [title, table(OUR_HEADER, ours), peer_table]
+    if all(STATIC in measures for measures in record["targets"].values()):
+        static = [static_row(target, record) for target in record["targets"]]
+        parts.insert(2, table(STATIC_HEADER, static))
+    return "\n\n".join(parts)
 
 
 # Finished sets.
@@ -510,7 +396,12 @@ def keep_finished(path: Path | None, records: dict[str, Record]) -> None:
 
 def set_key(name: str, options: argparse.Namespace) -> str:
     size = "quick" if options.quick else "full"
-    return f"{name}, {size}, {options.threads} threads, {options.rounds} rounds"
+    key = f"{name}, {size}, {options.threads} threads, {options.rounds} rounds"
+    for what, everything in (("peers", list(PEERS)), ("targets", list(TARGETS))):
+        some = getattr(options, what)
+        if some != everything:
+            key += f", {what}: {', '.join(map(str, some))}"
+    return key
 
 
 # The three parts.
@@ -549,10 +440,14 @@ def compare(options: argparse.Namespace) -> None:
         if key not in records:
             log(name)
             data = SETS[name](options.data, QUICK if options.quick else 1)
-            records[key] = measured(data, options.threads, options.rounds)
+            records[key] = measured(data, options)
             keep_finished(options.resume, records)
         tables[name] = set_tables(records[key])
     wanted = {name: records[set_key(name, options)] for name in options.sets}
+    if options.families:
+        document = {"threads": options.threads, "sets": wanted}
+        publish("search_families", families_table(wanted), document, options.write)
+        return
     printed = "\n\n".join(tables.values())
     publish("approximate_search", printed, {"sets": wanted}, options.write)
     if options.write:
@@ -663,10 +558,15 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--targets", nargs="+", type=float, default=list(TARGETS))
     parser.add_argument("--resume", type=Path, help="file that keeps finished sets")
     parser.add_argument("--quick", action="store_true", help="20 times smaller")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--overhead", action="store_true", help="the cost of our layer")
+    part.add_argument(
+        "--families", action="store_true", help="lists and graphs: where which pays"
+    )
     part.add_argument("--memory", action="store_true", help="memory of fitted indexes")
     options = parser.parse_args()
     if options.quick and options.write:
@@ -677,6 +577,8 @@ def main() -> None:
         elif options.memory:
             index_memory(options)
         else:
+            if options.families:
+                options.peers, options.targets = list(GRAPHS), [0.95, 0.99]
             compare(options)
 
 

@@ -103,7 +103,7 @@ def test_a_ladder_ends_at_the_highest_target(bench, data, truth):
         return positions
 
     shares = [0.5, 0.9, 1.0, 1.0]
-    peer = bench.Peer(None, [bench.ladder("share", shares)] * 2)
+    peer = bench.Peer(None, [[{"share": share} for share in shares]] * 2)
     reached = [entry["recall"] for entry in bench.sweep(peer, search, data)]
     assert reached == pytest.approx([0.5, 0.9, 1.0] * 2)
 
@@ -126,6 +126,25 @@ def test_ratios_are_over_the_fastest_peer_round_by_round(bench, record):
     assert bench.peer_row("faiss IVF", record)[2:] == ["", "not reached"]
 
 
+def test_static_searches_are_compared_with_the_peer_that_takes_no_changes(
+    bench, record
+):
+    target = record["targets"]["0.9"]
+    target["static"] = {"spec": "SymphonyQG32,ef=9", "fit": 30.0, "recall": 0.93}
+    target["seconds"] |= {"static": [0.5, 1.0], "rabitqlib": [0.4, 1.2]}
+    record["builds"]["rabitqlib"] = 20.0
+    # It is no peer of an index that follows changes.
+    assert bench.best_peer(target["seconds"]) == "faiss HNSW"
+    row = dict(zip(bench.STATIC_HEADER, bench.static_row("0.9", record), strict=True))
+    assert (row["over static=False"], row["over rabitqlib"]) == ("2.00", "1.00")
+    assert row["queries/s"] == f"{100 / 0.75:,.0f}"
+    assert "SymphonyQG32,ef=9" in bench.set_tables(record)
+    row = bench.families_row("0.9", record)
+    row = dict(zip(bench.FAMILIES_HEADER, row, strict=True))
+    assert row["HNSW over lists"] == f"{(1 / 3 + 1) / 2:.2f}"
+    assert row["SymphonyQG over lists"] == f"{(2.5 + 2 / 1.2) / 2:.2f}"
+
+
 def test_finished_sets_are_not_measured_again(
     bench, record, tmp_path, monkeypatch, capsys
 ):
@@ -133,6 +152,8 @@ def test_finished_sets_are_not_measured_again(
         sets=["mnist"], resume=tmp_path / "finished.json", quick=True, threads=1
     )
     options.rounds, options.write = 3, False
+    options.families = False
+    options.peers, options.targets = list(bench.PEERS), list(bench.TARGETS)
     bench.keep_finished(options.resume, {bench.set_key("mnist", options): record})
     assert json.loads(options.resume.read_text())
     monkeypatch.setattr(bench, "SETS", {})
@@ -146,7 +167,7 @@ def test_finished_sets_are_not_measured_again(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_whole_comparison_runs(bench, monkeypatch, capsys):
-    for library in ("hnswlib", "pynndescent"):
+    for library in ("hnswlib", "pynndescent", "rabitqlib", "usearch"):
         pytest.importorskip(library)
     command = ["", "--quick", "--rounds", "1", "--threads", "1", "--sets"]
     monkeypatch.setattr(sys, "argv", [*command, "clustered-200k"])

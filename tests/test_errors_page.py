@@ -44,6 +44,7 @@ from latentsk import (
     make_table_preprocessor,
 )
 from latentsk.embedders import _onnx_file
+from latentsk.index import _rabitq
 from latentsk.outliers._decisions import benjamini_hochberg, conformal_p_values
 from latentsk.persistence import _columns, _format
 from latentsk.training._inference import in_batches
@@ -80,6 +81,15 @@ def vae(**parameters):
 
 def index(*embedder, **parameters):
     return LatentIndex(*embedder, **parameters).fit(X)
+
+
+def with_metadata():
+    return LatentIndex().fit(X, metadata=FRAME)
+
+
+def changed_by_a_filter():
+    index = with_metadata()
+    index.kneighbors(X, filter=lambda _: index.remove([0]).active_)
 
 
 def detector(**parameters):
@@ -298,6 +308,13 @@ def forgetful(patch, call):
         forget()
 
 
+def without_rabitqlib(patch):
+    _rabitq.load_rabitqlib.cache_clear()
+    patch.setitem(sys.modules, "rabitqlib", None)
+    wide = np.random.default_rng(0).normal(size=(40, 20))
+    LatentIndex(index_spec="SymphonyQG32,ef=16", static=True).fit(wide)
+
+
 def without_faiss(patch, call):
     patch.setattr(_faiss, "distributions", list)
     patch.setitem(sys.modules, "faiss", None)
@@ -491,7 +508,8 @@ CASES = {
     "ids must be unique, but these occur more than once": lambda p: LatentIndex().fit(X[:2], ids=["a", "a"]),
     "ids must not be missing (None or NaN)": lambda p: LatentIndex().fit(X[:2], ids=["a", None]),
     "ids must be a list or array with one id a row": lambda p: LatentIndex().fit(X[:2], ids=5),
-    "update needs the ids of the rows to replace": lambda p: index().update(X[:1]),
+    "update needs the ids of the rows": lambda p: index().update(X[:1]),
+    "upsert needs the ids of the rows": lambda p: index().upsert(X[:1]),
     "ids are needed, because those of the index are not whole numbers": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
     "Got … ids for … rows of X": lambda p: LatentIndex().fit(X, ids=[1]),
     "Got metadata of … rows for … rows of X": lambda p: LatentIndex().fit(X, metadata=FRAME[:3]),
@@ -500,6 +518,10 @@ CASES = {
     "metadata must have the columns …": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1], metadata=FRAME[["a"]][:1]),
     "The index has metadata": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1]),
     "The index was fitted without metadata": lambda p: index().add(X[:1], metadata=FRAME[:1]),
+    "metadata has … labels (its index), …, which are not the ids of the … rows": lambda p: LatentIndex().fit(X, metadata=FRAME.set_axis(range(1, 61))),
+    "ids has … labels (its index), …, which are not the labels of the … rows": lambda p: LatentIndex().fit(HOURLY, ids=pd.Series(range(60), HOURLY.index + pd.Timedelta(1, "D"))),
+    "metadata has columns that the index has not, …, and leaves out … rows": lambda p: index().update_metadata(FRAME[:2]),
+    "An index cannot be changed from within one of its searches": lambda p: changed_by_a_filter(),
     # Building an index: kinds of indexes
     "n_jobs must not be 0": lambda p: index(n_jobs=0),
     "memory_budget must be …": lambda p: index(memory_budget="much"),
@@ -517,6 +539,12 @@ CASES = {
     "index_spec=… has … lists, but there are … rows": lambda p: index(index_spec="IVF99,PQ4x4fs,nprobe=4,rerank=2"),
     "index_spec=… codes … coordinates": lambda p: index(index_spec="IVF4,PQ8x4fs,nprobe=4,rerank=2"),
     "index_spec=… has … principal components": lambda p: LatentIndex(index_spec="PCA8,IVF2,PQ8x4fs,nprobe=2,rerank=2").fit(np.random.default_rng(0).normal(size=(6, 10))),
+    "index_spec=… is a graph, which follows no changes": lambda p: index(index_spec="HNSW32,ef=16"),
+    "index_spec=…: a row has 2 to … neighbours": lambda p: index(index_spec="HNSW1,ef=16", static=True),
+    "index_spec=…: the number of neighbours of SymphonyQG must be a multiple of 32": lambda p: index(index_spec="SymphonyQG8,ef=16", static=True),
+    "index_spec=… gives each row … neighbours, but there are … rows": lambda p: index(index_spec="HNSW99,ef=16", static=True),
+    "Vectors whose squares leave the range of float32 have no graph": lambda p: LatentIndex(index_spec="HNSW4,ef=16", static=True, metric="inner_product").fit(1e30 * X),
+    "… changes rows, and the index was fitted with static=True": lambda p: index(static=True).remove([0]),
     # Searching
     "Expected n_neighbors … n_samples_fit": lambda p: index().kneighbors(X, 99),
     "Expected n_neighbors > 0": lambda p: index().kneighbors(X, -1),
@@ -528,12 +556,19 @@ CASES = {
     "return_distance must be True if sort_results is True": lambda p: index().radius_neighbors(X, 1.0, return_distance=False, sort_results=True),
     "… needs a distance, and an inner product is a similarity": lambda p: index(metric="inner_product").duplicates(1.0),
     "filter must have one boolean for each of the … positions": lambda p: index().kneighbors(X, filter=[True]),
+    "filter has … labels (its index), …, which are not the ids of the … rows": lambda p: index().kneighbors(X, filter=pd.Series(True, range(1, 61))),
+    "A column of zeros and ones is no mask": lambda p: index().kneighbors(X, filter=[0, 1] * 30),
+    "filter must be one column, got a table of …": lambda p: index().kneighbors(X, filter=FRAME > 0),
+    "filter must return a boolean for each of the … rows": lambda p: with_metadata().kneighbors(X, filter=lambda table: table["a"]),
+    "A filter that is a function is given the metadata, and the index has none": lambda p: index().kneighbors(X, filter=lambda table: table["a"] > 0),
     "The query … is not valid: …": lambda p: index().kneighbors(X, filter="yaer > 2020"),
     "The query is empty": lambda p: index().kneighbors(X, filter=" "),
     "A string is a query; one id is given in a list": lambda p: LatentIndex().fit(X[:2], ids=["doc-17", "b"]).kneighbors(X, 1, filter="doc-17"),
     "A query may have … characters": lambda p: index().kneighbors(X, filter="id in [" + "1, " * 50_000 + "]"),
     "filter leaves no row": lambda p: index().kneighbors(X, filter=np.zeros(60, bool)),
     "The index has no rows": lambda p: index().remove(range(60)).kneighbors(X),
+    "fewer must be 'error' or 'allow'": lambda p: index().kneighbors(X, fewer="some"),
+    "search takes X or ids, not both": lambda p: index().search(X, ids=[1]),
     # Saving
     "The folder … does not exist": lambda p: latentsk.save(pca(), "nowhere/model"),
     "… is a folder; a file cannot take its place": lambda p: latentsk.save(pca(), "."),
@@ -595,6 +630,7 @@ CASES = {
     # Missing packages
     "backend='faiss' needs FAISS": lambda p: without_faiss(p, lambda: index(backend="faiss")),
     "target_recall and index_spec need FAISS": lambda p: without_faiss(p, lambda: index(**LISTS)),
+    "static=True looks for a graph of rabitqlib": without_rabitqlib,
     "… are both installed, and overwrite each other": lambda p: with_both_faiss(p, lambda: index(backend="faiss")),
     "… needs matplotlib": lambda p: (p.setitem(sys.modules, "matplotlib", None), OutlierScoreDisplay(X[:, 0], threshold=0.0).plot()),
     "to_onnx needs onnx and onnxscript": lambda p: (p.setitem(sys.modules, "onnx", None), pca().to_onnx("x")),

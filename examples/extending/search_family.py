@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from latentsk import LatentIndex
+from latentsk.index._cost import exact_cost
 from latentsk.index._exact import ExactSearch, Query
 from latentsk.index._families import FAMILIES
-from latentsk.index._recall import recall_bounds
+from latentsk.index._tuning import Fixed
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import floats, require, text
 
@@ -95,15 +96,14 @@ class GroupFamily:
         centers = flat.exact.space.vectors[chosen]
         return GroupSearch(flat, spec, centers, training.members)
 
-    def variants(self, flat, training, k, best):
-        n_groups = round(len(training.members) ** 0.5)
-        for n_probe in (1, 2, 4, 8, 16):
-            if best() is flat:
-                yield self.build(flat, f"Groups{n_groups},nprobe={n_probe}", training)
+    def build_cost(self, n_rows, width):
+        return n_rows * exact_cost(n_rows**0.5, width)
 
-    def cheapest_spec(self, search, held_out, target, k):
-        recalls = held_out.recalls(search, np.sort(np.concatenate(search.groups)), k)
-        return search.spec if recall_bounds(recalls)[1] >= target else None
+    def variants(self, task, best):
+        n_groups = round(len(task.training.members) ** 0.5)
+        for spec in (f"Groups{n_groups},nprobe={n}" for n in (1, 2, 4, 8, 16)):
+            if best() is task.flat:
+                yield Fixed(self.build(task.flat, spec, task.training), task)
 
 
 FAMILIES["Groups"] = GroupFamily()

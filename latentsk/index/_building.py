@@ -9,16 +9,26 @@ from numpy.typing import NDArray
 
 from latentsk._typing import Float64, Positions
 from latentsk._warnings import warn
+from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
-from latentsk.index._families import FAMILIES
+from latentsk.index._families import changeable_families, graph_family
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
 from latentsk.index._recall import HeldOut, held_out_queries, recall_table
-from latentsk.index._search import Search, SearchState, Training
+from latentsk.index._search import Search, SearchState, Training, TuningTask
 from latentsk.index._settings import Settings
-from latentsk.index._tuning import has_enough_rows, tune
+from latentsk.index._tuning import (
+    STATIC_FACTOR,
+    budget_for,
+    has_enough_rows,
+    is_affordable,
+    n_affordable_queries,
+    plain_cost,
+    tune,
+)
+from latentsk.index._work import WorkBudget
 
 
 class Built(NamedTuple):
@@ -50,14 +60,14 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
         reached within the budget.
     """
     flat = flat_search(vectors, settings)
+    if _tries_graph(settings):
+        graph_family(flat.exact.space.n_features)  # before any work
     dtype = _chosen_dtype(flat.exact, settings)
     stays_flat = _stays_flat(flat, len(members), settings)
     held_out = None
     if settings.target_recall is not None and not (stays_flat and dtype is None):
         settings.report("finding the true neighbours of held-out rows")
-        k = min(settings.n_neighbors, len(members) - 1)
-        rng = np.random.default_rng(settings.seed)
-        held_out = held_out_queries(flat, members, k, rng)
+        held_out = _held_out(flat, members, settings)
     if dtype is not None:
         vectors = _quantize(vectors, dtype, settings)
         flat = flat_search(vectors, settings)
@@ -93,6 +103,15 @@ def restored_search(
     return state.restore(flat_over, members, settings.embed)
 
 
+def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
+    """Return queries whose true neighbours are known, as many as tuning may take."""
+    k = min(settings.n_neighbors, len(members) - 1)
+    rng = np.random.default_rng(settings.seed)
+    size = len(members), flat.exact.space.n_features
+    most = n_affordable_queries(plain_cost(changeable_families(), *size), *size)
+    return held_out_queries(flat, members, k, rng, most)
+
+
 def _search_over(
     flat: Search, members: Positions, held_out: HeldOut | None, settings: Settings
 ) -> Search:
@@ -109,8 +128,23 @@ def _search_over(
     assert held_out is not None
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
-    families = FAMILIES.values()
-    return tune(flat, families, training, held_out, target, k, settings.report)
+    size = len(members), flat.exact.space.n_features
+    families = changeable_families()
+    budget = WorkBudget(budget_for(plain_cost(families, *size)))
+    budget.spend(len(held_out.queries) * exact_cost(*size))
+    task = TuningTask(flat, training, held_out, target, k, budget)
+    found = tune(task, families, settings.report)
+    if not _tries_graph(settings):
+        return found
+    family = graph_family(flat.exact.space.n_features)
+    budget.limit = STATIC_FACTOR * family.build_cost(*size)
+    return tune(task, [family], settings.report, found)
+
+
+def _tries_graph(settings: Settings) -> bool:
+    # A graph holds the rows once more, which a budget has no room for.
+    is_free = settings.target_recall is not None and settings.index_spec is None
+    return settings.static and is_free and settings.memory_budget is None
 
 
 def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
@@ -119,8 +153,11 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
         return settings.pinned is None
     # A GPU compares every row sooner than a CPU scans lists.
     on_device = isinstance(flat, DeviceSearch) and flat.has_room()
-    width = flat.exact.space.n_features
-    return on_device or not has_enough_rows(n_members, width)
+    size = n_members, flat.exact.space.n_features
+    return on_device or not (
+        has_enough_rows(*size)
+        and (_tries_graph(settings) or is_affordable(changeable_families(), *size))
+    )
 
 
 def _chosen_dtype(exact: ExactSearch, settings: Settings) -> str | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from latentsk.index._graph_spec import HNSW, SYMPHONY
+from latentsk.index._graph_tuning import GraphFamily, graph_kind
 from latentsk.index._ivf_tuning import IVFFamily
 from latentsk.index._search import Family
 from latentsk.index._spec import FLAT
 
-# By a word of their specifications; the first refuses those that name none.
-FAMILIES: dict[str, Family] = {"IVF": IVFFamily()}
+# Those that follow changes, and graphs, which do not. By a word of their
+# specifications; the first refuses those that name none.
+GRAPHS = {kind: GraphFamily(kind) for kind in (HNSW, SYMPHONY)}
+FAMILIES: dict[str, Family] = {"IVF": IVFFamily(), **GRAPHS}
 
 _ROWS = re.compile(r"(.+),rows=(float32|float16|int8)")
 
@@ -37,6 +41,30 @@ class Pinned(NamedTuple):
     spec: str
     min_rows: int
     dtype: str | None
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the search follows no change of its rows."""
+        return isinstance(self.family, GraphFamily)
+
+
+def changeable_families() -> list[Family]:
+    """Return those whose searches follow changes."""
+    families = FAMILIES.values()
+    return [family for family in families if not isinstance(family, GraphFamily)]
+
+
+def graph_family(width: int) -> GraphFamily:
+    """Return the graphs that are tried over so many columns.
+
+    Raises
+    ------
+    ImportError
+        If their library is not there.
+    """
+    family = GRAPHS[graph_kind(width)]
+    family.require()
+    return family
 
 
 def parse_index_spec(text: str | None) -> Pinned | None:

@@ -95,10 +95,15 @@ class InvertedLists:
         self.codebook = codebook
         self.n_lists, width = codebook.centers.shape
         quantizer = faiss.IndexFlatL2(width)
-        self._index = faiss.IndexIVFPQFastScan(quantizer, width, self.n_lists, width, 4)
-        self._index.by_residual = codebook.residual
         quantizer.add(codebook.centers)
-        faiss.copy_array_to_vector(codebook.values.ravel(), self._index.pq.centroids)
+        sizes = width, self.n_lists
+        if codebook.values is None:
+            self._index = faiss.IndexIVFFlat(quantizer, *sizes)
+        else:
+            self._index = faiss.IndexIVFPQFastScan(quantizer, *sizes, width, 4)
+            self._index.by_residual = codebook.residual
+            values = codebook.values.ravel()
+            faiss.copy_array_to_vector(values, self._index.pq.centroids)
         self._index.is_trained = True
         # By position: the row's list (the last number: none), -1 where there is no row.
         dtype = np.int16 if self.n_lists < 2**15 else np.int32

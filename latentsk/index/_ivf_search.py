@@ -16,7 +16,7 @@ from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
-from latentsk.index._memory import lists_bytes
+from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
@@ -87,7 +87,7 @@ class IVFCodes(NamedTuple):
         is_reduced = self.projection.axes is not None
         return IndexSpec(
             n_lists,
-            n_codes,
+            None if self.codebook.values is None else n_codes,
             n_probe,
             rerank,
             n_components=n_codes if is_reduced else None,
@@ -147,11 +147,10 @@ class IVFState(NamedTuple):
         ------
         FormatError, ValueError
         """
-        (n_rows, width), spec = shape, IndexSpec.parse(self.spec)
+        width, spec = shape[1], IndexSpec.parse(self.spec)
         codes, shift = self.codes, self.rescaling.shift
         same = codes.spec(spec.n_probe, spec.rerank) == spec
         require(same, "its codes are of another specification")
-        require(spec.n_lists <= n_rows, "there are more lists than rows")
         n_sizes = spec.n_lists if self.usual is None else len(self.usual.sizes)
         require(n_sizes == spec.n_lists, "what is usual is of other lists")
         is_similarity = metric == "inner_product"
@@ -287,6 +286,8 @@ class IVFSearch:
 
     def n_bytes(self, n_rows: int) -> int:
         """Return the bytes of the lists of so many rows."""
+        if self.spec.n_codes is None:
+            return whole_lists_bytes(n_rows, self.codes.width)
         return lists_bytes(n_rows, self.spec.n_codes)
 
     def to_state(self) -> IVFState:
@@ -413,7 +414,7 @@ class IVFSearch:
     def _ordinary(
         self, query: Query, projected: Float32, rests: Float32, selected: Selected
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return candidates, and which queries are unlike those that were tuned for."""
+        """Return candidates, and which queries are unlike those tuned for."""
         lists, usual = self.lists, self.usual
         distances, near = lists.nearest(projected, self.spec.n_probe)
         measures = self._measures(projected, distances, rests)

@@ -3,41 +3,70 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._typing import Float32, Float64, Positions
-from latentsk.index._codebook import MAX_CODES, train_codebook
-from latentsk.index._cost import exact_cost, search_cost
-from latentsk.index._exact import ExactSearch
-from latentsk.index._ivf_search import (
-    IVFCodes,
-    IVFSearch,
-    coordinates_of,
-    without_excluded,
+from latentsk._typing import Float32, Positions
+from latentsk.index._codebook import (
+    KMEANS_ITERATIONS,
+    MAX_CODED_ROWS,
+    MAX_CODES,
+    Codebook,
+    codebook_of,
+    means_of,
+    nearest_centers,
+    train_centers,
+    train_codebook,
 )
-from latentsk.index._projection import Projection, largest_length, principal_axes
+from latentsk.index._cost import (
+    codes_cost,
+    coding_cost,
+    components_cost,
+    means_cost,
+    search_cost,
+)
+from latentsk.index._exact import ExactSearch
+from latentsk.index._graph import LARGEST_COORDINATE
+from latentsk.index._ivf_search import IVFCodes, IVFSearch, coordinates_of
+from latentsk.index._projection import (
+    MAX_PCA_ROWS,
+    Projection,
+    largest_length,
+    principal_axes,
+)
 from latentsk.index._recall import HeldOut, recall_bounds
-from latentsk.index._search import Search, Training
+from latentsk.index._recall_grid import (
+    RecallGrid,
+    neighbor_ranks,
+    reached_recalls,
+    scanned,
+)
+from latentsk.index._search import Search, Training, TuningTask
 from latentsk.index._spec import IndexSpec
 
 # Rows that train: some for each list, and enough for the codes.
 ROWS_PER_LIST, MIN_TRAINING_ROWS = 64, 20_000
 # Shares of the variance that the coded components explain, tried in this order.
 VARIANCE_SHARES = (0.9, 0.97)
-# Beyond it, sums of squares overflow in float32.
-LARGEST_COORDINATE = 1e15
+# Components that are coded where it is not known yet how many explain enough.
+USUAL_CODES = 96
 # Candidates per neighbour that are tried.
 RERANKS = (
     *(1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0),
     *(5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 16.0, 20.0),
+    *(24.0, 28.0, 32.0, 40.0, 48.0),
 )
+# The same where whole rows are in the lists, which tell how near they are.
+WHOLE_RERANKS = RERANKS[:5]
 # Share of the best cost that other codes have to undercut, at their very best.
 WORTHWHILE_SHARE = 0.7
+# Lists are scanned until they hold so much of what the target lets be missed.
+SCANNED_SHARE = 0.8
 
 
 class IVFFamily:
@@ -46,7 +75,7 @@ class IVFFamily:
     def min_rows(self, spec: str) -> int:
         """Return how many rows train lists and codes."""
         wanted = IndexSpec.parse(spec)
-        return max(wanted.n_lists, wanted.n_codes)
+        return max(wanted.n_lists, wanted.n_codes or 1)
 
     def build(self, flat: Search, spec: str, training: Training) -> IVFSearch:
         """Return the search that a specification pins.
@@ -71,78 +100,183 @@ class IVFFamily:
             _, axes = principal_axes(coordinates, n_components, seed)
             projection = Projection(coordinates.mean(axis=0), axes, whole.length)
             coordinates = projection.reduced(coordinates)
-        codebook = train_codebook(
-            coordinates,
-            wanted.n_lists,
-            residual=wanted.residual,
-            seed=training.seed,
-        )
+        codebook = _trained(coordinates, wanted, training.seed)
         codes = IVFCodes(projection, codebook)
         members, embed, target = training.members, training.embed, training.target
         return IVFSearch(flat, wanted, codes, members, embed, target)
 
+    def build_cost(self, n_rows: int, width: int) -> float:
+        """Return the counted work of a plain build, without any choice."""
+        n_lists, n_codes = n_lists_for(n_rows), min(width, USUAL_CODES)
+        n_sample = min(n_rows, n_training_rows(n_lists))
+        components = n_codes if n_codes < width else None
+        spec = IndexSpec(n_lists, n_codes, 1, RERANKS[0], components)
+        return (
+            components_cost(min(n_sample, MAX_PCA_ROWS), width)
+            + means_cost(n_sample, n_lists, n_codes, KMEANS_ITERATIONS)
+            + codes_cost(min(n_sample, MAX_CODED_ROWS), n_codes)
+            + coding_cost(n_rows, width, spec)
+        )
+
     def variants(
-        self, flat: Search, training: Training, k: int, best: Callable[[], Search]
-    ) -> Iterator[IVFSearch]:
+        self, task: TuningTask, best: Callable[[], Search]
+    ) -> Iterator[IVFVariant]:
         """Yield searches to try, whose parameters are not chosen yet."""
-        exact, members = flat.exact, training.members
-        n_lists = n_lists_for(len(members))
+        exact, training, budget = task.flat.exact, task.training, task.budget
+        n_rows, width, k = (
+            len(training.members),
+            exact.space.n_features,
+            task.n_neighbors,
+        )
+        n_lists = n_lists_for(n_rows)
+        if not budget.affords(self.build_cost(n_rows, width)):
+            return
         sample, whole = _coordinates(exact, training, n_lists)
         if not np.abs(sample).max() < LARGEST_COORDINATE:
             return
+        trainer = CodeTrainer(sample, n_lists, whole, training.seed)
+        budget.spend(trainer.cost)
+        have_failed = False
+        for spec in trainer.specs():
+            rival = best()
+            if have_failed and isinstance(rival, IVFSearch) and spec.n_codes:
+                return  # whole rows serve where codes do not
+            limit = rival.cost(k, n_rows)
+            # More codes have to save much to be worth their time.
+            share = WORTHWHILE_SHARE if isinstance(rival, IVFSearch) else 1.0
+            if search_cost(spec, width, n_rows, k) >= share * limit:
+                continue
+            if not budget.affords(trainer.codes_cost(spec)):
+                return
+            budget.spend(trainer.codes_cost(spec))
+            codes = trainer.codes(spec)
+            ranks = neighbor_ranks(codes, exact, training.embed, task.held_out)[:, :k]
+            least = fewest_probes(ranks, task.target, n_lists)
+            if least is None:
+                return
+            least_cost = search_cost(replace(spec, n_probe=least), width, n_rows, k)
+            if least_cost >= share * limit:
+                continue
+            slack = SCANNED_SHARE * (1.0 - task.target)
+            most = fewest_probes(ranks, task.target + slack, n_lists) or n_lists
+
+            is_measured = spec.n_codes is None and training.embed is None
+            reranks = WHOLE_RERANKS if is_measured else RERANKS
+
+            def cost(n_probe: int, rerank: float, spec: IndexSpec = spec) -> float:
+                wanted = replace(spec, n_probe=n_probe, rerank=rerank)
+                return search_cost(wanted, width, n_rows, k)
+
+            wanted = replace(
+                spec,
+                n_probe=max(
+                    p
+                    for p in probes(n_lists)
+                    if p <= most and cost(p, RERANKS[0]) < limit
+                ),
+                rerank=max(r for r in reranks if cost(least, r) < limit),
+            )
+            scan = len(ranks) * search_cost(wanted, width, n_rows, k)
+            work = coding_cost(n_rows, width, spec) + scan
+            if not budget.affords(work + scan):  # what is found is measured, too
+                return
+            budget.spend(work)
+            members, embed = training.members, training.embed
+            search = IVFSearch(task.flat, wanted, codes, members, embed, task.target)
+            yield IVFVariant.of(search, task.held_out, k, ranks)
+            have_failed |= spec.n_codes is not None and best() is rival
+
+
+class IVFVariant(NamedTuple):
+    """A search whose numbers of lists and candidates are chosen by a grid of recalls.
+
+    Attributes
+    ----------
+    search : IVFSearch
+
+    grid : RecallGrid
+
+    ranks : ndarray of shape (n_queries, k)
+        Of the lists that hold the true neighbours.
+
+    spec : IndexSpec
+        With the largest numbers that the grid knows of.
+    """
+
+    search: IVFSearch
+    grid: RecallGrid
+    ranks: NDArray[np.intp]
+    spec: IndexSpec
+
+    @classmethod
+    def of(
+        cls, search: IVFSearch, held_out: HeldOut, k: int, ranks: NDArray[np.intp]
+    ) -> IVFVariant:
+        """Return the variant, with the search's own numbers as the largest."""
+        return cls(search, scanned(search, held_out, k), ranks, search.spec)
+
+    def cheapest_spec(self, target: float, limit: float) -> IndexSpec | None:
+        """Return the cheapest search parameters that are expected to meet a target.
+
+        None where there are none whose cost is below a limit.
+        """
+        width, n_rows = self.search.exact.space.n_features, self.search.lists.n_rows
+        k, best = self.grid.k, None
 
         def cost(spec: IndexSpec) -> float:
-            return search_cost(spec, exact.space.n_features, len(members), k)
+            return search_cost(spec, width, n_rows, k)
 
-        def is_worthwhile(spec: IndexSpec) -> bool:
-            rival = best()
-            if not isinstance(rival, IVFSearch):
-                return True
-            # More codes have to save much of the measuring to be worth their time.
-            least = replace(spec, n_probe=rival.spec.n_probe)
-            is_cheap = cost(least) < WORTHWHILE_SHARE * cost(rival.spec)
-            return is_cheap and not spec.residual
+        def is_enough(spec: IndexSpec) -> bool:
+            recalls = self.grid.recalls(spec.n_probe, spec.n_candidates(k))
+            return recall_bounds(recalls)[1] >= target
 
-        for codes in codes_to_try(sample, n_lists, whole, training.seed, is_worthwhile):
-            spec = codes.spec(n_lists, RERANKS[-1])
-            yield IVFSearch(flat, spec, codes, members, training.embed, training.target)
-
-    def cheapest_spec(
-        self, search: IVFSearch, held_out: HeldOut, target: float, k: int
-    ) -> IndexSpec | None:
-        """Return the cheapest search parameters whose recall meets a target.
-
-        None where there are none, or none cheaper than an exact search.
-
-        Parameters
-        ----------
-        search : IVFSearch
-            Its `spec` is changed.
-
-        held_out : HeldOut
-
-        target : float
-            What the lower confidence bound of the recall is to be, at least.
-
-        k : int
-            Number of neighbours.
-        """
-        width, n_rows = search.exact.space.n_features, search.lists.n_rows
-        best, best_cost = None, exact_cost(n_rows, width)
-        for n_probe in probes(search.lists.n_lists):
-            specs = [search.codes.spec(n_probe, rerank) for rerank in RERANKS]
-            costs = {spec: search_cost(spec, width, n_rows, k) for spec in specs}
-            cheaper = [spec for spec in specs if costs[spec] < best_cost]
+        for n_probe in probes(self.spec.n_probe):
+            reranks = [rerank for rerank in RERANKS if rerank <= self.spec.rerank]
+            specs = [self.search.codes.spec(n_probe, rerank) for rerank in reranks]
+            cheaper = [spec for spec in specs if cost(spec) < limit]
             if not cheaper:
                 break
-            search.spec = cheaper[-1]
-            recalls = recalls_by_candidates(search, held_out, k)
-            for spec in cheaper:
-                _, lower, _ = recall_bounds(recalls[:, spec.n_candidates(k) - 1])
-                if lower >= target:
-                    best, best_cost = spec, costs[spec]
-                    break
+            if recall_bounds(reached_recalls(self.ranks, n_probe))[1] < target:
+                continue
+            # The more candidates, the more is found.
+            number = bisect_left(cheaper, True, key=is_enough)
+            if number < len(cheaper):
+                best = cheaper[number]
+                limit = cost(best)
         return best
+
+
+def fewest_probes(ranks: NDArray[np.intp], target: float, n_lists: int) -> int | None:
+    """Return how few lists hold enough neighbours to meet a target of recall.
+
+    Parameters
+    ----------
+    ranks : ndarray of shape (n_queries, k)
+        Of the lists that hold the true neighbours.
+
+    target : float
+        What the lower confidence bound is to be, at least.
+
+    n_lists : int
+
+    Examples
+    --------
+    >>> fewest_probes(np.tile([0, 0, 2, 3], (400, 1)), 0.7, 8)
+    3
+    """
+    numbers = probes(n_lists)
+
+    def is_enough(n_probe: int) -> bool:
+        return recall_bounds(reached_recalls(ranks, n_probe))[1] >= target
+
+    place = bisect_left(numbers, True, key=is_enough)
+    return numbers[place] if place < len(numbers) else None
+
+
+def _trained(coordinates: Float32, spec: IndexSpec, seed: int) -> Codebook:
+    if spec.n_codes is None:
+        return Codebook(train_centers(coordinates, spec.n_lists, seed), None, False)
+    return train_codebook(coordinates, spec.n_lists, residual=spec.residual, seed=seed)
 
 
 def n_lists_for(n_rows: int) -> int:
@@ -156,12 +290,17 @@ def n_lists_for(n_rows: int) -> int:
     return int(2 ** round(math.log2(math.sqrt(n_rows))))
 
 
+def n_training_rows(n_lists: int) -> int:
+    """Return how many rows train lists and codes, where there are enough."""
+    return max(ROWS_PER_LIST * n_lists, MIN_TRAINING_ROWS)
+
+
 def training_rows(
     members: Positions, n_lists: int, apart: Positions, rng: np.random.Generator
 ) -> Positions:
     """Draw the rows that train lists and codes, other than the held-out ones."""
     others = np.setdiff1d(members, apart, assume_unique=True)
-    most = max(ROWS_PER_LIST * n_lists, MIN_TRAINING_ROWS)
+    most = n_training_rows(n_lists)
     if len(others) <= most:
         return others
     return np.sort(rng.choice(others, most, replace=False))
@@ -178,14 +317,8 @@ def _coordinates(
     return sample, Projection(None, None, length)
 
 
-def codes_to_try(
-    sample: Float32,
-    n_lists: int,
-    whole: Projection,
-    seed: int,
-    is_worthwhile: Callable[[IndexSpec], bool] = lambda spec: True,
-) -> Iterator[IVFCodes]:
-    """Yield codes to try, the cheapest to search first.
+class CodeTrainer:
+    """Trains codes of several numbers of components, with the same lists.
 
     Parameters
     ----------
@@ -201,25 +334,69 @@ def codes_to_try(
     seed : int
         Of k-means.
 
-    is_worthwhile : callable
-        Asked before codes are trained, with their specification (and the least of
-        search parameters), whether to yield them.
+    Attributes
+    ----------
+    cost : float
+        Counted work of what all codes share.
     """
-    coordinates = whole.rows(sample)
-    width, mean = coordinates.shape[1], coordinates.mean(axis=0)
-    shares, axes = principal_axes(coordinates, MAX_CODES, seed)
-    numbers = components_to_try(shares, width)
-    for n_codes, residual in [*((n, False) for n in numbers), (numbers[-1], True)]:
-        n_components = n_codes if n_codes < width else None
-        spec = IndexSpec(n_lists, n_codes, 1, RERANKS[0], n_components, residual)
-        if is_worthwhile(spec):
-            projection = whole
-            if n_components is not None:
-                kept = np.ascontiguousarray(axes[:, :n_codes])
-                projection = Projection(mean, kept, whole.length)
-            coded = projection.reduced(coordinates)
-            codebook = train_codebook(coded, n_lists, residual=residual, seed=seed)
-            yield IVFCodes(projection, codebook)
+
+    def __init__(
+        self, sample: Float32, n_lists: int, whole: Projection, seed: int
+    ) -> None:
+        self._coordinates, self._whole = whole.rows(sample), whole
+        self._n_lists = n_lists
+        n_rows, width = self._coordinates.shape
+        shares, self._axes = principal_axes(self._coordinates, MAX_CODES, seed)
+        self._numbers = components_to_try(shares, width)
+        first = self._projected(self._numbers[0])
+        self._centers = train_centers(first, n_lists, seed)
+        self._lists = nearest_centers(self._centers, first, 1)[:, 0]
+        self.cost = components_cost(min(n_rows, MAX_PCA_ROWS), width)
+        iterations = KMEANS_ITERATIONS + 1
+        self.cost += means_cost(n_rows, n_lists, self._numbers[0], iterations)
+
+    def specs(self) -> list[IndexSpec]:
+        """Return what is tried, with the least of search parameters.
+
+        Codes of few components come first, then whole rows (for groups of unlike
+        spreads, whose costs are known before), codes of more components, and last those
+        of differences to a centre (for rows in tight groups).
+        """
+        width = self._coordinates.shape[1]
+        plain = [
+            IndexSpec(self._n_lists, n, 1, RERANKS[0], n if n < width else None)
+            for n in self._numbers
+        ]
+        whole = IndexSpec(self._n_lists, None, 1, RERANKS[0])
+        return [plain[0], whole, *plain[1:], replace(plain[-1], residual=True)]
+
+    def codes_cost(self, spec: IndexSpec) -> float:
+        """Return the counted work of training codes."""
+        n_rows = min(len(self._coordinates), MAX_CODED_ROWS)
+        return 0.0 if spec.n_codes is None else codes_cost(n_rows, spec.n_codes)
+
+    def codes(self, spec: IndexSpec) -> IVFCodes:
+        """Return codes as a specification says."""
+        width = self._coordinates.shape[1]
+        n_codes = width if spec.n_codes is None else spec.n_codes
+        coded, centers = self._projected(n_codes), self._centers
+        if n_codes != centers.shape[1]:
+            centers = means_of(coded, self._lists, self._n_lists)
+        codebook = Codebook(centers, None, False)
+        if spec.n_codes is not None:
+            lists = self._lists if spec.residual else None
+            codebook = codebook_of(coded, centers, lists)
+        return IVFCodes(self._projection(n_codes), codebook)
+
+    def _projected(self, n_codes: int) -> Float32:
+        return self._projection(n_codes).reduced(self._coordinates)
+
+    def _projection(self, n_codes: int) -> Projection:
+        if n_codes == self._coordinates.shape[1]:
+            return self._whole
+        kept = np.ascontiguousarray(self._axes[:, :n_codes])
+        mean = self._coordinates.mean(axis=0)
+        return Projection(mean, kept, self._whole.length)
 
 
 def components_to_try(shares: NDArray[Any], width: int) -> list[int]:
@@ -265,39 +442,6 @@ def probes(n_lists: int) -> list[int]:
     return numbers
 
 
-def recalls_by_candidates(search: IVFSearch, held_out: HeldOut, k: int) -> Float64:
-    """Return each query's recall by how many candidates are measured.
-
-    Returns
-    -------
-    recalls : ndarray of shape (n_queries, n_candidates)
-        In column ``i``, the recall with ``i + 1`` candidates; where the search keeps
-        quantized rows, only for numbers that are tried.
-    """
-    wanted = search.spec.n_candidates(k)
-    assert held_out.positions is not None
-    candidates = search.candidates(held_out.queries, wanted + 1)
-    candidates = without_excluded(candidates, held_out.positions)
-    truth = held_out.truth
-    queries = truth.space.fast_queries(held_out.queries)
-    scores = truth.fast.scores(queries, candidates)
-    last = truth.fast.scores(queries, held_out.neighbors[:, k - 1 : k])
-    hits = scores <= last
-    if search.exact is truth:
-        return np.minimum(np.cumsum(hits, axis=1), k) / k
-    # Quantized rows: they choose the best of the candidates.
-    exact = search.exact
-    queries = exact.space.fast_queries(held_out.queries)
-    kept = exact.fast.scores(queries, candidates)
-    recalls = np.zeros(hits.shape)
-    numbers = {search.codes.spec(1, rerank).n_candidates(k) for rerank in RERANKS}
-    for number in (number for number in numbers if number <= wanted):
-        best = np.argsort(kept[:, :number], axis=1, kind="stable")[:, :k]
-        found = np.take_along_axis(hits, best, axis=1).sum(axis=1)
-        recalls[:, number - 1] = np.minimum(found, k) / k
-    return recalls
-
-
 def check_fits(spec: IndexSpec, n_rows: int, width: int) -> None:
     """Raise an error if rows cannot be indexed by a specification.
 
@@ -310,6 +454,8 @@ def check_fits(spec: IndexSpec, n_rows: int, width: int) -> None:
             f"index_spec={str(spec)!r} has {spec.n_lists} lists, but there are "
             f"{n_rows} rows to train them."
         )
+    if spec.n_codes is None:
+        return
     reduced = spec.n_components is not None
     if spec.n_codes > width or (not reduced and spec.n_codes != width):
         raise ValueError(

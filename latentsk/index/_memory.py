@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from latentsk.index._codebook import MAX_CODES
+from latentsk.index._graph_spec import SYMPHONY, GraphSpec
 from latentsk.index._quantized import CODE_TYPES, QuantizedVectors
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -24,6 +25,8 @@ BYTES_PER_ROW = 1 + 4 + 8 + 8
 BYTES_PER_LENGTH = 8
 # FAISS's lists hold a position for each row; they grow by doubling.
 BYTES_PER_ENTRY, LIST_GROWTH = 8, 1.6
+# Of a graph: a link, and what is kept of each edge besides its code.
+BYTES_PER_LINK, BYTES_PER_EDGE = 4, 12
 
 
 def parse_bytes(budget: str | int) -> int:
@@ -110,6 +113,31 @@ def lists_bytes(n_rows: int, n_codes: int) -> int:
     38400000
     """
     return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + (n_codes + 1) // 2))
+
+
+def whole_lists_bytes(n_rows: int, width: int) -> int:
+    """Return the bytes of lists that hold whole rows.
+
+    Examples
+    --------
+    >>> whole_lists_bytes(1_000_000, 32)
+    217600000
+    """
+    return int(n_rows * LIST_GROWTH * (BYTES_PER_ENTRY + 4 * width))
+
+
+def graph_bytes(n_rows: int, width: int, spec: GraphSpec) -> int:
+    """Return the bytes of a graph with its own copy of the rows, and codes of edges.
+
+    Examples
+    --------
+    >>> graph_bytes(1_000_000, 64, GraphSpec.parse("HNSW32,ef=16"))
+    520000000
+    """
+    links = 2 * BYTES_PER_LINK * spec.degree
+    if spec.kind == SYMPHONY:
+        links = spec.degree * (BYTES_PER_LINK + BYTES_PER_EDGE + (width + 7) // 8)
+    return n_rows * (4 * width + links + BYTES_PER_ENTRY)
 
 
 def dtype_within(

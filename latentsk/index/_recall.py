@@ -125,7 +125,11 @@ def found_share(values: Float64, true_values: Float64) -> Float64:
 
 
 def held_out_queries(
-    flat: Search, members: Positions, n_neighbors: int, rng: np.random.Generator
+    flat: Search,
+    members: Positions,
+    n_neighbors: int,
+    rng: np.random.Generator,
+    most: int = MAX_HELD_OUT,
 ) -> HeldOut:
     """Draw queries among the members and find their true neighbours.
 
@@ -142,10 +146,13 @@ def held_out_queries(
 
     rng : Generator
         Draws the queries.
+
+    most : int, default=2000
+        Number of queries, at most.
     """
     space = flat.exact.space
     affordable = int(HELD_OUT_WORK / (2.0 * len(members) * space.n_features))
-    n_queries = min(max(affordable, MIN_HELD_OUT), MAX_HELD_OUT, len(members) // 2)
+    n_queries = min(max(affordable, MIN_HELD_OUT), most, len(members) // 2)
     positions = np.sort(rng.choice(members, n_queries, replace=False))
     return _with_truth(flat, space.vectors[positions], n_neighbors, positions, members)
 

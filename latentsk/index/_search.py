@@ -12,7 +12,7 @@ from latentsk.index._exact import ExactSearch
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
-from latentsk.index._spec import IndexSpec
+from latentsk.index._work import WorkBudget
 
 # From the rows as they were given to latent vectors.
 Embedding = Callable[[NDArray[Any]], NDArray[Any]]
@@ -26,7 +26,7 @@ class Search(Protocol):
     """
 
     @property
-    def spec(self) -> IndexSpec | str:
+    def spec(self) -> object:
         """What it is made of; as a string, `index_spec_` of the index."""
 
     @property
@@ -121,6 +121,38 @@ class Training(NamedTuple):
     target: float | None = None
 
 
+class TuningTask(NamedTuple):
+    """What a search is looked for by.
+
+    Attributes
+    ----------
+    flat : Search
+        Over all rows, exact.
+
+    training : Training
+        The rows that searches are built of.
+
+    held_out : HeldOut
+        Queries whose true neighbours are known.
+
+    target : float
+        What the lower confidence bound of the recall is to be, at least.
+
+    n_neighbors : int
+        Number of neighbours among which recall is counted.
+
+    budget : WorkBudget
+        Counts the work, and limits it.
+    """
+
+    flat: Search
+    training: Training
+    held_out: Any
+    target: float
+    n_neighbors: int
+    budget: WorkBudget
+
+
 class Family(Protocol):
     """How searches of a family are made, and how the tuner tries them.
 
@@ -139,14 +171,24 @@ class Family(Protocol):
     def build(self, flat: Search, spec: str, training: Training) -> Search:
         """Return the search that `index_spec` pins."""
 
-    def variants(
-        self, flat: Search, training: Training, k: int, best: Callable[[], Search]
-    ) -> Iterator[Any]:
-        """Yield searches to try for k neighbours; `best` tells the best one so far."""
+    def build_cost(self, n_rows: int, width: int) -> float:
+        """Return the counted work of a plain build, without any choice: see `_cost`."""
 
-    def cheapest_spec(self, search: Any, held_out: Any, target: float, k: int) -> Any:
-        """Return the cheapest `spec` of a variant that is expected to meet a target.
+    def variants(self, task: TuningTask, best: Callable[[], Search]) -> Iterator[Any]:
+        """Yield variants (see `Variant`); `best` tells the best search so far.
 
-        `held_out` is a `HeldOut`. None where there is no spec cheaper than an exact
-        search; the search's own one may be changed.
+        What they take is spent of the task's budget, and where that does not suffice,
+        none is yielded.
+        """
+
+
+class Variant(Protocol):
+    """A search to try, whose parameters are not chosen yet."""
+
+    search: Any
+
+    def cheapest_spec(self, target: float, limit: float) -> Any:
+        """Return the cheapest `spec` that is expected to meet a target of recall.
+
+        None where there is none below a limit of the cost.
         """

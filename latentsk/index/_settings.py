@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from latentsk._device import device_or_cpu
 from latentsk._faiss import faiss_available, load_faiss
+from latentsk.index._embedding import embed_by
 from latentsk.index._families import Pinned, parse_index_spec
 from latentsk.index._memory import parse_bytes
 from latentsk.index._search import Embedding
@@ -27,6 +30,9 @@ class Settings:
     device : torch.device
         Where rows are compared.
 
+    static : bool
+        Whether no row will be added or removed.
+
     embed : callable or None
         From original rows to the vectors that are coded; None: the rows themselves.
 
@@ -41,6 +47,7 @@ class Settings:
     memory_budget: str | int | None
     seed: int
     device: torch.device
+    static: bool
     embed: Embedding | None
     verbose: bool
 
@@ -78,6 +85,12 @@ class Settings:
             )
         if self.is_approximate and backend == "torch":
             raise ValueError("An approximate index needs FAISS, but backend='torch'.")
+        pinned = self.pinned
+        if pinned is not None and pinned.is_static and not self.static:
+            raise ValueError(
+                f"index_spec={self.index_spec!r} is a graph, which follows no changes: "
+                "it needs static=True."
+            )
         if self.memory_budget is not None:
             parse_bytes(self.memory_budget)
         if rerank == "original" and not has_embedder:
@@ -88,3 +101,19 @@ class Settings:
                 "original rows the latent vectors are to find) or an index_spec with "
                 "lists."
             )
+
+
+def settings_of(index: Any, metric: str) -> Settings:
+    """Return what a LatentIndex is to be by its parameters."""
+    return Settings(
+        metric=metric,
+        n_neighbors=index.n_neighbors,
+        target_recall=index.target_recall,
+        index_spec=index.index_spec,
+        memory_budget=index.memory_budget,
+        seed=index.random_state,
+        device=device_or_cpu(index.device),
+        static=index.static,
+        embed=embed_by(index) if index.rerank == "original" else None,
+        verbose=index.verbose,
+    )

@@ -16,7 +16,7 @@ FEW_NEIGHBORS = 10
 _PATTERN = re.compile(
     r"(?:PCA(?P<n_components>\d+),)?"
     r"IVF(?P<n_lists>\d+),"
-    r"PQ(?P<n_codes>\d+)x4fs(?P<residual>r?),"
+    r"(?:Flat|PQ(?P<n_codes>\d+)x4fs(?P<residual>r?)),"
     r"nprobe=(?P<n_probe>\d+),"
     r"rerank=(?P<rerank>\d+(?:\.\d+)?)"
 )
@@ -28,17 +28,18 @@ class IndexSpec:
     """Structure and search parameters of an approximate index.
 
     Rows lie in *lists* around centres (an inverted file, IVF), as a code of four bits
-    for each coordinate (a product quantizer, PQ, in FAISS's fast-scan layout). A
-    search scans the lists nearest to the query and measures the best candidates again
-    on the rows themselves.
+    for each coordinate (a product quantizer, PQ, in FAISS's fast-scan layout), or whole
+    (Flat), where codes of the whole space cannot tell the rows of a dense part of it
+    apart. A search scans the lists nearest to the query and measures the best
+    candidates again on the rows themselves.
 
     Parameters
     ----------
     n_lists : int
         Number of lists.
 
-    n_codes : int
-        Coordinates that are coded.
+    n_codes : int or None
+        Coordinates that are coded; None: lists hold whole rows.
 
     n_probe : int
         Lists scanned for a query.
@@ -63,7 +64,7 @@ class IndexSpec:
     """
 
     n_lists: int
-    n_codes: int
+    n_codes: int | None
     n_probe: int
     rerank: float
     n_components: int | None = None
@@ -101,16 +102,16 @@ class IndexSpec:
             If the text is not one.
         """
         match = _PATTERN.fullmatch(text)
-        if match is None:
+        if match is None or (match["n_components"] and match["n_codes"] is None):
             raise ValueError(
                 f"index_spec must be like {_EXAMPLE!r} (see index_spec_ of a fitted "
                 f"index), got {text!r}."
             )
         found = match.groupdict()
-        components = found["n_components"]
+        components, codes = found["n_components"], found["n_codes"]
         return cls(
             n_lists=int(found["n_lists"]),
-            n_codes=int(found["n_codes"]),
+            n_codes=None if codes is None else int(codes),
             n_probe=int(found["n_probe"]),
             rerank=float(found["rerank"]),
             n_components=None if components is None else int(components),
@@ -121,10 +122,11 @@ class IndexSpec:
         reduced = f"PCA{self.n_components}," if self.n_components else ""
         # Neither an exponent nor fewer digits than parse the same number.
         rerank = format_float_positional(self.rerank, trim="-")
+        codes = "Flat"
+        if self.n_codes is not None:
+            codes = f"PQ{self.n_codes}x4fs{'r' if self.residual else ''}"
         return (
-            f"{reduced}IVF{self.n_lists},PQ{self.n_codes}x4fs"
-            f"{'r' if self.residual else ''},nprobe={self.n_probe},"
-            f"rerank={rerank}"
+            f"{reduced}IVF{self.n_lists},{codes},nprobe={self.n_probe},rerank={rerank}"
         )
 
     def n_candidates(self, n_neighbors: int) -> int:

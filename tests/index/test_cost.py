@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 
 from latentsk.index import _cost
-from latentsk.index._cost import barring_pays, exact_cost, search_cost
+from latentsk.index._cost import barring_pays, coding_cost, exact_cost, search_cost
 from latentsk.index._spec import IndexSpec
 
-PRICES = ("PRODUCT", "SELECTION", "CODE", "LIST", "CANDIDATE", "COORDINATE")
+PRICES = (
+    *("PRODUCT", "SELECTION", "CODE", "LIST", "CANDIDATE", "COORDINATE"),
+    *("ROW", "ROW_COORDINATE", "TABLE", "ASSIGNMENT", "COPY", "ENCODING"),
+)
 SPEC = IndexSpec(64, 16, n_probe=8, rerank=3.0)
 
 
@@ -59,6 +62,37 @@ def test_a_projection_is_a_product_with_every_axis(only):
     # The centres are as wide as the codes, the candidates as wide as the rows.
     only("COORDINATE")
     assert search_cost(spec, 100, 6_400, 10) == 30 * 100
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("ROW", 8 * 100), ("ROW_COORDINATE", 8 * 100 * 20), ("CODE", 0), ("LIST", 8)],
+)
+def test_whole_rows_are_counted(only, name, expected):
+    only(name)
+    assert search_cost(replace(SPEC, n_codes=None), 20, 6_400, 10) == expected
+
+
+def test_codes_of_differences_take_a_table_for_each_list(only):
+    only("TABLE")
+    assert search_cost(SPEC, 16, 6_400, 10) == 0
+    assert search_cost(replace(SPEC, residual=True), 16, 6_400, 10) == 8 * 16
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "expected"),
+    [
+        ("ENCODING", SPEC, 500 * 16),
+        ("ENCODING", replace(SPEC, n_codes=None), 0),
+        ("COPY", replace(SPEC, n_codes=None), 500 * 20),
+        ("ASSIGNMENT", SPEC, 500 * 64),
+        ("PRODUCT", SPEC, 500 * 64 * 16),
+        ("PRODUCT", replace(SPEC, n_components=16), 500 * (64 * 16 + 20 * 16)),
+    ],
+)
+def test_the_work_of_coding_is_counted(only, name, spec, expected):
+    only(name)
+    assert coding_cost(500, 20, spec) == expected
 
 
 def test_few_neighbours_cost_as_much_as_ten():

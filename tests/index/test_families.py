@@ -2,7 +2,12 @@
 
 import pytest
 
-from latentsk.index._families import FAMILIES, parse_index_spec
+from latentsk.index._families import (
+    FAMILIES,
+    changeable_families,
+    graph_family,
+    parse_index_spec,
+)
 
 SPEC = "IVF16,PQ32x4fs,nprobe=4,rerank=1.5"
 
@@ -22,7 +27,7 @@ def test_a_specification_names_its_family_and_its_rows(reduced, dtype):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "HNSW32", "16", f"{SPEC},rows=float64", f"{SPEC},rows=int8\n"]
+    "text", ["", "NSG32", "16", f"{SPEC},rows=float64", f"{SPEC},rows=int8\n"]
 )
 def test_the_first_family_refuses_what_names_none(text):
     with pytest.raises(ValueError, match="index_spec must be like 'PCA96") as error:
@@ -39,3 +44,32 @@ def test_another_family_is_an_entry(monkeypatch):
     monkeypatch.setitem(FAMILIES, "Graph", family)
     assert parse_index_spec("Graph32,rows=int8") == (family, "Graph32", 7, "int8")
     assert parse_index_spec(SPEC).family is FAMILIES["IVF"]
+
+
+@pytest.mark.parametrize("kind", ["HNSW", "SymphonyQG"])
+def test_graphs_are_pinned_by_their_words(kind):
+    pinned = parse_index_spec(f"{kind}64,ef=20")
+    assert pinned == (FAMILIES[kind], f"{kind}64,ef=20", 65, None)
+    assert pinned.is_static
+    assert not parse_index_spec(SPEC).is_static
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("HNSW32", "must be like 'SymphonyQG32,ef=64'.*got 'HNSW32'"),
+        ("HNSW1,ef=8", "2 to 512 neighbours"),
+        ("HNSW32,ef=0", "ef is from 1"),
+        ("SymphonyQG48,ef=8", "multiple of 32, got 48"),
+        ("SymphonyQG32,ef=8.5", "must be like"),
+    ],
+)
+def test_graphs_refuse_what_they_cannot_be(text, match):
+    with pytest.raises(ValueError, match=match):
+        parse_index_spec(text)
+
+
+def test_rows_that_change_are_searched_in_no_graph():
+    assert FAMILIES["IVF"] in changeable_families()
+    assert not {FAMILIES["HNSW"], FAMILIES["SymphonyQG"]} & {*changeable_families()}
+    assert graph_family(16) is FAMILIES["HNSW"]

@@ -594,6 +594,7 @@ def assert_right(index, queries):
     extra = None
     if hasattr(index, "metadata_"):
         extra = index._engine.rows.table.frame.iloc[:2]
+    index.set_params(static=False)  # it may have been altered
     index.add(queries[:2], ids=["new", "newer"], metadata=extra)
     index.remove(["newer"])
     found = index.search(queries[:1], n_neighbors=1)

@@ -1,5 +1,6 @@
 """Another family of searches, made of the protocol alone."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 
 from latentsk.index._exact import ExactSearch, Query
 from latentsk.index._recall import held_out_queries, recall_bounds
-from latentsk.index._search import Training
+from latentsk.index._search import Training, TuningTask
 from latentsk.index._tuning import tune
+from latentsk.index._work import WorkBudget
 
 N_ROWS, K = 2_000, 5
 
@@ -63,15 +65,26 @@ class EveryNthFamily:
     def build(self, flat, spec, training):
         return EveryNthState(spec).restore(lambda _: flat, training.members, None)
 
-    def variants(self, flat, training, k, best):
-        yield EveryNth(flat, 8)
+    def build_cost(self, n_rows, width):
+        return 0.0
 
-    def cheapest_spec(self, search, held_out, target, k):
+    def variants(self, task, best):
+        yield EveryNthVariant(EveryNth(task.flat, 8), task.held_out, task.n_neighbors)
+
+
+class EveryNthVariant(NamedTuple):
+    """Chooses the step."""
+
+    search: EveryNth
+    held_out: object
+    k: int
+
+    def cheapest_spec(self, target, limit):
         for step in (8, 4, 2):
-            search.spec = f"Every{step}"
-            recalls = held_out.recalls(search, np.arange(N_ROWS), k)
+            self.search.spec = f"Every{step}"
+            recalls = self.held_out.recalls(self.search, np.arange(N_ROWS), self.k)
             if recall_bounds(recalls)[1] >= target:
-                return search.spec
+                return self.search.spec
         return None
 
 
@@ -98,8 +111,8 @@ def _tuned(rows, target):
     exact, members = ExactSearch(rows, "euclidean"), np.arange(N_ROWS)
     held_out = held_out_queries(exact, members, K, np.random.default_rng(1))
     training, reports = Training(members, held_out.positions, 0, None), []
-    family = EveryNthFamily()
-    search = tune(exact, [family], training, held_out, target, K, reports.append)
+    task = TuningTask(exact, training, held_out, target, K, WorkBudget(math.inf))
+    search = tune(task, [EveryNthFamily()], reports.append)
     return search, reports
 
 

@@ -16,18 +16,20 @@ from scipy.stats import norm
 from latentsk import LatentIndex
 from latentsk.index import _ivf_tuning, _recall, _tuning
 from latentsk.index._codebook import train_codebook
-from latentsk.index._cost import exact_cost, search_cost
+from latentsk.index._cost import coding_cost, exact_cost, search_cost
 from latentsk.index._exact import ExactSearch, Query
+from latentsk.index._inverted_lists import InvertedLists
 from latentsk.index._ivf_search import IVFCodes, IVFSearch
 from latentsk.index._ivf_tuning import (
     RERANKS,
+    CodeTrainer,
     IVFFamily,
+    IVFVariant,
     check_fits,
-    codes_to_try,
     components_to_try,
+    fewest_probes,
     n_lists_for,
     probes,
-    recalls_by_candidates,
     training_rows,
 )
 from latentsk.index._projection import Projection
@@ -38,9 +40,18 @@ from latentsk.index._recall import (
     recall_bounds,
     recall_table,
 )
-from latentsk.index._search import Training
+from latentsk.index._recall_grid import neighbor_ranks, scanned
+from latentsk.index._search import Training, TuningTask
 from latentsk.index._spec import IndexSpec
-from latentsk.index._tuning import meets_target, tune
+from latentsk.index._tuning import (
+    BUDGET_FACTOR,
+    budget_for,
+    meets_target,
+    n_affordable_queries,
+    plain_cost,
+    tune,
+)
+from latentsk.index._work import WorkBudget
 
 pytest.importorskip("faiss")
 
@@ -223,6 +234,7 @@ SPECS = {
     "plain": "IVF32,PQ8x4fs,nprobe=4,rerank=2",
     "residual": "IVF32,PQ8x4fsr,nprobe=4,rerank=2",
     "reduced": "PCA5,IVF32,PQ5x4fs,nprobe=4,rerank=2",
+    "whole": "IVF32,Flat,nprobe=4,rerank=1",
 }
 
 
@@ -259,101 +271,138 @@ def test_as_many_rows_are_held_out_as_are_affordable(rows, monkeypatch):
     assert len(_held_out(exact, np.arange(300)).positions) == 150
 
 
+def _variant(search, held_out, k):
+    """Return a variant that knows of every list and of the most candidates."""
+    search.spec = search.codes.spec(search.lists.n_lists, RERANKS[-1])
+    exact = search.exact
+    ranks = neighbor_ranks(search.codes, exact, None, held_out)[:, :k]
+    return IVFVariant.of(search, held_out, k, ranks)
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
 @pytest.mark.parametrize("kind", SPECS)
-def test_recalls_are_those_of_searches_with_as_many_candidates(rows, kind, metric):
+def test_one_scan_tells_the_recall_of_smaller_ones(rows, kind, metric):
     spec = SPECS[kind]
     if metric == "inner_product":
         spec = spec.replace("PQ8", "PQ9")
     search = _built(rows, spec, metric)
     held_out = _held_out(search)
-    # No query is so unusual that a search looks at more for it.
-    everything = np.array([np.inf, np.inf])
-    search._usual = search.usual._replace(
-        near=-everything, far=everything, rest=everything
-    )
-    search.usual.contrast[:] = -np.inf
-    search.spec = replace(search.spec, rerank=RERANKS[-1])
-    of_all = recalls_by_candidates(search, held_out, K)
-    assert of_all.shape == (len(held_out.positions), 200)
-    assert (np.diff(of_all, axis=1) >= 0).all()
-    for rerank in (1.5, 4.0, 20.0):
-        search.spec = replace(search.spec, rerank=rerank)
-        expected = held_out.recalls(search, np.arange(N_ROWS), K)
-        found = recalls_by_candidates(search, held_out, K)[:, -1]
-        # Where the row itself is no candidate, a search measures one more.
-        assert np.mean(found == expected) > 0.97
-        assert found.mean() == pytest.approx(expected.mean(), abs=1e-3)
-        # Which candidates of equal scores are cut off depends on how many are wanted.
-        column = of_all[:, search.spec.n_candidates(K) - 1]
-        assert column.mean() == pytest.approx(expected.mean(), abs=0.02)
+    for n_probe, most in ((1, 2), (3, 6), (8, 16), (32, 32)):
+        search.spec = search.codes.spec(most, RERANKS[-1])
+        grid = scanned(search, held_out, K)
+        for rerank in (1.5, 4.0, 20.0):
+            search.spec = search.codes.spec(n_probe, rerank)
+            # Scanned anew, with no more lists than these.
+            again = scanned(search, held_out, K)
+            assert (again.list_ranks[again.list_ranks < 32] < n_probe).all()
+            expected = again.recalls(n_probe, search.spec.n_candidates(K))
+            found = grid.recalls(n_probe, search.spec.n_candidates(K))
+            # Equal scores are cut off in no certain order.
+            assert found.mean() == pytest.approx(expected.mean(), abs=0.02)
+            assert np.mean(np.abs(found - expected) > 0.101) < 0.05
 
 
 def test_the_row_itself_takes_no_candidate_s_place(rows):
     """All rows scanned and all measured: every neighbour is found."""
     search = _built(rows[:900], "IVF4,PQ8x4fs,nprobe=4,rerank=100")
-    found = recalls_by_candidates(search, _held_out(search), K)
-    np.testing.assert_array_equal(found[:, 898:], 1.0)
-    assert found[:, 30].mean() < 1.0
-    assert found[:, 0].max() == 1 / K
+    grid = scanned(search, _held_out(search), K)
+    np.testing.assert_array_equal(grid.recalls(4, 899), 1.0)
+    assert grid.recalls(4, 31).mean() < 1.0
+    assert grid.recalls(4, 1).max() == 1 / K
 
 
-def _cheapest_of_all(search, held_out, target, k):
+def test_neighbours_are_known_by_their_lists(rows):
+    search = _built(rows, SPECS["plain"])
+    held_out = _held_out(search)
+    ranks = neighbor_ranks(search.codes, search.exact, None, held_out)
+    centers = search.codes.codebook.centers.astype(float)
+    near = rows[held_out.neighbors[:20]]
+    lists = np.linalg.norm(near[:, :, None] - centers, axis=3).argmin(axis=2)
+    gaps = np.linalg.norm(held_out.queries[:20, None] - centers, axis=2)
+    order = gaps.argsort(axis=1).argsort(axis=1)
+    np.testing.assert_array_equal(ranks[:20], np.take_along_axis(order, lists, axis=1))
+
+
+def _cheapest_of_all(variant, search, target, k):
     """Measure everything that could be chosen."""
     width, n_rows = search.exact.space.n_features, search.lists.n_rows
     good = []
-    for n_probe in probes(search.lists.n_lists):
-        search.spec = search.codes.spec(n_probe, RERANKS[-1])
-        recalls = recalls_by_candidates(search, held_out, k)
-        for rerank in RERANKS:
-            spec = search.codes.spec(n_probe, rerank)
-            _, lower, _ = recall_bounds(recalls[:, spec.n_candidates(k) - 1])
-            cost = search_cost(spec, width, n_rows, k)
-            if lower >= target and cost < exact_cost(n_rows, width):
-                good.append((cost, spec))
+    n_probes = _ivf_tuning.probes(search.lists.n_lists)
+    for n_probe, rerank in itertools.product(n_probes, _ivf_tuning.RERANKS):
+        spec = search.codes.spec(n_probe, rerank)
+        recalls = variant.grid.recalls(n_probe, spec.n_candidates(k))
+        cost = search_cost(spec, width, n_rows, k)
+        if recall_bounds(recalls)[1] >= target and cost < exact_cost(n_rows, width):
+            good.append((cost, spec))
     return min(good, key=lambda pair: pair[0])[1] if good else None
 
 
 @pytest.mark.parametrize("kind", SPECS)
 @pytest.mark.parametrize(("target", "k"), [(0.5, 5), (0.9, 10), (0.98, 1), (0.95, 30)])
 def test_the_cheapest_is_the_cheapest_of_all(rows, kind, target, k, monkeypatch):
-    def of_all(search, held_out, k):
-        # Which candidates of equal scores are cut off depends on how many are asked
-        # for: here as many are, whoever asks.
-        search.spec = search.codes.spec(search.spec.n_probe, RERANKS[-1])
-        return recalls_by_candidates(search, held_out, k)
-
-    monkeypatch.setattr(_ivf_tuning, "recalls_by_candidates", of_all)
+    for name, few in (("RERANKS", RERANKS[::5]), ("probes", lambda n: range(2, n, 5))):
+        monkeypatch.setattr(_ivf_tuning, name, few)
     search = _built(rows, SPECS[kind])
-    held_out = _held_out(search, k=k)
-    found = FAMILY.cheapest_spec(search, held_out, target, k)
-    assert found == _cheapest_of_all(search, held_out, target, k)
+    variant = _variant(search, _held_out(search, k=k), k)
+    found = variant.cheapest_spec(target, exact_cost(N_ROWS, 8))
+    assert found == _cheapest_of_all(variant, search, target, k)
 
 
 def test_there_is_none_where_no_code_can_tell(rows):
     noise = np.random.default_rng(0).normal(size=(2_000, 60))
     search = _built(noise, "PCA2,IVF16,PQ2x4fs,nprobe=4,rerank=2")
-    assert FAMILY.cheapest_spec(search, _held_out(search), 0.99, K) is None
+    variant = _variant(search, _held_out(search), K)
+    assert variant.cheapest_spec(0.99, exact_cost(2_000, 60)) is None
 
 
-def test_more_is_asked_for_where_less_is_found_than_expected(rows, monkeypatch):
-    search = _built(rows, SPECS["plain"])
-    held_out = _held_out(search)
-    asked = []
+def test_lists_alone_tell_how_many_are_needed():
+    ranks = np.repeat([[0, 1], [0, 5]], 500, axis=0)
+    assert fewest_probes(ranks, 0.45, 8) == 1
+    assert fewest_probes(ranks, 0.7, 8) == 2
+    assert fewest_probes(ranks, 0.9, 8) == 6
+    assert fewest_probes(ranks, 0.9, 5) is None
 
-    def too_hopeful(search, held_out, target, k):
-        asked.append(target)
+
+class _Hopeful:
+    """A variant that expects more than is found."""
+
+    def __init__(self, search):
+        self.search, self.asked = search, []
+
+    def cheapest_spec(self, target, limit):
+        self.asked.append(target)
         return IndexSpec.parse("IVF32,PQ8x4fs,nprobe=1,rerank=1")
 
-    monkeypatch.setattr(FAMILY, "cheapest_spec", too_hopeful)
-    assert not meets_target(FAMILY, search, held_out, 0.95, K, np.arange(N_ROWS))
-    assert asked == sorted(set(asked))
-    assert len(asked) == _tuning.ATTEMPTS
-    assert asked[0] == 0.95
+
+def _task(exact, held_out, members, target=0.95, k=K, seed=0, limit=math.inf):
+    training = Training(members, held_out.positions, seed, None)
+    return TuningTask(exact, training, held_out, target, k, WorkBudget(limit))
+
+
+def test_more_is_asked_for_where_less_is_found_than_expected(rows):
+    search, members = _built(rows, SPECS["plain"]), np.arange(N_ROWS)
+    variant = _Hopeful(search)
+    task = _task(search.exact, _held_out(search), members)
+    assert not meets_target(variant, task, members, math.inf)
+    assert variant.asked == sorted(set(variant.asked))
+    assert len(variant.asked) == _tuning.ATTEMPTS
+    assert variant.asked[0] == 0.95
     # What is found decides, not what was expected.
-    asked.clear()
-    assert meets_target(FAMILY, search, held_out, 0.1, K, np.arange(N_ROWS))
-    assert asked == [0.1]
+    variant.asked.clear()
+    assert meets_target(variant, task._replace(target=0.1), members, math.inf)
+    assert variant.asked == [0.1]
+
+
+def test_nothing_is_asked_for_beyond_the_budget(rows):
+    search, members = _built(rows, SPECS["plain"]), np.arange(N_ROWS)
+    variant = _Hopeful(search)
+    task = _task(search.exact, _held_out(search), members)
+    search.spec = variant.cheapest_spec(0.0, 0.0)
+    task.budget.limit = 2.5 * len(task.held_out.queries) * search.cost(K, N_ROWS)
+    variant.asked.clear()
+    assert not meets_target(variant, task, members, math.inf)
+    assert len(variant.asked) == 3
+    assert task.budget.spent <= task.budget.limit
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "inner_product"])
@@ -399,17 +448,39 @@ def test_recall_of_new_queries(rows):
 # Structures
 
 
-def test_codes_come_the_cheapest_first():
+def _decaying():
     rng = np.random.default_rng(0)
     sample = rng.normal(size=(2_000, 64)) * 0.9 ** np.arange(64)
-    found = list(codes_to_try(sample.astype(np.float32), 8, WHOLE, 0))
-    codes = [codes.codebook.values.shape[0] for codes in found]
-    assert codes == sorted(codes)
-    assert codes[-2:] == [64, 64]
-    assert [s.codebook.residual for s in found] == [False] * (len(found) - 1) + [True]
-    assert [s.projection.axes is None for s in found] == [c == 64 for c in codes]
-    costs = [search_cost(s.spec(4, 2.0), 64, 20_000, K) for s in found]
+    return sample.astype(np.float32)
+
+
+def test_codes_come_the_cheapest_first():
+    specs = CodeTrainer(_decaying(), 8, WHOLE, 0).specs()
+    numbers = [spec.n_codes for spec in specs]
+    assert numbers.pop(1) is None
+    assert numbers[-2:] == [64, 64]
+    assert numbers == sorted(numbers)
+    assert [s.residual for s in specs] == [False] * (len(specs) - 1) + [True]
+    coded = [s for s in specs if s.n_codes]
+    assert [s.n_components for s in coded] == [n if n < 64 else None for n in numbers]
+    costs = [search_cost(replace(s, n_probe=4), 64, 20_000, K) for s in coded]
     assert costs == sorted(costs)
+
+
+def test_codes_share_their_lists():
+    """The centres of other codes are the means of the same rows."""
+    sample = _decaying()
+    trainer = CodeTrainer(sample, 8, WHOLE, 0)
+    first, whole, *_, residual = [trainer.codes(spec) for spec in trainer.specs()]
+    few = first.projection.reduced(sample)
+    gaps = np.linalg.norm(few[:, None] - first.codebook.centers, axis=2)
+    lists = gaps.argmin(axis=1)
+    means = np.stack([sample[lists == number].mean(axis=0) for number in range(8)])
+    for codes in (whole, residual):
+        np.testing.assert_allclose(codes.codebook.centers, means, atol=1e-5)
+    assert whole.codebook.values is None
+    # Differences to a mean have none.
+    assert np.abs(residual.codebook.values.mean(axis=1)).max() < 1.5
 
 
 def test_a_search_is_restored_from_its_state(rows):
@@ -453,8 +524,8 @@ def _tuned(rows, target=0.95, k=K, metric="euclidean", seed=0, members=None):
     members = np.arange(len(rows)) if members is None else members
     reports = []
     held_out = held_out_queries(exact, members, k, np.random.default_rng(seed))
-    training = Training(members, held_out.positions, seed, None)
-    search = tune(exact, [FAMILY], training, held_out, target, k, reports.append)
+    task = _task(exact, held_out, members, target, k, seed)
+    search = tune(task, [FAMILY], reports.append)
     return search, held_out, reports
 
 
@@ -716,11 +787,15 @@ def test_no_codes_would_have_been_much_cheaper():
         members, n_lists, held_out.positions, np.random.default_rng(0)
     )
     costs = []
-    for codes in codes_to_try(data[trained], n_lists, WHOLE, 0):
-        if not codes.codebook.residual:
-            other = IVFSearch(exact, codes.spec(n_lists, 20.0), codes, members)
-            if meets_target(FAMILY, other, held_out, 0.9, K, members):
-                costs.append(search_cost(other.spec, 48, len(data), K))
+    trainer = CodeTrainer(data[trained], n_lists, WHOLE, 0)
+    for spec in (s for s in trainer.specs() if s.n_codes and not s.residual):
+        codes = trainer.codes(spec)
+        other = IVFSearch(exact, codes.spec(n_lists, RERANKS[-1]), codes, members)
+        ranks = neighbor_ranks(codes, exact, None, held_out)[:, :K]
+        variant = IVFVariant.of(other, held_out, K, ranks)
+        task = _task(exact, held_out, members, 0.9)
+        if meets_target(variant, task, members, exact_cost(len(data), 48)):
+            costs.append(search_cost(other.spec, 48, len(data), K))
     assert len(costs) > 1
     found = search_cost(search.spec, 48, len(data), K)
     assert found <= min(costs) / _ivf_tuning.WORTHWHILE_SHARE
@@ -731,3 +806,117 @@ def test_vectors_beyond_float32_have_no_lists(spec):
     rows = np.random.default_rng(0).normal(size=(500, 37)) * 1e90
     with pytest.raises(ValueError, match="range of float32"):
         LatentIndex(index_spec=spec, metric="inner_product").fit(rows)
+
+
+# What a fit costs
+
+
+class _Counted:
+    """Counts what a fit does, at the prices of `_cost`."""
+
+    def __init__(self, patch):
+        self.work, self.searched, self.coded = 0.0, 0, 0
+        candidates, add = ExactSearch.candidates, InvertedLists.add
+        scan = InvertedLists.scan
+
+        def compare(search, queries, *others, **named):
+            n_pairs = len(queries) * search.n_rows
+            self.searched += len(queries)
+            self.work += n_pairs * exact_cost(1, search.space.n_features)
+            return candidates(search, queries, *others, **named)
+
+        def code(lists, positions, rows, *others):
+            spec = IndexSpec(lists.n_lists, _n_codes(lists), 1, 1.0)
+            self.work += coding_cost(len(rows), rows.shape[1], spec)
+            self.coded += len(rows)
+            return add(lists, positions, rows, *others)
+
+        def scanned(lists, queries, numbers, distances, n_candidates, *others):
+            n_probe = numbers.shape[1]
+            spec = IndexSpec(lists.n_lists, _n_codes(lists), n_probe, 1.0)
+            n_columns = queries.shape[1]
+            cost = search_cost(spec, n_columns, lists.n_rows, n_candidates)
+            self.work += len(queries) * cost
+            return scan(lists, queries, numbers, distances, n_candidates, *others)
+
+        patch.setattr(ExactSearch, "candidates", compare)
+        patch.setattr(InvertedLists, "add", code)
+        patch.setattr(InvertedLists, "scan", scanned)
+
+
+def _n_codes(lists):
+    values = lists.codebook.values
+    return None if values is None else len(values)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    return _Counted(monkeypatch)
+
+
+def _zipf(n_rows, width, spreads, apart, seed=0):
+    """Groups whose sizes follow Zipf's law, and whose spreads are unlike."""
+    rng = np.random.default_rng(seed)
+    weights = 1.0 / np.arange(1, 101)
+    labels = rng.choice(100, n_rows, p=weights / weights.sum())
+    centers = apart * rng.normal(size=(100, width))
+    scales = rng.uniform(*spreads, 100)[labels, None]
+    noise = scales * rng.normal(size=(n_rows, width))
+    return (centers[labels] + noise).astype(np.float32)
+
+
+def _normal(n_rows, width):
+    return np.random.default_rng(0).normal(size=(n_rows, width)).astype(np.float32)
+
+
+TO_FIT = {
+    "wide noise": lambda: _normal(3_000, 700),
+    "few wide rows": lambda: _normal(1_200, 900),
+    "narrow noise": lambda: _normal(20_000, 8),
+    "unlike groups": lambda: _zipf(12_000, 64, (0.05, 2.0), 3.0),
+    "overlapping groups": lambda: _zipf(12_000, 48, (0.3, 1.5), 1.0),
+    "decaying": lambda: _normal(8_000, 200) * 0.97 ** np.arange(200, dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("target", [0.9, 0.99])
+@pytest.mark.parametrize("name", TO_FIT)
+def test_a_fit_costs_a_small_multiple_of_the_cheaper_way(name, target, counted):
+    rows = TO_FIT[name]()
+    index = LatentIndex(target_recall=target, n_neighbors=10).fit(rows)
+    plain = plain_cost([FAMILY], *rows.shape)
+    assert plain <= rows.shape[0] * exact_cost(*rows.shape)
+    # The table of recall comes on top: a few searches more, and some deep ones.
+    assert counted.work <= budget_for(plain) + 0.5 * plain
+    assert budget_for(plain) <= BUDGET_FACTOR * plain
+    assert index.index_spec_ == "Flat" or index.recall_.loc[10, "lower"] >= target
+
+
+@pytest.mark.parametrize("shape", [(1_200, 900), (1_000, 784)])
+def test_nothing_is_tried_where_all_pairs_cost_less_than_a_build(shape, counted):
+    assert FAMILY.build_cost(*shape) > shape[0] * exact_cost(*shape)
+    index = LatentIndex(target_recall=0.9).fit(_normal(*shape))
+    assert index.index_spec_ == "Flat"
+    assert counted.searched == counted.coded == 0
+
+
+@pytest.mark.parametrize("spreads", [(0.05, 2.0), (0.02, 1.0), (0.3, 1.5)])
+def test_groups_of_unlike_sizes_and_spreads_end_with_lists(spreads):
+    rows = _zipf(20_000, 64, spreads, 3.0)
+    index = LatentIndex(target_recall=0.95, n_neighbors=10).fit(rows[:-300])
+    assert index.index_spec_.startswith(("IVF", "PCA"))
+    held = LatentIndex(n_neighbors=10).fit(rows[:-300])
+    found, true = (i.kneighbors(rows[-300:])[0] for i in (index, held))
+    shares = found_share(found, true)
+    error = max(shares.std(), 0.02) / math.sqrt(len(shares))
+    assert shares.mean() >= 0.95 - 3 * error
+
+
+def test_as_many_rows_are_held_out_as_the_plain_work_allows():
+    exact = exact_cost(100_000, 32)
+    share = _tuning.TRUTH_FACTOR
+    assert n_affordable_queries(900 * exact / share, 100_000, 32) == 900
+    assert n_affordable_queries(0.0, 100_000, 32) == _recall.MIN_HELD_OUT
+    assert n_affordable_queries(1e20, 100_000, 32) == _tuning.MAX_HELD_OUT
+    assert n_affordable_queries(1e20, 4_000, 32) == 1_000
+    assert n_affordable_queries(1e20, 700, 32) == 350

@@ -1,0 +1,162 @@
+"""Which graph is tried, and how thoroughly it has to be searched."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+from latentsk.index._cost import graph_build_cost, graph_cost
+from latentsk.index._graph import LARGEST_COORDINATE
+from latentsk.index._graph_search import GraphSearch
+from latentsk.index._graph_spec import HNSW, SYMPHONY, GraphSpec
+from latentsk.index._ivf_search import coordinates_of
+from latentsk.index._projection import largest_length
+from latentsk.index._rabitq import load_rabitqlib
+from latentsk.index._recall import recall_bounds
+from latentsk.index._search import Search, Training, TuningTask
+
+# Neighbours of a row in the graph.
+DEGREE = 32
+# Columns up to which HNSW is the quicker graph: SymphonyQG's codes need more.
+MAX_HNSW_COLUMNS = 16
+# What is tried, each an eighth more than the one before.
+EFFORTS = (
+    *(8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72),
+    *(80, 90, 100, 112, 128, 144, 160, 180, 200, 225, 256, 288, 320, 360, 400, 450),
+)
+
+
+def graph_kind(width: int) -> str:
+    """Return the graph that is the quicker one for so many columns.
+
+    Examples
+    --------
+    >>> graph_kind(8), graph_kind(384)
+    ('HNSW', 'SymphonyQG')
+    """
+    return HNSW if width <= MAX_HNSW_COLUMNS else SYMPHONY
+
+
+class GraphFamily:
+    """Graphs of a kind, as the tuner tries them.
+
+    Parameters
+    ----------
+    kind : {"HNSW", "SymphonyQG"}
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def require(self) -> None:
+        """Raise an error where the graph cannot be built.
+
+        Raises
+        ------
+        ImportError
+        """
+        if self.kind == SYMPHONY:
+            load_rabitqlib()
+
+    def min_rows(self, spec: str) -> int:
+        """Return how many rows a specification needs."""
+        return GraphSpec.parse(spec).degree + 1
+
+    def build(self, flat: Search, spec: str, training: Training) -> GraphSearch:
+        """Return the search that a specification pins.
+
+        Raises
+        ------
+        ValueError
+            If the rows are too few for it.
+
+        ImportError
+            If the graph's library is not there.
+        """
+        wanted, members = GraphSpec.parse(spec), training.members
+        self.require()
+        if len(members) <= wanted.degree:
+            raise ValueError(
+                f"index_spec={spec!r} gives each row {wanted.degree} neighbours, but "
+                f"there are {len(members)} rows."
+            )
+        return _graph_search(flat, wanted, training)
+
+    def build_cost(self, n_rows: int, width: int) -> float:
+        """Return the counted work of a plain build, without any choice."""
+        return graph_build_cost(GraphSpec(self.kind, DEGREE, 1), n_rows, width)
+
+    def variants(
+        self, task: TuningTask, best: Callable[[], Search]
+    ) -> Iterator[GraphVariant]:
+        """Yield the search to try, whose effort is not chosen yet."""
+        exact, training, budget = task.flat.exact, task.training, task.budget
+        n_rows, width = len(training.members), exact.space.n_features
+        k, spec = task.n_neighbors, GraphSpec(self.kind, DEGREE, EFFORTS[0])
+        if graph_cost(spec, width, k) >= best().cost(k, n_rows) or n_rows <= DEGREE:
+            return
+        work = self.build_cost(n_rows, width)
+        if not budget.affords(work) or exact.fast.largest_norm >= LARGEST_COORDINATE:
+            return
+        budget.spend(work)
+        yield GraphVariant(_graph_search(task.flat, spec, training), task)
+
+
+class GraphVariant:
+    """A search whose effort is found by bisection on the held-out queries.
+
+    Parameters
+    ----------
+    search : GraphSearch
+        Its `spec` is changed.
+
+    task : TuningTask
+    """
+
+    def __init__(self, search: GraphSearch, task: TuningTask) -> None:
+        self.search = search
+        self._task = task
+
+    def cheapest_spec(self, target: float, limit: float) -> GraphSpec | None:
+        """Return the least effort that is expected to meet a target.
+
+        None where there is none whose cost is below a limit.
+        """
+        spec, k = self.search.spec, self._task.n_neighbors
+        width = self.search.exact.space.n_features
+        specs = [GraphSpec(spec.kind, spec.degree, effort) for effort in EFFORTS]
+        cheaper = [spec for spec in specs if graph_cost(spec, width, k) < limit]
+        place = bisect_left(cheaper, target, key=self._recall)
+        return cheaper[place] if place < len(cheaper) else None
+
+    @cached_property
+    def _recalls(self) -> dict[GraphSpec, float]:
+        return {}
+
+    def _recall(self, spec: GraphSpec) -> float:
+        """Return the lower bound of the recall; 0 where no work is left for it."""
+        task, k = self._task, self._task.n_neighbors
+        if spec not in self._recalls:
+            members, held_out = task.training.members, task.held_out
+            self.search.spec = spec
+            work = len(held_out.queries) * self.search.cost(k, len(members))
+            if not task.budget.affords(work):
+                return 0.0
+            task.budget.spend(work)
+            recalls = held_out.recalls(self.search, members, k)
+            self._recalls[spec] = recall_bounds(recalls)[1]
+        return self._recalls[spec]
+
+
+def _graph_search(flat: Search, spec: GraphSpec, training: Training) -> GraphSearch:
+    exact, embed = flat.exact, training.embed
+    length = None
+    if exact.space.is_similarity:
+        rows = (
+            exact.fast
+            if embed is None
+            else coordinates_of(exact, training.members, embed)
+        )
+        length = largest_length(rows)
+    return GraphSearch(flat, spec, length, training.members, embed)
