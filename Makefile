@@ -41,6 +41,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/index_cliffs.py --threads 1
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/approximate_search.py
+	$(BIN)/python benchmarks/recall_promise.py --threads 1
 	$(BIN)/python benchmarks/approximate_search.py --overhead
 	$(BIN)/python benchmarks/approximate_search.py --memory
 	$(BIN)/python benchmarks/duplicates.py
