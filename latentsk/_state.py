@@ -108,6 +108,12 @@ class StateMixin:
         """Drop the fitted state, but for what validation has just set."""
         self._drop(*(self._fit_attributes().keys() - set(self._validated_state)))
 
+    def _take_fit(self, other: StateMixin) -> None:
+        """Take the fit of another estimator in place of this one's, in one step."""
+        before, fit = self._fit_attributes(), other._fit_attributes()
+        vars(self).update(fit)
+        self._drop(*(before.keys() - fit.keys()))
+
     @contextmanager
     def _rollback_on_error(self) -> Iterator[None]:
         """Put the fitted state back as it was if the block raises.

@@ -7,7 +7,6 @@ magnitude. Narrower tests of messages are beside each estimator's other tests.
 
 import copy
 import faulthandler
-import pickle
 import re
 import warnings
 import zlib
@@ -320,7 +319,9 @@ def memory_of(value):
     if torch.is_tensor(value):
         return repr(value.detach().tolist()), value.requires_grad
     if isinstance(value, pd.DataFrame | pd.Series):
-        return pickle.dumps(value.copy()), str(getattr(value, "dtypes", None))
+        # Not its pickle: dtypes of pandas keep what they have worked out.
+        values = value.to_numpy(dtype=object).tolist()
+        return repr(values), repr(value.index.tolist()), str(value.dtypes)
     if sparse.issparse(value):
         return value.format, value.shape, repr(value.tocoo().data.tolist())
     return repr(value)
@@ -421,6 +422,24 @@ def filters():
         np.zeros(24, bool),
         torch.ones(24, dtype=torch.bool),
         np.ones(24),
+        np.arange(24) % 2,
+        pd.Series(np.arange(24) % 2, index=range(1, 25)),
+        pd.Series(True, index=range(24)),
+        pd.Series(True, index=range(1, 25)),
+        pd.Series(True, index=[0] * 24),
+        pd.Series(pd.Categorical([True, None] * 12)),
+        pd.Index([True] * 24),
+        pd.DataFrame({"a": [True] * 24}),
+        dict.fromkeys(range(24), True),
+        [None] * 24,
+        "id < 3",
+        "id < 'a'",
+        "x > 3",
+        "(",
+        "",
+        "@index",
+        lambda table: table["a"] > 3,
+        print,
     ]
     return ids() | st.sampled_from(masks).map(lambda value: Hostile(value, None))
 
@@ -533,6 +552,12 @@ def index_calls():
     calls = takes_rows("fit", *reading)
     calls["add"] = hostile(3), lambda e, X: e.add(X, ids=to_add(X))
     calls["update"] = hostile(3), lambda e, X: e.update(X, ids=to_update(X))
+    calls["upsert"] = hostile(3), lambda e, X: e.upsert(X, ids=to_update(X))
+    calls["upsert, ids"] = ids(), lambda e, names: e.upsert(PROBE[:2], ids=names)
+    calls["search, ids"] = ids(), lambda e, names: e.search(ids=names, n_neighbors=2)
+    calls["update_metadata"] = metadata(), lambda e, table: e.update_metadata(table)
+    for name in ("kneighbors", "search"):
+        calls[f"{name}, fewer"] = WORDS, _fewer(name)
     calls["add, ids"] = ids(), lambda e, names: e.add(PROBE[:2], ids=names)
     calls["update, ids"] = ids(), lambda e, names: e.update(PROBE[:2], ids=names)
     calls["fit, ids"] = ids(), lambda e, names: e.fit(PROBE[:2], ids=names)
@@ -557,6 +582,10 @@ def _second(name):
 
 def _third(name):
     return lambda e, word: getattr(e, name)(PROBE[:2], 2, word)
+
+
+def _fewer(name):
+    return lambda e, word: getattr(e, name)(PROBE[:2], 99, fewer=word)
 
 
 def _filtered(name):
@@ -591,15 +620,21 @@ def metadata():
         good["a"],
         "ab",
     ]
-    return hostile(2) | st.sampled_from(tables).map(lambda table: Hostile(table, None))
+    # Tables pass, and the same numbers in an array do not.
+    of_numbers = hostile(2).map(lambda made: Hostile(made.value, None))
+    return of_numbers | st.sampled_from(tables).map(lambda table: Hostile(table, None))
 
 
+OF_LISTS = ("add", "update", "upsert", "remove")
 INDEX_FITS = ("fit", "fit, ids", "fit, metadata")
 INDEX_CHANGES = (
     "add",
     "add, ids",
     "update",
     "update, ids",
+    "upsert",
+    "upsert, ids",
+    "update_metadata",
     "remove",
 )
 
@@ -749,9 +784,30 @@ SUBJECTS = {
                 metadata(),
                 lambda e, table: e.update(PROBE[:2], ids=[0, 1], metadata=table),
             ),
+            "upsert, metadata": (
+                metadata(),
+                lambda e, table: e.upsert(PROBE[:2], ids=[0, 99], metadata=table),
+            ),
+            "update_metadata": (metadata(), lambda e, table: e.update_metadata(table)),
+            "update_metadata, ids": (
+                ids(),
+                lambda e, names: e.update_metadata(TABLE[:2], ids=names),
+            ),
+            "search, filter": (
+                filters(),
+                lambda e, wanted: e.search(
+                    PROBE, 1, filter=wanted, fewer="allow", return_metadata=True
+                ),
+            ),
         },
         (),
-        ("add, metadata", "update, metadata"),
+        (
+            "add, metadata",
+            "update, metadata",
+            "upsert, metadata",
+            "update_metadata",
+            "update_metadata, ids",
+        ),
         lambda e: e.fit(ROWS, metadata=TABLE),
     ),
     "LatentIndex, by cosine": Subject(
@@ -832,10 +888,10 @@ if faiss_available():
         {
             name: call
             for name, call in index_calls().items()
-            if name in ("fit", "add", "update", "remove", "kneighbors", "search")
+            if name in ("fit", "kneighbors", "search", "search, ids", *OF_LISTS)
         },
         ("fit",),
-        ("add", "update", "remove"),
+        OF_LISTS,
     )
 
 # Methods that take no data: parameters, names, files, and what is known already.
@@ -851,6 +907,7 @@ WITHOUT_DATA = {
     "to_onnx",
     "save",
     "load",
+    "compact",
 }
 
 
@@ -923,10 +980,11 @@ def called(subject, name, estimator, value, what):
     return outcome
 
 
+NAMING_IDS = ("ids", "filter", "remove", "update_metadata")
+
+
 def assert_clear(error, name, what):
-    allowed = CLEAR + (
-        (KeyError,) if name.endswith(("ids", "filter", "remove")) else ()
-    )
+    allowed = CLEAR + ((KeyError,) if name.endswith(NAMING_IDS) else ())
     if not isinstance(error, allowed) or UNHELPFUL.search(str(error)) or not str(error):
         raise AssertionError(f"{error!r} for {what!r}") from error
 

@@ -83,6 +83,15 @@ def index(*embedder, **parameters):
     return LatentIndex(*embedder, **parameters).fit(X)
 
 
+def with_metadata():
+    return LatentIndex().fit(X, metadata=FRAME)
+
+
+def changed_by_a_filter():
+    index = with_metadata()
+    index.kneighbors(X, filter=lambda _: index.remove([0]).active_)
+
+
 def detector(**parameters):
     return LatentOutlierDetector(**parameters).fit(X)
 
@@ -498,7 +507,8 @@ CASES = {
     "ids must be unique, but these occur more than once": lambda p: LatentIndex().fit(X[:2], ids=["a", "a"]),
     "ids must not be missing (None or NaN)": lambda p: LatentIndex().fit(X[:2], ids=["a", None]),
     "ids must be a list or array with one id a row": lambda p: LatentIndex().fit(X[:2], ids=5),
-    "update needs the ids of the rows to replace": lambda p: index().update(X[:1]),
+    "update needs the ids of the rows": lambda p: index().update(X[:1]),
+    "upsert needs the ids of the rows": lambda p: index().upsert(X[:1]),
     "ids are needed, because those of the index are not whole numbers": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
     "Got … ids for … rows of X": lambda p: LatentIndex().fit(X, ids=[1]),
     "Got metadata of … rows for … rows of X": lambda p: LatentIndex().fit(X, metadata=FRAME[:3]),
@@ -507,6 +517,10 @@ CASES = {
     "metadata must have the columns …": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1], metadata=FRAME[["a"]][:1]),
     "The index has metadata": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1]),
     "The index was fitted without metadata": lambda p: index().add(X[:1], metadata=FRAME[:1]),
+    "metadata has … labels (its index), …, which are not the ids of the … rows": lambda p: LatentIndex().fit(X, metadata=FRAME.set_axis(range(1, 61))),
+    "ids has … labels (its index), …, which are not the labels of the … rows": lambda p: LatentIndex().fit(HOURLY, ids=pd.Series(range(60), HOURLY.index + pd.Timedelta(1, "D"))),
+    "metadata has columns that the index has not, …, and leaves out … rows": lambda p: index().update_metadata(FRAME[:2]),
+    "An index cannot be changed from within one of its searches": lambda p: changed_by_a_filter(),
     # Building an index: kinds of indexes
     "n_jobs must not be 0": lambda p: index(n_jobs=0),
     "memory_budget must be …": lambda p: index(memory_budget="much"),
@@ -541,12 +555,19 @@ CASES = {
     "return_distance must be True if sort_results is True": lambda p: index().radius_neighbors(X, 1.0, return_distance=False, sort_results=True),
     "… needs a distance, and an inner product is a similarity": lambda p: index(metric="inner_product").duplicates(1.0),
     "filter must have one boolean for each of the … positions": lambda p: index().kneighbors(X, filter=[True]),
+    "filter has … labels (its index), …, which are not the ids of the … rows": lambda p: index().kneighbors(X, filter=pd.Series(True, range(1, 61))),
+    "A column of zeros and ones is no mask": lambda p: index().kneighbors(X, filter=[0, 1] * 30),
+    "filter must be one column, got a table of …": lambda p: index().kneighbors(X, filter=FRAME > 0),
+    "filter must return a boolean for each of the … rows": lambda p: with_metadata().kneighbors(X, filter=lambda table: table["a"]),
+    "A filter that is a function is given the metadata, and the index has none": lambda p: index().kneighbors(X, filter=lambda table: table["a"] > 0),
     "The query … is not valid: …": lambda p: index().kneighbors(X, filter="yaer > 2020"),
     "The query is empty": lambda p: index().kneighbors(X, filter=" "),
     "A string is a query; one id is given in a list": lambda p: LatentIndex().fit(X[:2], ids=["doc-17", "b"]).kneighbors(X, 1, filter="doc-17"),
     "A query may have … characters": lambda p: index().kneighbors(X, filter="id in [" + "1, " * 50_000 + "]"),
     "filter leaves no row": lambda p: index().kneighbors(X, filter=np.zeros(60, bool)),
     "The index has no rows": lambda p: index().remove(range(60)).kneighbors(X),
+    "fewer must be 'error' or 'allow'": lambda p: index().kneighbors(X, fewer="some"),
+    "search takes X or ids, not both": lambda p: index().search(X, ids=[1]),
     # Saving
     "The folder … does not exist": lambda p: latentsk.save(pca(), "nowhere/model"),
     "… is a folder; a file cannot take its place": lambda p: latentsk.save(pca(), "."),

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
 import multiprocessing, pickle, sys, tempfile, threading
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, pandas as pd, torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
@@ -90,7 +90,17 @@ PYOD = {
 INDEX = {
     "fit": lambda e: e.fit(rows).kneighbors(some)[1],
     "kneighbors": lambda e: e.kneighbors(some)[1],
+    "search": lambda e: e.search(
+        ids=range(20), filter="n < 300 and id != 3", return_metadata=True)["n"],
+    "add": lambda e: e.add(some, metadata=table[:550]).kneighbors(some)[0],
+    "update": lambda e: e.update(some, ids=range(550)).kneighbors(rows)[0],
+    "upsert": lambda e: e.upsert(
+        some, ids=range(300, 850), metadata=table[:550]).kneighbors(rows)[0],
+    "update_metadata": lambda e: e.update_metadata(table[::-1]).metadata_["n"],
+    "compact": lambda e: e.remove(range(300)).compact().kneighbors(some)[1],
+    "pickle": lambda e: pickle.loads(pickle.dumps(e)).kneighbors(some)[1],
 }
+table = pd.DataFrame({"n": range(600)})
 clusters = make_pipeline(StandardScaler(), KMeans(5, n_init=1, random_state=0))
 
 def detector(embedder):
@@ -106,8 +116,12 @@ CASES = [
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),
     ("PyOD", PyODAdapter(autoencoder).fit(rows), PYOD),
-    ("index over an autoencoder", LatentIndex(autoencoder).fit(rows), INDEX),
-    ("index over k-means", LatentIndex(clusters).fit(rows), INDEX),
+    (
+        "index over an autoencoder",
+        LatentIndex(autoencoder).fit(rows, metadata=table),
+        INDEX,
+    ),
+    ("index over k-means", LatentIndex(clusters).fit(rows, metadata=table), INDEX),
 ]
 
 def saved(estimator):

@@ -118,7 +118,9 @@ def _search_over(
     held_out_rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     if held_out is not None and held_out.positions is not None:
         held_out_rows = held_out.positions
-    training = Training(members, held_out_rows, settings.seed, settings.embed)
+    training = Training(
+        members, held_out_rows, settings.seed, settings.embed, settings.target_recall
+    )
     pinned = settings.pinned
     if pinned is not None:
         settings.report(f"building {settings.index_spec}")

@@ -15,11 +15,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from latentsk._columns import column_names
 from latentsk._device import on_host
 from latentsk._diagnosis import OUTPUT, diagnosed
 from latentsk._state import has_fitted_attributes
 from latentsk._threads import thread_limit
-from latentsk._validation import checked, reject_huge, reject_masked
+from latentsk._validation import checked, reject_huge, reject_masked, validated
 from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
 _WRAPPER = "sklearn.preprocessing.FunctionTransformer"
@@ -130,6 +131,56 @@ def embed_by(index: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
         return embed(index.embedder_, X)
 
     return embedding
+
+
+class FitOf:
+    """By what an index makes vectors, to tell whether it was fitted again since.
+
+    Rows are embedded before a lock is taken, so that nobody waits for that.
+
+    Parameters
+    ----------
+    index : LatentIndex
+    """
+
+    def __init__(self, index: Any) -> None:
+        self.embedder = getattr(index, "embedder_", None)
+        self.n_features = getattr(index, "n_features_in_", None)
+
+    def is_that_of(self, index: Any) -> bool:
+        """Tell whether an index makes vectors by the same."""
+        other = FitOf(index)
+        same = self.embedder is other.embedder
+        return same and self.n_features == other.n_features
+
+
+def vectors_of(index: Any, X: Any) -> NDArray[Any]:
+    """Return the vectors of new rows of a fitted index: queries, or rows to add.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `embed`, or if the vectors are of another width than those of the index.
+    """
+    X, fit = as_matrix(X), FitOf(index)
+    if fit.embedder is None or index.rerank == "original":
+        return checked_rows(index, X)
+    vectors, width = embed(fit.embedder, X), index._engine.vectors.shape[1]
+    if vectors.shape[1] != width and fit.is_that_of(index):
+        raise ValueError(
+            f"The embedder returned {vectors.shape[1]} columns for X, but the "
+            f"index holds vectors of {width} features."
+        )
+    return vectors
+
+
+def checked_rows(index: Any, X: Any, *, reset: bool = False) -> NDArray[Any]:
+    """Return rows that are vectors already, checked; with `reset`, to be fitted."""
+    rows = on_host(X)
+    dtype = vector_dtype(rows)
+    vectors: NDArray[Any] = validated(index, rows, reset=reset, dtype=dtype, order="C")
+    reject_huge(vectors, column_names(X))
+    return vectors
 
 
 def row_ids(X: Any) -> Any:

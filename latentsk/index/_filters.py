@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from latentsk.index._rows import RowStore
 _REMEDY = (
     "Label it by id, like index.metadata_, or take it by position, filter.to_numpy()."
 )
-_AS_MASK = "A column of zeros and ones is no mask: use filter.astype(bool)."
+_AS_MASK = (
+    "A column of zeros and ones is no mask: use filter.astype(bool), or name each id "
+    "once."
+)
 
 
 def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
@@ -55,11 +58,13 @@ def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
     if filter is None:
         return None if rows.is_whole else rows.positions
     if isinstance(filter, str):
-        return rows.positions[rows_passing(filter, rows.metadata, rows.active_ids)]
+        return rows.positions[rows_passing(filter, rows.known, rows.active_ids)]
     if callable(filter):
         return rows.positions[_answer(filter, rows)]
     if isinstance(filter, Set):
         filter = list(filter)
+    elif isinstance(filter, Mapping):
+        filter = pd.Series(filter)  # by id
     mask = _as_mask(filter)
     if mask is None:
         _refuse_flags(filter, rows)
@@ -84,7 +89,7 @@ def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np
             "filter must return a boolean for each of the "
             f"{rows.n_active} rows of the metadata, got {kind}."
         )
-    if isinstance(answer, pd.Series):
+    if isinstance(answer, pd.Series) and not rows.is_labelled_as(answer.index):
         order = order_by_labels(answer.index, rows.active_ids, "filter", _REMEDY)
         return mask if order is None else mask[order]
     return mask
@@ -93,6 +98,8 @@ def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np
 def _labelled(mask: NDArray[np.bool_], labels: pd.Index, rows: RowStore) -> Positions:
     """Return the positions that pass a mask with labels, one per active id."""
     ids = rows.active_ids
+    if rows.is_labelled_as(labels):
+        return rows.positions[mask]
     if is_default(labels) and not labels.equals(id_index(ids)):
         return _by_position(mask, rows)
     order = order_by_labels(labels, ids, "filter", _REMEDY)
@@ -112,28 +119,59 @@ def _as_mask(given: Any) -> NDArray[np.bool_] | None:
     """Return a filter as booleans, or None where it holds something else.
 
     A missing value passes no filter.
+
+    Raises
+    ------
+    ValueError
+        If it is a table.
     """
-    if isinstance(given, pd.Index) or not hasattr(given, "__len__"):
+    if isinstance(given, pd.DataFrame):
+        raise ValueError(
+            f"filter must be one column, got a table of {list(given.columns)}: select "
+            "one, as in metadata['name']."
+        )
+    column = _as_column(given)
+    if column is None:
+        array = np.asarray(given) if hasattr(given, "dtype") else None
+        return array if array is not None and array.dtype == bool else None
+    if len(column) == 0:
+        return None
+    if column.dtype == bool:
+        return column.to_numpy()
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind != "boolean" and not (kind == "empty" and column.dtype == object):
+        return None
+    return column.fillna(False).to_numpy(dtype=bool)
+
+
+def _as_column(given: Any) -> pd.Series | None:
+    """Return a filter as a column, or None where it is none."""
+    if isinstance(given, pd.MultiIndex) or not hasattr(given, "__len__"):
         return None
     if not isinstance(given, pd.Series):
-        array = given if hasattr(given, "dtype") else np.asarray(given)
+        try:
+            array = given if hasattr(given, "dtype") else np.asarray(given)
+        except ValueError:
+            return None  # tuples of different lengths
+        if isinstance(array, np.ma.MaskedArray):
+            is_masked = np.ma.getmaskarray(array)
+            array = array.data.astype(object)
+            array[is_masked] = None
         if getattr(array, "ndim", 1) != 1:
-            array = np.asarray(array)
-            return array if array.dtype == bool else None
+            return None
         given = pd.Series(array if hasattr(array, "isna") else np.asarray(array))
-    if len(given) == 0:
-        return None
-    if pd.api.types.infer_dtype(given, skipna=True) != "boolean":
-        return None
-    return given.fillna(False).to_numpy(dtype=bool)
+    if isinstance(given.dtype, pd.CategoricalDtype):
+        return given.astype(object)
+    return given
 
 
 def _refuse_flags(filter: Any, rows: RowStore) -> None:
     """Refuse a column of zeros and ones, whose values are not meant as ids."""
-    if isinstance(filter, pd.Index) or not hasattr(filter, "__len__"):
+    column = _as_column(filter)
+    if column is None:
         return
-    values = pd.Series(filter).dropna()
-    is_column = len(filter) in (len(rows), rows.n_active) and not values.is_unique
+    values = column.dropna()
+    is_column = not values.is_unique
     if isinstance(filter, pd.Series) and not is_default(filter.index):
         labels = flat_labels(filter.index)
         of_rows = labels.isin(id_index(rows.active_ids))

@@ -62,7 +62,11 @@ class FittedIndex(StateMixin):
     def __contains__(self, id: Any) -> bool:
         """Tell whether a row with this id is there."""
         rows = self._fitted_engine.rows
-        return bool(rows.holds(as_ids([id])).all())
+        hash(id)  # a TypeError where it has none, as of a set
+        try:
+            return bool(rows.holds(as_ids([id])).all())
+        except ValueError:
+            return False  # no row has a missing id
 
     @property
     def effective_metric_(self) -> str:

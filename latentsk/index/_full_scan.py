@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_slices
 from latentsk._typing import Float64, Positions
 from latentsk.index._candidates import query_chunks
+from latentsk.index._cost import barring_pays
 from latentsk.index._from_origin import RowsFromOrigin
 from latentsk.index._metric import MetricSpace
 from latentsk.index._query import Neighbors, Query
@@ -23,6 +24,10 @@ PAIR_ELEMENTS = 2**18
 # Queries that are multiplied with a row in the time that it takes to convert it to
 # float64, or to measure it.
 QUERIES_PER_ROW = 40
+# Candidates of a query that are measured together with those of others; and how many
+# more that may be than have to be measured.
+MOST_CANDIDATES = 2**10
+MOST_PADDING = 4.0
 
 
 class FullScan:
@@ -115,7 +120,7 @@ class FullScan:
         is_coarse = not (limits <= 2.0 * self.space.to_score(radii)).all()
         dtype = np.float64 if is_coarse else np.float32
         limits = self.scoring.highest(query.vectors, radii, dtype)
-        scores = self.scoring.scores(some.vectors, some.eligible, dtype)
+        some, scores = self._scored(some, limits, dtype)
         for number, (values, near) in enumerate(self._measured(some, scores, limits)):
             is_near = values <= radius
             values, near = values[is_near], near[is_near]
@@ -135,21 +140,52 @@ class FullScan:
         limits = self.scoring.highest(query.vectors, reached, np.float32)
         n_rows = _firsts(query, groups).n_eligible(len(self.scoring.fast))
         for part in query_chunks(len(reached), n_rows, np.float64):
-            some = query.some(part)
-            n_measured = n_rows * (1.0 + len(some.vectors) / QUERIES_PER_ROW)
-            scores = None
-            if np.isfinite(limits[part]).all():
-                firsts = _firsts(some, groups)
-                scores = self.scoring.scores(some.vectors, firsts.eligible, np.float32)
-                n_far = np.count_nonzero(scores > limits[part, None])
-                if scores.size - n_far > n_measured:
-                    scores = None
-            if scores is None:
-                found = self.in_float64(some, groups)
-            else:
-                found = self._nearest(some, groups, scores, limits[part])
+            found = self._from_float32(query.some(part), groups, limits[part])
+            if found is None:
+                found = self.in_float64(query.some(part), groups)
             values[part], positions[part] = found
         return values, positions
+
+    def _from_float32(
+        self, query: Query, groups: Groups | None, limits: Float64
+    ) -> Neighbors | None:
+        """Return the nearest of the rows up to a score in float32.
+
+        None where there would be more of them than in float64.
+        """
+        if not np.isfinite(limits).all():
+            return None
+        some, scores = self._scored(_firsts(query, groups), limits, np.float32)
+        n_queries, n_rows = scores.shape
+        n_near = np.count_nonzero(scores <= limits[:, None], axis=1)
+        if n_near.sum() > n_rows * (1.0 + n_queries / QUERIES_PER_ROW):
+            return None
+        most = int(n_near.max())
+        if n_queries * most > MOST_PADDING * n_near.sum() or most > MOST_CANDIDATES:
+            return self._nearest(query, some, groups, scores, limits)
+        self.n_measured += n_queries * most
+        smallest = torch.topk(torch.from_numpy(scores), most, largest=False)
+        candidates = _to_positions(smallest.indices.numpy(), some.eligible)
+        near = measured_candidates(self.space, query.vectors, candidates)
+        return nearest_members(near, query.k, query.exclude, groups)
+
+    def _scored(
+        self, query: Query, limits: Float64, dtype: Any
+    ) -> tuple[Query, NDArray[Any]]:
+        """Return the scores of eligible rows; or of all, infinite for the others.
+
+        With the query as it then is.
+        """
+        eligible, n_queries = query.eligible, len(limits)
+        if eligible is None or not np.isfinite(limits).all():
+            return query, self.scoring.scores(query.vectors, eligible, dtype)
+        if not barring_pays(n_queries, *self.scoring.fast.shape, len(eligible)):
+            return query, self.scoring.scores(query.vectors, eligible, dtype)
+        is_barred = np.ones(len(self.scoring.fast), dtype=bool)
+        is_barred[eligible] = False
+        scores = self.scoring.scores(query.vectors, None, dtype)
+        scores[:, np.flatnonzero(is_barred)] = np.inf
+        return query._replace(eligible=None), scores
 
     def in_float64(self, query: Query, groups: Groups | None) -> Neighbors:
         """Return the neighbours, from scores in float64."""
@@ -162,19 +198,23 @@ class FullScan:
         near = measured_candidates(self.space, query.vectors, nearest)
         values, _ = nearest_members(near, query.k, query.exclude, groups)
         limits = self.scoring.highest(query.vectors, values[:, -1], np.float64)
-        return self._nearest(query, groups, scores, limits)
+        return self._nearest(query, some, groups, scores, limits)
 
     def _nearest(
         self,
         query: Query,
+        scored: Query,
         groups: Groups | None,
         scores: NDArray[Any],
         limits: Float64,
     ) -> Neighbors:
-        """Return the nearest of the rows up to a score."""
+        """Return the nearest of the rows up to a score.
+
+        `scored` says which rows the columns of `scores` are.
+        """
         values = np.empty((len(scores), query.k), dtype=np.float64)
         positions = np.empty(values.shape, dtype=np.intp)
-        measured = self._measured(_firsts(query, groups), scores, limits)
+        measured = self._measured(scored, scores, limits)
         for number, (distances, near) in enumerate(measured):
             order = np.argsort(distances, kind="stable")[None]
             one = slice(number, number + 1)

@@ -18,6 +18,8 @@ MIN_RECENT, RECENT_SHARE = 1_000, 0.25
 class IdLookup:
     """Positions by id.
 
+    Stores that follow each other share one, and each adds its ids at the end.
+
     pandas hashes many ids quickly, but all at once; so ids that come later have a dict
     of their own. Where an id occurs twice (in files of older versions) the later
     position counts, unless only the other one is active.
@@ -29,15 +31,21 @@ class IdLookup:
 
     active : ndarray of shape (n_rows,), dtype bool
 
+    Attributes
+    ----------
+    n_rows : int
+        Number of positions, those of later ids included.
+
     Examples
     --------
     >>> lookup = IdLookup(np.array(["a", "b"]), np.ones(2, dtype=bool))
-    >>> lookup.extend(np.array(["c"]), np.array([2]))
+    >>> lookup.extend(np.array(["c"]))
     >>> lookup.positions(np.array(["c", "a", "z"]))
     array([ 2,  0, -1])
     """
 
     def __init__(self, ids: NDArray[Any], active: NDArray[np.bool_]) -> None:
+        self.n_rows = len(ids)
         self._recent: dict[Any, int] = {}
         names, self._known = id_index(ids), None
         if not names.is_unique:
@@ -66,10 +74,13 @@ class IdLookup:
             found[missing] = [self._recent.get(name, -1) for name in names]
         return found
 
-    def extend(self, ids: NDArray[Any], positions: Positions) -> None:
+    def extend(self, ids: NDArray[Any]) -> None:
         """Take further ids, which are not there yet."""
         names = id_index(ids).astype(object)
-        self._recent.update(zip(names, positions.tolist(), strict=True))
+        self._recent.update(
+            zip(names, range(self.n_rows, self.n_rows + len(ids)), strict=True)
+        )
+        self.n_rows += len(ids)
 
 
 def _last_occurrences(names: pd.Index, active: NDArray[np.bool_]) -> Positions:

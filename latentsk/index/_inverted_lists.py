@@ -126,7 +126,7 @@ class InvertedLists:
     # Changes
 
     def add(
-        self, positions: Positions, rows: Float32, farthest: float = math.inf
+        self, positions: Positions, rows: Float32, farthest: Any = math.inf
     ) -> Float32:
         """Add rows.
 
@@ -137,7 +137,7 @@ class InvertedLists:
 
         rows : ndarray of shape (n_rows, n_codes), float32
 
-        farthest : float, default=inf
+        farthest : float or ndarray of shape (n_rows,), default=inf
             Squared distance to the nearest centre beyond which a row is not added.
 
         Returns
@@ -149,16 +149,18 @@ class InvertedLists:
         self._list_of = with_room(self._list_of, length, -1)
         self._live_bits = with_room(self._live_bits, -(-length // 8), 0)
         squares = np.empty(len(positions), dtype=np.float32)
+        farthest = np.broadcast_to(farthest, squares.shape)
         for start in range(0, len(positions), CODED_ROWS):
             part = slice(start, start + CODED_ROWS)
             some = positions[part], np.ascontiguousarray(rows[part])
-            squares[part] = self._add(*some, farthest)
+            squares[part] = self._add(*some, farthest[part])
         return squares
 
-    def _add(self, positions: Positions, rows: Float32, farthest: float) -> Float32:
+    def _add(self, positions: Positions, rows: Float32, farthest: Any) -> Float32:
         # FAISS finds the lists once more, and does not tell them: it has to be asked
         # about the same rows at once, because others may round differently.
-        squares, lists = (found[:, 0] for found in self.nearest(rows, 1))
+        nearest, numbers = self.nearest(rows, 1)
+        squares, lists = nearest[:, 0], numbers[:, 0]
         is_near = ~(squares > farthest)
         if not is_near.all():
             if is_near.any():
@@ -237,6 +239,13 @@ class InvertedLists:
     ) -> tuple[Float32, NDArray[np.int64]]:
         """Return squared distances to the nearest centres, and their lists."""
         return self._index.quantizer.search(vectors, n_lists)
+
+    def distances(self, vectors: Float32) -> Float32:
+        """Return squared distances to all centres, in the order of the lists."""
+        centers = self.codebook.centers
+        squares = np.square(centers).sum(axis=1) - 2.0 * (vectors @ centers.T)
+        squares += np.square(vectors).sum(axis=1)[:, None]
+        return np.maximum(squares, 0.0)
 
     def selected(self, eligible: Positions | None = None) -> Selected:
         """Return what selects rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from latentsk._typing import Float32, Positions
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
-from latentsk.index._inverted_lists import InvertedLists, Selected
+from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
@@ -22,8 +23,16 @@ from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
-from latentsk.index._usual import Usual
-from latentsk.index._widening import Widening, expected_beyond
+from latentsk.index._usual import (
+    HARD,
+    MIN_QUERIES,
+    RANKED_LISTS,
+    USUAL,
+    Measures,
+    Usual,
+    contrasts_of,
+)
+from latentsk.index._widening import CAREFUL, Widening, expected_beyond
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
@@ -40,10 +49,10 @@ EXACT_PATIENCE = 10.0
 # Distance to the nearest row, in lengths of the longest one (from near the middle of
 # the rows), beyond which a query is answered exactly.
 FAR_AWAY = 5.0
+# Smallest length that is told from zero.
+TINY = 1e-30
 # Rows that tell what is usual.
 SAMPLE_ROWS = 4_096
-# Candidates of a careful search, in those of an ordinary one.
-CAREFUL = 4
 # Rows longer than the longest one, for inner products, have drifted.
 LENGTH_MARGIN = 1.01
 # Scores above it may have overflowed on the way.
@@ -138,11 +147,10 @@ class IVFState(NamedTuple):
         ------
         FormatError, ValueError
         """
-        (n_rows, width), spec = shape, IndexSpec.parse(self.spec)
+        width, spec = shape[1], IndexSpec.parse(self.spec)
         codes, shift = self.codes, self.rescaling.shift
         same = codes.spec(spec.n_probe, spec.rerank) == spec
         require(same, "its codes are of another specification")
-        require(spec.n_lists <= n_rows, "there are more lists than rows")
         is_similarity = metric == "inner_product"
         same = is_similarity == (codes.projection.length is not None)
         require(same, "its codes are of another metric")
@@ -198,13 +206,24 @@ class IVFSearch:
         self.lists = InvertedLists(codes.codebook)
         # Rows unlike those that the codes were trained on: all of them are compared.
         self.outside: Positions = np.empty(0, dtype=np.intp)
-        squares = self._put(members, math.inf if usual is None else usual.apart)
+        self._usual = usual
+        nearest, rests = self._put(members)
         if usual is None:
             some = members[:: math.ceil(len(members) / SAMPLE_ROWS)]
-            coordinates = coordinates_of(self.exact, some, self.embed)
-            sample = self.codes.projection.rows(coordinates)
-            usual = Usual.of(self.lists, squares, sample, target)
-        self.usual = usual
+            # As queries, which are not always projected as rows are.
+            projected, left_out = self._projected(self.exact.space.vectors[some])
+            n_ranked = min(RANKED_LISTS[-1], self.lists.n_lists)
+            distances, _ = self.lists.nearest(projected, n_ranked)
+            measures = self._measures(projected, distances, left_out)
+            sizes = self.lists.n_live[:-1]
+            self._usual = Usual.of(sizes, measures, nearest, rests, target)
+        self._has_changed = not np.array_equal(self.usual.sizes, self.lists.n_live[:-1])
+
+    @property
+    def usual(self) -> Usual:
+        """What the lists were tuned for."""
+        assert self._usual is not None
+        return self._usual
 
     @property
     def exact(self) -> ExactSearch:
@@ -221,35 +240,42 @@ class IVFSearch:
     def add(self, vectors: Vectors, positions: Positions) -> None:
         """Take over vectors of which some rows are new or changed."""
         self.flat.add(vectors, positions)
-        self._put(positions, self.usual.apart)
+        self._put(positions)
+        self._has_changed = True
 
     def remove(self, positions: Positions) -> None:
         """Remove rows from their lists."""
         if len(self.outside):
             self.outside = np.setdiff1d(self.outside, positions, assume_unique=True)
-        self._put(self.lists.remove(positions), math.inf)
+        self._put(self.lists.remove(positions))
+        self._has_changed = True
 
-    def _put(self, positions: Positions, apart: float) -> Float32:
+    def _put(self, positions: Positions) -> tuple[Float32, Float32]:
         """Code rows and put them into lists, or keep them apart.
 
         Returns
         -------
-        squares : ndarray of shape (n_positions,)
-            Squared distances to the nearest centre.
+        nearest, rests : ndarrays of shape (n_positions,)
+            See `Measures`.
         """
-        squares = np.full(len(positions), np.inf, dtype=np.float32)
-        width = self.exact.space.n_features
+        nearest = np.empty(len(positions), dtype=np.float32)
+        rests, width = np.empty_like(nearest), self.exact.space.n_features
+        projection, limits = self.codes.projection, np.full(2, np.inf)
+        if self._usual is not None:
+            limits = self._usual.apart
         for part in row_slices(len(positions), width, ADDED_ELEMENTS):
-            rows, some = coordinates_of(self.exact, positions[part], self.embed), part
-            if apart < math.inf:
-                fits = ~self.codes.outgrows(rows)
-                rows, some = rows[fits], part.start + np.flatnonzero(fits)
-            projected = self.codes.projection.rows(rows)
-            squares[some] = self.lists.add(positions[some], projected, apart)
-        is_apart = squares > apart
-        if is_apart.any():
-            self.outside = np.union1d(self.outside, positions[is_apart])
-        return squares
+            rows = coordinates_of(self.exact, positions[part], self.embed)
+            projected = projection.rows(rows)
+            rests[part] = projection.rests(rows, projected)
+            farthest = np.full(len(rows), limits[0])
+            if self._usual is not None:
+                is_left_out = (rests[part] > limits[1]) | self.codes.outgrows(rows)
+                farthest[is_left_out] = -1.0
+            nearest[part] = self.lists.add(positions[part], projected, farthest)
+            is_apart = nearest[part] > farthest
+            if is_apart.any():
+                self.outside = np.union1d(self.outside, positions[part][is_apart])
+        return nearest, rests
 
     def cost(self, n_neighbors: int, n_rows: int) -> float:
         """Return the cost of a query among so many rows."""
@@ -324,15 +350,18 @@ class IVFSearch:
         positions : ndarray of shape (n_queries, n_candidates)
             -1 where the lists that were scanned hold fewer.
         """
-        projected = self._projected(queries)
+        projected, _ = self._projected(queries)
         if eligible is not None and len(eligible) == self.n_rows:
             eligible = None
         n_probe = self.spec.n_probe
         return self.lists.candidates(projected, n_candidates, n_probe, eligible)
 
-    def _projected(self, queries: NDArray[Any]) -> Float32:
+    def _projected(self, queries: NDArray[Any]) -> tuple[Float32, Float32]:
+        """Return what codes are compared with, and what the projection leaves out."""
         coordinates = query_coordinates(self.exact, queries, self.embed)
-        return np.ascontiguousarray(self.codes.projection.queries(coordinates))
+        projection = self.codes.projection
+        projected = np.ascontiguousarray(projection.queries(coordinates))
+        return projected, projection.rests(coordinates, projected)
 
     def _prefers_exact(self, query: Query) -> bool:
         n_members = self.n_rows
@@ -347,27 +376,30 @@ class IVFSearch:
     def _likely(self, query: Query) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return likely neighbours, and which queries are to be answered exactly."""
         eligible, outside = query.eligible, self.outside
-        is_whole = eligible is None or len(eligible) == self.n_rows
-        selected = self.lists.selected(None if is_whole else eligible)
-        projected = self._projected(query.vectors)
-        if len(outside):
-            if not is_whole:
-                outside = np.intersect1d(outside, eligible, assume_unique=True)
-            outside = self._nearest_outside(query, outside)
-        else:
-            outside = np.empty((len(projected), 0), dtype=np.intp)
+        if eligible is not None and len(eligible) == self.n_rows:
+            eligible = None
+        selected = self.lists.selected(eligible)
+        projected, rests = self._projected(query.vectors)
+        if len(outside) and eligible is not None:
+            outside = np.intersect1d(outside, eligible, assume_unique=True)
+        outside = self._nearest_outside(query, outside)
         is_lost = np.zeros(len(projected), dtype=bool)
-        if is_whole:
-            candidates, is_unusual = self._ordinary(query, projected, selected)
+        if eligible is None:
+            candidates, is_unusual = self._ordinary(query, projected, rests, selected)
         else:
             candidates = np.empty((len(projected), self._n_candidates(query)), np.int64)
             is_unusual = ~is_lost
         if is_unusual.any():
-            some, own = query.some(is_unusual), projected[is_unusual]
             candidates[is_unusual], is_lost[is_unusual] = self._careful(
-                some, own, selected, outside[is_unusual]
+                query.some(is_unusual),
+                projected[is_unusual],
+                rests[is_unusual],
+                selected,
+                outside[is_unusual],
             )
-        return np.concatenate([candidates, outside], axis=1), is_lost
+        if outside.size:
+            candidates = np.concatenate([candidates, outside], axis=1)
+        return candidates, is_lost
 
     def _nearest_outside(self, query: Query, outside: Positions) -> Positions:
         wanted = query.k + SPARE_NEIGHBORS + (query.exclude is not None)
@@ -378,20 +410,45 @@ class IVFSearch:
         return self.exact.candidates(fast, wanted, outside)[1]
 
     def _ordinary(
-        self, query: Query, projected: Float32, selected: Selected
+        self, query: Query, projected: Float32, rests: Float32, selected: Selected
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return candidates, and which queries are unlike those tuned for."""
-        lists, n_probe = self.lists, self.spec.n_probe
-        distances, near = lists.nearest(projected, max(n_probe, self.usual.n_ranked))
-        is_unusual = self.usual.is_unusual(distances)
-        near, distances = near[:, :n_probe], distances[:, :n_probe]
-        is_unusual |= self.usual.have_changed(lists.n_live, near)
+        lists, usual = self.lists, self.usual
+        distances, near = lists.nearest(projected, self.spec.n_probe)
+        measures = self._measures(projected, distances, rests)
+        is_unusual = usual.are_beyond(measures, USUAL)
+        warns = query.warns and query.exclude is None and len(near) >= MIN_QUERIES
+        if self._has_changed or warns:
+            is_hard = usual.are_beyond(measures, HARD)
+            if self._has_changed:
+                is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
+            if warns:
+                usual.warn_of_many(is_hard & ~is_unusual, measures)
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual
 
+    def _measures(
+        self, projected: Float32, distances: Float32, rests: Float32
+    ) -> Measures:
+        """Return how queries lie to the lists, by distances to the nearest centres."""
+        contrasts = contrasts_of(distances)
+        if self.codes.projection.length is None:
+            return Measures(distances[:, 0], contrasts, rests)
+        # Of inner products, the direction of a query matters, and not its length.
+        squares = np.square(projected).sum(axis=1)
+        lengths = np.sqrt(np.maximum(squares, TINY))
+        products = squares + self.codes.projection.length**2 - distances[:, 0]
+        nearest = (products / lengths).astype(np.float32)
+        return Measures(nearest, contrasts / lengths[:, None], rests)
+
     def _careful(
-        self, query: Query, projected: Float32, selected: Selected, outside: Positions
+        self,
+        query: Query,
+        projected: Float32,
+        rests: Float32,
+        selected: Selected,
+        outside: Positions,
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return candidates of as many lists as it takes, and where that are too many.
 
@@ -401,26 +458,45 @@ class IVFSearch:
 
         projected : ndarray of shape (n_queries, n_codes), float32
 
+        rests : ndarray of shape (n_queries,), float32
+            What the projection leaves out, squared.
+
         selected : Selected
 
         outside : ndarray of shape (n_queries, n_outside)
             Rows in no list that are candidates besides.
         """
-        k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
-        missed = 0.5 * (1.0 - self.usual.target)
-        limit = self.flat.cost(query.k, int(selected.counts.sum()))
-        search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
-        found, costs = search.scan(
-            self.lists, projected, selected, self._squares(projected, outside)
-        )
         space, fast = self.exact.space, self.exact.fast
-        fast_queries = space.fast_queries(query.vectors)
-        scores = fast.scores(fast_queries, found.positions)
-        slope = None if self.embed else 0.5 if space.is_similarity else 1.0
-        beyond = expected_beyond(found.values, scores, k, slope)
+        k, wanted = query.k + (query.exclude is not None), self._n_candidates(query)
+        missed = 0.5 * self.usual.missed
+        measure = partial(fast.scores, space.fast_queries(query.vectors))
+        others = Scanned(self._squares(projected, outside), outside)
+        search = Widening(k, CAREFUL * wanted, self.spec.n_probe, missed)
+        found, costs = search.scan(self.lists, projected, selected, others, measure)
+        scores = measure(found.positions)
+        slope, shifts = self._code_line(projected, rests)
+        beyond = expected_beyond(found.values, scores, k, slope, shifts)
         best = np.argsort(scores, axis=1, kind="stable")[:, :wanted]
         candidates = np.take_along_axis(found.positions, best, axis=1)
+        limit = self.flat.cost(query.k, int(selected.counts.sum()))
         return candidates, (costs > limit) | (beyond > missed * query.k)
+
+    def _code_line(
+        self, projected: Float32, rests: Float32
+    ) -> tuple[float | None, Float32 | None]:
+        """Return how scores follow from squared distances to codes: slope and shifts.
+
+        None where that is not known.
+        """
+        projection = self.codes.projection
+        if self.embed is not None:
+            return None, None
+        if projection.length is None:
+            return 1.0, rests + np.float32(self.usual.mean_rest)
+        if projection.axes is not None:
+            return 0.5, None
+        squares = np.square(projected).sum(axis=1)
+        return 0.5, -0.5 * (squares + np.float32(projection.length**2))
 
     def _squares(self, projected: Float32, outside: Positions) -> Float32:
         """Return squared distances from queries to rows, as they would be coded."""

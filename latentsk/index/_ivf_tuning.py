@@ -102,7 +102,8 @@ class IVFFamily:
             coordinates = projection.reduced(coordinates)
         codebook = _trained(coordinates, wanted, training.seed)
         codes = IVFCodes(projection, codebook)
-        return IVFSearch(flat, wanted, codes, training.members, training.embed)
+        members, embed, target = training.members, training.embed, training.target
+        return IVFSearch(flat, wanted, codes, members, embed, target)
 
     def build_cost(self, n_rows: int, width: int) -> float:
         """Return the counted work of a plain build, without any choice."""

@@ -26,7 +26,7 @@ def is_default(labels: pd.Index) -> bool:
 
 
 def order_by_labels(
-    labels: pd.Index, ids: NDArray[Any], what: str, remedy: str
+    labels: pd.Index, ids: NDArray[Any], what: str, remedy: str, kind: str = "ids"
 ) -> Positions | None:
     """Return the order in which labelled rows belong to ids.
 
@@ -38,13 +38,15 @@ def order_by_labels(
     labels : Index of n_rows labels
 
     ids : ndarray of shape (n_rows,)
-        Unique.
 
     what : str
         Has the labels, in words of an error.
 
     remedy : str
         What to do about other labels.
+
+    kind : str, default="ids"
+        What the ids are, in words of an error.
 
     Returns
     -------
@@ -67,7 +69,9 @@ def order_by_labels(
         flat, names = flat_labels(labels), id_index(ids)
         if flat.equals(names) or is_default(labels):
             return None
-        order = flat.get_indexer(names) if flat.is_unique else np.array([-1])
+        order = np.array([-1])
+        if flat.is_unique and names.is_unique:
+            order = flat.get_indexer(names)
         if (order >= 0).all():
             return order
         strange = flat[~flat.isin(names) | flat.duplicated()]
@@ -75,8 +79,8 @@ def order_by_labels(
         strange = labels[:0]
     named = f", such as {some_of(np.asarray(strange), 1)}" if len(strange) else ""
     raise ValueError(
-        f"{what} has {len(labels)} labels (its index){named}, which are not the ids of "
-        f"the {len(ids)} rows. {remedy}"
+        f"{what} has {len(labels)} labels (its index){named}, which are not the "
+        f"{kind} of the {len(ids)} rows. {remedy}"
     )
 
 
@@ -110,7 +114,7 @@ def aligned_ids(X: Any, ids: Any) -> Any:
     [20, 10]
     """
     is_labelled = isinstance(ids, pd.Series) and isinstance(X, pd.DataFrame | pd.Series)
-    if not is_labelled or len(ids) != len(X) or not X.index.is_unique:
+    if not is_labelled or len(ids) != len(X):
         return ids
     labels, names = flat_labels(ids.index), flat_labels(X.index)
     if is_default(X.index) and not labels.isin(names).all():
@@ -119,7 +123,7 @@ def aligned_ids(X: Any, ids: Any) -> Any:
         "Align them with the index of X, ids.reindex(X.index), or take them by "
         "position, ids.to_numpy()."
     )
-    order = order_by_labels(labels, np.asarray(names), "ids", remedy)
+    order = order_by_labels(labels, np.asarray(names), "ids", remedy, "labels")
     return ids if order is None else ids.iloc[order]
 
 

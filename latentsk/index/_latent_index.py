@@ -18,15 +18,17 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from latentsk._columns import column_names
-from latentsk._device import on_host, resolve_device
+from latentsk._device import resolve_device
 from latentsk._threads import thread_limit
-from latentsk._validation import fit_context, reject_huge, validated
+from latentsk._validation import fit_context, reject_huge
 from latentsk.index._embedding import (
+    FitOf,
     check_embedder,
+    checked_rows,
     embed,
     fitted_embedder,
     row_ids,
+    vectors_of,
 )
 from latentsk.index._engine import Change, IndexEngine
 from latentsk.index._fitted_index import FittedIndex
@@ -47,7 +49,7 @@ from latentsk.index._results import (
 from latentsk.index._rows import RowStore
 from latentsk.index._settings import Settings, settings_of
 from latentsk.index._static import refuse_if_static
-from latentsk.index._vectors import as_matrix, owned, vector_dtype
+from latentsk.index._vectors import as_matrix, owned
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
@@ -280,6 +282,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
     ) -> Self:
         """Embed rows and make them searchable.
 
+        Searches of an index that is fitted already go on meanwhile.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -329,29 +333,32 @@ class LatentIndex(FittedIndex, BaseEstimator):
         settings = self._settings(self.metric)
         has_embedder = self.embedder is not None
         settings.check(self.backend, self.rerank, has_embedder=has_embedder)
+        names = row_ids(X) if ids is None else aligned_ids(X, ids)
         lock = lock_of(self)
-        with lock.changing(), lock.writing(), self._rollback_on_error():
-            names = row_ids(X) if ids is None else aligned_ids(X, ids)
-            vectors = self._fit_vectors(as_matrix(X), y)
-            rows = RowStore.of(len(vectors), names, metadata)
-            settings = self._settings(self.metric)
-            with thread_limit(self.n_jobs):
-                self._engine = IndexEngine.build(vectors, rows, settings)
+        with lock.changing():
+            # Another index, so that this one serves its readers meanwhile.
+            beside = type(self)(**self.get_params(deep=False))
+            beside._build(X, y, names, metadata)
+            with lock.writing():
+                self._take_fit(beside)
         return self
+
+    def _build(self, X: Any, y: Any, ids: Any, metadata: Any) -> None:
+        """Fit this index, which is new and nobody else's."""
+        vectors = self._fit_vectors(as_matrix(X), y)
+        rows = RowStore.of(len(vectors), ids, metadata)
+        with thread_limit(self.n_jobs):
+            self._engine = IndexEngine.build(vectors, rows, self._settings(self.metric))
 
     def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
         """Return the vectors of the rows to fit, and set what is known of features."""
         if self.embedder is None:
-            if hasattr(self, "embedder_"):
-                del self.embedder_
-            return owned(self._checked(X, reset=True), X)
+            return owned(checked_rows(self, X, reset=True), X)
         self.embedder_: Any = fitted_embedder(self.embedder, X, y)
         if self.rerank == "original":
             embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
-            return owned(self._checked(X, reset=True), X)
+            return owned(checked_rows(self, X, reset=True), X)
         for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                delattr(self, name)
             if hasattr(self.embedder_, name):
                 setattr(self, name, getattr(self.embedder_, name))
         return embed(self.embedder_, X)
@@ -431,8 +438,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         self._require_distance("kneighbors")
         check_fewer(fewer)
-        queries = self._queries(X)
-        with self._searching() as engine:
+        with self._asked(X) as (engine, queries):
             k = self.n_neighbors if n_neighbors is None else n_neighbors
             query = engine.query(queries, k, filter, fewer)
             distances, positions = self._neighbors(engine, query)
@@ -554,8 +560,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         if sort_results and not return_distance:
             raise ValueError("return_distance must be True if sort_results is True.")
         reach = checked_distance(self.radius if radius is None else radius, "radius")
-        queries = None if X is None else self._vectors_of(X)
-        with self._searching() as engine:
+        with self._asked(X) as (engine, queries):
             query = engine.query(queries, None, filter)
             distances, positions = engine.ready_search.exact.within(query, reach)
         if sort_results:
@@ -705,9 +710,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
             raise ValueError("search takes X or ids, not both.")
         if return_metadata:
             self._fitted_engine.rows.require_metadata()
-        queries, names = self._queries(X), row_ids(X)
+        names = row_ids(X)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        with self._searching() as engine:
+        with self._asked(X) as (engine, queries):
             rows = engine.rows
             if ids is None:
                 query = engine.query(queries, k, filter, fewer)
@@ -811,10 +816,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         >>> LatentIndex().fit(X).measure_recall(n_neighbors=5)["recall"].to_dict()
         {1: 1.0, 5: 1.0, 10: 1.0, 100: 1.0}
         """
-        check_is_fitted(self)
-        queries = None if X is None else self._vectors_of(X)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
-        with self._searching() as engine:
+        with self._asked(X) as (engine, queries):
             return recall_frame(engine.measured_recalls(queries, k, self.random_state))
 
     def _neighbors(self, engine: IndexEngine, query: Query) -> Neighbors:
@@ -827,13 +830,23 @@ class LatentIndex(FittedIndex, BaseEstimator):
         query = query._replace(certified=certified, backend=self.backend)
         return engine.ready_search.neighbors(query)
 
+    @contextmanager
+    def _asked(self, X: Any) -> Iterator[tuple[IndexEngine, Any]]:
+        """Yield the engine, for readers, and queries as its vectors: see `_queries`."""
+        while True:
+            fit, queries = FitOf(self), self._queries(X)
+            with self._searching() as engine:
+                if fit.is_that_of(self):
+                    yield engine, queries
+                    return
+
     def _queries(self, X: Any) -> Any:
         """Return queries as vectors: None for the rows of the index, or a tensor."""
         check_is_fitted(self)
         if torch.is_tensor(X) and self._stays_on_device(X):
             reject_huge(X)
             return X
-        return None if X is None else self._vectors_of(X)
+        return None if X is None else vectors_of(self, X)
 
     def _stays_on_device(self, X: torch.Tensor) -> bool:
         """Tell whether queries are on a GPU, valid ones, and searched there."""
@@ -842,27 +855,6 @@ class LatentIndex(FittedIndex, BaseEstimator):
             return False
         with self._searching() as engine:
             return engine.takes_tensor(X)
-
-    def _vectors_of(self, X: Any) -> NDArray[Any]:
-        """Return the vectors of new rows: queries, or rows to add."""
-        check_is_fitted(self)
-        X = as_matrix(X)
-        if not hasattr(self, "embedder_") or self.rerank == "original":
-            return self._checked(X)
-        vectors, width = embed(self.embedder_, X), self._engine.vectors.shape[1]
-        if vectors.shape[1] != width:
-            raise ValueError(
-                f"The embedder returned {vectors.shape[1]} columns for X, but the "
-                f"index holds vectors of {width} features."
-            )
-        return vectors
-
-    def _checked(self, X: Any, *, reset: bool = False) -> NDArray[Any]:
-        rows = on_host(X)
-        dtype = vector_dtype(rows)
-        vectors = validated(self, rows, reset=reset, dtype=dtype, order="C")
-        reject_huge(vectors, column_names(X))
-        return vectors
 
     # Changes
 
@@ -913,9 +905,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         'c'
         """
         refuse_if_static(self, "add")
-        vectors = self._vectors_of(X)
         names = row_ids(X) if ids is None else aligned_ids(X, ids)
-        return self._change(lambda engine: engine.add(vectors, names, metadata))
+        return self._change_by(X, lambda e, v: e.add(v, names, metadata))
 
     def update(
         self,
@@ -961,8 +952,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         [[9.0, 9.0], [3.0, 4.0]]
         """
         refuse_if_static(self, "update")
-        vectors, names = self._vectors_of(X), required_ids(X, ids, "update")
-        return self._change(lambda engine: engine.update(vectors, names, metadata))
+        names = required_ids(X, ids, "update")
+        return self._change_by(X, lambda e, v: e.update(v, names, metadata))
 
     def upsert(
         self,
@@ -1005,8 +996,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         [[1.0, 1.0], [3.0, 4.0], [9.0, 9.0]]
         """
         refuse_if_static(self, "upsert")
-        vectors, names = self._vectors_of(X), required_ids(X, ids, "upsert")
-        return self._change(lambda engine: engine.upsert(vectors, names, metadata))
+        names = required_ids(X, ids, "upsert")
+        return self._change_by(X, lambda e, v: e.upsert(v, names, metadata))
 
     def update_metadata(
         self, metadata: pd.DataFrame, ids: ArrayLike | None = None
@@ -1020,7 +1011,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
         ids : array-like of shape (n_samples,) or None, default=None
             Ids of the rows, in whose order the metadata are, unless they are labelled
-            by them; None: the labels (the index) of the metadata are the ids.
+            by them; None: the labels (the index) of the metadata are the ids. Metadata
+            of all rows with an unnamed default RangeIndex are in the order of
+            `metadata_`.
 
         Returns
         -------
@@ -1117,12 +1110,27 @@ class LatentIndex(FittedIndex, BaseEstimator):
         (array([1, 2]), (2, 2))
         """
         check_is_fitted(self)
-        with lock_of(self).changing(), thread_limit(self.n_jobs):
+        lock = lock_of(self)
+        with lock.changing(), thread_limit(self.n_jobs):
             rows = self._engine.rows
             if not rows.is_whole and rows.n_active:
                 settings = self._settings(self._engine.metric)
-                self._engine = self._engine.compacted(settings)
+                compacted = self._engine.compacted(settings)
+                # Alone: readers that ask twice must not find other positions.
+                with lock.writing():
+                    self._engine = compacted
         return self
+
+    def _change_by(
+        self, X: Any, change: Callable[[IndexEngine, NDArray[Any]], Change]
+    ) -> Self:
+        """Change rows by others, which are embedded before anybody waits."""
+        check_is_fitted(self)
+        fit, vectors = FitOf(self), vectors_of(self, X)
+        with lock_of(self).changing():
+            if not fit.is_that_of(self):
+                vectors = vectors_of(self, X)
+            return self._change(lambda engine: change(engine, vectors))
 
     def _change(self, change: Callable[[IndexEngine], Change]) -> Self:
         """Change the rows, and rebuild a search that no longer suits them.

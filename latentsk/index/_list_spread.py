@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,24 +15,39 @@ from latentsk._typing import Float32, Float64, Positions
 PRIOR_ROWS = 4.0
 # Smallest variance, as a share of that of all lists: ratios stay finite.
 LEAST_SHARE, LEAST = 1e-6, 1e-30
+# Standard normal values, and weights, that stand for the distribution (Gauss and
+# Hermite), and which share of its variance each of them spreads over.
+NODES = ((-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6))
+NODE_SHARE = 0.25
 
 
-class Normals(NamedTuple):
-    """A normal distribution, without correlations, for each list.
+class Mixtures(NamedTuple):
+    """A normal distribution of rows for each list, of which some reach farther.
+
+    Squared distances of the rows to the middle are log-normal, so that lists may have
+    a dense middle and a few rows far away; of rows at the same distance, coordinates
+    are normal, without correlations.
 
     Attributes
     ----------
     means, variances : ndarrays of shape (n_lists, n_codes), float32
+        Of the coordinates.
+
+    log_means, log_deviations : ndarrays of shape (n_lists,), float32
+        Of the logarithms of squared distances to the middle.
     """
 
     means: Float32
     variances: Float32
+    log_means: Float32
+    log_deviations: Float32
 
-    def margins(self, queries: Float32, squares: Float32) -> Float32:
-        """Return how far within a distance each list lies, in standard deviations.
+    def rates(self, queries: Float32, squares: Float32) -> Float64:
+        """Return which share of each list is expected within a distance.
 
-        The squared distance to a row of a normal distribution has the mean ``|q - m|^2
-        + sum v`` and the variance ``4 sum (q - m)^2 v + 2 sum v^2``.
+        With the distance ``D`` to the middle, and ``R`` of a row to it, a squared
+        distance is normal with the mean ``D^2 + R^2`` and the variance ``4 (R^2 / r^2)
+        sum (q - m)^2 v``, where ``r^2`` is the mean of ``R^2``.
 
         Parameters
         ----------
@@ -42,24 +58,30 @@ class Normals(NamedTuple):
 
         Returns
         -------
-        margins : ndarray of shape (n_queries, n_lists)
+        rates : ndarray of shape (n_queries, n_lists), float64
 
         Examples
         --------
-        >>> lists = Normals(np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32))
-        >>> lists.margins(np.array([[3.0, 0.0]], np.float32), np.array([11.0]))
-        array([[0.]], dtype=float32)
+        >>> zero, one = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
+        >>> lists = Mixtures(zero, one, np.log([2.0]), np.zeros(1))
+        >>> lists.rates(np.array([[3.0, 0.0]], np.float32), np.array([11.0]))
+        array([[0.5]])
         """
-        means, variances = self
-        own = np.square(queries)
-        centers = np.square(means)
-        expected = own.sum(axis=1)[:, None] - 2 * queries @ means.T
-        expected += (centers + variances).sum(axis=1)
-        spread = own @ variances.T - 2 * queries @ (means * variances).T
-        spread += (centers * variances).sum(axis=1)
-        spread = 4 * np.maximum(spread, 0) + 2 * np.square(variances).sum(axis=1)
-        margins = squares.astype(np.float32)[:, None] - expected
-        return margins / np.sqrt(spread)
+        means, variances, log_means, log_deviations = self
+        own, centers = np.square(queries), np.square(means)
+        distances = own.sum(axis=1)[:, None] - 2 * queries @ means.T
+        distances += centers.sum(axis=1)
+        along = own @ variances.T - 2 * queries @ (means * variances).T
+        along += (centers * variances).sum(axis=1)
+        along = 4 * np.maximum(along, 0.0) / variances.sum(axis=1)
+        within = np.asarray(squares, dtype=np.float32)[:, None] - distances
+        rates = np.zeros(within.shape)
+        for node, weight in NODES:
+            reach = np.exp(log_means + node * log_deviations)
+            blur = np.sqrt(NODE_SHARE) * log_deviations * reach
+            deviations = np.hypot(np.sqrt(along * reach), np.maximum(blur, LEAST))
+            rates += weight * ndtr((within - reach) / deviations.astype(np.float64))
+        return rates
 
 
 class ListSpread:
@@ -83,7 +105,8 @@ class ListSpread:
         self._counts = np.zeros(len(centers))
         self._sums = np.zeros(centers.shape)
         self._squares = np.zeros(centers.shape)
-        self._normals: Normals | None = None
+        self._logs = np.zeros((len(centers), 2))
+        self._mixtures: Mixtures | None = None
 
     def add(self, lists: Positions, rows: Float32) -> None:
         """Count rows in.
@@ -100,18 +123,21 @@ class ListSpread:
         order = np.argsort(lists, kind="stable")
         lists = lists[order]
         rests = rows[order] - self._centers[lists]
+        logs = np.log(np.maximum(np.square(rests).sum(axis=1), LEAST))
         starts = np.flatnonzero(np.diff(lists, prepend=-1))
         some = lists[starts]
         self._counts[some] += np.diff(starts, append=len(lists))
         self._sums[some] += np.add.reduceat(rests, starts, axis=0)
         self._squares[some] += np.add.reduceat(np.square(rests), starts, axis=0)
-        self._normals = None
+        moments = np.column_stack([logs, np.square(logs)])
+        self._logs[some] += np.add.reduceat(moments, starts, axis=0)
+        self._mixtures = None
 
     def clear(self, number: int) -> None:
         """Forget the rows of a list."""
         self._counts[number] = 0
-        self._sums[number] = self._squares[number] = 0
-        self._normals = None
+        self._sums[number] = self._squares[number] = self._logs[number] = 0
+        self._mixtures = None
 
     def rates(self, queries: Float32, squares: Float32) -> Float64:
         """Return which share of each list is expected within a distance.
@@ -127,20 +153,27 @@ class ListSpread:
         -------
         rates : ndarray of shape (n_queries, n_lists)
         """
-        margins = self.normals.margins(queries, squares)
-        return ndtr(margins.astype(np.float64))
+        if self._mixtures is None:
+            self._mixtures = self._fitted()
+        return self._mixtures.rates(queries, squares)
 
-    @property
-    def normals(self) -> Normals:
-        """The lists as normal distributions."""
-        if self._normals is None:
-            total = max(1.0, self._counts.sum())
-            usual = self._squares.sum(axis=0) / total
-            weights = 1.0 / (self._counts + PRIOR_ROWS)[:, None]
-            means = self._sums * weights
-            variances = (self._squares + PRIOR_ROWS * usual) * weights - means**2
-            least = max(LEAST, LEAST_SHARE * usual.mean())
-            variances = np.maximum(variances, least).astype(np.float32)
-            means = (self._centers + means).astype(np.float32)
-            self._normals = Normals(means, variances)
-        return self._normals
+    def _fitted(self) -> Mixtures:
+        total = max(1.0, self._counts.sum())
+        usual = self._squares.sum(axis=0) / total
+        least = max(LEAST, LEAST_SHARE * usual.mean())
+        weights = 1.0 / (self._counts + PRIOR_ROWS)[:, None]
+        means = self._sums * weights
+        variances = (self._squares + PRIOR_ROWS * usual) * weights - means**2
+        variances = np.maximum(variances, least)
+        logs = (self._logs + PRIOR_ROWS * self._logs.sum(axis=0) / total) * weights
+        log_variances = np.maximum(logs[:, 1] - logs[:, 0] ** 2, 0.0)
+        # Logarithms are of distances to the centre, which is not quite the middle.
+        squares = ((self._squares + PRIOR_ROWS * usual) * weights).sum(axis=1)
+        shares = variances.sum(axis=1) / np.maximum(squares, LEAST)
+        log_means = logs[:, 0] + np.log(np.minimum(shares, 1.0))
+        return Mixtures(
+            (self._centers + means).astype(np.float32),
+            variances.astype(np.float32),
+            log_means.astype(np.float32),
+            np.sqrt(log_variances).astype(np.float32),
+        )

@@ -83,6 +83,21 @@ class Projection:
             return vectors
         return self._transform.apply(np.ascontiguousarray(vectors))
 
+    def rests(self, vectors: Float32, reduced: Float32) -> Float32:
+        """Return the squared lengths of what the axes leave out: for distances only.
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n_vectors, n_features), float32
+
+        reduced : ndarray of shape (n_vectors, n_components), float32
+            The same, projected.
+        """
+        if self.mean is None or self.length is not None:
+            return np.zeros(len(vectors), dtype=np.float32)
+        squares = np.square(vectors - self.mean).sum(axis=1)
+        return np.maximum(squares - np.square(reduced).sum(axis=1), 0.0)
+
     def __reduce__(self) -> Any:
         # Without FAISS's object, which no pickle takes.
         return Projection, (self.mean, self.axes, self.length)

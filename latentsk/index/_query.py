@@ -32,6 +32,9 @@ class Query(NamedTuple):
 
     backend : {"auto", "faiss", "torch"}, default="auto"
         Who finds candidates on the CPU.
+
+    warns : bool, default=True
+        Whether to warn of queries for which no recall was tried.
     """
 
     vectors: Any
@@ -40,6 +43,7 @@ class Query(NamedTuple):
     eligible: Positions | None = None
     certified: bool = True
     backend: str = "auto"
+    warns: bool = True
 
     def some(self, which: Any) -> Query:
         """Return the same for some of the vectors."""

@@ -95,10 +95,21 @@ def search_table(
 def with_metadata(table: pd.DataFrame, metadata: pd.DataFrame) -> pd.DataFrame:
     """Return a table with the metadata of its rows beside it.
 
-    A column whose name is taken gets the suffix "_metadata".
+    A column whose name is taken gets the suffix "_metadata", until it is not.
+
+    Examples
+    --------
+    >>> metadata = pd.DataFrame({"id": [1], "id_metadata": [2]})
+    >>> [*with_metadata(pd.DataFrame({"id": ["a"]}), metadata)]
+    ['id', 'id_metadata_metadata', 'id_metadata']
     """
-    taken = [*table.columns]
-    names = [f"{name}_metadata" if name in taken else name for name in metadata]
+    taken, names = {*table.columns, *metadata.columns}, []
+    for name in metadata.columns:
+        if name in table.columns:
+            while name in taken:
+                name = f"{name}_metadata"
+            taken.add(name)
+        names.append(name)
     beside = metadata.set_axis(names, axis=1).reset_index(drop=True)
     return pd.concat([table, beside], axis=1)
 

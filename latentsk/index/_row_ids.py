@@ -75,8 +75,9 @@ def _as_pandas_takes(ids: Any) -> Any:
     if isinstance(ids, pd.Index | pd.Series | pd.api.extensions.ExtensionArray | str):
         return ids
     if type(ids).__module__.split(".")[0] in ("polars", "pyarrow"):
-        values = ids.to_list() if hasattr(ids, "to_list") else ids.to_pylist()
-        return values if len(values) else np.empty(0, dtype=object)
+        to_list = getattr(ids, "to_list", None) or getattr(ids, "to_pylist", None)
+        values = None if to_list is None else to_list()  # None: an expression, say
+        return np.empty(0, dtype=object) if values == [] else values
     if isinstance(ids, range):
         return ids
     return list(ids) if isinstance(ids, Iterable) else ids

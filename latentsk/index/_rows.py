@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentsk._typing import Positions
 from latentsk.index._buffers import AppendedArray
 from latentsk.index._id_lookup import IdLookup
-from latentsk.index._labels import id_index
+from latentsk.index._labels import id_index, is_default
 from latentsk.index._metadata import check_metadata, labelled_metadata
 from latentsk.index._metadata_table import MetadataTable
 from latentsk.index._row_ids import (
@@ -154,14 +154,25 @@ class RowStore:
         return self.ids if self.is_whole else self.ids[self.positions]
 
     @cached_property
-    def metadata(self) -> pd.DataFrame | None:
-        """What is known of the active rows, by id; None where nothing is."""
+    def known(self) -> pd.DataFrame | None:
+        """What is known of the active rows, numbered; None where nothing is."""
         if self.table is None:
             return None
         frame = self.table.frame
-        if not self.is_whole:
-            frame = frame.iloc[self.positions]
-        return frame.set_axis(pd.Index(self.active_ids), axis=0)
+        if self.is_whole:
+            return frame
+        return frame.iloc[self.positions].reset_index(drop=True)
+
+    @cached_property
+    def metadata(self) -> pd.DataFrame | None:
+        """What is known of the active rows, by id; None where nothing is."""
+        if self.known is None:
+            return None
+        return self.known.set_axis(pd.Index(self.active_ids), axis=0)
+
+    def is_labelled_as(self, labels: pd.Index) -> bool:
+        """Tell whether labels are those of the metadata, without comparing them."""
+        return self.metadata is not None and labels.is_(self.metadata.index)
 
     def metadata_at(self, positions: Positions) -> pd.DataFrame:
         """Return what is known of some positions.
@@ -301,16 +312,19 @@ class RowStore:
         """Return a store with further ids."""
         if len(ids) == 0:
             return RowStore(self._ids, active, self.table, self._lookup)
-        start = len(self)
         if self.ids.dtype == object:
             ids = np.asarray(id_index(ids).astype(object))
         if ids.dtype == self.ids.dtype:
             array = self._ids.appended(ids)
         else:
             array = AppendedArray(joined_ids(self.ids, ids))
-        if self._lookup is not None:
-            self._lookup.extend(ids, start + np.arange(len(ids)))
-        return RowStore(array, active, self.table, self._lookup)
+        # Once: who asks for an id meanwhile may have put another one there.
+        lookup = self._lookup
+        if lookup is not None and lookup.n_rows == len(self):
+            lookup.extend(ids)
+        else:
+            lookup = None  # it knows of rows that came here, and did not stay
+        return RowStore(array, active, self.table, lookup)
 
     def _frame_of(self, ids: NDArray[Any], metadata: Any) -> pd.DataFrame | None:
         """Return metadata of further rows, in the order of their ids."""
@@ -380,9 +394,11 @@ class RowStore:
             As `update`; a ValueError, too, if columns are new and rows are left out.
         """
         frame = check_metadata(metadata)
-        names = as_ids(frame.index if ids is None else ids)
+        names = as_ids(self._labels_of(frame) if ids is None else ids)
         positions = self.unique_positions_of(names)
         frame = labelled_metadata(frame, names)
+        if len(names) == 0:
+            return self
         before = pd.DataFrame(index=range(len(self)))
         if self.table is not None:
             before = self.table.frame
@@ -401,6 +417,12 @@ class RowStore:
         kept = before.drop(columns=present)
         joined = pd.concat([kept, changed.frame, added], axis=1)
         return self._with_table(MetadataTable(joined[[*before.columns, *new]]))
+
+    def _labels_of(self, frame: pd.DataFrame) -> Any:
+        """Return the ids of metadata: their labels, where these mean something."""
+        if is_default(frame.index) and len(frame) == self.n_active:
+            return self.active_ids
+        return frame.index
 
     def _with_table(self, table: MetadataTable) -> RowStore:
         return RowStore(self._ids, self.active, table, self._lookup)
@@ -421,7 +443,7 @@ class RowStore:
 
     def apart(self) -> RowStore:
         """Return the same store, which shares nothing that others add to."""
-        return RowStore(self._ids, self.active, self.table)
+        return RowStore(AppendedArray(self.ids), self.active, self.table)
 
     # What is stored
 

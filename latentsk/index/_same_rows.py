@@ -12,8 +12,8 @@ from latentsk._typing import Float64, Positions
 from latentsk.index._buffers import GrowingArray
 from latentsk.index._metric import MetricSpace
 
-# Elements of rows converted to float64 at a time (16 MB).
-ROW_ELEMENTS = 2**21
+# Elements of rows converted to float64 at a time: half a MB stays in the cache.
+ROW_ELEMENTS = 2**16
 # Members of groups that are sorted at a time.
 MEMBER_ELEMENTS = 2**22
 ALONE = -1
@@ -273,15 +273,19 @@ def equal_pairs(
     >>> equal_pairs(MetricSpace(rows, "euclidean"), np.arange(4))
     (array([0, 2]), array([2, 3]))
     """
+    if len(positions) == 0:
+        return positions, positions
     hashes = row_hashes(space, positions)
     order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])
-    first, second = positions[order[same]], positions[order[same + 1]]
-    is_equal = np.empty(len(same), dtype=bool)
-    for part in row_slices(len(same), space.n_features, ROW_ELEMENTS):
-        pairs = space.rows(first[part]), space.rows(second[part])
-        is_equal[part] = (pairs[0] == pairs[1]).all(axis=1)
-    return first[is_equal], second[is_equal]
+    is_like_next = np.append(hashes[order[1:]] == hashes[order[:-1]], False)
+    is_like_one = is_like_next.copy()
+    is_like_one[1:] |= is_like_next[:-1]
+    chain, is_like_next = positions[order[is_like_one]], is_like_next[is_like_one]
+    for part in row_slices(len(chain), space.n_features, ROW_ELEMENTS):
+        rows = space.rows(chain[part.start : part.stop + 1])
+        is_like_next[part][: len(rows) - 1] &= (rows[1:] == rows[:-1]).all(axis=1)
+    first = np.flatnonzero(is_like_next)
+    return chain[first], chain[first + 1]
 
 
 def _groups_of_equal_rows(space: MetricSpace) -> tuple[Positions, Positions]:

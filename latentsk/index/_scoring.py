@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_slices
 from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._candidates import BLOCK_ROWS, score_blocks
-from latentsk.index._cost import barring_pays
 from latentsk.index._fast_rows import FastRows, squared_norms
 from latentsk.index._metric import MetricSpace, lengths
 from latentsk.index._rounding import may_overflow, product_error, score_bound
@@ -62,12 +61,7 @@ class Scoring:
         -------
         scores : ndarray of shape (n_queries, n_eligible)
         """
-        n_rows, width = self.fast.shape
-        n_eligible = n_rows if eligible is None else len(eligible)
-        if eligible is not None and barring_pays(
-            len(queries), n_rows, width, n_eligible
-        ):
-            return self.scores(queries, None, dtype)[:, eligible]
+        n_eligible = len(self.fast) if eligible is None else len(eligible)
         rescaled = self.space.rescaled(queries, dtype)
         scores = np.empty((len(rescaled), n_eligible), dtype=dtype)
         for part in row_slices(n_eligible, self.space.n_features):
@@ -100,7 +94,8 @@ class Scoring:
             bound = scores + product_error(norms, self.fast.largest_norm, width, dtype)
         else:
             bound = score_bound(scores, norms, width, dtype)
-        return np.where(self.may_overflow(queries, dtype), np.inf, bound)
+        is_lost = may_overflow(norms, self.fast.largest_norm, dtype)
+        return np.where(is_lost, np.inf, bound)
 
     def may_overflow(self, queries: Float64, dtype: Any) -> NDArray[np.bool_]:
         """Tell for which queries a score could exceed the dtype."""

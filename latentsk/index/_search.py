@@ -109,12 +109,16 @@ class Training(NamedTuple):
 
     embed : callable or None
         From the rows to the vectors that are coded; None: the rows themselves.
+
+    target : float or None, default=None
+        Recall that is promised.
     """
 
     members: Positions
     held_out: Positions
     seed: int
     embed: Embedding | None
+    target: float | None = None
 
 
 class TuningTask(NamedTuple):

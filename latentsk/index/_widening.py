@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,14 @@ from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 
 # Values above it are those of no candidate.
 LARGEST_VALUE = np.float32(1e37)
+# Candidates of a careful search, in those of an ordinary one.
+CAREFUL = 4
 # How much denser rows lie behind the candidates than among the farther half of them.
 GROWTH = 2.0
 # Smallest difference that is told from rounding, as a share.
 LEAST = 1e-6
+# Lists that are ranked, in those expected to hold enough rows.
+SPARE_LISTS = 1.5
 
 
 class Widening(NamedTuple):
@@ -30,7 +35,7 @@ class Widening(NamedTuple):
         Number of neighbours.
 
     n_candidates : int
-        At least k.
+        Candidates wanted, `CAREFUL` times as many as of an ordinary search.
 
     n_probe : int
         Number of the nearest lists, at least; more where they hold fewer of the rows
@@ -50,12 +55,13 @@ class Widening(NamedTuple):
         lists: InvertedLists,
         queries: Float32,
         selected: Selected,
-        others: Float32,
+        others: Scanned,
+        measure: Callable[[NDArray[np.int64]], Float32],
     ) -> tuple[Scanned, Float64]:
         """Scan the nearest lists, and then all others that may hold neighbours.
 
-        The rows of a list are taken to be normally distributed, which tells how many
-        are expected within the distance of the k-th candidate of the nearest lists.
+        How the rows of a list lie about its middle tells how many are expected
+        within the distance of the best candidates of the nearest lists.
 
         Parameters
         ----------
@@ -66,8 +72,11 @@ class Widening(NamedTuple):
         selected : Selected
             Rows that may be returned.
 
-        others : ndarray of shape (n_queries, n_others), float32
-            Squared distances to further rows that may be returned, in no list.
+        others : Scanned
+            Further rows that may be returned, which are in no list.
+
+        measure : callable
+            Returns scores of candidates, by which they are compared.
 
         Returns
         -------
@@ -76,31 +85,53 @@ class Widening(NamedTuple):
         costs : ndarray of shape (n_queries,)
             See `_cost`.
         """
-        distances, ranked = lists.nearest(queries, lists.n_lists)
-        counts = selected.counts[ranked]
-        before = np.cumsum(counts, axis=1) - counts
-        enough = self.n_probe * lists.n_rows / lists.n_lists
-        is_scanned = np.arange(lists.n_lists) < self.n_probe
-        is_scanned = is_scanned | (before < enough)
-
-        def scan(which: NDArray[np.bool_], is_wanted: NDArray[np.bool_]) -> Scanned:
-            width = lists.n_lists - int(is_wanted.any(axis=0)[::-1].argmax())
-            wanted = np.where(is_wanted, ranked[which], -1)[:, :width]
-            some = queries[which], wanted, distances[which, :width]
-            return lists.scan(*some, self.n_candidates, selected)
-
-        found = scan(np.ones(len(queries), dtype=bool), is_scanned)
-        known = np.concatenate([found.values, others], axis=1)
-        radii = np.partition(known, self.k - 1, axis=1)[:, self.k - 1]
+        near, distances = self._nearest(lists, queries, selected)
+        found = lists.scan(queries, near, distances, self.n_candidates, selected)
+        is_scanned = np.zeros((len(queries), lists.n_lists + 1), dtype=bool)
+        np.put_along_axis(is_scanned, near, True, axis=1)  # the last one stands for -1
+        is_scanned = is_scanned[:, :-1]
+        few = self.n_candidates // CAREFUL
+        values = np.concatenate([found.values[:, :few], others.values], axis=1)
+        known = np.concatenate([found.positions[:, :few], others.positions], axis=1)
+        radii = farthest_of_best(values, measure(known), self.k)
         rates = lists.spread.rates(queries, np.minimum(radii, LARGEST_VALUE))
-        rates = np.take_along_axis(rates, ranked, axis=1)
-        is_further = further_lists(rates, counts, is_scanned, self.missed)
-        which = is_further.any(axis=1)
+        is_further = further_lists(rates, selected.counts, is_scanned, self.missed)
+        which = np.logical_or.reduce(is_further, axis=1)
         if which.any():
-            more = merged(found.some(which), scan(which, is_further[which]))
+            further = np.where(is_further[which], np.arange(lists.n_lists), -1)
+            some = queries[which], further, lists.distances(queries[which])
+            second = lists.scan(*some, self.n_candidates, selected)
+            more = merged(found.some(which), second)
             found.values[which], found.positions[which] = more
-        per_list = LIST + lists.sizes[ranked] * (queries.shape[1] * CODE)
-        return found, np.sum(per_list * (is_scanned | is_further), axis=1)
+        per_list = LIST + lists.sizes * (queries.shape[1] * CODE)
+        return found, (is_scanned | is_further) @ per_list
+
+    def _nearest(
+        self, lists: InvertedLists, queries: Float32, selected: Selected
+    ) -> tuple[NDArray[np.int64], Float32]:
+        """Return the nearest lists, -1 after the last, and their distances."""
+        enough = self.n_probe * lists.n_rows / lists.n_lists
+        usual = max(1.0, selected.counts.mean())
+        width = min(
+            lists.n_lists, self.n_probe + math.ceil(SPARE_LISTS * enough / usual)
+        )
+        distances, near = lists.nearest(queries, width)
+        held = selected.counts[near]
+        before = np.cumsum(held, axis=1) - held
+        is_near = (np.arange(width) < self.n_probe) | (before < enough)
+        return np.where(is_near, near, -1), distances
+
+
+def farthest_of_best(values: Float32, scores: Float32, k: int) -> Float32:
+    """Return the largest value among the candidates with the k smallest scores.
+
+    Examples
+    --------
+    >>> farthest_of_best(np.array([[1.0, 2.0, 3.0]]), np.array([[5.0, 9.0, 6.0]]), 2)
+    array([3.])
+    """
+    best = np.argpartition(scores, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(values, best, axis=1).max(axis=1)
 
 
 def further_lists(
@@ -113,7 +144,7 @@ def further_lists(
     rates : ndarray of shape (n_queries, n_lists)
         Chance of a row in a list to be among the neighbours.
 
-    counts : ndarray of shape (n_queries, n_lists)
+    counts : ndarray of shape (n_lists,)
         Number of rows in each list.
 
     is_scanned : ndarray of shape (n_queries, n_lists), dtype bool
@@ -123,7 +154,7 @@ def further_lists(
 
     Examples
     --------
-    >>> rates, counts = np.array([[0.5, 0.2, 0.1, 0.01]]), np.array([[10, 10, 10, 10]])
+    >>> rates, counts = np.array([[0.5, 0.2, 0.1, 0.01]]), np.full(4, 10)
     >>> is_scanned = np.array([[True, False, False, False]])
     >>> further_lists(rates, counts, is_scanned, 0.02)
     array([[False,  True,  True, False]])
@@ -155,7 +186,11 @@ def merged(first: Scanned, second: Scanned) -> Scanned:
 
 
 def expected_beyond(
-    values: Float32, scores: Float32, k: int, slope: float | None = 1.0
+    values: Float32,
+    scores: Float32,
+    k: int,
+    slope: float | None = 1.0,
+    shifts: Float32 | None = None,
 ) -> Float64:
     """Return how many of the k nearest rows are expected behind the candidates.
 
@@ -175,7 +210,11 @@ def expected_beyond(
         Number of neighbours, at most n_candidates.
 
     slope : float or None, default=1.0
-        How fast scores rise with values; None: as that of the candidates says.
+        How fast scores rise with values; None: as those of the candidates.
+
+    shifts : ndarray of shape (n_queries,) or None, default=None
+        By how much scores exceed the values, times the slope, where codes are right:
+        those of the candidates may be wrong by more, and are the first for it.
 
     Returns
     -------
@@ -191,12 +230,20 @@ def expected_beyond(
     else:
         values = values * slope
     errors = scores - values
-    last = np.partition(scores, k - 1, axis=1)[:, k - 1] - errors.mean(axis=1)
+    shift = errors.mean(axis=1)
+    if shifts is not None:
+        shift = np.minimum(shift, shifts[is_full])
+    last = np.partition(scores, k - 1, axis=1)[:, k - 1] - shift
     half = values.shape[1] // 2
     reach = np.maximum(values[:, -1] - values[:, half], LEAST * np.abs(last))
     density = GROWTH * (values.shape[1] - half) / reach
     error = np.maximum(errors.std(axis=1), LEAST * reach)
-    margin = (last - values[:, -1]) / error
+    room = last - values[:, -1]
+    margin = room / error
     tail = np.exp(-0.5 * margin**2) / math.sqrt(2 * math.pi)
-    numbers[is_full] = density * error * (tail + margin * ndtr(margin))
+    normal = error * (tail + margin * ndtr(margin))
+    # Errors as they are, where some are larger than those of a normal distribution.
+    rests = errors - shift[:, None]
+    observed = np.maximum(room[:, None] - rests, 0.0).mean(axis=1)
+    numbers[is_full] = density * np.maximum(normal, observed)
     return numbers

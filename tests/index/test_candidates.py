@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from latentsk.index import _candidates
-from latentsk.index._candidates import query_chunks, score_blocks, smallest_scores
+from latentsk.index._candidates import (
+    barred_scores,
+    query_chunks,
+    score_blocks,
+    smallest_scores,
+)
 
 
 def _integers(n_queries=9, n_rows=50, n_features=6, seed=0):
@@ -128,3 +133,19 @@ def test_query_chunks_cover_every_query_once(n_queries, n_scores, monkeypatch):
         assert chunk.stop - chunk.start == 1 or (
             (chunk.stop - chunk.start) * n_scores <= 100
         )
+
+
+@pytest.mark.parametrize("similarity", [False, True])
+def test_barred_rows_are_not_returned(similarity):
+    rng = np.random.default_rng(7)
+    rows = rng.normal(size=(200, 5)).astype(np.float32)
+    queries = rng.normal(size=(9, 5)).astype(np.float32)
+    eligible = np.sort(rng.permutation(200)[:150])
+    norms = None if similarity else _squared_norms(rows)
+    penalties = np.full(200, np.inf, dtype=np.float32)
+    penalties[eligible] = 0.0 if similarity else norms[eligible]
+    for k in (1, 10, 150):
+        scores, positions = barred_scores(queries, rows, norms, penalties, k)
+        expected = smallest_scores(queries, rows, norms, k, "torch", eligible)
+        np.testing.assert_array_equal(positions, expected[1])
+        np.testing.assert_allclose(scores, expected[0], atol=1e-5)

@@ -229,6 +229,45 @@ def test_compact(index, rows, new, way):
     _assert_finds(index, new, recall=_recall_of(way))
 
 
+def test_few_rows_in_many_lists_are_saved(rows, tmp_path):
+    """Fewer rows than lists: a pinned index stays as it is."""
+    pytest.importorskip("faiss")
+    index = LatentIndex(index_spec=SPEC).fit(rows).remove(range(5, 1_200)).compact()
+    index.save(tmp_path / "index")
+    loaded = LatentIndex.load(tmp_path / "index")
+    assert loaded.index_spec_ == SPEC
+    for one in (index, loaded, copy.deepcopy(index)):
+        found = one.add(rows[5:7]).kneighbors(rows[:7], 1)[1]
+        assert found.ravel().tolist() == list(range(7))
+
+
+def test_ids_after_an_addition_that_was_refused(rows):
+    index = LatentIndex(memory_budget="180KB").fit(
+        rows, ids=[f"{i}" for i in range(1_200)]
+    )
+    assert "x" not in index
+    with pytest.raises(ValueError, match="memory_budget"):
+        index.add(rows, [f"new {i}" for i in range(1_200)])
+    index.add(rows[:2], ["a", "b"])
+    assert ("a" in index, "new 0" in index, "new 1" in index) == (True, False, False)
+    with pytest.raises(KeyError, match="'new 1'"):
+        index.search(ids=["new 1"])
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [None, np.nan, pd.NA, pd.NaT, ("a", None), (), b"row 1", 1, 1.5, object()],
+)
+def test_what_is_no_id_is_not_there(index, strange):
+    assert strange not in index
+
+
+@pytest.mark.parametrize("unhashable", [["row 1"], {}, ("row 1", []), np.arange(2)])
+def test_what_has_no_hash_is_an_error_as_for_a_set(index, unhashable):
+    with pytest.raises(TypeError, match="unhashable"):
+        unhashable in index  # noqa: B015
+
+
 def test_compact_of_an_index_without_rows_changes_nothing(index):
     before = _state(index.remove(index.ids_))
     _assert_same_state(index.compact(), before)
@@ -299,6 +338,27 @@ def test_update_metadata(index):
         with pytest.raises(error, match=message):
             index.update_metadata(table, ids)
     _assert_same_state(index, before)
+
+
+def test_metadata_without_labels_are_those_of_all_rows_by_position(rows):
+    """As in `fit`: an unnamed default RangeIndex names no id."""
+    index = LatentIndex().fit(rows[:4], ids=[3, 2, 1, 0]).remove([2])
+    index.update_metadata(pd.DataFrame({"n": [30, 10, 0]}))
+    assert index.metadata_["n"].to_dict() == {3: 30, 1: 10, 0: 0}
+    named = pd.RangeIndex(2, name="id")
+    index.update_metadata(pd.DataFrame({"n": [-1, -2]}, index=named))
+    assert index.metadata_["n"].to_dict() == {3: 30, 1: -2, 0: -1}
+    index.update_metadata(index.metadata_[:0]).update_metadata(index.metadata_[::-1])
+    assert index.metadata_["n"].to_dict() == {3: 30, 1: -2, 0: -1}
+
+
+def test_columns_beside_a_search_have_different_names(rows):
+    table = pd.DataFrame({"id": [1], "id_metadata": [2], "x": [3], 5: [4]})
+    index = LatentIndex().fit(rows[:1], ids=["a"], metadata=table)
+    found = index.search(rows[:1], 1, return_metadata=True)
+    beside = ["id_metadata_metadata", "id_metadata", "x", 5]
+    assert found.columns.tolist() == ["query", "rank", "id", "distance", *beside]
+    assert found[beside].to_numpy().tolist() == [[1, 2, 3, 4]]
 
 
 def test_the_first_metadata_may_come_later(rows):
@@ -596,6 +656,13 @@ def test_labelled_ids_are_aligned_with_the_rows(rows):
     # Where the rows have no labels, those of the ids say nothing about them.
     for plain in (rows[:3], pd.DataFrame(rows[:3])):
         assert LatentIndex().fit(plain, ids=other).ids_.tolist() == [10, 20, 30]
+    # Labels that name two rows say nothing, unless they are the same in both.
+    twice = X.set_axis(["r", "r", "t"])
+    same = ids.set_axis(twice.index)
+    assert LatentIndex().fit(twice, ids=same).ids_.tolist() == [10, 20, 30]
+    for labels in (["t", "r", "r"], ["r", "s", "t"]):
+        with pytest.raises(ValueError, match="not the labels of the 3 rows"):
+            LatentIndex().fit(twice, ids=ids.set_axis(labels))
 
 
 # What they refuse

@@ -8,10 +8,18 @@ import threading
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from latentsk import LatentIndex
+import latentsk
+from latentsk import LatentIndex, PCAEmbedder
+from latentsk.index._engine import IndexEngine
 from latentsk.index._ivf_search import IVFSearch
+from latentsk.index._lock import lock_of
+from latentsk.persistence import _tree
 
 PATIENCE = 60.0
 N_READERS, N_QUERIES, WIDTH = 8, 20, 8
@@ -249,6 +257,444 @@ def test_writers_in_many_threads():
             expected = -row if i % 2 else row
             np.testing.assert_array_equal(index.vectors_[position], expected)
             assert index._engine.rows.active[position] == (i % 3 != 0)
+
+
+# What waits for what, one moment after the other
+
+
+class _Door:
+    """Stops a function where it is entered, until somebody opens.
+
+    Parameters
+    ----------
+    function : callable
+        Called once the door is open.
+    """
+
+    def __init__(self, function):
+        self.function = function
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments, **named):
+        self.reached.set()
+        assert self.opened.wait(PATIENCE)
+        return self.function(*arguments, **named)
+
+
+def _stop_at(monkeypatch, owner, name):
+    door = _Door(getattr(owner, name))
+    monkeypatch.setattr(owner, name, lambda *a, **k: door(*a, **k))
+    return door
+
+
+class _Beside:
+    """A function in a thread of its own, with its error."""
+
+    def __init__(self, function):
+        self.error = None
+        self.thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self.thread.start()
+
+    def _run(self, function):
+        try:
+            function()
+        except BaseException as error:
+            self.error = error
+
+    @property
+    def runs(self):
+        return self.thread.is_alive()
+
+    def ends(self):
+        self.thread.join(PATIENCE)
+        assert not self.runs, "a thread waits for ever"
+        return self.error
+
+
+LISTS = "IVF8,PQ8x4fs,nprobe=8,rerank=400"
+
+
+@pytest.fixture
+def lists():
+    pytest.importorskip("faiss")
+    names = [f"row {i}" for i in range(400)]
+    table = pd.DataFrame({"number": range(400)})
+    return LatentIndex(index_spec=LISTS).fit(_rows(400), ids=names, metadata=table)
+
+
+def _more(index, n=500):
+    """Add so many rows that lists are rebuilt."""
+    names = [f"new {i}" for i in range(n)]
+    table = pd.DataFrame({"number": range(1_000, 1_000 + n)})
+    index.add(_rows(n, seed=1), names, table)
+
+
+def _found(index, row, **how):
+    return index.search(row[None], 1, **how)["id"].item()
+
+
+def _reads(index):
+    """Ask in every way; each waits for ever if a reader has to."""
+    rows = _rows(400)
+    for ask in (
+        lambda: _found(index, rows[7]),
+        lambda: _found(index, rows[7], filter="number == 7"),
+        lambda: _found(index, rows[7], filter=lambda table: table["number"] == 7),
+        lambda: index.ids_[index.kneighbors_graph(rows[7:8], 1).indices[0]],
+        lambda: index.ids_[index.radius_neighbors(rows[7:8], 1e-9)[1][0][0]],
+    ):
+        found = []
+        asking = _Beside(lambda ask=ask, found=found: found.append(ask()))
+        assert asking.ends() is None
+        assert found == ["row 7"]
+
+
+def test_readers_go_on_while_an_index_is_rebuilt(lists, monkeypatch):
+    door = _stop_at(monkeypatch, IndexEngine, "rebuilt")
+    writer = _Beside(lambda: _more(lists))
+    assert door.reached.wait(PATIENCE)
+    _reads(lists)
+    # The rows that came are there, though the lists are not yet made for them.
+    assert _found(lists, _rows(500, seed=1)[3]) == "new 3"
+    other = _Beside(lambda: lists.remove(["row 0"]))
+    copied = _Beside(lambda: pickle.dumps(lists))
+    _reads(lists)
+    assert "row 0" in lists
+    assert writer.runs
+    assert other.runs
+    assert copied.runs
+    door.opened.set()
+    assert [each.ends() for each in (writer, other, copied)] == [None] * 3
+    assert "row 0" not in lists
+    assert len(lists) == 899
+    assert lists._engine.n_built == 900
+    _reads(lists)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_rebuild_that_fails_leaves_the_rows_as_they_were(lists, monkeypatch, error):
+    def fails(_):
+        raise error
+
+    before, vectors = lists.metadata_, lists.vectors_.copy()
+    door = _Door(fails)
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexEngine, "rebuilt", lambda engine: door(engine))
+        writer = _Beside(lambda: _more(lists))
+        assert door.reached.wait(PATIENCE)
+        _reads(lists)
+        door.opened.set()
+        assert isinstance(writer.ends(), error)
+    _reads(lists)
+    assert len(lists) == 400
+    assert "new 3" not in lists
+    assert_frame_equal(lists.metadata_, before)
+    np.testing.assert_array_equal(lists.vectors_, vectors)
+    # No lock is left, and the same rows may come again.
+    _more(lists)
+    assert len(lists) == 900
+    assert _found(lists, _rows(500, seed=1)[3]) == "new 3"
+
+
+def test_a_change_that_fails_in_the_middle_is_taken_back(lists, monkeypatch):
+    """Rows are in their lists already when it is noticed."""
+    original = IVFSearch.add
+
+    def fails(self, vectors, positions):
+        original(self, vectors, positions)
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IVFSearch, "add", fails)
+        for change in (
+            lambda: _more(lists, 5),
+            lambda: lists.update(-_rows(5), [f"row {i}" for i in range(5)]),
+        ):
+            with pytest.raises(MemoryError):
+                change()
+    assert len(lists) == 400
+    assert "new 3" not in lists
+    np.testing.assert_array_equal(lists.vectors_, _rows(400))
+    _reads(lists)
+    found = lists.kneighbors(_rows(400), 1)
+    np.testing.assert_array_equal(found[1].ravel(), np.arange(400))
+
+
+def test_readers_go_on_while_an_index_is_compacted(lists, monkeypatch):
+    lists.remove([f"row {i}" for i in range(5)])
+    door = _stop_at(monkeypatch, IndexEngine, "compacted")
+    writer = _Beside(lists.compact)
+    assert door.reached.wait(PATIENCE)
+    _reads(lists)
+    other = _Beside(lambda: lists.remove(["row 9"]))
+    _reads(lists)
+    assert other.runs
+    assert lists.n_samples_fit_ == 400
+    door.opened.set()
+    assert writer.ends() is other.ends() is None
+    assert lists.n_samples_fit_ == 395
+    assert len(lists) == 394
+    _reads(lists)
+
+
+def test_a_reader_sees_one_numbering(lists, monkeypatch):
+    """Positions and the width of a graph are those before it is compacted."""
+    lists.remove([f"row {i}" for i in range(5)])
+    compacting, waits = [], threading.Event()
+    condition = lock_of(lists)._condition
+    wait = condition.wait
+
+    def waiting():
+        waits.set()
+        wait()
+
+    def begin(table):
+        # Until what is compacted waits for this reader.
+        compacting.append(_Beside(lists.compact))
+        assert waits.wait(PATIENCE)
+        return table["number"] == 399
+
+    monkeypatch.setattr(condition, "wait", waiting)
+    graph = lists.kneighbors_graph(_rows(1), 1, filter=begin)
+    assert graph.shape == (1, 400)
+    assert graph.indices.tolist() == [399]
+    assert compacting[0].ends() is None
+    assert lists.kneighbors_graph(_rows(1), 1).shape == (1, 395)
+
+
+def test_readers_go_on_while_an_index_is_fitted_again(monkeypatch):
+    rows = _rows(50)
+    index = LatentIndex(PCAEmbedder(4)).fit(rows)
+    other = LatentIndex(PCAEmbedder(3)).fit(-rows)
+    door = _stop_at(monkeypatch, IndexEngine, "build")
+    index.set_params(embedder__n_components=3)
+    writer = _Beside(lambda: index.fit(-rows))
+    assert door.reached.wait(PATIENCE)
+    assert index.vectors_.shape == (50, 4)
+    found = []
+    reader = _Beside(lambda: found.append(index.kneighbors(rows[:5], 1)[1].ravel()))
+    assert reader.ends() is None
+    assert found[0].tolist() == list(range(5))
+    door.opened.set()
+    assert writer.ends() is None
+    assert_frame_equal(index.search(rows), other.search(rows))
+
+
+@pytest.mark.parametrize("method", ["kneighbors", "radius_neighbors", "add", "upsert"])
+def test_rows_that_were_embedded_before_a_fit_are_embedded_again(method):
+    """No answer, and no row, is of two fits."""
+    rows, is_armed = _rows(50), threading.Event()
+
+    def refits(X):
+        if is_armed.is_set():
+            is_armed.clear()
+            index.set_params(embedder=FunctionTransformer(lambda X: 3 * X[:, :5]))
+            _run([lambda: index.fit(rows)])
+        return X
+
+    index = LatentIndex(FunctionTransformer(refits)).fit(rows)
+    is_armed.set()
+    if method == "kneighbors":
+        distances, positions = index.kneighbors(rows[:5], 50)
+    elif method == "radius_neighbors":
+        found = index.radius_neighbors(rows[:5], 1e9, sort_results=True)
+        distances, positions = map(np.vstack, found)
+    else:
+        getattr(index, method)(-rows[:5], ids=range(50, 55))
+        np.testing.assert_array_equal(index.vectors_[50:], -3 * rows[:5, :5])
+        index.remove(range(50, 55))
+        distances, positions = index.kneighbors(rows[:5], 50)
+    true = LatentIndex().fit(3 * rows[:, :5]).kneighbors(3 * rows[:5, :5], 50)
+    np.testing.assert_array_equal(positions, true[1])
+    np.testing.assert_array_equal(distances, true[0])
+
+
+def test_readers_go_on_while_an_index_is_saved(lists, monkeypatch, tmp_path):
+    for write in (lists.save, lambda path: latentsk.save(_pipeline(lists), path)):
+        with monkeypatch.context() as patch:
+            door = _stop_at(patch, _tree, "write_file")
+            saving = _Beside(lambda write=write: write(tmp_path / "index"))
+            assert door.reached.wait(PATIENCE)
+            writer = _Beside(lambda: lists.update(_rows(400)[::-1], lists.ids_[:400]))
+            _reads(lists)
+            assert saving.runs
+            assert writer.runs
+            door.opened.set()
+            assert saving.ends() is writer.ends() is None
+        # The file is of the moment before.
+        if write == lists.save:
+            loaded = LatentIndex.load(tmp_path / "index")
+            np.testing.assert_array_equal(loaded.vectors_, _rows(400))
+        lists.update(_rows(400), lists.ids_[:400])
+
+
+def _pipeline(index):
+    """A pipeline whose last step is an index that is used elsewhere, too."""
+    pipeline = make_pipeline(StandardScaler(), LatentIndex()).fit(_rows(50))
+    pipeline.steps[-1] = ("latentindex", index)
+    return pipeline
+
+
+def test_a_pipeline_is_saved_under_load(spec, tmp_path):
+    """Each file is of one state, and none is torn."""
+    writer = _Writer(spec, 200)
+    pipeline, done = _pipeline(writer.index), threading.Event()
+
+    def write():
+        try:
+            writer.change(15)
+        finally:
+            done.set()
+
+    def save():
+        turn = 0
+        while not done.is_set() or turn < 2:
+            latentsk.save(pipeline, tmp_path / "pipeline")
+            _is_whole(latentsk.load(tmp_path / "pipeline").steps[-1][1])
+            turn += 1
+
+    _run([write, save])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index.add(_rows(1), ["x"], pd.DataFrame({"number": [0]})),
+        lambda index: index.update(_rows(1), ["row 1"]),
+        lambda index: index.upsert(_rows(1), ["row 1"]),
+        lambda index: index.update_metadata(pd.DataFrame({"number": [0]}, ["row 1"])),
+        lambda index: index.remove(["row 1"]),
+        lambda index: index.compact(),
+        lambda index: index.fit(_rows(5)),
+    ],
+    ids=["add", "update", "upsert", "update_metadata", "remove", "compact", "fit"],
+)
+def test_a_filter_that_changes_the_index_is_an_error(lists, change):
+    """In every method that takes one; and no lock is left."""
+
+    def changes(table):
+        change(lists)
+        pytest.fail("the index was changed from within a search")
+
+    before = lists.metadata_
+    asks = (
+        lambda: lists.kneighbors(_rows(1), 1, filter=changes),
+        lambda: lists.kneighbors_graph(_rows(1), 1, filter=changes),
+        lambda: lists.radius_neighbors(_rows(1), filter=changes),
+        lambda: lists.radius_neighbors_graph(_rows(1), filter=changes),
+        lambda: lists.search(_rows(1), 1, filter=changes),
+        lambda: lists.search(ids=["row 1"], n_neighbors=1, filter=changes),
+    )
+    for ask in asks:
+        asking = _Beside(ask)
+        error = asking.ends()
+        assert isinstance(error, RuntimeError)
+        assert "cannot be changed from within one of its searches" in str(error)
+    assert_frame_equal(lists.metadata_, before)
+    lock = lock_of(lists)
+    assert (lock._readers, lock._writer, lock._writers_waiting) == (0, None, 0)
+    assert _Beside(lambda: _more(lists, 3)).ends() is None
+    _reads(lists)
+
+
+def test_a_filter_may_ask_the_index():
+    """Within its lock, also while a writer waits."""
+    index = LatentIndex().fit(_rows(20), metadata=pd.DataFrame({"n": range(20)}))
+
+    def asks(table):
+        near = index.search(_rows(20)[3:4], 2, filter="n >= 3")["id"]
+        pickle.loads(pickle.dumps(index)).remove([3])
+        return table.index.isin(near) & index.active_
+
+    assert index.kneighbors(_rows(20)[3:4], 1, filter=asks)[1].item() == 3
+
+
+# Filters while rows come
+
+
+N_THREADS, N_ROUNDS = 8, 12
+
+
+def _of_owner(number, how):
+    """Return a filter for the rows of an owner, in every form but a mask's."""
+    return {
+        "string": f"owner == 'u{number}' and turn >= 0",
+        "function": lambda table: table["owner"] == f"u{number}",
+        "function of labels": lambda table: (table["owner"] == f"u{number}")[::-1],
+        "ids": [f"u{number} {turn}" for turn in range(3)],
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["string", "function", "function of labels", "ids"])
+def test_threads_that_add_and_search_with_filters(spec, how):
+    """No call fails, and each answer is one of rows that were there."""
+    rows = _rows(N_THREADS * N_ROUNDS).reshape(N_THREADS, N_ROUNDS, WIDTH)
+    first = _rows(400, seed=1) + 50.0
+    table = pd.DataFrame({"owner": "nobody", "turn": -1}, index=range(400))
+    names = [f"nobody {i}" for i in range(400)]
+    index = LatentIndex(index_spec=spec, n_jobs=1).fit(first, ids=names, metadata=table)
+    start = threading.Barrier(N_THREADS)
+
+    def work(number):
+        start.wait(PATIENCE)
+        for turn, row in enumerate(rows[number]):
+            own = pd.DataFrame({"owner": [f"u{number}"], "turn": [turn]})
+            index.add(row[None], [f"u{number} {turn}"], own)
+            if turn < 2:
+                continue  # not all of the ids are there
+            n_own = 3 if how == "ids" else turn + 1
+            found = index.search(
+                row[None],
+                N_ROUNDS,
+                filter=_of_owner(number, how),
+                fewer="allow",
+                return_metadata=True,
+            )
+            # Of its own rows all that it added, whoever adds meanwhile.
+            there = rows[number][:n_own]
+            order = np.argsort(np.linalg.norm(there - row, axis=1), kind="stable")
+            assert found["id"].tolist() == [f"u{number} {i}" for i in order]
+            assert found["turn"].tolist() == order.tolist()
+            assert (found["owner"] == f"u{number}").all()
+
+    _run([lambda i=i: work(i) for i in range(N_THREADS)])
+    assert len(index) == 400 + N_THREADS * N_ROUNDS
+    counts = index.metadata_["owner"].value_counts()
+    assert counts.drop("nobody").tolist() == [N_ROUNDS] * N_THREADS
+
+
+def test_a_sliding_window_that_is_searched():
+    """Rows come, go and are numbered anew while others ask for them."""
+    rows = _rows(1_000)
+    index = LatentIndex().fit(rows[:100], metadata=pd.DataFrame({"n": range(100)}))
+    done = threading.Event()
+
+    def write():
+        try:
+            for start in range(100, 1_000, 50):
+                table = pd.DataFrame({"n": range(start, start + 50)})
+                index.add(rows[start : start + 50], metadata=table)
+                index.remove(range(start - 100, start - 50))
+                if start % 100 == 0:
+                    index.compact()
+        finally:
+            done.set()
+
+    def read(number):
+        turn = 0
+        while not done.is_set() or turn < 3:
+            found = index.search(rows[:3], 5, filter=f"n >= {number}", fewer="allow")
+            near = rows[found["id"].to_numpy().astype(int)]
+            true = np.linalg.norm(near - rows[found["query"]], axis=1)
+            np.testing.assert_allclose(found["distance"], true, rtol=1e-12)
+            graph = index.kneighbors_graph(None, 3)
+            assert graph.indices.max() < graph.shape[1]
+            assert len(index.metadata_) >= 50
+            turn += 1
+
+    _run([write, *(lambda i=i: read(i) for i in range(4))])
+    assert index.ids_[index.active_].tolist() == list(range(900, 1_000))
+    assert len(index.vectors_) <= 200
 
 
 # Processes

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from latentsk.index import _cost
-from latentsk.index._cost import coding_cost, exact_cost, search_cost
+from latentsk.index._cost import barring_pays, coding_cost, exact_cost, search_cost
 from latentsk.index._spec import IndexSpec
 
 PRICES = (
@@ -120,3 +120,13 @@ def test_more_lists_or_candidates_cost_more(n_rows):
 def test_an_exact_search_is_the_cheaper_one_of_few_rows_only():
     assert exact_cost(1_000, 16) < search_cost(SPEC, 16, 1_000, 10)
     assert exact_cost(100_000, 16) > search_cost(SPEC, 16, 100_000, 10)
+
+
+def test_rows_are_barred_where_that_is_less_work_than_gathering_others():
+    # Few queries, most rows: reading all costs less than copying most.
+    assert barring_pays(1, 100_000, 128, 99_999)
+    assert barring_pays(1, 100_000, 128, 50_000)
+    assert not barring_pays(1, 100_000, 128, 5_000)
+    # Many queries: each would be compared with the others in vain.
+    assert barring_pays(2_000, 100_000, 128, 99_999)
+    assert not barring_pays(2_000, 100_000, 128, 90_000)

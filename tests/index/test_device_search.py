@@ -52,6 +52,49 @@ def test_scores_are_those_of_float64(device, similarity, score_elements, monkeyp
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("name", ["half equal", "one-hot", "binary", "zeros"])
+def test_ties_on_a_device_come_by_position(device, metric, name):
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(300, 6))
+    rows[rng.random(300) < 0.5] = rows[0]
+    if name == "one-hot":
+        rows = np.eye(6)[rng.integers(0, 6, 300)]
+    if name == "binary":
+        rows = rng.integers(0, 2, (300, 6)).astype(float)
+    queries = np.zeros((3, 6)) if name == "zeros" else rows[:20] + 0.0
+    here, there = (
+        ExactSearch(rows, metric),
+        DeviceSearch(ExactSearch(rows, metric), device),
+    )
+    values = np.array(
+        [
+            here.space.exact_distances(q, here.space.rows(slice(None)))
+            for q in here.space.queries(queries)
+        ]
+    )
+    for eligible in (
+        np.arange(300),
+        np.delete(np.arange(300), [0, 9]),
+        np.arange(0, 300, 7),
+    ):
+        order = np.argsort(values[:, eligible], axis=1, kind="stable")[:, :5]
+        for _ in range(2):  # before and after equal rows are known
+            found = there.neighbors(Query(queries, 5, None, eligible))
+            np.testing.assert_array_equal(found[1], eligible[order])
+
+
+def test_tensors_of_zeros_are_answered_by_position(device):
+    rows = np.random.default_rng(3).normal(size=(50, 4))
+    search = DeviceSearch(ExactSearch(rows, "inner_product"), device)
+    queries = torch.ones((2, 4), device=device)
+    assert search.takes(queries)
+    queries[1] = 0.0
+    assert not search.takes(queries)
+    search = DeviceSearch(ExactSearch(rows, "euclidean"), device)
+    assert search.takes(queries)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "inner_product"])
 @pytest.mark.parametrize("certified", [True, False])
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 @pytest.mark.parametrize("filtered", [False, True])

@@ -190,14 +190,16 @@ def test_a_missing_level_is_refused():
 
 
 def test_appending_nothing_keeps_the_dtype():
-    store = RowStore.of(3, [1, 2, 2**53 + 1]).append(1, [7]).append(0, np.arange(0))
+    store, _ = RowStore.of(3, [1, 2, 2**53 + 1]).append(1, [7])
+    store, positions = store.append(0, np.arange(0))
+    assert positions.tolist() == []
     assert store.ids.tolist() == [1, 2, 2**53 + 1, 7]
     assert store.ids.dtype.kind == "i"
 
 
 def test_appending_to_unsigned_ids_keeps_every_digit():
     ids = np.array([2**63 + 1], dtype=np.uint64)
-    assert RowStore.of(1, ids).append(1, [5]).ids.tolist() == [2**63 + 1, 5]
+    assert RowStore.of(1, ids).append(1, [5])[0].ids.tolist() == [2**63 + 1, 5]
 
 
 # Embedders

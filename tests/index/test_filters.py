@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 
 from latentsk import LatentIndex
-from latentsk.index import _ivf_search
+from latentsk.index import _filters, _ivf_search
 from latentsk.index._recall import recall_bounds
 
 N_ROWS, WIDTH, N_QUERIES, K = 6_000, 12, 150, 10
@@ -57,6 +58,11 @@ MASKS = {
     "nullable array": lambda mask: pd.array(mask, dtype="boolean"),
     "arrow": lambda mask: pd.Series(mask).astype("bool[pyarrow]"),
     "polars": lambda mask: pl.Series(mask),
+    "tensor": torch.tensor,
+    "index": pd.Index,
+    "masked": lambda mask: np.ma.masked_array(np.ones(40, bool), ~mask),
+    "categories": lambda mask: pd.Series(np.where(mask, True, None)).astype("category"),
+    "by id in a dict": lambda mask: dict(zip(NAMES[::-1], mask[::-1], strict=True)),
     "strided": lambda mask: np.repeat(mask, 3)[::3],
 }
 
@@ -116,6 +122,37 @@ def test_whole_numbers_are_ids_and_not_a_mask():
     assert found.tolist() == [[2, 3]]
     with pytest.raises(ValueError, match="one boolean for each of the 4"):
         index.kneighbors([[0.0]], 1, filter=[True, False])
+
+
+def test_flags_are_no_ids_where_these_are_numbers():
+    """Not even if they are too few, and all of them are ids."""
+    index = LatentIndex().fit(np.arange(5.0)[:, None])
+    for flags in ([1, 0, 0, 1, 0], [1, 0, 0, 1], [1.0, 0.0, 1.0]):
+        with pytest.raises(ValueError, match=r"filter.astype\(bool\)"):
+            index.kneighbors([[0.0]], 1, filter=flags)
+    assert index.kneighbors([[0.0]], 2, filter=[1, 0])[1].tolist() == [[0, 1]]
+
+
+def test_masks_of_the_metadata_are_not_compared_label_by_label(index, monkeypatch):
+    """The labels of `metadata_` are known: comparing them takes as long as a search."""
+    late = index.metadata_["year"] >= 2030
+    expected = index.kneighbors([[0.0, 0.0]], filter=late.to_numpy())[1]
+    monkeypatch.setattr(_filters, "order_by_labels", None)
+    for wanted in (late, lambda table: table["year"] >= 2030):
+        found = index.kneighbors([[0.0, 0.0]], filter=wanted)[1]
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_function_may_relabel_what_it_is_given(index):
+    """Its answer is by the labels that it then has."""
+
+    def turned(table):
+        table.index = table.index[::-1]
+        return table["year"] >= 2039
+
+    found = index.kneighbors([[0.0, 0.0]], 1, filter=turned)[1]
+    assert found.item() == 0
+    assert index.metadata_.index.tolist() == NAMES
 
 
 def test_metadata_makes_masks(index):
@@ -184,6 +221,12 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
         (pd.Series(np.arange(40) % 2.0), ValueError, r"filter.astype\(bool\)"),
         (pd.Series([1, 0] * 20, NAMES), ValueError, r"filter.astype\(bool\)"),
         ([0] * 40, ValueError, r"filter.astype\(bool\)"),
+        # Of a moment before, when there were fewer rows.
+        (np.arange(39) % 2, ValueError, r"filter.astype\(bool\)"),
+        (pd.Categorical([1, 0] * 20), ValueError, r"filter.astype\(bool\)"),
+        (pd.DataFrame({"a": [True] * 40}), ValueError, r"one column.*\['a'\]"),
+        (pl.col("year") > 2020, ValueError, "ids must be"),
+        (dict.fromkeys(NAMES[1:], True), ValueError, "filter has 39 labels"),
         ("row 1", ValueError, "is not valid"),
         ("owner == 1", ValueError, "owner"),
         (lambda table: [True], ValueError, "for each of the 40 rows"),
@@ -201,7 +244,14 @@ def test_bad_filters(index, wanted, error, message, method):
 
 
 @pytest.mark.parametrize(
-    "wanted", [np.zeros(40, dtype=bool), [], "year > 3000", lambda t: t["year"] > 3000]
+    "wanted",
+    [
+        np.zeros(40, dtype=bool),
+        [None] * 40,
+        [],
+        "year > 3000",
+        lambda t: t["year"] > 3000,
+    ],
 )
 def test_what_lets_no_row_through(index, wanted):
     for method in (index.kneighbors, index.search):

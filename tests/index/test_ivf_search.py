@@ -249,6 +249,18 @@ def test_a_query_of_zeros_is_at_distance_one_from_all(rows, certified):
 
 
 @pytest.mark.parametrize("certified", [True, False])
+def test_a_query_of_zeros_has_the_same_product_with_all(searches, rows, certified):
+    queries = np.stack([np.zeros(8), rows[5], np.zeros(8)])
+    eligible = np.arange(1, N_ROWS, 2)
+    for some, first in ((None, [0, 1, 2, 3]), (eligible, [1, 3, 5, 7])):
+        query = Query(queries, 4, None, some, certified=certified)
+        products, positions = searches["inner_product"].neighbors(query)
+        assert positions[[0, 2]].tolist() == [first] * 2
+        assert products[[0, 2]].tolist() == [[0.0] * 4] * 2
+        assert (products[1] > 0).all()
+
+
+@pytest.mark.parametrize("certified", [True, False])
 def test_rows_of_zeros_are_at_distance_one(rows, certified):
     rows = rows.copy()
     rows[::3] = 0.0

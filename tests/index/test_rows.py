@@ -131,6 +131,29 @@ def test_stores_that_go_on_from_the_same_one_are_apart():
         store.positions_of(["c"])
 
 
+def test_what_did_not_come_is_forgotten():
+    """Rows that were prepared, and given up, leave no trace in the lookup."""
+    store = stored(["a", "b"])
+    store.positions_of(["a"])
+    store.append(2, ["gone", "too"])
+    after, positions = store.append(3, ["c", "d", "too"])
+    assert positions.tolist() == [2, 3, 4]
+    assert after.holds(np.array(["gone", "c", "too"])).tolist() == [False, True, True]
+    assert after.positions_of(["too", "d"]).tolist() == [4, 3]
+    # The other way is right as well.
+    again, _ = after.append(1, ["gone"])
+    assert again.positions_of(["gone", "too"]).tolist() == [5, 4]
+
+
+def test_stores_that_are_apart_share_no_room():
+    """Two threads may add to them at the same time, each under a lock of its own."""
+    store, _ = stored(["a", "b"]).append(1, ["c"])
+    other = store.apart()
+    first, second = store.append(1, ["d"])[0], other.append(1, ["e"])[0]
+    assert not np.shares_memory(first.ids, second.ids)
+    assert (first.ids[-1], second.ids[-1]) == ("d", "e")
+
+
 def test_many_ids_that_come_one_by_one():
     store = stored(np.arange(0, 6_000, 2))
     for i in range(1_500):
