@@ -42,6 +42,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/approximate_search.py
 	$(BIN)/python benchmarks/approximate_search.py --families
+	$(BIN)/python benchmarks/recall_promise.py --threads 1
 	$(BIN)/python benchmarks/approximate_search.py --overhead
 	$(BIN)/python benchmarks/tuning_cost.py
 	$(BIN)/python benchmarks/search_prices.py

@@ -19,7 +19,7 @@ UNUSUAL_SHARE, HARD_SHARE = 0.0001, 0.1
 USUAL, HARD = 0, 1
 # More queries than rows are hard, as centres follow the rows; and standard errors by
 # which there may be still more.
-SLACK, ERRORS = 1.2, 4.0
+SLACK, ERRORS = 1.2, 3.0
 # Fewer queries do not show that more of them are hard.
 MIN_QUERIES = 8
 # Numbers of lists among which the distances to the nearest and the farthest are
