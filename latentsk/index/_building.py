@@ -31,8 +31,8 @@ from latentsk.index._tuning import (
 )
 from latentsk.index._work import WorkBudget
 
-# Rows of a graph find their neighbours along their own links. Of queries that are not in
-# it, `FACTOR * misses**POWER` is missed (MNIST: 0.036 and 0.053; 0.0034 and 0.017).
+# Rows of a graph find their neighbours along their own links. Other queries miss
+# `FACTOR * misses**POWER` (MNIST: 0.036 and 0.053; 0.0034 and 0.017).
 OWN_ROWS_FACTOR, OWN_ROWS_POWER = 1.2, 0.75
 
 
