@@ -17,6 +17,7 @@ from latentsk._typing import Float64, Positions
 from latentsk._validation import MAX_MAGNITUDE
 from latentsk.index._buffers import SPARE_SHARE, GrowingArray
 from latentsk.index._building import build_search, restored_search
+from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._duplicates import duplicate_groups
 from latentsk.index._filters import eligible_positions
@@ -40,8 +41,9 @@ from latentsk.persistence._schema import Sizes, State, require
 # A search is rebuilt when its rows are this many times more, or fewer, than those that
 # it was built for.
 REBUILD_FACTOR = 2.0
-# The same, once such a share of the rows lies where none did then.
-DRIFTED_SHARE = 0.02
+# The same, once comparing the rows that lie where none did then, which are kept apart,
+# takes so many times as long as the search itself.
+APART_COST = 1.0
 
 
 def _check_engine(_: Any, state: State, sizes: Sizes) -> None:
@@ -348,8 +350,10 @@ class IndexEngine:
     @property
     def is_outdated(self) -> bool:
         """Whether rows are many more or fewer than, or unlike, those before."""
-        n_members = self.rows.n_active
-        has_drifted = self.search_state.n_drifted > DRIFTED_SHARE * n_members
+        n_members, n_apart = self.rows.n_active, self.search_state.n_drifted
+        own = self.ready_search.cost(self.asked.n_neighbors, n_members)
+        apart = exact_cost(n_apart, self.vectors.shape[1])
+        has_drifted = n_apart > 0 and apart > APART_COST * own
         return self._can_rebuild(n_members) and (
             has_drifted or self._is_outgrown_by(n_members)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,12 @@ from latentsk.index._cost import graph_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._graph import LARGEST_COORDINATE, built_graph
 from latentsk.index._graph_spec import GraphSpec
-from latentsk.index._ivf_search import (
-    BATCH_ELEMENTS,
-    FAR_AWAY,
-    LARGEST_SCORE,
+from latentsk.index._ivf_search import BATCH_ELEMENTS
+from latentsk.index._measuring import (
     SPARE_NEIGHBORS,
     coordinates_of,
+    measured_neighbors,
     query_coordinates,
-    without_excluded,
 )
 from latentsk.index._memory import graph_bytes
 from latentsk.index._metric import Rescaling
@@ -190,7 +188,10 @@ class GraphSearch:
         for part in row_slices(n_queries, n_features, BATCH_ELEMENTS):
             some = query.some(part)
             with ignore_fp_warnings():
-                found = self._found(some)
+                none_lost = np.zeros(len(some.vectors), dtype=bool)
+                found = measured_neighbors(
+                    self.exact, some, self._candidates(some), none_lost
+                )
             is_lost = (found[1] < 0).any(axis=1)
             if is_lost.any():
                 lost = some.some(is_lost)._replace(certified=True)
@@ -212,28 +213,4 @@ class GraphSearch:
         coordinates = query_coordinates(self.exact, query.vectors, self.embed)
         projected = np.ascontiguousarray(self._projection.queries(coordinates))
         numbers = self._graph.nearest(projected, wanted, effort)
-        found = np.where(numbers < 0, -1, self.members[numbers])
-        return (
-            found if query.exclude is None else without_excluded(found, query.exclude)
-        )
-
-    def _found(self, query: Query) -> Neighbors:
-        """Return what is found, with a position of -1 where that is not reliable."""
-        space, fast, queries = self.exact.space, self.exact.fast, query.vectors
-        candidates = self._candidates(query)
-        fast_queries = space.fast_queries(queries)
-        scores, nearest = fast.best_of(fast_queries, candidates, candidates.shape[1])
-        is_reliable = (np.abs(scores) < LARGEST_SCORE).all(axis=1)
-        is_reliable &= (nearest >= 0).all(axis=1) & ~space.ties_all_rows(queries)
-        if not space.is_similarity:
-            # From far away all rows look alike to float32.
-            is_reliable &= np.sqrt(scores[:, 0]) <= FAR_AWAY * fast.largest_norm
-        if not query.certified:
-            nearest[~is_reliable] = -1
-            return space.to_metric(space.from_score(scores.astype(float))), nearest
-        values = np.empty((len(queries), query.k))
-        positions: Any = np.full((len(queries), query.k), -1, dtype=np.intp)
-        values[is_reliable], positions[is_reliable] = self.exact.nearest_of(
-            query.some(is_reliable), nearest[is_reliable]
-        )
-        return values, positions
+        return np.where(numbers < 0, -1, self.members[numbers])

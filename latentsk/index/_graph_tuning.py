@@ -10,7 +10,7 @@ from latentsk.index._cost import graph_build_cost, graph_cost
 from latentsk.index._graph import LARGEST_COORDINATE
 from latentsk.index._graph_search import GraphSearch
 from latentsk.index._graph_spec import HNSW, SYMPHONY, GraphSpec
-from latentsk.index._ivf_search import coordinates_of
+from latentsk.index._measuring import coordinates_of
 from latentsk.index._projection import largest_length
 from latentsk.index._rabitq import load_rabitqlib
 from latentsk.index._recall import recall_bounds

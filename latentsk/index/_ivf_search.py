@@ -16,6 +16,12 @@ from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
+from latentsk.index._measuring import (
+    SPARE_NEIGHBORS,
+    coordinates_of,
+    measured_neighbors,
+    query_coordinates,
+)
 from latentsk.index._memory import lists_bytes, whole_lists_bytes
 from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
@@ -37,26 +43,18 @@ from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import Sizes, State, require
 
-# Candidates that float64 measures beyond the neighbours asked for, so that rounding in
-# float32 leaves none out.
-SPARE_NEIGHBORS = 4
 # Elements of queries, or candidates, looked at at a time.
 BATCH_ELEMENTS = 2**23
 # Elements of rows coded at a time: fewer would leave threads idle.
 ADDED_ELEMENTS = 2**22
 # How much dearer an exact search may be where it takes the place of a filtered one.
 EXACT_PATIENCE = 10.0
-# Distance to the nearest row, in lengths of the longest one (from near the middle of
-# the rows), beyond which a query is answered exactly.
-FAR_AWAY = 5.0
 # Smallest length that is told from zero.
 TINY = 1e-30
 # Rows that tell what is usual.
 SAMPLE_ROWS = 4_096
 # Rows longer than the longest one, for inner products, have drifted.
 LENGTH_MARGIN = 1.01
-# Scores above it may have overflowed on the way.
-LARGEST_SCORE = 1e37
 
 
 def _check_codes(_: Any, state: State, sizes: Sizes) -> None:
@@ -511,53 +509,5 @@ class IVFSearch:
 
     def _found(self, query: Query) -> Neighbors:
         """Return what is found, with a position of -1 where that is not reliable."""
-        space, fast, queries = self.exact.space, self.exact.fast, query.vectors
         candidates, is_lost = self._likely(query)
-        if query.exclude is not None:
-            candidates = without_excluded(candidates, query.exclude)
-        spare = SPARE_NEIGHBORS if query.certified else 0
-        wanted = min(candidates.shape[1], query.k + spare)
-        fast_queries = space.fast_queries(queries)
-        scores, nearest = fast.best_of(fast_queries, candidates, wanted)
-        is_reliable = ~is_lost & (np.abs(scores) < LARGEST_SCORE).all(axis=1)
-        is_reliable &= (nearest >= 0).all(axis=1) & ~space.ties_all_rows(queries)
-        if not space.is_similarity:
-            # From far away all rows look alike, to codes and to float32.
-            is_reliable &= np.sqrt(scores[:, 0]) <= FAR_AWAY * fast.largest_norm
-        if not query.certified:
-            nearest[~is_reliable] = -1
-            return space.to_metric(space.from_score(scores.astype(float))), nearest
-        values = np.empty((len(queries), query.k))
-        positions = np.full((len(queries), query.k), -1, dtype=np.intp)
-        values[is_reliable], positions[is_reliable] = self.exact.nearest_of(
-            query.some(is_reliable), nearest[is_reliable]
-        )
-        return values, positions
-
-
-def without_excluded(
-    candidates: NDArray[np.int64], exclude: Positions
-) -> NDArray[np.int64]:
-    """Return candidates but one: that to be left out, or the least likely."""
-    is_excluded = candidates == exclude[:, None]
-    order = np.argsort(is_excluded, axis=1, kind="stable")[:, :-1]
-    return np.take_along_axis(candidates, order, axis=1)
-
-
-def coordinates_of(
-    exact: ExactSearch, positions: Positions, embed: Embedding | None
-) -> Float32:
-    """Return what is projected and coded of some rows."""
-    if embed is None:
-        # The first row of zeros under cosine may come later: it changes no codes.
-        return exact.space.unpadded(exact.fast[positions])
-    return embed(exact.space.vectors[positions]).astype(np.float32)
-
-
-def query_coordinates(
-    exact: ExactSearch, queries: NDArray[Any], embed: Embedding | None
-) -> Float32:
-    """Return what is projected of queries, which are vectors like the rows."""
-    if embed is None:
-        return exact.space.unpadded(exact.space.fast_queries(queries))
-    return embed(queries).astype(np.float32)
+        return measured_neighbors(self.exact, query, candidates, is_lost)

@@ -32,7 +32,8 @@ from latentsk.index._cost import (
 )
 from latentsk.index._exact import ExactSearch
 from latentsk.index._graph import LARGEST_COORDINATE
-from latentsk.index._ivf_search import IVFCodes, IVFSearch, coordinates_of
+from latentsk.index._ivf_search import IVFCodes, IVFSearch
+from latentsk.index._measuring import coordinates_of
 from latentsk.index._projection import (
     MAX_PCA_ROWS,
     Projection,
@@ -122,16 +123,11 @@ class IVFFamily:
         self, task: TuningTask, best: Callable[[], Search]
     ) -> Iterator[IVFVariant]:
         """Yield searches to try, whose parameters are not chosen yet."""
-        exact, training, budget = task.flat.exact, task.training, task.budget
-        n_rows, width, k = (
-            len(training.members),
-            exact.space.n_features,
-            task.n_neighbors,
-        )
-        n_lists = n_lists_for(n_rows)
-        if not budget.affords(self.build_cost(n_rows, width)):
+        training, budget, price = task.training, task.budget, _Price.of(task)
+        n_lists = n_lists_for(price.n_rows)
+        if not budget.affords(self.build_cost(price.n_rows, price.width)):
             return
-        sample, whole = _coordinates(exact, training, n_lists)
+        sample, whole = _coordinates(task.flat.exact, training, n_lists)
         if not np.abs(sample).max() < LARGEST_COORDINATE:
             return
         trainer = CodeTrainer(sample, n_lists, whole, training.seed)
@@ -139,52 +135,79 @@ class IVFFamily:
         have_failed = False
         for spec in trainer.specs():
             rival = best()
-            if have_failed and isinstance(rival, IVFSearch) and spec.n_codes:
+            is_beside_lists = isinstance(rival, IVFSearch)
+            if have_failed and is_beside_lists and spec.n_codes:
                 return  # whole rows serve where codes do not
-            limit = rival.cost(k, n_rows)
+            limit = rival.cost(price.k, price.n_rows)
             # More codes have to save much to be worth their time.
-            share = WORTHWHILE_SHARE if isinstance(rival, IVFSearch) else 1.0
-            if search_cost(spec, width, n_rows, k) >= share * limit:
+            worthwhile = limit * (WORTHWHILE_SHARE if is_beside_lists else 1.0)
+            if price(spec) >= worthwhile:
                 continue
             if not budget.affords(trainer.codes_cost(spec)):
                 return
             budget.spend(trainer.codes_cost(spec))
             codes = trainer.codes(spec)
-            ranks = neighbor_ranks(codes, exact, training.embed, task.held_out)[:, :k]
+            ranks = neighbor_ranks(
+                codes, task.flat.exact, training.embed, task.held_out
+            )[:, : price.k]
             least = fewest_probes(ranks, task.target, n_lists)
             if least is None:
                 return
-            least_cost = search_cost(replace(spec, n_probe=least), width, n_rows, k)
-            if least_cost >= share * limit:
+            if price(replace(spec, n_probe=least)) >= worthwhile:
                 continue
-            slack = SCANNED_SHARE * (1.0 - task.target)
-            most = fewest_probes(ranks, task.target + slack, n_lists) or n_lists
-
-            is_measured = spec.n_codes is None and training.embed is None
-            reranks = WHOLE_RERANKS if is_measured else RERANKS
-
-            def cost(n_probe: int, rerank: float, spec: IndexSpec = spec) -> float:
-                wanted = replace(spec, n_probe=n_probe, rerank=rerank)
-                return search_cost(wanted, width, n_rows, k)
-
-            wanted = replace(
-                spec,
-                n_probe=max(
-                    p
-                    for p in probes(n_lists)
-                    if p <= most and cost(p, RERANKS[0]) < limit
-                ),
-                rerank=max(r for r in reranks if cost(least, r) < limit),
-            )
-            scan = len(ranks) * search_cost(wanted, width, n_rows, k)
-            work = coding_cost(n_rows, width, spec) + scan
+            wanted = self._largest(spec, ranks, task, price, limit)
+            scan = len(ranks) * price(wanted)
+            work = coding_cost(price.n_rows, price.width, spec) + scan
             if not budget.affords(work + scan):  # what is found is measured, too
                 return
             budget.spend(work)
             members, embed = training.members, training.embed
             search = IVFSearch(task.flat, wanted, codes, members, embed, task.target)
-            yield IVFVariant.of(search, task.held_out, k, ranks)
+            yield IVFVariant.of(search, task.held_out, price.k, ranks)
             have_failed |= spec.n_codes is not None and best() is rival
+
+    def _largest(
+        self,
+        spec: IndexSpec,
+        ranks: NDArray[np.intp],
+        task: TuningTask,
+        price: _Price,
+        limit: float,
+    ) -> IndexSpec:
+        """Return the most lists and candidates that are tried, for less than a limit.
+
+        The fewest lists that may do cost less with the fewest candidates.
+        """
+        least = fewest_probes(ranks, task.target, spec.n_lists)
+        slack = SCANNED_SHARE * (1.0 - task.target)
+        most = fewest_probes(ranks, task.target + slack, spec.n_lists) or spec.n_lists
+        is_measured = spec.n_codes is None and task.training.embed is None
+        reranks = WHOLE_RERANKS if is_measured else RERANKS
+
+        def costs_less(n_probe: int | None, rerank: float) -> bool:
+            wanted = replace(spec, n_probe=n_probe or 1, rerank=rerank)
+            return price(wanted) < limit
+
+        few = reranks[0]
+        n_probes = [p for p in probes(spec.n_lists) if p <= most and costs_less(p, few)]
+        enough = [rerank for rerank in reranks if costs_less(least, rerank)]
+        return replace(spec, n_probe=max(n_probes), rerank=max(enough))
+
+
+class _Price(NamedTuple):
+    """What a specification costs for a query: see `search_cost`."""
+
+    n_rows: int
+    width: int
+    k: int
+
+    @classmethod
+    def of(cls, task: TuningTask) -> _Price:
+        width = task.flat.exact.space.n_features
+        return cls(len(task.training.members), width, task.n_neighbors)
+
+    def __call__(self, spec: IndexSpec) -> float:
+        return search_cost(spec, self.width, self.n_rows, self.k)
 
 
 class IVFVariant(NamedTuple):

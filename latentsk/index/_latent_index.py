@@ -870,7 +870,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """Add rows behind the present ones.
 
         An approximate index is rebuilt once it has twice the rows that it was built
-        for, or once two in a hundred lie where none lay then. Searches go on meanwhile.
+        for, or once so many lie where none lay then that comparing each of them takes
+        as long as the search. Searches go on meanwhile.
 
         Parameters
         ----------

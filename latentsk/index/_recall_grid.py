@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from latentsk._typing import Float32, Float64
 from latentsk.index._codebook import nearest_centers
 from latentsk.index._exact import ExactSearch
-from latentsk.index._ivf_search import (
-    IVFCodes,
-    IVFSearch,
+from latentsk.index._ivf_search import IVFCodes, IVFSearch
+from latentsk.index._measuring import (
     coordinates_of,
     query_coordinates,
     without_excluded,

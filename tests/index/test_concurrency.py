@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import latentsk
 from latentsk import LatentIndex, PCAEmbedder
+from latentsk.index import _engine
 from latentsk.index._engine import IndexEngine
 from latentsk.index._ivf_search import IVFSearch
 from latentsk.index._lock import lock_of
@@ -315,8 +316,9 @@ LISTS = "IVF8,PQ8x4fs,nprobe=8,rerank=400"
 
 
 @pytest.fixture
-def lists():
+def lists(monkeypatch):
     pytest.importorskip("faiss")
+    monkeypatch.setattr(_engine, "APART_COST", 0.0)  # of any row
     names = [f"row {i}" for i in range(400)]
     table = pd.DataFrame({"number": range(400)})
     return LatentIndex(index_spec=LISTS).fit(_rows(400), ids=names, metadata=table)
@@ -350,7 +352,7 @@ def _reads(index):
 
 
 def _drifted(index, n=50):
-    """Add a few rows where none lay, so that lists are rebuilt."""
+    """Add a few rows where none lay, so that lists are rebuilt: see `lists`."""
     names = [f"far {i}" for i in range(n)]
     table = pd.DataFrame({"number": range(2_000, 2_000 + n)})
     index.add(30.0 + _rows(n, seed=2), names, table)
