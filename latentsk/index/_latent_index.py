@@ -100,7 +100,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
         Share of the true `n_neighbors` nearest rows that a search is to find, in
         (0, 1). None: all of them. The cheapest index whose recall on held-out rows
         meets the target, by a lower confidence bound of 95 %, is looked for; the work
-        that a search takes is counted, not timed, so that a fit repeats. Needs FAISS.
+        that a search takes is counted, not timed, so that a fit repeats. With filters,
+        after changes and for queries unlike the rows a search looks at more, or warns
+        that it may find less. Needs FAISS.
 
     index_spec : str or None, default=None
         Builds this index, `index_spec_` of another fit, instead of looking for one.

@@ -202,6 +202,10 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
 # Errors
 
 
+def _kind(value):
+    return "function" if callable(value) else str(value)
+
+
 @pytest.mark.parametrize(
     ("wanted", "error", "message"),
     [
@@ -235,7 +239,7 @@ def test_exact_search_eligible_some(metric, share, exactness, brute_force, backe
         (3, ValueError, "ids must be"),
         (True, ValueError, "ids must be"),
     ],
-    ids=str,
+    ids=_kind,
 )
 @pytest.mark.parametrize("method", ["kneighbors", "search", "radius_neighbors"])
 def test_bad_filters(index, wanted, error, message, method):
