@@ -881,7 +881,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         ids : array-like of shape (n_samples,) or None, default=None
             Ids that are not in the index; those of removed rows get their positions
             back. None: the index of a DataFrame; else the next whole numbers, if all
-            ids so far are whole numbers (the positions, where these are the ids).
+            ids so far are whole numbers (the positions, where these are the ids), none
+            of which was given before.
 
         metadata : DataFrame of n_samples rows or None, default=None
             With the columns that `fit` was given; needed if there were any. Its labels

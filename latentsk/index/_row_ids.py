@@ -102,6 +102,8 @@ def joined_ids(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
 
 
 def refuse_repeated(ids: NDArray[Any]) -> None:
+    if len(ids) < 2:
+        return
     repeated = pd.Index(ids).duplicated()
     if repeated.any():
         raise ValueError(

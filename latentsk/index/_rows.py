@@ -31,6 +31,10 @@ from latentsk.persistence._schema import Sizes, State, require
 Placed = tuple["RowStore", Positions]
 
 
+# What files hold as a count: nobody counts on from there.
+LARGEST_ID = 2**63
+
+
 def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
     ids, metadata, n_rows = state["ids"], state["metadata"], sizes["rows"]
     require(ids.shape == (n_rows,), "there are not as many ids as rows")
@@ -49,6 +53,7 @@ def _check_rows(_: Any, state: State, sizes: Sizes) -> None:
         "ids": rules.instance(np.ndarray),
         "metadata": rules.maybe(rules.instance(pd.DataFrame)),
     },
+    optional={"next_id": rules.count()},
     check=_check_rows,
 )
 class RowStore:
@@ -72,6 +77,10 @@ class RowStore:
     lookup : IdLookup or None, default=None
         Of the ids, and perhaps of later ones; None where it is to be made.
 
+    next_id : int, default=0
+        Smallest whole number that may become an id by itself, as far as rows that are
+        no longer there say so.
+
     Examples
     --------
     >>> store = RowStore.of(3, ["a", "b", "c"])
@@ -87,11 +96,13 @@ class RowStore:
         active: NDArray[np.bool_],
         table: MetadataTable | None,
         lookup: IdLookup | None = None,
+        next_id: int = 0,
     ) -> None:
         self._ids = ids
         self.active = active
         self.table = table
         self._lookup = lookup
+        self.next_id = next_id
 
     @classmethod
     def of(cls, n_rows: int, ids: Any = None, metadata: Any = None) -> RowStore:
@@ -305,13 +316,16 @@ class RowStore:
             raise ValueError(
                 "ids are needed, because those of the index are not whole numbers."
             )
-        start = max(len(self), int(self.ids.max()) + 1)
+        start = self._following_id()
         return np.arange(start, start + n_rows)
+
+    def _following_id(self) -> int:
+        return max(self.next_id, len(self), int(self.ids.max()) + 1)
 
     def _continued(self, ids: NDArray[Any], active: NDArray[np.bool_]) -> RowStore:
         """Return a store with further ids."""
         if len(ids) == 0:
-            return RowStore(self._ids, active, self.table, self._lookup)
+            return self._with(self._ids, active, self.table, self._lookup)
         if self.ids.dtype == object:
             ids = np.asarray(id_index(ids).astype(object))
         if ids.dtype == self.ids.dtype:
@@ -324,7 +338,7 @@ class RowStore:
             lookup.extend(ids)
         else:
             lookup = None  # it knows of rows that came here, and did not stay
-        return RowStore(array, active, self.table, lookup)
+        return self._with(array, active, self.table, lookup)
 
     def _frame_of(self, ids: NDArray[Any], metadata: Any) -> pd.DataFrame | None:
         """Return metadata of further rows, in the order of their ids."""
@@ -424,33 +438,49 @@ class RowStore:
             return self.active_ids
         return frame.index
 
+    def _with(
+        self,
+        ids: AppendedArray,
+        active: NDArray[np.bool_],
+        table: MetadataTable | None,
+        lookup: IdLookup | None = None,
+    ) -> RowStore:
+        return RowStore(ids, active, table, lookup, self.next_id)
+
     def _with_table(self, table: MetadataTable) -> RowStore:
-        return RowStore(self._ids, self.active, table, self._lookup)
+        return self._with(self._ids, self.active, table, self._lookup)
 
     def remove(self, positions: Positions) -> RowStore:
         """Return a store in which the rows at some positions are not active."""
         active = self.active.copy()
         active[positions] = False
-        return RowStore(self._ids, active, self.table, self._lookup)
+        return self._with(self._ids, active, self.table, self._lookup)
 
     def compacted(self) -> RowStore:
-        """Return a store of the active rows only, numbered anew."""
+        """Return a store of the active rows only, numbered anew.
+
+        No id that was given by itself is given again.
+        """
         table, positions = self.table, self.positions
         if table is not None:
             table = MetadataTable(table.frame.iloc[positions].reset_index(drop=True))
         ids = AppendedArray(self.ids[positions])
-        return RowStore(ids, np.ones(len(positions), dtype=bool), table)
+        is_number = self.ids.dtype.kind in "iu"
+        next_id = self._following_id() if is_number else 0
+        next_id = next_id if next_id < LARGEST_ID else 0
+        return RowStore(ids, np.ones(len(positions), bool), table, next_id=next_id)
 
     def apart(self) -> RowStore:
         """Return the same store, which shares nothing that others add to."""
-        return RowStore(AppendedArray(self.ids), self.active, self.table)
+        return self._with(AppendedArray(self.ids), self.active, self.table)
 
     # What is stored
 
     def to_state(self) -> dict[str, Any]:
         """Return ids, what is active, and metadata by position."""
         metadata = None if self.table is None else self.table.frame
-        return {"active": self.active, "ids": self.ids, "metadata": metadata}
+        state = {"active": self.active, "ids": self.ids, "metadata": metadata}
+        return state | ({"next_id": self.next_id} if self.next_id else {})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RowStore:
@@ -459,7 +489,8 @@ class RowStore:
         table = None
         if metadata is not None:
             table = MetadataTable(metadata.reset_index(drop=True))
-        return cls(AppendedArray(state["ids"]), state["active"], table)
+        ids, next_id = AppendedArray(state["ids"]), state.get("next_id", 0)
+        return cls(ids, state["active"], table, next_id=next_id)
 
 
 def _checked_ids(n_rows: int, ids: Any) -> NDArray[Any]:

@@ -343,7 +343,7 @@ def _reads(index):
         lambda: _found(index, rows[7], filter="number == 7"),
         lambda: _found(index, rows[7], filter=lambda table: table["number"] == 7),
         lambda: index.ids_[index.kneighbors_graph(rows[7:8], 1).indices[0]],
-        lambda: index.ids_[index.radius_neighbors(rows[7:8], 1e-9)[1][0][0]],
+        lambda: index.ids_[index.radius_neighbors(rows[7:8], 0.2)[1][0][0]],
     ):
         found = []
         asking = _Beside(lambda ask=ask, found=found: found.append(ask()))
@@ -396,6 +396,36 @@ def test_readers_go_on_while_an_index_is_rebuilt(lists, monkeypatch, change):
     assert lists._engine.n_built == REBUILDS[change]
     assert lists._engine.search_state.n_drifted == 0
     _reads(lists)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "fails"])
+@pytest.mark.parametrize("change", ["add", "update", "upsert"])
+def test_readers_go_on_while_rows_get_other_codes(monkeypatch, change, fails):
+    """A row beyond the range of eight bits: all are coded again."""
+    pytest.importorskip("faiss")
+    rows, names = _rows(400), [f"row {i}" for i in range(400)]
+    index = LatentIndex(index_spec=f"{LISTS},rows=int8").fit(
+        rows, ids=names, metadata=pd.DataFrame({"number": range(400)})
+    )
+    before, table = index.vectors_, pd.DataFrame({"number": [-1]})
+    door = _stop_at(monkeypatch, IndexEngine, "restore_search")
+    new = names[-1] if change == "update" else "new"
+    writer = _Beside(lambda: getattr(index, change)(rows[:1] + 9.0, [new], table))
+    assert door.reached.wait(PATIENCE)
+    _reads(index)
+    np.testing.assert_array_equal(index.vectors_, before)
+    if fails:
+        door.function = None
+    door.opened.set()
+    assert isinstance(writer.ends(), TypeError) is fails
+    _reads(index)
+    if fails:
+        np.testing.assert_array_equal(index.vectors_, before)
+        assert "new" not in index
+    else:
+        assert _found(index, rows[0] + 9.0) == new
+        far = index.vectors_[399 if change == "update" else 400]
+        np.testing.assert_allclose(far, rows[0] + 9.0, atol=0.1)
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])

@@ -182,6 +182,16 @@ def test_the_next_ids_are_behind_all_that_there_are():
     window = stored(range(6)).remove(np.arange(4)).compacted()
     assert window.ids.tolist() == [4, 5]
     assert window.append(1)[0].ids.tolist() == [4, 5, 6]
+    # Nor those of the last rows, nor numbers that were never ids but positions.
+    first = stored(range(6)).remove(np.arange(3, 6)).compacted()
+    assert first.append(2)[0].ids.tolist() == [0, 1, 2, 6, 7]
+    again = first.append(2)[0].remove(np.array([3, 4])).apart().compacted()
+    assert again.append(1)[0].ids.tolist() == [0, 1, 2, 8]
+    assert RowStore.from_state(again.to_state()).append(1)[0].ids[-1] == 8
+    assert "next_id" not in stored(range(6)).to_state()
+    # A file holds no such number.
+    hashes = stored(np.array([2**64 - 1, 7], np.uint64)).remove(np.array([1]))
+    assert "next_id" not in hashes.compacted().to_state()
 
 
 def test_nothing_is_a_valid_request():
