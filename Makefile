@@ -41,7 +41,11 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/index_cliffs.py --threads 1
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/approximate_search.py
+	$(BIN)/python benchmarks/approximate_search.py --families
+	$(BIN)/python benchmarks/recall_promise.py --threads 1
 	$(BIN)/python benchmarks/approximate_search.py --overhead
+	$(BIN)/python benchmarks/tuning_cost.py
+	$(BIN)/python benchmarks/search_prices.py
 	$(BIN)/python benchmarks/approximate_search.py --memory
 	$(BIN)/python benchmarks/duplicates.py
 	$(BIN)/python benchmarks/auto_components.py

@@ -8,6 +8,9 @@ run: the median over rounds, and the larger one of float32 and of float64 rows. 
 first search of a case, which may look for equal rows, is not timed, as in all
 benchmarks here; its own ratio, for a single query, is in the last column.
 
+A second table has what changes cost, what readers wait for while an index is rebuilt
+beside them, and what our layer adds to a search; ``--only-changes`` measures it alone.
+
 Another case is another entry in `CASES`: what makes a search of a number of queries.
 """
 
@@ -20,6 +23,7 @@ from statistics import median
 
 import numpy as np
 from _harness import arguments, paired, publish, ratio, table, threads
+from _index_changes import aim_of, measure_changes
 
 from latentsk import LatentIndex
 
@@ -144,16 +148,17 @@ def measure(setting: Setting, rounds: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
-    options = parser.parse_args()
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    with threads(options.threads):
-        for width in WIDTHS:
-            for dtype in DTYPES:
-                setting = Setting(options.rows, width, dtype)
-                results[f"{width} {dtype}"] = measure(setting, options.rounds)
+def ties_and_removals(n_rows: int, rounds: int) -> dict[str, object]:
+    """Return ratios by columns and dtype, then case."""
+    results: dict[str, object] = {}
+    for width in WIDTHS:
+        for dtype in DTYPES:
+            setting = Setting(n_rows, width, dtype)
+            results[f"{width} {dtype}"] = measure(setting, rounds)
+    return results
+
+
+def printed_ratios(results: dict[str, dict[str, dict[str, float]]]) -> str:
     rows = []
     for case in CASES:
         for width in WIDTHS:
@@ -161,10 +166,33 @@ def main() -> None:
             worst = [max(r[c] for r in ratios) for c in (*map(str, BATCHES), "first")]
             rows.append([case, width, *(f"{value:.2f}" for value in worst)])
     queries = ["1 query", *(f"{n:,} queries" for n in list(BATCHES)[1:])]
-    header = ["case", "columns", *queries, "first query"]
+    return table(["case", "columns", *queries, "first query"], rows)
+
+
+def printed_changes(changes: dict[str, float]) -> str:
+    rows = [[name, value, aim_of(name)] for name, value in changes.items()]
+    return table(["change", "measured", "at most"], rows)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--only-changes", action="store_true")
+    options = parser.parse_args()
+    with threads(options.threads):
+        changes = measure_changes(options.rows, options.rounds)
+        if options.only_changes:
+            print(printed_changes(changes))
+            return
+        ratios = ties_and_removals(options.rows, options.rounds)
     title = f"{options.rows:,} rows, threads: {options.threads}"
-    printed = f"{title}\n\n{table(header, rows)}"
-    document = {"rows": options.rows, "threads": options.threads, "ratios": results}
+    printed = "\n\n".join([title, printed_ratios(ratios), printed_changes(changes)])
+    document = {
+        "rows": options.rows,
+        "threads": options.threads,
+        "ratios": ratios,
+        "changes": changes,
+    }
     publish("index_cliffs", printed, document, options.write)
 
 

@@ -4,9 +4,9 @@
 
 The tuner compares families by counted work: `latentsk/index/_cost.py` has one set of
 prices for each, in nanoseconds of one core, of which only the ratios matter. Here every
-family answers the same queries at several settings; "measured" is its time over what the
-prices say, and the last column that over the same of the lists: 1 is what the tuner takes
-for granted.
+family answers the same queries at several settings; "measured / counted" is its time
+over what the prices say, and the last column that over the same of the lists: 1 is what
+the tuner takes for granted.
 """
 
 from __future__ import annotations
@@ -31,31 +31,45 @@ SPECS = {
 }
 
 
+def embeddings() -> np.ndarray:
+    return wide(256, 0.4, 1).base[: N_ROWS + N_QUERIES].copy()
+
+
 def sets() -> dict[str, Callable[[], np.ndarray]]:
     return {
-        "clustered, 40,000 x 8": partial(clustered, N_ROWS, 8),
-        "clustered, 40,000 x 16": partial(clustered, N_ROWS, 16),
-        "clustered, 40,000 x 64": partial(clustered, N_ROWS, 64),
-        "embeddings, 40,000 x 256": lambda: wide(256, 0.4, 1).base[:N_ROWS].copy(),
+        "clustered, 40,000 x 8": partial(clustered, N_ROWS + N_QUERIES, 8),
+        "clustered, 40,000 x 16": partial(clustered, N_ROWS + N_QUERIES, 16),
+        "clustered, 40,000 x 64": partial(clustered, N_ROWS + N_QUERIES, 64),
+        "embeddings, 40,000 x 256": lambda: (
+            wide(256, 0.4, 1).base[: N_ROWS + N_QUERIES].copy()
+        ),
     }
 
 
-def shares(rows: np.ndarray, family: str, n_rounds: int) -> list[float]:
-    """Return measured over counted nanoseconds of a query, for each setting."""
-    result, queries = [], rows[:N_QUERIES] + np.float32(1e-3)
-    for spec in SPECS[family]:
-        spec = spec.format(rows.shape[1])
-        index = LatentIndex(
-            index_spec=spec,
-            static=family in ("HNSW", "SymphonyQG"),
-            exactness="float32",
-            n_neighbors=N_NEIGHBORS,
-        ).fit(rows)
-        run = partial(index.kneighbors, queries, return_distance=False)
-        seconds = medians(paired({"": run}, n_rounds))[""]
-        counted = index._engine.search.cost(N_NEIGHBORS, len(rows))
-        result.append(seconds / len(queries) * 1e9 / counted)
-    return result
+def built(rows: np.ndarray, family: str, spec: str) -> LatentIndex:
+    return LatentIndex(
+        index_spec=spec.format(rows.shape[1]),
+        static=family in ("HNSW", "SymphonyQG"),
+        exactness="float32",
+        n_neighbors=N_NEIGHBORS,
+    ).fit(rows)
+
+
+def shares(rows: np.ndarray, n_rounds: int) -> dict[str, list[float]]:
+    """Return measured over counted nanoseconds of a query, by family and setting."""
+    queries, rows = rows[N_ROWS:], rows[:N_ROWS]
+    runs: dict[str, Callable[[], object]] = {}
+    counted: dict[str, float] = {}
+    for family, specs in SPECS.items():
+        for spec in specs:
+            index = built(rows, family, spec)
+            counted[spec] = index._engine.search.cost(N_NEIGHBORS, len(rows))
+            runs[spec] = partial(index.kneighbors, queries, return_distance=False)
+    seconds = medians(paired(runs, n_rounds))
+    each = {
+        spec: seconds[spec] / len(queries) * 1e9 / counted[spec] for spec in counted
+    }
+    return {family: [each[spec] for spec in specs] for family, specs in SPECS.items()}
 
 
 def main() -> None:
@@ -66,13 +80,11 @@ def main() -> None:
     lines: list[list[object]] = []
     with threads(options.threads):
         for name, make in sets().items():
-            rows, lists = make(), 1.0
-            for family in SPECS:
-                found = shares(rows, family, options.rounds)
-                measured = median(found)
-                lists = measured if family == "lists of codes" else lists
-                low, high = min(found), max(found)
-                cells = [f"{low:.2f} to {high:.2f}", f"{measured / lists:.2f}"]
+            found = shares(make(), options.rounds)
+            lists = median(found["lists of codes"])
+            for family, measured in found.items():
+                low, high = min(measured), max(measured)
+                cells = [f"{low:.2f} to {high:.2f}", f"{median(measured) / lists:.2f}"]
                 lines.append([name, family, *cells])
     header = ["data", "family", "measured / counted", "over lists of codes"]
     document = {"threads": options.threads, "rows": lines}

@@ -4,8 +4,8 @@
 
 "All pairs" compares all rows with each other in float32; "build" is a fit with what
 was found handed in (`index_spec`), and "plain" one with inverted lists of codes, as the
-tuner counts it. A fit counts its work, and stops at 4 times the cheaper of all pairs and
-the plain build; times differ from it by what a machine does faster or slower.
+tuner counts it. A fit counts its work, and stops at 4 times the cheaper of all pairs
+and the plain build; times differ from it by what a machine does faster or slower.
 """
 
 from __future__ import annotations

@@ -340,6 +340,7 @@ CASES = {
     "n_alerts=… per … asks for … of … rows, but … flagged": lambda p: detector().calibrate(np.repeat(X[:4], 15, axis=0)).set_threshold(n_alerts=2, per=10),
     "n_alerts=… per … rests on the … lowest of … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=20),
     "input_shape=… says that rows hold … channels of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, input_shape=(3, 5, 5)).fit(COLOUR.reshape(60, -1)),
+    "Many of these queries are unlike the rows of the index": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=4,rerank=9", target_recall=0.5).fit(MANY).kneighbors(0.3 * MANY[:400]),
     "The recall of … is …, less than target_recall=…": lambda p: LatentIndex(index_spec="IVF64,PQ4x4fs,nprobe=1,rerank=1", target_recall=0.99).fit(MANY),
     # Fitting: rows
     "X must hold numbers, but column … holds …": lambda p: detector().predict(FRAME.assign(a="x")),

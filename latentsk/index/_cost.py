@@ -20,6 +20,8 @@ ASSIGNMENT = 0.3
 READING = 0.15
 GATHERED_ROW = 5.0
 GATHERED = 0.5
+# Tables for the scan of codes, and for each code; both for a query.
+TABLES, CODE_TABLE = 2_000.0, 20.0
 # A code of four bits that is scanned, and opening a list.
 CODE = 0.03
 LIST = 100.0
@@ -72,6 +74,8 @@ def search_cost(spec: IndexSpec, width: int, n_rows: int, n_neighbors: int) -> f
     table = coded * TABLE if spec.residual else 0.0
     row = ROW + width * ROW_COORDINATE if spec.n_codes is None else coded * CODE
     scanning = spec.n_probe * (LIST + table) + scanned * row
+    if spec.n_codes is not None:
+        scanning += TABLES + coded * CODE_TABLE
     measuring = spec.n_candidates(n_neighbors) * (CANDIDATE + width * COORDINATE)
     return projection + ranking + scanning + measuring
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -290,40 +289,6 @@ class IndexEngine:
 
     # Changes
 
-    def add(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
-        """Add rows: see `LatentIndex.add`."""
-        vectors = self._in_own_precision(vectors)
-        return self._with_vectors(
-            *self.rows.append(len(vectors), ids, metadata), vectors
-        )
-
-    def update(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
-        """Replace rows: see `LatentIndex.update`."""
-        vectors = self._in_own_precision(vectors)
-        return self._with_vectors(
-            *self.rows.update(len(vectors), ids, metadata), vectors
-        )
-
-    def upsert(self, vectors: NDArray[Any], ids: Any, metadata: Any) -> Change:
-        """Replace rows, and add others: see `LatentIndex.upsert`."""
-        vectors = self._in_own_precision(vectors)
-        return self._with_vectors(
-            *self.rows.upsert(len(vectors), ids, metadata), vectors
-        )
-
-    def update_metadata(self, metadata: Any, ids: Any) -> Change:
-        """Know other things of rows: see `LatentIndex.update_metadata`."""
-        rows = self.rows.with_metadata(metadata, ids)
-        return Change(replace(self, rows=rows), _do_nothing)
-
-    def remove(self, ids: Any) -> Change:
-        """Remove rows: see `LatentIndex.remove`."""
-        positions = self.rows.unique_positions_of(ids)
-        rows = self.rows.remove(positions)
-        with self._undoing(len(self.rows), positions[:0]) as undo:
-            self.ready_search.remove(positions)
-            return Change(self._with_rows(rows), undo)
-
     def compacted(self, settings: Settings) -> IndexEngine:
         """Return an engine of the active rows only, which shares nothing with this."""
         codes = self.store.rows[self.rows.positions]
@@ -339,86 +304,79 @@ class IndexEngine:
         ValueError
             As `build_search`.
         """
-        return IndexEngine.build(self.vectors, self.rows, self._asked, self.store)
+        return IndexEngine.build(self.vectors, self.rows, self.asked, self.store)
 
     def detached(self) -> IndexEngine:
         """Return an engine that no change of this one concerns, without its search."""
         store, rows = GrowingArray(self.store.share()), self.rows.apart()
         return replace(self, store=store, rows=rows, settings=None, search=None)
 
-    @contextmanager
-    def _undoing(
-        self, n_rows: int, replaced: Positions
-    ) -> Iterator[Callable[[], None]]:
-        """Yield what takes a change back, and do so where the block raises.
-
-        The search, which may have changed in part, is then made again from its state.
-        """
-        before = self.store.rows[replaced]
-
-        def undo() -> None:
-            self.store.restore(n_rows, replaced, before)
-            self.search, self.rows = None, self.rows.apart()
-
-        try:
-            yield undo
-        except BaseException:
-            undo()
-            raise
-
-    def _with_vectors(
-        self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
-    ) -> Change:
-        """Change to rows with vectors at some positions, present ones or new ones."""
-        n_rows = len(self.rows)
-        if len(rows) > n_rows:
-            self._require_room(len(rows))
-        codes = vectors
-        if self.quantization is not None:
-            if not self.quantization.reaches(vectors):
-                return self._requantized(rows, positions, vectors)
-            codes = self.quantization.encode(vectors)
-        present = positions[positions < n_rows]
-        # Where memory is scarce every addition copies the rows, and none is spare.
-        spare = SPARE_SHARE if self._asked.memory_budget is None else 0.0
-        with self._undoing(n_rows, present) as undo:
-            self.store.assign(positions, codes, spare)
-            replaced = present[self.rows.active[present]]
-            if len(replaced):
-                self.ready_search.remove(replaced)
-            self.ready_search.add(self.vectors, positions)
-            return Change(self._with_rows(rows), undo)
-
-    def _requantized(
-        self, rows: RowStore, positions: Positions, vectors: NDArray[Any]
-    ) -> Change:
-        """Return the same, for vectors that the codes of the others do not reach."""
-        assert self.quantization is not None
-        decoded = GrowingArray(self.vectors[:])
-        decoded.assign(positions, vectors)
-        quantization = Quantization.fitted(decoded.rows, self.quantization.dtype)
-        store = GrowingArray(quantization.encode(decoded.rows))
-        engine = replace(self, store=store, quantization=quantization, rows=rows)
-        engine.restore_search(self._asked)
-        return Change(engine._with_rows(rows), _do_nothing)
-
-    def _with_rows(self, rows: RowStore) -> IndexEngine:
-        """Return an engine with the search as it is after a change."""
+    def with_rows(self, rows: RowStore) -> IndexEngine:
+        """Return an engine of other rows, with the search as it is by now."""
         return replace(self, rows=rows, search_state=self.ready_search.to_state())
+
+    def with_vectors(self, positions: Positions, vectors: NDArray[Any]) -> IndexEngine:
+        """Return an engine with some vectors replaced or added, and no search yet.
+
+        It shares nothing that changes with this one.
+        """
+        quantization, store = self.quantization, GrowingArray(self.store.rows)
+        if quantization is None or self.reaches(vectors):
+            store.assign(positions, self.encoded(vectors), self.spare_share)
+        else:
+            decoded = GrowingArray(self.vectors[:])
+            decoded.assign(positions, vectors, 0.0)
+            quantization = Quantization.fitted(decoded.rows, quantization.dtype)
+            store = GrowingArray(quantization.encode(decoded.rows))
+        return replace(self, store=store, quantization=quantization, search=None)
+
+    def reaches(self, vectors: NDArray[Any]) -> bool:
+        """Tell whether vectors can be coded like those that are there."""
+        return self.quantization is None or self.quantization.reaches(vectors)
+
+    def encoded(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Return vectors as the store holds them."""
+        return (
+            vectors if self.quantization is None else self.quantization.encode(vectors)
+        )
+
+    @property
+    def spare_share(self) -> float:
+        """Room for further rows: where memory is scarce, none."""
+        return SPARE_SHARE if self.asked.memory_budget is None else 0.0
 
     @property
     def is_outdated(self) -> bool:
         """Whether rows are many more or fewer than, or unlike, those before."""
-        n_members, pinned = self.rows.n_active, self._asked.pinned
-        if not self._asked.is_approximate:
-            return False
-        if pinned is not None and n_members < pinned.min_rows:
-            return False  # too few to train what is pinned, which serves on as it is
-        is_near = n_members / REBUILD_FACTOR < self.n_built < n_members * REBUILD_FACTOR
+        n_members = self.rows.n_active
         has_drifted = self.search_state.n_drifted > DRIFTED_SHARE * n_members
-        return has_drifted or not is_near
+        return self._can_rebuild(n_members) and (
+            has_drifted or self._is_outgrown_by(n_members)
+        )
 
-    def _in_own_precision(self, vectors: NDArray[Any]) -> NDArray[Any]:
+    def would_outgrow(self, rows: RowStore) -> bool:
+        """Tell whether other rows are so many, or few, that the search is rebuilt."""
+        n_members = rows.n_active
+        return self._can_rebuild(n_members) and self._is_outgrown_by(n_members)
+
+    def _can_rebuild(self, n_members: int) -> bool:
+        # Too few cannot train what is pinned, which serves on as it is.
+        pinned = self.asked.pinned
+        has_enough = pinned is None or n_members >= pinned.min_rows
+        return self.asked.is_approximate and has_enough
+
+    def _is_outgrown_by(self, n_members: int) -> bool:
+        low, high = n_members / REBUILD_FACTOR, n_members * REBUILD_FACTOR
+        return not low < self.n_built < high
+
+    def in_own_precision(self, vectors: NDArray[Any]) -> NDArray[Any]:
+        """Return vectors in the dtype of those that are there.
+
+        Raises
+        ------
+        ValueError
+            If they are beyond its range.
+        """
         dtype = self.vectors.dtype
         with np.errstate(over="ignore"):
             rounded = vectors.astype(dtype, copy=False)
@@ -429,9 +387,15 @@ class IndexEngine:
             )
         return rounded
 
-    def _require_room(self, n_rows: int) -> None:
-        budget, codes = self._asked.memory_budget, self.store.rows
-        if budget is None:
+    def require_room(self, n_rows: int) -> None:
+        """Refuse more rows than the budget allows.
+
+        Raises
+        ------
+        ValueError
+        """
+        budget, codes = self.asked.memory_budget, self.store.rows
+        if budget is None or n_rows <= len(self.rows):
             return
         copied, cosine = self.ready_search.exact.fast.is_copy, self.metric == "cosine"
         width, itemsize = codes.shape[1], codes.dtype.itemsize
@@ -450,7 +414,8 @@ class IndexEngine:
         return self.search
 
     @property
-    def _asked(self) -> Settings:
+    def asked(self) -> Settings:
+        """What the index is asked to be, which is known."""
         assert self.settings is not None, "the search has to be restored first"
         return self.settings
 
@@ -473,25 +438,6 @@ class IndexEngine:
         """Return the engine of a state, whose search has to be restored."""
         others = {name: value for name, value in state.items() if name != "vectors"}
         return cls(store=GrowingArray(state["vectors"]), **others)
-
-
-class Change(NamedTuple):
-    """A changed engine, and what makes the one before serve again.
-
-    Attributes
-    ----------
-    engine : IndexEngine
-
-    undo : callable
-        Undoes what both share.
-    """
-
-    engine: IndexEngine
-    undo: Callable[[], None]
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def checked_number(k: Any) -> int:

@@ -151,6 +151,8 @@ class IVFState(NamedTuple):
         codes, shift = self.codes, self.rescaling.shift
         same = codes.spec(spec.n_probe, spec.rerank) == spec
         require(same, "its codes are of another specification")
+        n_sizes = spec.n_lists if self.usual is None else len(self.usual.sizes)
+        require(n_sizes == spec.n_lists, "what is usual is of other lists")
         is_similarity = metric == "inner_product"
         same = is_similarity == (codes.projection.length is not None)
         require(same, "its codes are of another metric")

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._device import resolve_device
 from latentsk._threads import thread_limit
 from latentsk._validation import fit_context, reject_huge
+from latentsk.index._change import Change
 from latentsk.index._embedding import (
     FitOf,
     check_embedder,
@@ -30,7 +31,7 @@ from latentsk.index._embedding import (
     row_ids,
     vectors_of,
 )
-from latentsk.index._engine import Change, IndexEngine
+from latentsk.index._engine import IndexEngine
 from latentsk.index._fitted_index import FittedIndex
 from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._labels import aligned_ids, required_ids
@@ -99,7 +100,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
         Share of the true `n_neighbors` nearest rows that a search is to find, in
         (0, 1). None: all of them. The cheapest index whose recall on held-out rows
         meets the target, by a lower confidence bound of 95 %, is looked for; the work
-        that a search takes is counted, not timed, so that a fit repeats. Needs FAISS.
+        that a search takes is counted, not timed, so that a fit repeats. With filters,
+        after changes and for queries unlike the rows a search looks at more, or warns
+        that it may find less. Needs FAISS.
 
     index_spec : str or None, default=None
         Builds this index, `index_spec_` of another fit, instead of looking for one.
@@ -913,7 +916,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         refuse_if_static(self, "add")
         names = row_ids(X) if ids is None else aligned_ids(X, ids)
-        return self._change_by(X, lambda e, v: e.add(v, names, metadata))
+        return self._change_by(X, lambda e, v: Change.adding(e, v, names, metadata))
 
     def update(
         self,
@@ -960,7 +963,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         refuse_if_static(self, "update")
         names = required_ids(X, ids, "update")
-        return self._change_by(X, lambda e, v: e.update(v, names, metadata))
+        return self._change_by(X, lambda e, v: Change.updating(e, v, names, metadata))
 
     def upsert(
         self,
@@ -1004,7 +1007,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         refuse_if_static(self, "upsert")
         names = required_ids(X, ids, "upsert")
-        return self._change_by(X, lambda e, v: e.upsert(v, names, metadata))
+        return self._change_by(X, lambda e, v: Change.upserting(e, v, names, metadata))
 
     def update_metadata(
         self, metadata: pd.DataFrame, ids: ArrayLike | None = None
@@ -1054,7 +1057,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         b     v
         """
         check_is_fitted(self)
-        return self._change(lambda engine: engine.update_metadata(metadata, ids))
+        return self._change(lambda engine: Change.describing(engine, metadata, ids))
 
     def remove(self, ids: ArrayLike) -> Self:
         """Remove rows; the positions of the others stay as they are.
@@ -1090,7 +1093,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         check_is_fitted(self)
         refuse_if_static(self, "remove")
-        return self._change(lambda engine: engine.remove(ids))
+        return self._change(lambda engine: Change.removing(engine, ids))
 
     def compact(self) -> Self:
         """Free the memory of removed rows, and number the others anew.
@@ -1139,25 +1142,26 @@ class LatentIndex(FittedIndex, BaseEstimator):
                 vectors = vectors_of(self, X)
             return self._change(lambda engine: change(engine, vectors))
 
-    def _change(self, change: Callable[[IndexEngine], Change]) -> Self:
+    def _change(self, plan: Callable[[IndexEngine], Change]) -> Self:
         """Change the rows, and rebuild a search that no longer suits them.
 
-        Readers wait for the change, but not for the rebuild: what they have is right,
-        only slower or less complete.
+        Readers wait where rows are put in place, and not for a search that is rebuilt:
+        until then what they have is right, only slower or less complete.
         """
         lock = lock_of(self)
         with lock.changing(), thread_limit(self.n_jobs):
             before = self._ready_engine()
             before.settings = self._settings(before.metric)
+            change = plan(before)
+            beside = change.made_beside() if change.takes_long else None
             with lock.writing():
-                changed, undo = change(before)
-                self._engine = changed
-            if changed.is_outdated:
+                self._engine = change.made() if beside is None else beside
+            if self._engine.is_outdated:
                 try:
-                    self._engine = changed.rebuilt()
+                    self._engine = self._engine.rebuilt()
                 except BaseException:
                     with lock.writing():
-                        undo()
+                        change.undo()
                         self._engine = before
                     raise
         return self

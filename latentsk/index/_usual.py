@@ -13,13 +13,16 @@ from latentsk._warnings import warn
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 
-# Share of the rows beyond what is called usual, and easy, by each measure.
-UNUSUAL_SHARE, HARD_SHARE = 0.0001, 0.1
+# Share of the rows that are not easy, on either side of each measure, and by how much
+# of their range an unusual query is beyond the last one.
+HARD_SHARE, BEYOND = 0.1, 0.1
+# Share of the rows that may be out of all scale.
+STRANGE_SHARE = 0.0001
 # Which limits: of what is usual, and of what is easy.
 USUAL, HARD = 0, 1
 # More queries than rows are hard, as centres follow the rows; and standard errors by
 # which there may be still more.
-SLACK, ERRORS = 1.2, 4.0
+SLACK, ERRORS = 1.2, 3.0
 # Fewer queries do not show that more of them are hard.
 MIN_QUERIES = 8
 # Numbers of lists among which the distances to the nearest and the farthest are
@@ -135,13 +138,12 @@ class Usual(NamedTuple):
 
         target : float or None
         """
-        low = np.array([UNUSUAL_SHARE, HARD_SHARE])
         usual = cls(
             target,
-            _quantiles(measures.nearest, low),
-            _quantiles(measures.nearest, 1.0 - low),
-            _contrast_limits(measures.contrasts, low),
-            _quantiles(measures.rests, 1.0 - low),
+            _lower_limits(measures.nearest),
+            -_lower_limits(-measures.nearest),
+            _contrast_limits(measures.contrasts),
+            -_lower_limits(-measures.rests),
             float(_finite(rests).mean()),
             np.ones(len(RANKED_LISTS) + 1),
             np.array([_farthest(nearest), _farthest(rests)]),
@@ -206,7 +208,7 @@ class Usual(NamedTuple):
 
 def _farthest(squares: Float32) -> float:
     """Return the largest of squared distances, of which few are out of all scale."""
-    largest, usual = _quantiles(squares, np.array([1.0, 1.0 - UNUSUAL_SHARE]))
+    largest, usual = _quantiles(squares, np.array([1.0, 1.0 - STRANGE_SHARE]))
     return float(min(largest, APART * usual))
 
 
@@ -232,11 +234,18 @@ def contrasts_of(distances: Float32) -> Float32:
     return distances[:, lasts] - distances[:, :1]
 
 
-def _contrast_limits(contrasts: Float32, shares: Float64) -> Float64:
-    limits = np.zeros((len(shares), len(RANKED_LISTS)))
+def _contrast_limits(contrasts: Float32) -> Float64:
+    limits = np.zeros((2, len(RANKED_LISTS)))
     for number, column in enumerate(contrasts.T):
-        limits[:, number] = _quantiles(column, shares)
+        limits[:, number] = _lower_limits(column)
     return limits
+
+
+def _lower_limits(values: Float32) -> Float64:
+    """Return the values below which one is unusual, and hard."""
+    least, hard = _quantiles(values, np.array([0.0, HARD_SHARE]))
+    # A good way below the least one: others are still less by chance.
+    return np.array([least - BEYOND * (hard - least), hard])
 
 
 def _quantiles(values: NDArray[Any], shares: Float64) -> Float64:

@@ -21,7 +21,7 @@ CAREFUL = 4
 # How much denser rows lie behind the candidates than among the farther half of them.
 GROWTH = 2.0
 # Smallest difference that is told from rounding, as a share.
-LEAST = 1e-6
+LEAST, TINY = 1e-6, 1e-30
 # Lists that are ranked, in those expected to hold enough rows.
 SPARE_LISTS = 1.5
 
@@ -225,7 +225,8 @@ def expected_beyond(
     values, scores = values[is_full].astype(float), scores[is_full].astype(float)
     if slope is None:
         rests = values - values.mean(axis=1, keepdims=True)
-        slopes = np.sum(rests * scores, axis=1) / np.sum(rests**2, axis=1)
+        squares = np.maximum(np.sum(rests**2, axis=1), TINY)
+        slopes = np.sum(rests * scores, axis=1) / squares
         values = values * np.maximum(slopes, 0.0)[:, None]
     else:
         values = values * slope
@@ -235,7 +236,8 @@ def expected_beyond(
         shift = np.minimum(shift, shifts[is_full])
     last = np.partition(scores, k - 1, axis=1)[:, k - 1] - shift
     half = values.shape[1] // 2
-    reach = np.maximum(values[:, -1] - values[:, half], LEAST * np.abs(last))
+    reach = values[:, -1] - values[:, half]
+    reach = np.maximum(reach, np.maximum(LEAST * np.abs(last), TINY))
     density = GROWTH * (values.shape[1] - half) / reach
     error = np.maximum(errors.std(axis=1), LEAST * reach)
     room = last - values[:, -1]

@@ -46,6 +46,9 @@ def estimators(X):
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
+        "index-graph": latentsk.LatentIndex(
+            index_spec="HNSW8,ef=40", static=True, n_jobs=1
+        ).fit(many),
         "neighbors": latentsk.LatentNeighborsTransformer(scaled).fit(X),
         "detector": latentsk.LatentOutlierDetector(random_state=0).fit(X),
         "adapter": latentsk.PyODAdapter(random_state=0).fit(X),

@@ -876,7 +876,7 @@ def test_what_fails_in_the_middle_changes_nothing(
         elif where == "norms":
             _break(patch, _fast_rows.FastRows, "_bound_norms")
         else:
-            _break(patch, IndexEngine, "_with_rows")
+            _break(patch, IndexEngine, "with_rows")
         with pytest.raises(_Broken):
             CHANGES[change](index, new)
     np.testing.assert_array_equal(seen, kept)

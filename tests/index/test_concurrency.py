@@ -349,13 +349,37 @@ def _reads(index):
         assert found == ["row 7"]
 
 
-def test_readers_go_on_while_an_index_is_rebuilt(lists, monkeypatch):
+def _drifted(index, n=50):
+    """Add a few rows where none lay, so that lists are rebuilt."""
+    names = [f"far {i}" for i in range(n)]
+    table = pd.DataFrame({"number": range(2_000, 2_000 + n)})
+    index.add(30.0 + _rows(n, seed=2), names, table)
+
+
+def _fewer(index):
+    """Remove so many rows that lists are rebuilt; "row 7" stays."""
+    index.remove([f"row {i}" for i in range(100, 400)])
+
+
+# By what makes an index be rebuilt: how many rows there are afterwards.
+REBUILDS = {_more: 900, _drifted: 450, _fewer: 100}
+
+
+@pytest.mark.parametrize("change", REBUILDS)
+def test_readers_go_on_while_an_index_is_rebuilt(lists, monkeypatch, change):
     door = _stop_at(monkeypatch, IndexEngine, "rebuilt")
-    writer = _Beside(lambda: _more(lists))
+    coded = []
+    add = IVFSearch.add
+    monkeypatch.setattr(
+        IVFSearch,
+        "add",
+        lambda self, vectors, rows: coded.append(len(rows)) or add(self, vectors, rows),
+    )
+    writer = _Beside(lambda: change(lists))
     assert door.reached.wait(PATIENCE)
+    # Nobody waits until many rows are coded that are coded again then.
+    assert coded == ([50] if change is _drifted else [])
     _reads(lists)
-    # The rows that came are there, though the lists are not yet made for them.
-    assert _found(lists, _rows(500, seed=1)[3]) == "new 3"
     other = _Beside(lambda: lists.remove(["row 0"]))
     copied = _Beside(lambda: pickle.dumps(lists))
     _reads(lists)
@@ -366,13 +390,17 @@ def test_readers_go_on_while_an_index_is_rebuilt(lists, monkeypatch):
     door.opened.set()
     assert [each.ends() for each in (writer, other, copied)] == [None] * 3
     assert "row 0" not in lists
-    assert len(lists) == 899
-    assert lists._engine.n_built == 900
+    assert len(lists) == REBUILDS[change] - 1
+    assert lists._engine.n_built == REBUILDS[change]
+    assert lists._engine.search_state.n_drifted == 0
     _reads(lists)
 
 
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_a_rebuild_that_fails_leaves_the_rows_as_they_were(lists, monkeypatch, error):
+@pytest.mark.parametrize("change", REBUILDS)
+def test_a_rebuild_that_fails_leaves_the_rows_as_they_were(
+    lists, monkeypatch, change, error
+):
     def fails(_):
         raise error
 
@@ -380,7 +408,7 @@ def test_a_rebuild_that_fails_leaves_the_rows_as_they_were(lists, monkeypatch, e
     door = _Door(fails)
     with monkeypatch.context() as patch:
         patch.setattr(IndexEngine, "rebuilt", lambda engine: door(engine))
-        writer = _Beside(lambda: _more(lists))
+        writer = _Beside(lambda: change(lists))
         assert door.reached.wait(PATIENCE)
         _reads(lists)
         door.opened.set()
@@ -388,12 +416,16 @@ def test_a_rebuild_that_fails_leaves_the_rows_as_they_were(lists, monkeypatch, e
     _reads(lists)
     assert len(lists) == 400
     assert "new 3" not in lists
+    assert "far 3" not in lists
     assert_frame_equal(lists.metadata_, before)
     np.testing.assert_array_equal(lists.vectors_, vectors)
-    # No lock is left, and the same rows may come again.
-    _more(lists)
-    assert len(lists) == 900
-    assert _found(lists, _rows(500, seed=1)[3]) == "new 3"
+    # No lock is left, and the same rows may come, or go, again.
+    change(lists)
+    assert len(lists) == REBUILDS[change]
+    _reads(lists)
+    last = lists.vectors_[lists.active_][-5:]
+    found = lists.search(last, 1)["id"].tolist()
+    assert found == lists.ids_[lists.active_][-5:].tolist()
 
 
 def test_a_change_that_fails_in_the_middle_is_taken_back(lists, monkeypatch):

@@ -11,6 +11,7 @@ from latentsk.index._spec import IndexSpec
 
 PRICES = (
     *("PRODUCT", "SELECTION", "CODE", "LIST", "CANDIDATE", "COORDINATE"),
+    *("TABLES", "CODE_TABLE"),
     *("ROW", "ROW_COORDINATE", "TABLE", "ASSIGNMENT", "COPY", "ENCODING"),
 )
 SPEC = IndexSpec(64, 16, n_probe=8, rerank=3.0)
@@ -45,6 +46,8 @@ def test_exact_work_is_counted(only, name, expected):
         # Eight lists with 6,400 / 64 rows each, of 16 codes.
         ("LIST", 8),
         ("CODE", 8 * 100 * 16),
+        ("TABLES", 1),
+        ("CODE_TABLE", 16),
         # Three times ten candidates.
         ("CANDIDATE", 30),
         ("COORDINATE", 30 * 16),

@@ -176,8 +176,9 @@ def test_an_id_used_again_is_that_of_the_new_row():
     index = LatentIndex().fit([[0.0], [0.0], [4.0]], ids=["a", "b", "c"])
     index.remove(["a"]).add([[4.0]], ids=["a"])
     table = index.duplicates(0.5)
-    assert table["position"].tolist() == [2, 3]
-    assert table["id"].tolist() == ["c", "a"]
+    # At the position that it had.
+    assert table["position"].tolist() == [0, 2]
+    assert table["id"].tolist() == ["a", "c"]
 
 
 def test_without_any_rows():

@@ -394,3 +394,16 @@ def test_a_search_refuses_changes_itself(rows):
         with pytest.raises(NotImplementedError):
             call(rows, np.arange(1))
     assert search.neighbors(Query(rows[:2], 1))[1].ravel().tolist() == [0, 1]
+
+
+def test_the_rows_of_a_graph_are_no_fresh_queries(rows):
+    """They find more than others: what is promised is what others find."""
+    wanted = {"index_spec": "HNSW4,ef=10", "static": True, "n_jobs": 1}
+    index = LatentIndex(**wanted, n_neighbors=K).fit(rows[:2_000])
+    own = index.measure_recall().loc[K]
+    fresh = index.measure_recall(rows[2_000:]).loc[K, "recall"]
+    assert fresh < own["recall"]
+    promising = LatentIndex(**wanted, target_recall=0.2, n_neighbors=K)
+    promised = promising.fit(rows[:2_000]).recall_.loc[K]
+    assert promised["lower"] <= promised["recall"] < own["recall"]
+    assert promised["lower"] <= fresh + 0.03

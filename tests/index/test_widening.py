@@ -117,6 +117,14 @@ def test_nothing_is_behind_all_there_are():
     assert expected_beyond(values, scores, 1).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e30])
+@pytest.mark.parametrize("slope", [1.0, None])
+def test_rows_behind_that_are_as_near_are_not_missed(value, slope):
+    """All candidates are equal, as are those behind them."""
+    values = np.full((2, 40), value, np.float32)
+    assert (expected_beyond(values, values + 1, 5, slope) < 0.01).all()
+
+
 def test_scores_on_another_scale():
     """With a slope that is found, or given, as much is expected."""
     rng = np.random.default_rng(0)
