@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
         return rows.positions[rows_passing(filter, rows.known, rows.active_ids)]
     if callable(filter):
         return rows.positions[_answer(filter, rows)]
-    if isinstance(filter, Set):
+    if isinstance(filter, Set | Iterator):
         filter = list(filter)
     elif isinstance(filter, Mapping):
         filter = pd.Series(filter)  # by id
@@ -153,6 +153,8 @@ def _as_column(given: Any) -> pd.Series | None:
             array = given if hasattr(given, "dtype") else np.asarray(given)
         except ValueError:
             return None  # tuples of different lengths
+        if isinstance(given, list | tuple) and array.dtype.kind == "f":
+            array = np.array(given, dtype=object)  # True beside NaN became 1.0
         if isinstance(array, np.ma.MaskedArray):
             is_masked = np.ma.getmaskarray(array)
             array = array.data.astype(object)

@@ -105,7 +105,8 @@ def _exact_positions(names: pd.Index, wanted: pd.Index) -> Positions:
     found: Positions
     if kinds[1] == "f" and kinds[0] in "iu":
         values, limits = wanted.to_numpy(), np.iinfo(dtype)
-        is_whole = (values % 1 == 0) & (values >= limits.min) & (values < limits.max)
+        is_whole = (values >= limits.min) & (values < limits.max)
+        is_whole &= np.floor(values) == values  # the remainder of infinity would warn
         whole = np.where(is_whole, values, 0).astype(dtype)
         found = names.get_indexer(pd.Index(whole))
         return np.where(is_whole, found, -1)

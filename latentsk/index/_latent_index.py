@@ -454,6 +454,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         mode: str = "connectivity",
         *,
         filter: Filter = None,
+        fewer: str = "error",
     ) -> csr_matrix | csr_array:
         """Return the neighbours of each query as a sparse matrix.
 
@@ -471,11 +472,15 @@ class LatentIndex(FittedIndex, BaseEstimator):
         filter : str, callable, array-like or None, default=None
             As in `kneighbors`.
 
+        fewer : {"error", "allow"}, default="error"
+            As in `kneighbors`.
+
         Returns
         -------
         graph : CSR matrix or array of shape (n_queries, n_samples_fit_), float64
             Which of the two, scikit-learn's configuration `sparse_interface` says.
-            `n_neighbors` entries a row, explicit zeros included.
+            `n_neighbors` entries a row, explicit zeros included; with ``fewer="allow"``
+            there may be fewer.
 
         Raises
         ------
@@ -496,7 +501,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         check_mode(mode)
         with lock_of(self).reading():
-            distances, positions = self.kneighbors(X, n_neighbors, filter=filter)
+            distances, positions = self.kneighbors(
+                X, n_neighbors, filter=filter, fewer=fewer
+            )
             n_columns = self.n_samples_fit_
         starts = np.arange(len(positions) + 1) * positions.shape[1]
         return graph_of(distances.ravel(), positions.ravel(), starts, n_columns, mode)

@@ -84,7 +84,10 @@ _INTEGER = re.compile(r"0+|[1-9][0-9]*(_[0-9]+)*")
 _DECIMAL = re.compile(
     r"([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?|[0-9]+[eE][+-]?[0-9]{1,4}"
 )
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
+# As repr() writes them: users are told to put values into a query by it.
+_ESCAPE = re.compile(
+    r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|.)"
+)
 _ESCAPED = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "t": "\t", "r": "\r"}
 _WORDS = {"True": True, "False": False, "None": None}
 _COMPARED = {"==", "!=", "<", "<=", ">", ">="}
@@ -408,7 +411,7 @@ class _Parser:
     def string(self, token: _Token) -> str:
         def unescaped(match: re.Match[str]) -> str:
             found = match.group(1)
-            if len(found) == 5:
+            if len(found) > 1:
                 return chr(int(found[1:], 16))
             if found not in _ESCAPED:
                 self.refuse(

@@ -288,6 +288,8 @@ def _decoded(values: Values) -> Any:
 
 def _applied(sign: str, left: Any, right: Any) -> NDArray[np.bool_]:
     """Compare values with a literal, or with others."""
+    if isinstance(right, str):
+        right = np.array(right, dtype=object)  # else numpy drops a NUL at its end
     # float16 and float32 compare with infinity where they do not hold the number.
     with np.errstate(over="ignore"):
         return np.asarray(OPERATORS[sign](left, right), dtype=bool)

@@ -40,7 +40,9 @@ def as_ids(ids: ArrayLike) -> NDArray[Any]:
     values: Any = _as_pandas_takes(ids)
     # Not through numpy: it would turn a list of mixed types into strings.
     try:
-        index = values if isinstance(values, pd.Index) else pd.Index(values)
+        # Tuples stay what they are: as levels, their parts would be of one type.
+        is_index = isinstance(values, pd.Index)
+        index = values if is_index else pd.Index(values, tupleize_cols=False)
         if index.dtype.kind in "fc" and isinstance(values, list):
             index = _exact(values, index)
         if index.dtype == object and not isinstance(index, pd.MultiIndex):
@@ -80,13 +82,24 @@ def _as_pandas_takes(ids: Any) -> Any:
         return np.empty(0, dtype=object) if values == [] else values
     if isinstance(ids, range):
         return ids
-    return list(ids) if isinstance(ids, Iterable) else ids
+    if not isinstance(ids, Iterable):
+        return ids
+    # pandas has no index of float16, which float holds exactly.
+    return [float(id) if isinstance(id, np.float16) else id for id in ids]
 
 
 def _is_missing(index: pd.Index) -> NDArray[np.bool_]:
     if isinstance(index, pd.MultiIndex):
         return np.any([codes < 0 for codes in index.codes], axis=0)
-    return np.asarray(index.isna())
+    missing = np.array(index.isna())
+    if index.dtype == object:
+        flags = (isinstance(id, tuple) and _has_missing(id) for id in index)
+        missing |= np.fromiter(flags, bool, len(index))
+    return missing
+
+
+def _has_missing(id: tuple[Any, ...]) -> bool:
+    return any(pd.isna(part) is True for part in id)  # no array, as of a list
 
 
 def joined_ids(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:

@@ -189,6 +189,12 @@ def test_a_missing_level_is_refused():
         LatentIndex().fit(pd.DataFrame([[1.0], [2.0]], index=labels))
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT])
+def test_a_tuple_with_a_missing_part_is_refused(missing):
+    with pytest.raises(ValueError, match="missing"):
+        LatentIndex().fit([[1.0], [2.0]], ids=[("a", missing), ("b", 1, 2)])
+
+
 def test_appending_nothing_keeps_the_dtype():
     store, _ = RowStore.of(3, [1, 2, 2**53 + 1]).append(1, [7])
     store, positions = store.append(0, np.arange(0))

@@ -189,6 +189,18 @@ def test_strings_of_every_dtype(dtype):
         assert np.flatnonzero(found).tolist() == passing
 
 
+@pytest.mark.parametrize(
+    "word", ["a\xa0b", "\x1b[0m", "a\0", "\0", "\U000e0001", "\u200b", "😀'\"\\"]
+)
+def test_strings_as_repr_writes_them(word):
+    """Messages tell to put a value into a query as f'name == {value!r}' does."""
+    table = pd.DataFrame({"s": ["a", word, "", None]})
+    found = rows_passing(f"s == {word!r}", table, np.arange(4))
+    assert found.tolist() == [False, True, False, False]
+    found = rows_passing(f"s in [{word!r}]", table, np.arange(4))
+    assert found.tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize("dtype", ["boolean", "bool[pyarrow]", "object", "category"])
 def test_booleans_of_every_dtype(dtype):
     table = pd.DataFrame({"b": pd.Series([True, None, False], dtype=dtype)})

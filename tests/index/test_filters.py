@@ -44,6 +44,8 @@ MASKS = {
     "series by id": lambda mask: pd.Series(mask, index=NAMES),
     "series of another order": lambda mask: pd.Series(mask, index=NAMES).iloc[::-1],
     "objects": lambda mask: np.where(mask, True, None),
+    "list with NaN": lambda mask: [True if each else np.nan for each in mask],
+    "iterator": lambda mask: iter(mask.tolist()),
     "series of objects": lambda mask: pd.Series(np.where(mask, True, None), NAMES),
     "query": lambda mask: f"id in {np.array(NAMES)[mask].tolist()}",
     "query of a column": lambda mask: (
@@ -278,6 +280,8 @@ def test_fewer_rows_than_neighbours(index):
     assert index.search(ids=["row 1"], **like)["id"].tolist() == ["row 5"]
     assert len(index.search(ids=["row 2"], **like)) == 2
     assert index.kneighbors(n_neighbors=99, fewer="allow")[0].shape == (40, 39)
+    graph = index.kneighbors_graph(np.zeros((2, 2)), **like)
+    assert graph.toarray().nonzero()[1].tolist() == [1, 5, 1, 5]
     with pytest.raises(ValueError, match="fewer must be 'error' or 'allow'"):
         index.search([[0.0, 0.0]], fewer="yes")
 

@@ -326,6 +326,9 @@ MIXED = {
     ],
     "uuids": UUIDS[:3],
     "tuples": [("a", 1), ("a", 2), ("b", 1)],
+    "tuples of different lengths": [("a",), ("a", 1), ()],
+    "tuples of large and broken numbers": [(2**53 + 1, "a"), (2.5, "a"), (1, "a")],
+    "half precision": [np.float16(0.5), np.float16(1), np.float16(3)],
     "days": [datetime.date(2024, 1, day) for day in (1, 2, 3)],
     "large": [2**64 - 1, 0, 2**53 + 1],
 }
@@ -352,7 +355,8 @@ def test_a_number_names_the_id_that_it_equals(dtype):
     index = LatentIndex().fit(np.eye(2), ids=ids)
     for id in (5, 5.0, np.float32(5), np.uint64(5), float(2**53)):
         assert id in index
-    for id in (2**53 + 1, 5.5, -5.0, 1e300, 2**63, np.int64(2**53 + 1)):
+    assert np.float16(5) in index
+    for id in (2**53 + 1, 5.5, -5.0, 1e300, 2**63, np.int64(2**53 + 1), -np.inf):
         assert id not in index
     exact = LatentIndex().fit(np.eye(2), ids=[2**53 + 1, 2**53])
     assert exact.search(ids=[float(2**53)], n_neighbors=1)["query"].item() == 2**53
