@@ -21,7 +21,8 @@ def check_metadata(metadata: Any) -> pd.DataFrame:
     """Return metadata, which are a table with different names that a file can hold.
 
     Tables of polars and pyarrow are converted. They have no labels, so that their rows
-    are in the order of those of the index.
+    are in the order of those of the index, unless pandas left its own in a table of
+    pyarrow.
 
     Raises
     ------
@@ -66,9 +67,11 @@ def _as_pandas(table: Any) -> pd.DataFrame:
             f"{name}{lazy}."
         )
     # Types that hold missing integers and booleans; floats would round some.
-    frame: pd.DataFrame = table.to_pandas(
-        types_mapper=_pandas_type, ignore_metadata=True
-    )
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_pandas_type)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        # Lists and structures stay what they are, instead of arrays of numpy.
+        if column.type.num_fields and name in frame.columns:
+            frame[name] = pd.Series(column.to_pylist(), frame.index, dtype=object)
     return frame
 
 

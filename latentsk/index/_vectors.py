@@ -103,13 +103,15 @@ def _cells(X: Any) -> Any:
     if isinstance(X, pd.Series):
         return X.to_numpy(dtype=object)
     if kind == "polars" and type(X).__name__ == "Series":
-        return X.to_list() if str(X.dtype).startswith(("List", "Array")) else ()
+        if not str(X.dtype).startswith(("List", "Array")):
+            return ()
+        return [cell if cell is None else np.asarray(cell) for cell in X]
     if (
         kind == "pyarrow"
         and hasattr(X, "to_pylist")
         and "list" in str(getattr(X, "type", ""))
     ):
-        return X.to_pylist()
+        return X.to_pandas().to_numpy(dtype=object)
     return ()
 
 

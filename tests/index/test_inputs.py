@@ -215,6 +215,27 @@ def test_a_column_of_embeddings_is_a_matrix(kind, embedder):
     assert_frame_equal(index.search(EMBEDDINGS[kind](rows[:5]), 2), expected)
 
 
+NARROW_COLUMNS = {
+    "list of polars": lambda rows: pl.Series(rows.tolist(), dtype=pl.List(pl.Float32)),
+    "array of polars": lambda rows: pl.Series(
+        rows.tolist(), dtype=pl.Array(pl.Float32, 4)
+    ),
+    "list of pyarrow": lambda rows: pa.array(rows.tolist(), pa.list_(pa.float32())),
+    "array of pyarrow": lambda rows: pa.chunked_array(
+        [pa.array(rows.tolist(), pa.list_(pa.float32(), 4))]
+    ),
+    "arrays": lambda rows: pd.Series(list(rows)),
+}
+
+
+@pytest.mark.parametrize("kind", NARROW_COLUMNS)
+def test_a_column_of_embeddings_is_not_widened(kind):
+    rows = np.random.default_rng(5).normal(size=(9, 4)).astype(np.float32)
+    index = LatentIndex().fit(NARROW_COLUMNS[kind](rows))
+    assert index.vectors_.dtype == np.float32
+    np.testing.assert_array_equal(index.vectors_, rows)
+
+
 def test_labels_of_a_column_of_embeddings_are_ids():
     column = pd.Series([[0.0, 0.0], [3.0, 4.0]], index=["a", "b"])
     assert LatentIndex().fit(column).ids_.tolist() == ["a", "b"]
@@ -472,6 +493,38 @@ def test_tables_of_other_libraries_are_metadata(kind, tmp_path):
     index.add(np.eye(3) + 1, ["d", "e", "f"], TABLES[kind](table))
     index.save(tmp_path / "index")
     assert_frame_equal(LatentIndex.load(tmp_path / "index").metadata_, index.metadata_)
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_lists_of_other_libraries_stay_lists(make, tmp_path):
+    columns = {
+        "tags": [["new", "old"], [], None],
+        "place": [{"x": 1.5}, {"x": 2.5}, None],
+        "n": [1, 2, 3],
+    }
+    index = LatentIndex().fit(np.eye(3), metadata=make(columns))
+    index.save(tmp_path / "index")
+    for each in (index, LatentIndex.load(tmp_path / "index")):
+        assert {name: each.metadata_[name].tolist() for name in columns} == columns
+
+
+def test_labels_that_pandas_left_in_a_table_of_pyarrow_rule():
+    table = pd.DataFrame({"owner": ["v", "u"]}, index=["b", "a"])
+    index = LatentIndex().fit(
+        np.eye(2), ids=["a", "b"], metadata=pa.Table.from_pandas(table)
+    )
+    assert index.metadata_["owner"].to_dict() == {"a": "u", "b": "v"}
+    index.update(np.eye(2), ["b", "a"], pa.Table.from_pandas(table[::-1]))
+    assert index.metadata_["owner"].to_dict() == {"a": "u", "b": "v"}
+    unlabelled = pa.Table.from_pandas(table.reset_index(drop=True))
+    index = LatentIndex().fit(np.eye(2), ids=["a", "b"], metadata=unlabelled)
+    assert index.metadata_["owner"].to_dict() == {"a": "v", "b": "u"}
+    with pytest.raises(ValueError, match="'c', which are not the ids"):
+        LatentIndex().fit(
+            np.eye(2),
+            ids=["a", "b"],
+            metadata=pa.Table.from_pandas(table.set_axis(["c", "a"])),
+        )
 
 
 @pytest.mark.parametrize(
