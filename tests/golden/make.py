@@ -46,6 +46,15 @@ def estimators(X):
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
+        "index-whole-lists": latentsk.LatentIndex(
+            index_spec="IVF8,Flat,nprobe=3,rerank=1", target_recall=0.8
+        ).fit(many),
+        "index-window": latentsk.LatentIndex(index_spec=spec)
+        .fit(many)
+        .remove(range(40))
+        .compact()
+        .add(X[:5])
+        .remove([60, 1_201]),
         "index-graph": latentsk.LatentIndex(
             index_spec="HNSW8,ef=40", static=True, n_jobs=1
         ).fit(many),
