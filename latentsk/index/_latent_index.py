@@ -36,7 +36,7 @@ from latentsk.index._fitted_index import FittedIndex
 from latentsk.index._index_state import read_index, stored_index, write_index
 from latentsk.index._labels import aligned_ids, required_ids
 from latentsk.index._lock import lock_of
-from latentsk.index._query import Neighbors, Query
+from latentsk.index._query import Neighbors, Query, neighbors_of_each
 from latentsk.index._results import (
     as_objects,
     check_fewer,
@@ -501,9 +501,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         check_mode(mode)
         with lock_of(self).reading():
-            distances, positions = self.kneighbors(
-                X, n_neighbors, filter=filter, fewer=fewer
-            )
+            allowed: dict[str, Any] = {"filter": filter, "fewer": fewer}
+            distances, positions = self.kneighbors(X, n_neighbors, **allowed)
             n_columns = self.n_samples_fit_
         starts = np.arange(len(positions) + 1) * positions.shape[1]
         return graph_of(distances.ravel(), positions.ravel(), starts, n_columns, mode)
@@ -670,7 +669,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
             As in `kneighbors`.
 
         fewer : {"error", "allow"}, default="error"
-            As in `kneighbors`. If no row may be returned, the table is empty.
+            As in `kneighbors`, but with as many as each query has. If no row may be
+            returned, the table is empty.
 
         return_metadata : bool, default=False
             Whether to put the metadata of each row beside it. A column whose name is
@@ -728,14 +728,17 @@ class LatentIndex(FittedIndex, BaseEstimator):
                 query = engine.query(queries, k, filter, fewer)
             else:
                 query = engine.query_like(ids, k, filter, fewer)
-            values, positions = self._neighbors(engine, query)
+            values, positions = neighbors_of_each(
+                query, k, lambda some: self._neighbors(engine, some)
+            )
         if query.exclude is not None:
             names = rows.ids[query.exclude]
         value = "similarity" if engine.metric == "inner_product" else "distance"
         table = search_table(names, rows.ids[positions], values, value)
-        if return_metadata:
-            table = with_metadata(table, rows.metadata_at(positions.ravel()))
-        return table
+        found = positions[positions >= 0]
+        return (
+            with_metadata(table, rows.metadata_at(found)) if return_metadata else table
+        )
 
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows that lie closer together than a distance.

@@ -69,6 +69,7 @@ def search_table(
     ids : ndarray of shape (n_queries, k)
 
     values : ndarray of shape (n_queries, k)
+        NaN where a query has fewer than others.
 
     value : str
         What they are called.
@@ -82,7 +83,7 @@ def search_table(
     """
     n_queries, k = values.shape
     names = np.arange(n_queries) if names is None else np.asarray(names)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "query": np.repeat(names, k),
             "rank": np.tile(np.arange(1, k + 1), n_queries),
@@ -90,6 +91,8 @@ def search_table(
             value: values.ravel(),
         }
     )
+    is_there = ~np.isnan(values.ravel())
+    return table if is_there.all() else table[is_there].reset_index(drop=True)
 
 
 def with_metadata(table: pd.DataFrame, metadata: pd.DataFrame) -> pd.DataFrame:

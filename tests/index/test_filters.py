@@ -279,6 +279,19 @@ def test_fewer_rows_than_neighbours(index):
     like = {"filter": ["row 1", "row 5"], "n_neighbors": 9, "fewer": "allow"}
     assert index.search(ids=["row 1"], **like)["id"].tolist() == ["row 5"]
     assert len(index.search(ids=["row 2"], **like)) == 2
+    both = index.search(ids=["row 1", "row 2", "row 5"], **like, return_metadata=True)
+    assert both["query"].tolist() == ["row 1", "row 2", "row 2", "row 5"]
+    assert both["rank"].tolist() == [1, 1, 2, 1]
+    assert both["id"].tolist() == [
+        "row 5",
+        *index.search(ids=["row 2"], **like)["id"],
+        "row 1",
+    ]
+    assert both["year"].tolist() == [2000 + int(id[4:]) for id in both["id"]]
+    own = index.search(**like)  # of all rows
+    assert own["query"].value_counts()[["row 0", "row 1"]].tolist() == [2, 1]
+    only = {**like, "filter": ["row 1"]}
+    assert index.search(ids=["row 1", "row 2"], **only)["query"].tolist() == ["row 2"]
     assert index.kneighbors(n_neighbors=99, fewer="allow")[0].shape == (40, 39)
     graph = index.kneighbors_graph(np.zeros((2, 2)), **like)
     assert graph.toarray().nonzero()[1].tolist() == [1, 5, 1, 5]
