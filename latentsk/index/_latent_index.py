@@ -735,9 +735,9 @@ class LatentIndex(FittedIndex, BaseEstimator):
             names = rows.ids[query.exclude]
         value = "similarity" if engine.metric == "inner_product" else "distance"
         table = search_table(names, rows.ids[positions], values, value)
-        found = positions[positions >= 0]
+        kept = positions[positions >= 0]
         return (
-            with_metadata(table, rows.metadata_at(found)) if return_metadata else table
+            with_metadata(table, rows.metadata_at(kept)) if return_metadata else table
         )
 
     def duplicates(self, threshold: float) -> pd.DataFrame:
