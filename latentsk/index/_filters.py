@@ -83,6 +83,8 @@ def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np
         )
     answer = filter(rows.metadata.copy())
     mask = _as_mask(answer)
+    if rows.n_active == 0 and np.shape(answer) == (0,):
+        return np.zeros(0, dtype=bool)  # of no row, whatever its dtype
     if mask is None or mask.shape != (rows.n_active,):
         kind = type(answer).__name__ if mask is None else f"shape {mask.shape}"
         raise ValueError(

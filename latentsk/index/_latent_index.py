@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -728,17 +729,14 @@ class LatentIndex(FittedIndex, BaseEstimator):
                 query = engine.query(queries, k, filter, fewer)
             else:
                 query = engine.query_like(ids, k, filter, fewer)
-            values, positions = neighbors_of_each(
-                query, k, lambda some: self._neighbors(engine, some)
-            )
+            found = neighbors_of_each(query, k, partial(self._neighbors, engine))
         if query.exclude is not None:
             names = rows.ids[query.exclude]
         value = "similarity" if engine.metric == "inner_product" else "distance"
-        table = search_table(names, rows.ids[positions], values, value)
-        kept = positions[positions >= 0]
-        return (
-            with_metadata(table, rows.metadata_at(kept)) if return_metadata else table
-        )
+        table = search_table(names, rows.ids, found, value)
+        if return_metadata:
+            table = with_metadata(table, rows.metadata_at(found[1][found[1] >= 0]))
+        return table
 
     def duplicates(self, threshold: float) -> pd.DataFrame:
         """Return groups of rows that lie closer together than a distance.

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils import _align_api_if_sparse
 
 from latentsk._typing import Float64, Positions
+from latentsk.index._query import Neighbors
 
 
 def checked_distance(value: Any, name: str) -> float:
@@ -57,7 +58,7 @@ def as_objects(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
 
 
 def search_table(
-    names: Any, ids: NDArray[Any], values: Float64, value: str
+    names: Any, ids: NDArray[Any], found: Neighbors, value: str
 ) -> pd.DataFrame:
     """Return the neighbours of each query as a tidy table.
 
@@ -66,32 +67,35 @@ def search_table(
     names : array-like of shape (n_queries,) or None
         Of the queries; None: their numbers.
 
-    ids : ndarray of shape (n_queries, k)
+    ids : ndarray of shape (n_rows,)
+        By position.
 
-    values : ndarray of shape (n_queries, k)
-        NaN where a query has fewer than others.
+    found : tuple of ndarrays of shape (n_queries, k)
+        Values and positions; position -1 where a query has fewer than others.
 
     value : str
-        What they are called.
+        What the values are called.
 
     Examples
     --------
-    >>> search_table(["q"], np.array([["a", "b"]]), np.array([[1.0, 2.0]]), "distance")
+    >>> found = np.array([[1.0, 2.0]]), np.array([[1, 0]])
+    >>> search_table(["q"], np.array(["a", "b"]), found, "distance")
       query  rank id  distance
-    0     q     1  a       1.0
-    1     q     2  b       2.0
+    0     q     1  b       1.0
+    1     q     2  a       2.0
     """
+    values, positions = found
     n_queries, k = values.shape
     names = np.arange(n_queries) if names is None else np.asarray(names)
     table = pd.DataFrame(
         {
             "query": np.repeat(names, k),
             "rank": np.tile(np.arange(1, k + 1), n_queries),
-            "id": ids.ravel(),
+            "id": ids[positions.ravel()],
             value: values.ravel(),
         }
     )
-    is_there = ~np.isnan(values.ravel())
+    is_there = positions.ravel() >= 0
     return table if is_there.all() else table[is_there].reset_index(drop=True)
 
 

@@ -271,6 +271,15 @@ def test_what_lets_no_row_through(index, wanted):
     assert index.radius_neighbors([[0.0, 0.0]], 9.0, filter=wanted)[1][0].size == 0
 
 
+def test_a_function_filters_an_index_without_rows():
+    table = pd.DataFrame({"kind": ["a", "b"]})
+    index = LatentIndex().fit([[0.0], [1.0]], metadata=table).remove([0, 1])
+    for filter in (lambda t: t["kind"] == "a", lambda t: [k == "a" for k in t["kind"]]):
+        assert len(index.search([[0.0]], filter=filter, fewer="allow")) == 0
+        with pytest.raises(ValueError, match="no row"):
+            index.kneighbors([[0.0]], 1, filter=filter)
+
+
 def test_fewer_rows_than_neighbours(index):
     table = index.search([[0.0, 0.0]], 9, filter=["row 1", "row 5"], fewer="allow")
     assert sorted(table["id"]) == ["row 1", "row 5"]
