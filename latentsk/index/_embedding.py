@@ -174,6 +174,26 @@ def vectors_of(index: Any, X: Any) -> NDArray[Any]:
     return vectors
 
 
+def fit_vectors(index: Any, X: Any, y: Any) -> NDArray[Any]:
+    """Return the vectors of the rows to fit; the index takes what is known of features.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `embed`.
+    """
+    if index.embedder is None:
+        return owned(checked_rows(index, X, reset=True), X)
+    index.embedder_ = fitted_embedder(index.embedder, X, y)
+    if index.rerank == "original":
+        embed(index.embedder_, X[:1] if hasattr(X, "shape") else X)
+        return owned(checked_rows(index, X, reset=True), X)
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(index.embedder_, name):
+            setattr(index, name, getattr(index.embedder_, name))
+    return embed(index.embedder_, X)
+
+
 def checked_rows(index: Any, X: Any, *, reset: bool = False) -> NDArray[Any]:
     """Return rows that are vectors already, checked; with `reset`, to be fitted."""
     rows = on_host(X)

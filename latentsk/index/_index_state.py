@@ -13,6 +13,7 @@ from latentsk.index._embedding import is_fitted_embedder
 from latentsk.index._engine import IndexEngine
 from latentsk.index._families import parse_index_spec
 from latentsk.index._memory import parse_bytes
+from latentsk.index._settings import settings_of
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._reader import NotGivenError
 from latentsk.persistence._registry import storable
@@ -63,7 +64,7 @@ def _require_search(index: Any, state: State) -> None:
     index._set_state(dict(state))
     engine = state["_engine"]
     try:
-        engine.restore_search(index._settings(engine.metric))
+        engine.restore_search(settings_of(index, engine.metric))
     except (AssertionError, ValueError) as error:
         raise FormatError(
             f"The file is altered, or its embedder is another one: {error}"

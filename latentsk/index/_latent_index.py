@@ -26,9 +26,7 @@ from latentsk.index._change import Change
 from latentsk.index._embedding import (
     FitOf,
     check_embedder,
-    checked_rows,
-    embed,
-    fitted_embedder,
+    fit_vectors,
     row_ids,
     vectors_of,
 )
@@ -49,9 +47,9 @@ from latentsk.index._results import (
     with_metadata,
 )
 from latentsk.index._rows import RowStore
-from latentsk.index._settings import Settings, settings_of
+from latentsk.index._settings import settings_of
 from latentsk.index._static import refuse_if_static
-from latentsk.index._vectors import as_matrix, owned
+from latentsk.index._vectors import as_matrix
 
 EXACTNESS = {"certified", "float32"}
 BACKENDS = {"auto", "faiss", "torch"}
@@ -334,7 +332,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         check_embedder(self.embedder)
         resolve_device(self.device)
-        settings = self._settings(self.metric)
+        settings = settings_of(self, self.metric)
         has_embedder = self.embedder is not None
         settings.check(self.backend, self.rerank, has_embedder=has_embedder)
         names = row_ids(X) if ids is None else aligned_ids(X, ids)
@@ -349,27 +347,12 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
     def _build(self, X: Any, y: Any, ids: Any, metadata: Any) -> None:
         """Fit this index, which is new and nobody else's."""
-        vectors = self._fit_vectors(as_matrix(X), y)
+        vectors = fit_vectors(self, as_matrix(X), y)
         rows = RowStore.of(len(vectors), ids, metadata)
         with thread_limit(self.n_jobs):
-            self._engine = IndexEngine.build(vectors, rows, self._settings(self.metric))
-
-    def _fit_vectors(self, X: Any, y: Any) -> NDArray[Any]:
-        """Return the vectors of the rows to fit, and set what is known of features."""
-        if self.embedder is None:
-            return owned(checked_rows(self, X, reset=True), X)
-        self.embedder_: Any = fitted_embedder(self.embedder, X, y)
-        if self.rerank == "original":
-            embed(self.embedder_, X[:1] if hasattr(X, "shape") else X)
-            return owned(checked_rows(self, X, reset=True), X)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.embedder_, name):
-                setattr(self, name, getattr(self.embedder_, name))
-        return embed(self.embedder_, X)
-
-    def _settings(self, metric: str) -> Settings:
-        """Return what the index is to be by its parameters."""
-        return settings_of(self, metric)
+            self._engine = IndexEngine.build(
+                vectors, rows, settings_of(self, self.metric)
+            )
 
     # Searching
 
@@ -1127,7 +1110,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         with lock.changing(), thread_limit(self.n_jobs):
             rows = self._engine.rows
             if not rows.is_whole and rows.n_active:
-                settings = self._settings(self._engine.metric)
+                settings = settings_of(self, self._engine.metric)
                 compacted = self._engine.compacted(settings)
                 # Alone: readers that ask twice must not find other positions.
                 with lock.writing():
@@ -1154,7 +1137,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         lock = lock_of(self)
         with lock.changing(), thread_limit(self.n_jobs):
             before = self._ready_engine()
-            before.settings = self._settings(before.metric)
+            before.settings = settings_of(self, before.metric)
             change = plan(before)
             beside = change.made_beside() if change.takes_long else None
             with lock.writing():
@@ -1186,7 +1169,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
         with lock_of(self).building:
             engine = self._engine
             if engine.search is None:
-                engine.restore_search(self._settings(engine.metric))
+                engine.restore_search(settings_of(self, engine.metric))
             return engine
 
     # Files
