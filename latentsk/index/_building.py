@@ -14,6 +14,7 @@ from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
 from latentsk.index._families import changeable_families, graph_family
 from latentsk.index._graph_search import GraphSearch
+from latentsk.index._ivf_search import IVFSearch
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
@@ -83,6 +84,8 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
     if search is flat and dtype is None:
         held_out = None  # nothing can be missed
     recalls = recall_table(search, held_out, members, settings.n_neighbors)
+    if isinstance(search, IVFSearch) and held_out is not None:
+        search.learn(held_out, members, settings.n_neighbors)
     if isinstance(search, GraphSearch):
         misses = OWN_ROWS_FACTOR * (1.0 - recalls[:, 1:]) ** OWN_ROWS_POWER
         recalls[:, 1:] = np.maximum(0.0, 1.0 - misses)

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._chunks import row_slices
-from latentsk._typing import Float32, Positions
+from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
+from latentsk.index._evidence import (
+    MOST_QUERIES,
+    Evidence,
+    falls_short,
+    missed_shares,
+)
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
 from latentsk.index._measuring import (
@@ -27,6 +33,7 @@ from latentsk.index._metric import Rescaling
 from latentsk.index._projection import Projection
 from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
+from latentsk.index._recall import HeldOut
 from latentsk.index._search import Embedding, Search
 from latentsk.index._spec import IndexSpec
 from latentsk.index._usual import (
@@ -37,6 +44,7 @@ from latentsk.index._usual import (
     Measures,
     Usual,
     contrasts_of,
+    warn_of_queries,
 )
 from latentsk.index._widening import CAREFUL, Widening, expected_beyond
 from latentsk.persistence import _schema as rules
@@ -114,7 +122,10 @@ class IVFCodes(NamedTuple):
         "codes": rules.instance(IVFCodes),
         "rescaling": rules.instance(Rescaling),
     },
-    optional={"usual": rules.maybe(rules.instance(Usual))},
+    optional={
+        "usual": rules.maybe(rules.instance(Usual)),
+        "evidence": rules.maybe(rules.instance(Evidence)),
+    },
 )
 class IVFState(NamedTuple):
     """The state of an `IVFSearch`: see `SearchState`.
@@ -127,6 +138,7 @@ class IVFState(NamedTuple):
     codes: IVFCodes
     rescaling: Rescaling
     usual: Usual | None = None
+    evidence: Evidence | None = None
 
     def restore(
         self,
@@ -136,7 +148,9 @@ class IVFState(NamedTuple):
     ) -> IVFSearch:
         """Return the search over the same vectors."""
         flat, spec = flat_over(self.rescaling), IndexSpec.parse(self.spec)
-        return IVFSearch(flat, spec, self.codes, members, embed, usual=self.usual)
+        search = IVFSearch(flat, spec, self.codes, members, embed, usual=self.usual)
+        search.evidence = self.evidence
+        return search
 
     def check_fits(self, shape: tuple[int, int], metric: str, embedded: bool) -> None:
         """Refuse vectors that the state does not belong to, and another state.
@@ -203,6 +217,8 @@ class IVFSearch:
         self.spec = spec
         self.codes = codes
         self.embed = embed
+        # Of queries whose recall is known: see `learn`.
+        self.evidence: Evidence | None = None
         self.lists = InvertedLists(codes.codebook)
         # Rows unlike those that the codes were trained on: all of them are compared.
         self.outside: Positions = np.empty(0, dtype=np.intp)
@@ -291,7 +307,8 @@ class IVFSearch:
     def to_state(self) -> IVFState:
         """Return what the search is restored from, besides the vectors."""
         rescaling, n_outside = self.exact.space.rescaling, len(self.outside)
-        return IVFState(str(self.spec), n_outside, self.codes, rescaling, self.usual)
+        spec, usual = str(self.spec), self.usual
+        return IVFState(spec, n_outside, self.codes, rescaling, usual, self.evidence)
 
     # What is found
 
@@ -325,7 +342,78 @@ class IVFSearch:
                 exactly = self.flat.neighbors(lost)
                 found[0][is_lost], found[1][is_lost] = exactly
             values[part], positions[part] = found
+        self._warn_of_misses(query, positions)
         return values, positions
+
+    # What recall to expect
+
+    def learn(self, held_out: HeldOut, members: Positions, k: int) -> None:
+        """Learn what recall to expect of queries, from some whose neighbours are known.
+
+        Parameters
+        ----------
+        held_out : HeldOut
+
+        members : ndarray of shape (n_members,)
+            Positions of the rows that are searched.
+
+        k : int
+            Number of neighbours that are asked for.
+        """
+        if self.embed is not None:
+            return  # it would embed every answer again
+        found = held_out.found(self, members, k)
+        shares, is_unusual = self._missed_shares(held_out.queries, found)
+        recalls = held_out.recalls_of(found, members)
+        if not is_unusual.all():
+            shares, recalls = shares[~is_unusual], recalls[~is_unusual]
+            self.evidence = Evidence.of(shares, recalls, k)
+
+    def _warn_of_misses(self, query: Query, positions: Positions) -> None:
+        """Warn where less than the target is expected of a batch of queries."""
+        evidence, target = self.evidence, self.usual.target
+        is_among_all = query.eligible is None or len(query.eligible) == self.n_rows
+        is_new = query.warns and query.exclude is None and is_among_all
+        if evidence is None or target is None or not is_new:
+            return
+        if len(positions) < MIN_QUERIES or query.k > evidence.n_neighbors:
+            return
+        some = slice(None, None, math.ceil(len(positions) / MOST_QUERIES))
+        shares, is_unusual = self._missed_shares(query.vectors[some], positions[some])
+        expected = np.where(is_unusual, 1.0, evidence.expected(shares))
+        if falls_short(expected, target):
+            warn_of_queries(target)
+
+    def _missed_shares(
+        self, queries: NDArray[Any], positions: Positions
+    ) -> tuple[Float64, NDArray[np.bool_]]:
+        """Return the share that each query misses, and which look at more lists.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features)
+
+        positions : ndarray of shape (n_queries, k)
+            What they have found.
+        """
+        projected, rests = self._projected(queries)
+        distances, near = self.lists.nearest(projected, self.spec.n_probe)
+        measures = self._measures(projected, distances, rests)
+        radii = self._squares(projected, positions).max(axis=1)
+        rates = self.lists.spread.rates(projected, radii)
+        shares = missed_shares(rates, self.lists.n_live[:-1], near)
+        return shares, self._are_unusual(measures, near)
+
+    def _are_unusual(
+        self, measures: Measures, near: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Tell which queries are unlike those tuned for, or have other rows about."""
+        usual = self.usual
+        is_unusual = usual.are_beyond(measures, USUAL)
+        if self._has_changed:
+            is_hard = usual.are_beyond(measures, HARD)
+            is_unusual |= usual.have_changed(self.lists.n_live[:-1], near, is_hard)
+        return is_unusual
 
     def candidates(
         self,
@@ -416,14 +504,10 @@ class IVFSearch:
         lists, usual = self.lists, self.usual
         distances, near = lists.nearest(projected, self.spec.n_probe)
         measures = self._measures(projected, distances, rests)
-        is_unusual = usual.are_beyond(measures, USUAL)
-        warns = query.warns and query.exclude is None and len(near) >= MIN_QUERIES
-        if self._has_changed or warns:
+        is_unusual = self._are_unusual(measures, near)
+        if query.warns and query.exclude is None and len(near) >= MIN_QUERIES:
             is_hard = usual.are_beyond(measures, HARD)
-            if self._has_changed:
-                is_unusual |= usual.have_changed(lists.n_live[:-1], near, is_hard)
-            if warns:
-                usual.warn_of_many(is_hard & ~is_unusual, measures)
+            usual.warn_of_many(is_hard & ~is_unusual, measures)
         wanted = self._n_candidates(query)
         found = lists.scan(projected, near, distances, wanted, selected)
         return found.positions, is_unusual

@@ -62,8 +62,18 @@ class HeldOut(NamedTuple):
 
     def recalls(self, search: Search, members: Positions, k: int) -> Float64:
         """Return the recall of each query, measured as the truth is."""
+        return self.recalls_of(self.found(search, members, k), members)
+
+    def found(self, search: Search, members: Positions, k: int) -> Positions:
+        """Return the positions that a search finds."""
         query = Query(self.queries, k, self.positions, members, warns=False)
-        values, _ = self.truth.nearest_of(query, search.neighbors(query)[1])
+        return search.neighbors(query)[1]
+
+    def recalls_of(self, found: Positions, members: Positions) -> Float64:
+        """Return the recall of each query that has found some positions."""
+        k = found.shape[1]
+        query = Query(self.queries, k, self.positions, members)
+        values, _ = self.truth.nearest_of(query, found)
         return found_share(self.truth.space.to_metric(values), self.values[:, :k])
 
 

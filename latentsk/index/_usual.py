@@ -175,12 +175,7 @@ class Usual(NamedTuple):
         share = min(1.0, SLACK * float(self.hard_shares[known]))
         error = math.sqrt(share * (1.0 - share) / len(is_hard))
         if self.target is not None and is_hard.mean() > share + ERRORS * error:
-            warn(
-                "Many of these queries are unlike the rows of the index, and more than "
-                f"target_recall={self.target:g} allows may be missed. Ask "
-                "measure_recall(queries) what is found. Raise target_recall, or set it "
-                "to None to compare every row."
-            )
+            warn_of_queries(self.target)
 
     def have_changed(
         self, sizes: Positions, near: Positions, is_hard: NDArray[np.bool_]
@@ -204,6 +199,16 @@ class Usual(NamedTuple):
         growth = max(1.0, sizes.sum() / max(1, self.sizes.sum()))
         has_grown = (most > MOST * growth) | ((most > MOST_WHERE_HARD) & is_hard)
         return has_grown | (fewest < FEWEST)
+
+
+def warn_of_queries(target: float) -> None:
+    """Warn that queries are unlike those that lists were tuned for."""
+    warn(
+        "Many of these queries are unlike the rows of the index, and more than "
+        f"target_recall={target:g} allows may be missed. Ask "
+        "measure_recall(queries) what is found. Raise target_recall, or set it "
+        "to None to compare every row."
+    )
 
 
 def _farthest(squares: Float32) -> float:
