@@ -102,8 +102,18 @@ def _labelled(mask: NDArray[np.bool_], labels: pd.Index, rows: RowStore) -> Posi
     ids = rows.active_ids
     if rows.is_labelled_as(labels):
         return rows.positions[mask]
-    if is_default(labels) and not labels.equals(id_index(ids)):
+    flat = flat_labels(labels)
+    if flat.equals(id_index(ids)):
+        return rows.positions[mask]
+    if is_default(labels):
         return _by_position(mask, rows)
+    if len(flat) == len(ids):
+        # Among the ids, which are hashed already; the labels would have to be.
+        found = rows.positions_of_known(np.asarray(flat))
+        is_found = np.zeros(len(rows) + 1, dtype=bool)  # the last one stands for -1
+        is_found[found] = True
+        if np.count_nonzero(is_found[:-1]) == len(ids):
+            return np.sort(found[mask])
     order = order_by_labels(labels, ids, "filter", _REMEDY)
     return rows.positions[mask if order is None else mask[order]]
 

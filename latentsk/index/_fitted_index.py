@@ -38,8 +38,10 @@ class FittedIndex(StateMixin):
 
     @property
     def ids_(self) -> NDArray[Any]:
-        """Id of each position."""
-        return self._fitted_engine.rows.ids
+        """Id of each position; read-only, as rows are looked up by them."""
+        ids = self._fitted_engine.rows.ids.view()
+        ids.flags.writeable = False
+        return ids
 
     @property
     def active_(self) -> NDArray[np.bool_]:

@@ -1233,7 +1233,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         Returns
         -------
         index : LatentIndex
-            The fitted index; it gives the answers of the one that was saved.
+            The fitted index; it gives the answers of the one that was saved (but for a
+            graph of rabitqlib, which is drawn again).
 
         Raises
         ------

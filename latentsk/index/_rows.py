@@ -218,7 +218,7 @@ class RowStore:
             If an id is unknown or was removed.
         """
         wanted = as_ids(ids)
-        found = self._active_positions(wanted)
+        found = self.positions_of_known(wanted)
         if (found < 0).any():
             raise KeyError(f"Unknown ids: {some_of(wanted[found < 0])}.")
         return found
@@ -240,9 +240,10 @@ class RowStore:
 
     def holds(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which ids are those of active rows."""
-        return self._active_positions(ids) >= 0
+        return self.positions_of_known(ids) >= 0
 
-    def _active_positions(self, ids: NDArray[Any]) -> Positions:
+    def positions_of_known(self, ids: NDArray[Any]) -> Positions:
+        """Return the positions of ids; -1 for one that is unknown or was removed."""
         found = self._positions(ids)
         return np.where((found >= 0) & self.active[found], found, -1)
 
