@@ -319,7 +319,7 @@ def _task(rows, target, limit=np.inf):
 def test_the_least_effort_that_meets_the_target_is_taken(rows, target):
     task = _task(rows, target)
     search = GraphFamily("HNSW").build(task.flat, "HNSW8,ef=8", task.training)
-    spec = GraphVariant(search, task).cheapest_spec(target, np.inf)
+    spec = GraphVariant(search, task, family.sample(task)).cheapest_spec(target, np.inf)
 
     def lower(effort):
         search.spec = GraphSpec("HNSW", 8, effort)
@@ -329,7 +329,7 @@ def test_the_least_effort_that_meets_the_target_is_taken(rows, target):
     place = EFFORTS.index(spec.effort)
     assert lower(spec.effort) >= target
     assert place == 0 or lower(EFFORTS[place - 1]) < target
-    assert GraphVariant(search, task).cheapest_spec(target, 0.0) is None
+    assert GraphVariant(search, task, family.sample(task)).cheapest_spec(target, 0.0) is None
 
 
 def test_no_graph_is_built_beyond_the_budget(rows, monkeypatch):
