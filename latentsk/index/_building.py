@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,13 @@ from latentsk.index._cost import exact_cost
 from latentsk.index._device_search import DeviceSearch
 from latentsk.index._exact import ExactSearch
 from latentsk.index._families import changeable_families, graph_family
+from latentsk.index._graph_sample import GraphSample
 from latentsk.index._graph_search import GraphSearch
 from latentsk.index._ivf_search import IVFSearch
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
 from latentsk.index._quantized import QuantizedVectors, Vectors
-from latentsk.index._recall import HeldOut, held_out_queries, recall_table
+from latentsk.index._recall import Bounds, HeldOut, held_out_queries, recall_table
 from latentsk.index._search import Search, SearchState, Training, TuningTask
 from latentsk.index._settings import Settings
 from latentsk.index._tuning import (
@@ -31,10 +33,6 @@ from latentsk.index._tuning import (
     tune,
 )
 from latentsk.index._work import WorkBudget
-
-# Rows of a graph find their neighbours along their own links. Other queries miss
-# `FACTOR * misses**POWER` (MNIST: 0.036 and 0.053; 0.0034 and 0.017).
-OWN_ROWS_FACTOR, OWN_ROWS_POWER = 1.2, 0.75
 
 
 class Built(NamedTuple):
@@ -77,18 +75,17 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
     if dtype is not None:
         vectors = _quantize(vectors, dtype, settings)
         flat = flat_search(vectors, settings)
-    search = flat if stays_flat else _search_over(flat, members, held_out, settings)
+    search, bounds = flat, None
+    if not stays_flat:
+        search, bounds = _search_over(flat, members, held_out, settings)
     settings.report(f"built {search.spec}")
     if settings.target_recall is None:
         return Built(vectors, search, None)
     if search is flat and dtype is None:
         held_out = None  # nothing can be missed
-    recalls = recall_table(search, held_out, members, settings.n_neighbors)
+    recalls = recall_table(search, held_out, members, settings.n_neighbors, bounds)
     if isinstance(search, IVFSearch) and held_out is not None:
         search.learn(held_out, members, settings.n_neighbors)
-    if isinstance(search, GraphSearch):
-        misses = OWN_ROWS_FACTOR * (1.0 - recalls[:, 1:]) ** OWN_ROWS_POWER
-        recalls[:, 1:] = np.maximum(0.0, 1.0 - misses)
     _check_recall(recalls, search, vectors, settings)
     return Built(vectors, search, recalls)
 
@@ -125,7 +122,8 @@ def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
 
 def _search_over(
     flat: Search, members: Positions, held_out: HeldOut | None, settings: Settings
-) -> Search:
+) -> tuple[Search, Bounds | None]:
+    """Return a search, and what bounds its recall, if not `recall_bounds`."""
     held_out_rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     if held_out is not None and held_out.positions is not None:
         held_out_rows = held_out.positions
@@ -135,7 +133,12 @@ def _search_over(
     pinned = settings.pinned
     if pinned is not None:
         settings.report(f"building {settings.index_spec}")
-        return pinned.family.build(flat, pinned.spec, training)
+        built = pinned.family.build(flat, pinned.spec, training)
+        if settings.target_recall is None or not isinstance(built, GraphSearch):
+            return built, None
+        k, budget = settings.n_neighbors, WorkBudget(math.inf)
+        sample = GraphSample(flat, built.spec, training, k, budget)
+        return built, sample.bounds_of(built)
     assert held_out is not None
     assert settings.target_recall is not None
     target, k = settings.target_recall, settings.n_neighbors
@@ -146,12 +149,12 @@ def _search_over(
     task = TuningTask(flat, training, held_out, target, k, budget)
     found = tune(task, families, settings.report)
     if not _tries_graph(settings):
-        return found
+        return found, None
     family = graph_family(flat.exact.space.n_features)
     budget.limit = STATIC_FACTOR * family.build_cost(*size)
-    misses = ((1.0 - target) / OWN_ROWS_FACTOR) ** (1.0 / OWN_ROWS_POWER)
-    task = task._replace(target=1.0 - misses)
-    return tune(task, [family], settings.report, found)
+    sample = family.sample(task)
+    found = tune(task._replace(sample=sample), [family], settings.report, found)
+    return found, sample.bounds_of(found) if isinstance(found, GraphSearch) else None
 
 
 def _tries_graph(settings: Settings) -> bool:

@@ -20,13 +20,15 @@ LARGEST_COORDINATE = 1e15
 MIN_SYMPHONY_COLUMNS = 64
 
 
+# Squared distances, and numbers of rows.
+Found = tuple[Float32, NDArray[np.int64]]
+
+
 class Graph(Protocol):
     """A graph over rows."""
 
-    def nearest(
-        self, queries: Float32, n_nearest: int, effort: int
-    ) -> NDArray[np.int64]:
-        """Return the numbers of the rows that are found, the nearest first.
+    def nearest(self, queries: Float32, n_nearest: int, effort: int) -> Found:
+        """Return rows that are found, the nearest first.
 
         Parameters
         ----------
@@ -40,8 +42,11 @@ class Graph(Protocol):
 
         Returns
         -------
+        scores : ndarray of shape (n_queries, n_nearest), float32
+            Squared distances, summed of differences.
+
         numbers : ndarray of shape (n_queries, n_nearest)
-            -1 where fewer are found.
+            -1, with any score, where fewer are found.
         """
 
 
@@ -67,9 +72,9 @@ class HNSWGraph:
     Examples
     --------
     >>> rows = np.eye(40, dtype=np.float32)
-    >>> HNSWGraph(rows, 8).nearest(rows[:2], 1, 16)
-    array([[0],
-           [1]])
+    >>> scores, numbers = HNSWGraph(rows, 8).nearest(rows[:2], 1, 16)
+    >>> scores.ravel().tolist(), numbers.ravel().tolist()
+    ([0.0, 0.0], [0, 1])
     """
 
     def __init__(self, rows: Float32, degree: int) -> None:
@@ -77,12 +82,10 @@ class HNSWGraph:
         self._index.hnsw.efConstruction = HNSW_CONSTRUCTION
         self._index.add(rows)
 
-    def nearest(
-        self, queries: Float32, n_nearest: int, effort: int
-    ) -> NDArray[np.int64]:
-        """Return the numbers of the rows that are found, the nearest first."""
+    def nearest(self, queries: Float32, n_nearest: int, effort: int) -> Found:
+        """Return rows that are found, the nearest first."""
         parameters = load_faiss().SearchParametersHNSW(efSearch=effort)
-        return self._index.search(queries, n_nearest, params=parameters)[1]
+        return self._index.search(queries, n_nearest, params=parameters)
 
 
 class SymphonyGraph:
@@ -98,15 +101,15 @@ class SymphonyGraph:
         self._index: Any = load_rabitqlib().SymqgIndex(rows.shape[1], degree)
         self._index.build(rows, SYMPHONY_CONSTRUCTION, _n_threads())
 
-    def nearest(
-        self, queries: Float32, n_nearest: int, effort: int
-    ) -> NDArray[np.int64]:
-        """Return the numbers of the rows that are found, the nearest first."""
+    def nearest(self, queries: Float32, n_nearest: int, effort: int) -> Found:
+        """Return rows that are found, the nearest first."""
         queries = self._padded(queries)
-        found = self._index.search_batch(queries, n_nearest, effort, _n_threads())
-        numbers = found[0].astype(np.int64)
+        found, scores = self._index.search_batch(
+            queries, n_nearest, effort, _n_threads()
+        )
+        numbers = found.astype(np.int64)
         numbers[numbers >= self._n_rows] = -1
-        return numbers
+        return scores, numbers
 
     def _padded(self, vectors: Float32) -> Float32:
         """Return vectors with columns of zeros, which change no distance."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._chunks import row_slices
-from latentsk._typing import Positions
+from latentsk._typing import Float32, Positions
 from latentsk.index._cost import graph_cost
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._graph import LARGEST_COORDINATE, built_graph
@@ -21,13 +21,15 @@ from latentsk.index._measuring import (
     coordinates_of,
     measured_neighbors,
     query_coordinates,
+    reliable_neighbors,
+    without_excluded,
 )
 from latentsk.index._memory import graph_bytes
 from latentsk.index._metric import Rescaling
-from latentsk.index._projection import LONGEST, Projection
+from latentsk.index._projection import LONGEST, Projection, largest_length
 from latentsk.index._quantized import Vectors
 from latentsk.index._query import Neighbors, Query
-from latentsk.index._search import Embedding, Search
+from latentsk.index._search import Embedding, Search, Training
 from latentsk.persistence import _schema as rules
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import require
@@ -188,10 +190,7 @@ class GraphSearch:
         for part in row_slices(n_queries, n_features, BATCH_ELEMENTS):
             some = query.some(part)
             with ignore_fp_warnings():
-                none_lost = np.zeros(len(some.vectors), dtype=bool)
-                found = measured_neighbors(
-                    self.exact, some, self._candidates(some), none_lost
-                )
+                found = self._nearest(some)
             is_lost = (found[1] < 0).any(axis=1)
             if is_lost.any():
                 lost = some.some(is_lost)._replace(certified=True)
@@ -205,12 +204,45 @@ class GraphSearch:
             return True
         return 2 * self.spec.effort_for(query.k) >= n_members
 
-    def _candidates(self, query: Query) -> NDArray[np.int64]:
+    def _nearest(self, query: Query) -> Neighbors:
+        none_lost = np.zeros(len(query.vectors), dtype=bool)
+        scores, candidates = self._candidates(query)
+        if query.certified or not self._measures:
+            return measured_neighbors(self.exact, query, candidates, none_lost)
+        if query.exclude is not None:
+            scores, candidates = (
+                without_excluded(candidates, query.exclude, values)
+                for values in (scores, candidates)
+            )
+        return reliable_neighbors(self.exact, query, scores, candidates, none_lost)
+
+    @property
+    def _measures(self) -> bool:
+        """Whether the graph's scores are those of the rows, in float32."""
+        space = self.exact.space
+        is_same = self.embed is None and not space.is_similarity
+        return is_same and not space.is_padded
+
+    def _candidates(self, query: Query) -> tuple[Float32, NDArray[np.int64]]:
         """Return some more rows than are asked for, for float64 to choose from."""
         spare = SPARE_NEIGHBORS if query.certified else 0
         wanted = query.k + spare + (query.exclude is not None)
         effort = max(wanted, self.spec.effort_for(query.k))
         coordinates = query_coordinates(self.exact, query.vectors, self.embed)
         projected = np.ascontiguousarray(self._projection.queries(coordinates))
-        numbers = self._graph.nearest(projected, wanted, effort)
-        return np.where(numbers < 0, -1, self.members[numbers])
+        scores, numbers = self._graph.nearest(projected, wanted, effort)
+        return scores, np.where(numbers < 0, -1, self.members[numbers])
+
+
+def graph_search(flat: Search, spec: GraphSpec, training: Training) -> GraphSearch:
+    """Return a search in a graph over the rows to be searched."""
+    exact, embed = flat.exact, training.embed
+    length = None
+    if exact.space.is_similarity:
+        rows = (
+            exact.fast
+            if embed is None
+            else coordinates_of(exact, training.members, embed)
+        )
+        length = largest_length(rows)
+    return GraphSearch(flat, spec, length, training.members, embed)

@@ -8,23 +8,16 @@ from functools import cached_property
 
 from latentsk.index._cost import graph_build_cost, graph_cost
 from latentsk.index._graph import LARGEST_COORDINATE
-from latentsk.index._graph_search import GraphSearch
+from latentsk.index._graph_sample import EFFORTS, GraphSample
+from latentsk.index._graph_search import GraphSearch, graph_search
 from latentsk.index._graph_spec import HNSW, SYMPHONY, GraphSpec
-from latentsk.index._measuring import coordinates_of
-from latentsk.index._projection import largest_length
 from latentsk.index._rabitq import load_rabitqlib
-from latentsk.index._recall import recall_bounds
 from latentsk.index._search import Search, Training, TuningTask
 
 # Neighbours of a row in the graph.
 DEGREE = 32
 # Columns up to which HNSW is the quicker graph: SymphonyQG's codes need more.
 MAX_HNSW_COLUMNS = 16
-# What is tried, each an eighth more than the one before.
-EFFORTS = (
-    *(8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 25, 28, 32, 36, 40, 45, 50, 56, 64, 72),
-    *(80, 90, 100, 112, 128, 144, 160, 180, 200, 225, 256, 288, 320, 360, 400, 450),
-)
 
 
 def graph_kind(width: int) -> str:
@@ -81,11 +74,17 @@ class GraphFamily:
                 f"index_spec={spec!r} gives each row {wanted.degree} neighbours, but "
                 f"there are {len(members)} rows."
             )
-        return _graph_search(flat, wanted, training)
+        return graph_search(flat, wanted, training)
 
     def build_cost(self, n_rows: int, width: int) -> float:
         """Return the counted work of a plain build, without any choice."""
         return graph_build_cost(GraphSpec(self.kind, DEGREE, 1), n_rows, width)
+
+    def sample(self, task: TuningTask) -> GraphSample:
+        """Return the smaller graph, which is not built before it is needed."""
+        spec = GraphSpec(self.kind, DEGREE, EFFORTS[0])
+        k, budget = task.n_neighbors, task.budget
+        return GraphSample(task.flat, spec, task.training, k, budget)
 
     def variants(
         self, task: TuningTask, best: Callable[[], Search]
@@ -96,11 +95,13 @@ class GraphFamily:
         k, spec = task.n_neighbors, GraphSpec(self.kind, DEGREE, EFFORTS[0])
         if graph_cost(spec, width, k) >= best().cost(k, n_rows) or n_rows <= DEGREE:
             return
-        work = self.build_cost(n_rows, width)
-        if not budget.affords(work) or exact.fast.largest_norm >= LARGEST_COORDINATE:
+        sample, work = task.sample or self.sample(task), self.build_cost(n_rows, width)
+        all_work = work + sample.exists * sample.build_cost
+        is_large = exact.fast.largest_norm >= LARGEST_COORDINATE
+        if is_large or not budget.affords(all_work):
             return
         budget.spend(work)
-        yield GraphVariant(_graph_search(task.flat, spec, training), task)
+        yield GraphVariant(graph_search(task.flat, spec, training), task, sample)
 
 
 class GraphVariant:
@@ -112,11 +113,17 @@ class GraphVariant:
         Its `spec` is changed.
 
     task : TuningTask
+
+    sample : GraphSample
+        Tells what fresh queries find.
     """
 
-    def __init__(self, search: GraphSearch, task: TuningTask) -> None:
+    def __init__(
+        self, search: GraphSearch, task: TuningTask, sample: GraphSample
+    ) -> None:
         self.search = search
         self._task = task
+        self._sample = sample
 
     def cheapest_spec(self, target: float, limit: float) -> GraphSpec | None:
         """Return the least effort that is expected to meet a target.
@@ -141,22 +148,9 @@ class GraphVariant:
             members, held_out = task.training.members, task.held_out
             self.search.spec = spec
             work = len(held_out.queries) * self.search.cost(k, len(members))
-            if not task.budget.affords(work):
+            if not task.budget.affords(work + self._sample.measuring_cost(spec, k)):
                 return 0.0
             task.budget.spend(work)
             recalls = held_out.recalls(self.search, members, k)
-            self._recalls[spec] = recall_bounds(recalls)[1]
+            self._recalls[spec] = self._sample.bounds(recalls, spec, k)[1]
         return self._recalls[spec]
-
-
-def _graph_search(flat: Search, spec: GraphSpec, training: Training) -> GraphSearch:
-    exact, embed = flat.exact, training.embed
-    length = None
-    if exact.space.is_similarity:
-        rows = (
-            exact.fast
-            if embed is None
-            else coordinates_of(exact, training.members, embed)
-        )
-        length = largest_length(rows)
-    return GraphSearch(flat, spec, length, training.members, embed)

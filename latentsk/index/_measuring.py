@@ -48,17 +48,46 @@ def measured_neighbors(
     values, positions : ndarrays of shape (n_queries, k) or wider
         A position of -1 where the answer is not reliable.
     """
-    space, fast, queries = exact.space, exact.fast, query.vectors
     if query.exclude is not None:
-        candidates = without_excluded(candidates, query.exclude)
+        candidates = without_excluded(candidates, query.exclude, candidates)
     spare = SPARE_NEIGHBORS if query.certified else 0
     wanted = min(candidates.shape[1], query.k + spare)
-    scores, nearest = fast.best_of(space.fast_queries(queries), candidates, wanted)
+    queries = exact.space.fast_queries(query.vectors)
+    scores, nearest = exact.fast.best_of(queries, candidates, wanted)
+    return reliable_neighbors(exact, query, scores, nearest, is_lost)
+
+
+def reliable_neighbors(
+    exact: ExactSearch,
+    query: Query,
+    scores: Float32,
+    nearest: NDArray[np.int64],
+    is_lost: NDArray[np.bool_],
+) -> Neighbors:
+    """Return what is found as `measured_neighbors` does, of scores in float32.
+
+    Parameters
+    ----------
+    exact, query, is_lost
+        As there.
+
+    scores : ndarray of shape (n_queries, n_nearest), float32
+        Ascending.
+
+    nearest : ndarray of shape (n_queries, n_nearest)
+        Positions; -1 for none. What is to be left out is not among them.
+
+    Returns
+    -------
+    values, positions : ndarrays
+        As there.
+    """
+    space, queries = exact.space, query.vectors
     is_reliable = ~is_lost & (np.abs(scores) < LARGEST_SCORE).all(axis=1)
     is_reliable &= (nearest >= 0).all(axis=1) & ~space.ties_all_rows(queries)
     if not space.is_similarity:
         # From far away all rows look alike, to codes and to float32.
-        is_reliable &= np.sqrt(scores[:, 0]) <= FAR_AWAY * fast.largest_norm
+        is_reliable &= np.sqrt(scores[:, 0]) <= FAR_AWAY * exact.fast.largest_norm
     if not query.certified:
         nearest[~is_reliable] = -1
         return space.to_metric(space.from_score(scores.astype(float))), nearest
@@ -71,12 +100,12 @@ def measured_neighbors(
 
 
 def without_excluded(
-    candidates: NDArray[np.int64], exclude: Positions
-) -> NDArray[np.int64]:
-    """Return candidates but one: that to be left out, or the least likely."""
+    candidates: NDArray[np.int64], exclude: Positions, values: NDArray[Any]
+) -> NDArray[Any]:
+    """Return values of candidates but one: that to be left out, or the last."""
     is_excluded = candidates == exclude[:, None]
     order = np.argsort(is_excluded, axis=1, kind="stable")[:, :-1]
-    return np.take_along_axis(candidates, order, axis=1)
+    return np.take_along_axis(values, order, axis=1)
 
 
 def coordinates_of(

@@ -78,6 +78,9 @@ class MetricSpace:
     n_features : int
         Width of the vectors in the space.
 
+    is_padded : bool
+        Whether there are rows of zeros under cosine, and so the further coordinate.
+
     rescaling : Rescaling
     """
 
@@ -87,8 +90,8 @@ class MetricSpace:
         self.vectors = vectors
         self.metric = metric
         self._lengths = GrowingArray(lengths(vectors)) if metric == "cosine" else None
-        self._is_padded = self._lengths is not None and not self._lengths.rows.all()
-        self.n_features = vectors.shape[1] + self._is_padded
+        self.is_padded = self._lengths is not None and not self._lengths.rows.all()
+        self.n_features = vectors.shape[1] + self.is_padded
         shift, scale = self._suitable_rescaling() if rescaling is None else rescaling
         if shift is not None:
             # Rows of zeros may have come, or gone, since it was chosen.
@@ -119,7 +122,7 @@ class MetricSpace:
     def _unit(self, rows: Float64, lengths: Float64, pad: float) -> Float64:
         is_zero = lengths == 0.0
         rows /= np.where(is_zero, 1.0, lengths)[..., None]
-        if not self._is_padded:
+        if not self.is_padded:
             return rows
         return np.concatenate([rows, pad * is_zero[..., None]], axis=-1)
 
@@ -197,7 +200,7 @@ class MetricSpace:
 
     def unpadded(self, rescaled: NDArray[Any]) -> NDArray[Any]:
         """Return rescaled vectors without the coordinate that tells rows of zeros."""
-        return rescaled[..., :-1] if self._is_padded else rescaled
+        return rescaled[..., :-1] if self.is_padded else rescaled
 
     def to_score(self, values: Float64) -> Float64:
         """Return the score of rescaled vectors that a value stands for.
@@ -243,7 +246,7 @@ class MetricSpace:
         """
         if self._lengths is not None:
             of_changed = lengths(vectors[changed])
-            if not self._is_padded and not of_changed.all():
+            if not self.is_padded and not of_changed.all():
                 return False
             self._lengths.assign(changed, of_changed)
         self.vectors = vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ DEEP_QUERIES = 100
 CONFIDENCE = 0.95
 # Neighbours at which recall is reported.
 REPORTED_NEIGHBORS = (1, 10, 100)
+# From the recall of each query, and the number of neighbours.
+Bounds = Callable[[Float64, int], tuple[float, float, float]]
 
 
 class HeldOut(NamedTuple):
@@ -213,7 +216,11 @@ def _truth(
 
 
 def recall_table(
-    search: Search, held_out: HeldOut | None, members: Positions, n_neighbors: int
+    search: Search,
+    held_out: HeldOut | None,
+    members: Positions,
+    n_neighbors: int,
+    bounds: Bounds | None = None,
 ) -> Float64:
     """Return recall and its bounds, by number of neighbours.
 
@@ -230,6 +237,10 @@ def recall_table(
     n_neighbors : int
         Reported besides 1, 10 and 100.
 
+    bounds : callable or None, default=None
+        From the recall of each query, and the number of neighbours, to the mean with
+        its bounds; None: `recall_bounds`.
+
     Returns
     -------
     table : ndarray of shape (n_numbers, 4)
@@ -243,5 +254,7 @@ def recall_table(
     for k in numbers:
         queries = held_out.with_neighbors(k)
         if queries is not None:
-            rows.append((k, *recall_bounds(queries.recalls(search, members, k))))
+            recalls = queries.recalls(search, members, k)
+            found = recall_bounds(recalls) if bounds is None else bounds(recalls, k)
+            rows.append((k, *found))
     return np.array(rows).reshape(-1, 4)

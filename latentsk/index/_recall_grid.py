@@ -80,7 +80,7 @@ def scanned(search: IVFSearch, held_out: HeldOut, k: int) -> RecallGrid:
     assert held_out.positions is not None
     n_probe, wanted = search.spec.n_probe, search.spec.n_candidates(k)
     candidates = search.candidates(held_out.queries, wanted + 1)
-    candidates = without_excluded(candidates, held_out.positions)
+    candidates = without_excluded(candidates, held_out.positions, candidates)
     coordinates = query_coordinates(search.exact, held_out.queries, search.embed)
     projected = search.codes.projection.queries(coordinates)
     lists = nearest_centers(search.codes.codebook.centers, projected, n_probe)

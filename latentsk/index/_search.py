@@ -143,6 +143,9 @@ class TuningTask(NamedTuple):
 
     budget : WorkBudget
         Counts the work, and limits it.
+
+    sample : GraphSample or None, default=None
+        Tells what fresh queries find in a graph.
     """
 
     flat: Search
@@ -151,6 +154,7 @@ class TuningTask(NamedTuple):
     target: float
     n_neighbors: int
     budget: WorkBudget
+    sample: Any = None
 
 
 class Family(Protocol):
