@@ -16,6 +16,7 @@ from latentsk.index._exact import ExactSearch
 from latentsk.index._families import changeable_families, graph_family
 from latentsk.index._graph_sample import GraphSample
 from latentsk.index._graph_search import GraphSearch
+from latentsk.index._graph_tuning import GraphFamily
 from latentsk.index._ivf_search import IVFSearch
 from latentsk.index._memory import dtype_within, more_precise_dtypes
 from latentsk.index._metric import Rescaling
@@ -64,10 +65,9 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
         reached within the budget.
     """
     flat = flat_search(vectors, settings)
-    if _tries_graph(settings):
-        graph_family(flat.exact.space.n_features)  # before any work
+    graphs = _graphs_to_try(flat.exact.space.n_features, settings)
     dtype = _chosen_dtype(flat.exact, settings)
-    stays_flat = _stays_flat(flat, len(members), settings)
+    stays_flat = _stays_flat(flat, len(members), graphs, settings)
     held_out = None
     if settings.target_recall is not None and not (stays_flat and dtype is None):
         settings.report("finding the true neighbours of held-out rows")
@@ -77,7 +77,7 @@ def build_search(vectors: Vectors, members: Positions, settings: Settings) -> Bu
         flat = flat_search(vectors, settings)
     search, bounds = flat, None
     if not stays_flat:
-        search, bounds = _search_over(flat, members, held_out, settings)
+        search, bounds = _search_over(flat, members, held_out, graphs, settings)
     settings.report(f"built {search.spec}")
     if settings.target_recall is None:
         return Built(vectors, search, None)
@@ -121,7 +121,11 @@ def _held_out(flat: Search, members: Positions, settings: Settings) -> HeldOut:
 
 
 def _search_over(
-    flat: Search, members: Positions, held_out: HeldOut | None, settings: Settings
+    flat: Search,
+    members: Positions,
+    held_out: HeldOut | None,
+    graphs: GraphFamily | None,
+    settings: Settings,
 ) -> tuple[Search, Bounds | None]:
     """Return a search, and what bounds its recall, if not `recall_bounds`."""
     held_out_rows: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -148,22 +152,33 @@ def _search_over(
     budget.spend(len(held_out.queries) * exact_cost(*size))
     task = TuningTask(flat, training, held_out, target, k, budget)
     found = tune(task, families, settings.report)
-    if not _tries_graph(settings):
+    if graphs is None:
         return found, None
-    family = graph_family(flat.exact.space.n_features)
-    budget.limit = STATIC_FACTOR * family.build_cost(*size)
-    sample = family.sample(task)
-    found = tune(task._replace(sample=sample), [family], settings.report, found)
+    budget.limit = STATIC_FACTOR * graphs.build_cost(*size)
+    sample = graphs.sample(task)
+    found = tune(task._replace(sample=sample), [graphs], settings.report, found)
     return found, sample.bounds_of(found) if isinstance(found, GraphSearch) else None
 
 
-def _tries_graph(settings: Settings) -> bool:
-    # A graph holds the rows once more, which a budget has no room for.
+def _graphs_to_try(width: int, settings: Settings) -> GraphFamily | None:
+    """Return the graphs that are tried beside lists, if any.
+
+    Where their library is not there, lists serve, and a warning names it.
+    """
     is_free = settings.target_recall is not None and settings.index_spec is None
-    return settings.static and is_free and settings.memory_budget is None
+    # A graph holds the rows once more, which a budget has no room for.
+    if not (settings.static and is_free and settings.memory_budget is None):
+        return None
+    try:
+        return graph_family(width)
+    except ImportError as error:
+        warn(f"{error} This fit tries these alone.")
+        return None
 
 
-def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
+def _stays_flat(
+    flat: Search, n_members: int, graphs: GraphFamily | None, settings: Settings
+) -> bool:
     """Tell whether every row will be compared."""
     if settings.index_spec is not None or settings.target_recall is None:
         return settings.pinned is None
@@ -172,7 +187,7 @@ def _stays_flat(flat: Search, n_members: int, settings: Settings) -> bool:
     size = n_members, flat.exact.space.n_features
     return on_device or not (
         has_enough_rows(*size)
-        and (_tries_graph(settings) or is_affordable(changeable_families(), *size))
+        and (graphs is not None or is_affordable(changeable_families(), *size))
     )
 
 

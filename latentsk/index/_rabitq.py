@@ -24,13 +24,13 @@ def load_rabitqlib() -> Any:
     if is_x86 and torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX"):
         raise ImportError(
             "static=True looks for a graph of rabitqlib, which needs a processor with "
-            "AVX2. Leave static=False to have inverted lists."
+            "AVX2. Without it there are inverted lists, as with static=False."
         )
     try:
         import rabitqlib
     except ImportError as error:
         raise ImportError(
-            f"static=True looks for a graph of rabitqlib: {INSTALL}. Leave "
-            "static=False to have inverted lists."
+            f"static=True looks for a graph of rabitqlib: {INSTALL}. Without it there "
+            "are inverted lists, as with static=False."
         ) from error
     return rabitqlib

@@ -258,11 +258,16 @@ def without_rabitqlib(monkeypatch):
 @pytest.mark.usefixtures("without_rabitqlib")
 def test_without_rabitqlib_the_extra_is_named(rows):
     wide = np.random.default_rng(0).normal(size=(300, 40))
-    for parameters in ({"target_recall": 0.9}, {"index_spec": "SymphonyQG32,ef=9"}):
-        index = LatentIndex(static=True, **parameters)
-        with pytest.raises(ImportError, match=r"pip install 'latentsk\[static\]'"):
-            index.fit(wide)
-        assert not hasattr(index, "vectors_")
+    index = LatentIndex(static=True, index_spec="SymphonyQG32,ef=9")
+    with pytest.raises(ImportError, match=r"pip install 'latentsk\[static\]'"):
+        index.fit(wide)
+    assert not hasattr(index, "vectors_")
+    # Where a graph would only be tried, the fit goes on without it.
+    index = LatentIndex(static=True, target_recall=0.9)
+    with pytest.warns(UserWarning, match=r"pip install 'latentsk\[static\]'.*alone"):
+        index.fit(wide)
+    with pytest.raises(ValueError, match="static=True"):
+        index.remove([0])
     # Where no graph of its own is tried, it is not needed.
     LatentIndex(static=True, target_recall=0.9).fit(rows)
     LatentIndex(static=True).fit(wide)
