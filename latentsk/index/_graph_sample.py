@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from latentsk._typing import Float64
-from latentsk.index._cost import exact_cost, graph_build_cost
+from latentsk.index._cost import exact_cost, graph_build_cost, graph_cost
 from latentsk.index._graph_search import GraphSearch, graph_search
 from latentsk.index._graph_spec import GraphSpec
 from latentsk.index._recall import (
@@ -22,12 +22,16 @@ from latentsk.index._search import Search, Training
 from latentsk.index._work import WorkBudget
 
 # Rows of the smaller graph: one of so many, or these; and queries of each kind.
-SAMPLE_SHARE, LEAST_ROWS = 4, 1_000
-MOST_QUERIES = 1_500
+SAMPLE_SHARE, LEAST_ROWS = 5, 1_000
+QUERY_SHARE, LEAST_QUERIES, MOST_QUERIES = 20, 500, 2_500
 # Where the rows of two graphs miss as many of their neighbours, fresh queries miss more
 # in the larger one: the ratio of sizes to the power of 0 to 0.36 (MNIST: 0.2).
 GROWTH = 1.0 / 3.0
-LEAST_EFFORT = 8
+# What is tried: all up to 32, then each at most a sixteenth more than the one before.
+EFFORTS = (
+    *(*range(8, 32), *range(32, 64, 2), *range(64, 128, 4)),
+    *(*range(128, 256, 8), *range(256, 513, 16)),
+)
 
 
 def sample_size(n_rows: int) -> int:
@@ -36,7 +40,7 @@ def sample_size(n_rows: int) -> int:
     Examples
     --------
     >>> sample_size(60_000), sample_size(3_000), sample_size(200)
-    (15000, 1000, 100)
+    (12000, 1000, 100)
     """
     return max(n_rows // SAMPLE_SHARE, min(LEAST_ROWS, n_rows // 2))
 
@@ -79,7 +83,9 @@ class GraphSample:
         drawn = rng.permutation(training.members)
         size = sample_size(len(drawn))
         self.members = np.sort(drawn[:size])
-        self.others = drawn[size : size + MOST_QUERIES]
+        wanted = max(len(drawn) // QUERY_SHARE, LEAST_QUERIES)
+        self._n_queries = min(wanted, MOST_QUERIES)
+        self.others = drawn[size : size + self._n_queries]
         self._own: dict[tuple[int, int], float] = {}
 
     @property
@@ -91,8 +97,16 @@ class GraphSample:
     def build_cost(self) -> float:
         """The counted work of the graph and of the truth about its queries."""
         size = len(self.members), self._flat.exact.space.n_features
-        truth = (len(self.others) + MOST_QUERIES) * exact_cost(*size)
+        truth = 2 * self._n_queries * exact_cost(*size)
         return graph_build_cost(self._spec, *size) + truth
+
+    def measuring_cost(self, spec: GraphSpec, k: int) -> float:
+        """Return the counted work of `bounds`, at most."""
+        if not self.exists:
+            return 0.0
+        width, efforts = self._flat.exact.space.n_features, _efforts_up_to(spec.effort)
+        n_measured = 1 + len(efforts).bit_length()
+        return self._n_queries * n_measured * graph_cost(spec, width, k)
 
     def bounds(
         self, recalls: Float64, spec: GraphSpec, k: int
@@ -113,7 +127,7 @@ class GraphSample:
         if not self.exists:
             return recall_bounds(recalls)
         own = recalls.mean()
-        efforts = range(min(LEAST_EFFORT, spec.effort), spec.effort + 1)
+        efforts = _efforts_up_to(spec.effort)
         above = bisect_right(efforts, own, key=lambda ef: self._own_recall(ef, k))
         found = self._recalls(self._fresh, efforts[max(above - 1, 0)], k)
         growth = (len(self._training.members) / len(self.members)) ** GROWTH
@@ -156,4 +170,8 @@ class GraphSample:
     def _rows(self) -> HeldOut:
         rng = np.random.default_rng(self._training.seed)
         k = min(self._k, len(self.members) - 1)
-        return held_out_queries(self._flat, self.members, k, rng, MOST_QUERIES)
+        return held_out_queries(self._flat, self.members, k, rng, self._n_queries)
+
+
+def _efforts_up_to(effort: int) -> list[int]:
+    return [*(smaller for smaller in EFFORTS if smaller < effort), effort]

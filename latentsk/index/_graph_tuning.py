@@ -8,7 +8,7 @@ from functools import cached_property
 
 from latentsk.index._cost import graph_build_cost, graph_cost
 from latentsk.index._graph import LARGEST_COORDINATE
-from latentsk.index._graph_sample import GraphSample
+from latentsk.index._graph_sample import EFFORTS, GraphSample
 from latentsk.index._graph_search import GraphSearch, graph_search
 from latentsk.index._graph_spec import HNSW, SYMPHONY, GraphSpec
 from latentsk.index._rabitq import load_rabitqlib
@@ -18,11 +18,6 @@ from latentsk.index._search import Search, Training, TuningTask
 DEGREE = 32
 # Columns up to which HNSW is the quicker graph: SymphonyQG's codes need more.
 MAX_HNSW_COLUMNS = 16
-# What is tried: all up to 32, then each at most a sixteenth more than the one before.
-EFFORTS = (
-    *(*range(8, 32), *range(32, 64, 2), *range(64, 128, 4)),
-    *(*range(128, 256, 8), *range(256, 513, 16)),
-)
 
 
 def graph_kind(width: int) -> str:
@@ -153,7 +148,7 @@ class GraphVariant:
             members, held_out = task.training.members, task.held_out
             self.search.spec = spec
             work = len(held_out.queries) * self.search.cost(k, len(members))
-            if not task.budget.affords(work):
+            if not task.budget.affords(work + self._sample.measuring_cost(spec, k)):
                 return 0.0
             task.budget.spend(work)
             recalls = held_out.recalls(self.search, members, k)

@@ -11,7 +11,9 @@ from latentsk.exceptions import FormatError
 from latentsk.index import _rabitq, _tuning
 from latentsk.index._cost import graph_build_cost, graph_cost
 from latentsk.index._exact import ExactSearch
+from latentsk.index._fast_rows import FastRows
 from latentsk.index._graph import HNSWGraph, SymphonyGraph
+from latentsk.index._graph_sample import GraphSample
 from latentsk.index._graph_search import GraphSearch
 from latentsk.index._graph_spec import GraphSpec
 from latentsk.index._graph_tuning import EFFORTS, GraphFamily, GraphVariant
@@ -319,25 +321,27 @@ def _task(rows, target, limit=np.inf):
 def test_the_least_effort_that_meets_the_target_is_taken(rows, target):
     task = _task(rows, target)
     search = GraphFamily("HNSW").build(task.flat, "HNSW8,ef=8", task.training)
-    spec = GraphVariant(search, task, family.sample(task)).cheapest_spec(target, np.inf)
+    sample = GraphSample(task.flat, search.spec, task.training, K, task.budget)
+    spec = GraphVariant(search, task, sample).cheapest_spec(target, np.inf)
 
     def lower(effort):
         search.spec = GraphSpec("HNSW", 8, effort)
-        members = task.training.members
-        return recall_bounds(task.held_out.recalls(search, members, K))[1]
+        recalls = task.held_out.recalls(search, task.training.members, K)
+        return sample.bounds(recalls, search.spec, K)[1]
 
     place = EFFORTS.index(spec.effort)
     assert lower(spec.effort) >= target
     assert place == 0 or lower(EFFORTS[place - 1]) < target
-    assert GraphVariant(search, task, family.sample(task)).cheapest_spec(target, 0.0) is None
+    assert GraphVariant(search, task, sample).cheapest_spec(target, 0.0) is None
 
 
 def test_no_graph_is_built_beyond_the_budget(rows, monkeypatch):
     family, task = GraphFamily("HNSW"), _task(rows, 0.9)
     monkeypatch.setattr(task.flat, "cost", lambda *_: 1e9)
-    task.budget.limit = 0.99 * family.build_cost(*rows.shape)
+    work = family.build_cost(*rows.shape) + family.sample(task).build_cost
+    task.budget.limit = 0.99 * work
     assert list(family.variants(task, lambda: task.flat)) == []
-    task.budget.limit = 1.01 * family.build_cost(*rows.shape)
+    task.budget.limit = 1.01 * work
     (variant,) = family.variants(task, lambda: task.flat)
     assert task.budget.spent == family.build_cost(*rows.shape)
     # Nothing is left to measure with.
@@ -378,9 +382,11 @@ def test_graphs_pad_and_threads_change_nothing(rows):
     pytest.importorskip("rabitqlib")
     few = rows[:500].astype(np.float32)
     graph = SymphonyGraph(few, 32)
-    found = graph.nearest(few[:50], 5, 100)
+    scores, found = graph.nearest(few[:50], 5, 100)
+    measured = np.square(few[:50, None] - few[found]).sum(axis=2)
+    np.testing.assert_allclose(scores, measured, rtol=1e-5, atol=1e-9)
     np.testing.assert_array_equal(found[:, 0], np.arange(50))
-    other = HNSWGraph(few, 16).nearest(few[:50], 5, 100)
+    _, other = HNSWGraph(few, 16).nearest(few[:50], 5, 100)
     assert _share(found, other) > 0.95
 
 
@@ -407,3 +413,72 @@ def test_the_rows_of_a_graph_are_no_fresh_queries(rows):
     promised = promising.fit(rows[:2_000]).recall_.loc[K]
     assert promised["lower"] <= promised["recall"] < own["recall"]
     assert promised["lower"] <= fresh + 0.03
+
+
+@pytest.mark.parametrize("width", [6, 12, 40])
+@pytest.mark.parametrize("effort", [10, 16, 28])
+def test_a_smaller_graph_tells_what_fresh_queries_find(width, effort):
+    rng = np.random.default_rng(width)
+    rows = rng.normal(size=(5_000, 6)) @ rng.normal(size=(6, width))
+    rows = (rows + 0.1 * rng.normal(size=rows.shape)).astype(np.float32)
+    rows, fresh = rows[:4_000], rows[4_000:]
+    wanted = {"index_spec": f"HNSW6,ef={effort}", "static": True, "n_jobs": 1}
+    promised = LatentIndex(**wanted, target_recall=0.05, n_neighbors=K).fit(rows)
+    lower, recall, upper = promised.recall_.loc[K, ["lower", "recall", "upper"]]
+    found = promised.measure_recall(fresh).loc[K, "recall"]
+    assert lower <= recall <= upper
+    assert lower <= found
+    # Where they miss more than a few, it is half of what is promised, at least.
+    assert 1.0 - found > 0.5 * (1.0 - recall) - 0.003
+
+
+def test_a_sample_of_few_rows_says_what_the_rows_say(rows):
+    few, recalls = rows[:40], np.array([1.0, 0.9])
+    spec, training = GraphSpec("HNSW", 32, 9), _training(few)
+    sample = GraphSample(
+        ExactSearch(few, "euclidean"), spec, training, 3, WorkBudget(np.inf)
+    )
+    assert not sample.exists
+    assert sample.bounds(recalls, spec, 3) == recall_bounds(recalls)
+    assert sample.measuring_cost(spec, 3) == 0.0
+
+
+def test_the_least_thorough_search_of_the_sample_bounds_the_worst(rows):
+    budget, spec = WorkBudget(np.inf), GraphSpec("HNSW", 8, 40)
+    sample = GraphSample(
+        ExactSearch(rows, "euclidean"), spec, _training(rows), K, budget
+    )
+    worst, best = (sample.bounds(np.full(9, r), spec, K) for r in (0.0, 1.0))
+    assert worst[0] < best[0]
+    # The best is the same effort there, scaled by the sizes to the power of a third.
+    held_out = sample._fresh
+    sample._search.spec = spec
+    found = held_out.recalls(sample._search, sample.members, K).mean()
+    np.testing.assert_allclose(best[0], 1.0 - 2.5 ** (1 / 3) * (1.0 - found))
+    assert sample.build_cost < budget.spent
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_no_row_is_measured_twice_in_float32(rows, queries, spec, metric, monkeypatch):
+    index, calls = _index(rows, spec, metric, exactness="float32"), []
+    best_of = FastRows.best_of
+    monkeypatch.setattr(FastRows, "best_of", lambda *a: calls.append(a) or best_of(*a))
+    index.search(queries)
+    index.search(ids=index.ids_[:20])
+    # Inner products are distances in a further column: not what is asked for.
+    assert bool(calls) == (metric == "inner_product")
+    calls.clear()
+    index.set_params(exactness="certified").search(queries)
+    assert calls
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_rows_of_zeros_are_measured_under_cosine(rows, queries, spec):
+    with_zeros = np.vstack([rows[:600], np.zeros((1, 12)), rows[600:]])
+    index = _index(with_zeros, spec, "cosine", exactness="float32")
+    _, positions = index.kneighbors(queries)
+    true = LatentIndex(metric="cosine", n_neighbors=K).fit(with_zeros)
+    assert _share(positions, true.kneighbors(queries)[1]) > 0.9
+    zero = index.kneighbors(np.zeros((1, 12)))[0]
+    np.testing.assert_array_equal(zero, np.ones((1, K)))
