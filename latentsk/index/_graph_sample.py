@@ -23,7 +23,7 @@ from latentsk.index._work import WorkBudget
 
 # Rows of the smaller graph: one of so many, or these; and queries of each kind.
 SAMPLE_SHARE, LEAST_ROWS = 5, 1_000
-QUERY_SHARE, LEAST_QUERIES, MOST_QUERIES = 20, 500, 1_500
+QUERY_SHARE, LEAST_QUERIES, MOST_QUERIES = 20, 500, 2_500
 # Where the rows of two graphs miss as many of their neighbours, fresh queries miss more
 # in the larger one: the ratio of sizes to the power of 0 to 0.36 (MNIST: 0.2).
 GROWTH = 1.0 / 3.0
