@@ -14,8 +14,8 @@ from latentsk.persistence._registry import storable
 
 # Groups of queries by the share that they may miss, of as many queries each.
 GROUPS = 10
-# Queries of a batch that are looked at.
-MOST_QUERIES = 256
+# Queries of a batch that are looked at: one of so many, between these numbers.
+SAMPLE_SHARE, FEWEST_QUERIES, MOST_QUERIES = 32, 48, 512
 # Standard errors by which the recall that is expected has to be below the target.
 ERRORS = 2.0
 
@@ -67,6 +67,18 @@ class Evidence(NamedTuple):
     def expected(self, shares: Float64) -> Float64:
         """Return the recall that is expected of each query."""
         return self.recalls[np.searchsorted(self.limits, shares, side="right")]
+
+
+def sampled(n_queries: int) -> slice:
+    """Return which queries of a batch are looked at, evenly over it.
+
+    Examples
+    --------
+    >>> [len(range(n)[sampled(n)]) for n in (40, 1_000, 10_000, 100_000)]
+    [40, 48, 304, 511]
+    """
+    most = min(max(n_queries // SAMPLE_SHARE, FEWEST_QUERIES), MOST_QUERIES)
+    return slice(None, None, math.ceil(n_queries / most))
 
 
 def missed_shares(

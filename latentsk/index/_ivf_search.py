@@ -15,10 +15,10 @@ from latentsk._typing import Float32, Float64, Positions
 from latentsk.index._codebook import Codebook
 from latentsk.index._cost import search_cost
 from latentsk.index._evidence import (
-    MOST_QUERIES,
     Evidence,
     falls_short,
     missed_shares,
+    sampled,
 )
 from latentsk.index._exact import ExactSearch, ignore_fp_warnings
 from latentsk.index._inverted_lists import InvertedLists, Scanned, Selected
@@ -342,7 +342,7 @@ class IVFSearch:
                 exactly = self.flat.neighbors(lost)
                 found[0][is_lost], found[1][is_lost] = exactly
             values[part], positions[part] = found
-        self._warn_of_misses(query, positions)
+        self._warn_of_misses(query, values)
         return values, positions
 
     # What recall to expect
@@ -361,31 +361,34 @@ class IVFSearch:
             Number of neighbours that are asked for.
         """
         if self.embed is not None:
-            return  # it would embed every answer again
-        found = held_out.found(self, members, k)
-        shares, is_unusual = self._missed_shares(held_out.queries, found)
+            return  # distances say nothing of those between the codes
+        query = Query(held_out.queries, k, held_out.positions, members, warns=False)
+        values, found = self.neighbors(query)
+        with ignore_fp_warnings():
+            shares, is_unusual = self._missed_shares(held_out.queries, values)
         recalls = held_out.recalls_of(found, members)
         if not is_unusual.all():
             shares, recalls = shares[~is_unusual], recalls[~is_unusual]
             self.evidence = Evidence.of(shares, recalls, k)
 
-    def _warn_of_misses(self, query: Query, positions: Positions) -> None:
+    def _warn_of_misses(self, query: Query, values: Float64) -> None:
         """Warn where less than the target is expected of a batch of queries."""
         evidence, target = self.evidence, self.usual.target
         is_among_all = query.eligible is None or len(query.eligible) == self.n_rows
         is_new = query.warns and query.exclude is None and is_among_all
         if evidence is None or target is None or not is_new:
             return
-        if len(positions) < MIN_QUERIES or query.k > evidence.n_neighbors:
+        if len(values) < MIN_QUERIES or query.k > evidence.n_neighbors:
             return
-        some = slice(None, None, math.ceil(len(positions) / MOST_QUERIES))
-        shares, is_unusual = self._missed_shares(query.vectors[some], positions[some])
+        some = sampled(len(values))
+        with ignore_fp_warnings():
+            shares, is_unusual = self._missed_shares(query.vectors[some], values[some])
         expected = np.where(is_unusual, 1.0, evidence.expected(shares))
         if falls_short(expected, target):
             warn_of_queries(target)
 
     def _missed_shares(
-        self, queries: NDArray[Any], positions: Positions
+        self, queries: NDArray[Any], values: Float64
     ) -> tuple[Float64, NDArray[np.bool_]]:
         """Return the share that each query misses, and which look at more lists.
 
@@ -393,14 +396,19 @@ class IVFSearch:
         ----------
         queries : ndarray of shape (n_queries, n_features)
 
-        positions : ndarray of shape (n_queries, k)
-            What they have found.
+        values : ndarray of shape (n_queries, k)
+            Distances, or inner products, of what they have found.
         """
         projected, rests = self._projected(queries)
         distances, near = self.lists.nearest(projected, self.spec.n_probe)
         measures = self._measures(projected, distances, rests)
-        radii = self._squares(projected, positions).max(axis=1)
-        rates = self.lists.spread.rates(projected, radii)
+        space, length = self.exact.space, self.codes.projection.length
+        radii = space.to_score(space.to_metric(values[:, -1]))
+        if length is None:  # what axes leave out is no part of a distance along them
+            radii = radii - rests - self.usual.mean_rest
+        else:
+            radii = 2.0 * radii + np.square(projected).sum(axis=1) + length**2
+        rates = self.lists.spread.rates(projected, np.maximum(radii, 0.0))
         shares = missed_shares(rates, self.lists.n_live[:-1], near)
         return shares, self._are_unusual(measures, near)
 

@@ -65,12 +65,8 @@ class HeldOut(NamedTuple):
 
     def recalls(self, search: Search, members: Positions, k: int) -> Float64:
         """Return the recall of each query, measured as the truth is."""
-        return self.recalls_of(self.found(search, members, k), members)
-
-    def found(self, search: Search, members: Positions, k: int) -> Positions:
-        """Return the positions that a search finds."""
         query = Query(self.queries, k, self.positions, members, warns=False)
-        return search.neighbors(query)[1]
+        return self.recalls_of(search.neighbors(query)[1], members)
 
     def recalls_of(self, found: Positions, members: Positions) -> Float64:
         """Return the recall of each query that has found some positions."""

@@ -109,7 +109,7 @@ def test_the_expected_recall_is_about_what_is_found(zipf):
         recall, _ = _recall_and_warnings(index, data.rows, queries)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = index.kneighbors(queries, 5, return_distance=False)
-        shares, is_unusual = search._missed_shares(queries, found)
+            distances, _ = index.kneighbors(queries, 5)
+        shares, is_unusual = search._missed_shares(queries, distances)
         expected = np.where(is_unusual, 1.0, search.evidence.expected(shares))
         assert expected.mean() == pytest.approx(recall, abs=0.02)
