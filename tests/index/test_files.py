@@ -643,6 +643,8 @@ ODD_VALUES = [None, True, -1, 5, 2**70, 0.5, float("nan"), "", "Flat", SPEC, "1I
 ODD_VALUES += [[1], {"a": 1}]
 
 
+# Numbers that are altered may say that searches find little.
+CONTENT_IS_NOT_TOLD = pytest.mark.filterwarnings("ignore:Many of these queries")
 # How objects, columns and tables are written is what persistence/ tests.
 WRITTEN = {"libraries", "class", "number", "column", "table", "output"}
 
@@ -687,6 +689,7 @@ def test_every_array_is_missed(name, stored, tmp_path):
         assert try_altered(tmp_path / "index", stored[name], edit) is not None, key
 
 
+@CONTENT_IS_NOT_TOLD
 @pytest.mark.parametrize("name", SOME)
 def test_values_of_any_type(name, stored, tmp_path):
     tested = set() if name == "everything" else set(paths_of(stored["everything"][0]))
@@ -746,6 +749,7 @@ def filled(a, value):
     return a
 
 
+@CONTENT_IS_NOT_TOLD
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
 @pytest.mark.parametrize("name", SOME)
 def test_arrays_of_any_shape_and_content(name, stored, tmp_path):
@@ -953,6 +957,7 @@ def leaves(value, path=()):
         yield from leaves(inner, (*path, key))
 
 
+@CONTENT_IS_NOT_TOLD
 @settings(
     max_examples=60,
     deadline=None,
