@@ -129,10 +129,12 @@ def sampled(
     torch.Size([7, 5])
     """
     posterior, log_scale = vae.encode(rows), vae.log_scale()
+    modelled = vae.modelled(rows)
     densities, ratios = [], []
     for part in noise:
         latents = posterior.at(part)
-        densities.append(log_density(rows, vae.decode(latents), log_scale))
+        output = vae.decode(latents, rows)
+        densities.append(log_density(modelled, output, log_scale))
         ratios.append(log_ratios(latents, posterior, vae.prior))
     joined = torch.cat(densities)
     return Sampled(joined, torch.cat(ratios) + joined, posterior)
@@ -182,7 +184,7 @@ def feature_log_densities(
     log_scale = vae.log_scale()[..., None]
     total = torch.zeros_like(rows)
     for sample, weight in zip(noise, weights, strict=True):
-        output = vae.decode(posterior.at(sample))
+        output = vae.decode(posterior.at(sample), rows)
         # A last axis of length one, so that there is nothing to sum.
         densities = log_density(rows[..., None], output[..., None], log_scale)
         total += weight[:, None] * densities

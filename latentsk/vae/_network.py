@@ -66,6 +66,10 @@ class VAE(nn.Module):
     initial_scale : float, default=1.0
         Scale to start from; the one that stays, where none is learned.
 
+    n_conditions : int, default=0
+        How many of the last numbers of a row are given, and not modelled. The encoder
+        sees them as a part of the row, the decoder behind the latents.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -86,8 +90,10 @@ class VAE(nn.Module):
         n_scales: int = 0,
         min_scale: float = 1e-3,
         initial_scale: float = 1.0,
+        n_conditions: int = 0,
     ) -> None:
         super().__init__()
+        self.n_conditions = n_conditions
         self.encoder = encoder
         self.decoder = decoder
         self.prior = StandardNormal() if prior is None else prior
@@ -110,8 +116,29 @@ class VAE(nn.Module):
         mean, raw = self.encoder(rows).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return the decoder's output for latents of shape (..., n_latents)."""
+    def modelled(self, rows: Tensor) -> Tensor:
+        """Return what is modelled of rows: all but the conditions."""
+        return rows[..., : rows.shape[-1] - self.n_conditions]
+
+    def conditions(self, rows: Tensor) -> Tensor:
+        """Return what is given of rows, of shape (n_rows, n_conditions)."""
+        return rows[..., rows.shape[-1] - self.n_conditions :]
+
+    def decode(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the decoder's output.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (..., n_rows, n_latents)
+
+        rows : Tensor of shape (n_rows, n_features) or None, default=None
+            Their conditions are taken; None: they are behind the latents already, or
+            there are none.
+        """
+        if rows is not None and self.n_conditions:
+            given = self.conditions(rows)
+            given = given.expand(*latents.shape[:-1], given.shape[-1])
+            latents = torch.cat([latents, given], dim=-1)
         flat = self.decoder(latents.flatten(0, -2))
         return flat.view(*latents.shape[:-1], -1)
 
@@ -136,4 +163,5 @@ class VAE(nn.Module):
         if slope is not None:
             part = slope[..., None] * latents
             latents = latents.detach() + (part - part.detach())
-        return Output(self.decode(latents), latents, posterior, self.log_scale())
+        output = self.decode(latents, rows)
+        return Output(output, latents, posterior, self.log_scale())
