@@ -182,10 +182,11 @@ def feature_log_densities(
     torch.Size([5, 3])
     """
     log_scale = vae.log_scale()[..., None]
-    total = torch.zeros_like(rows)
+    modelled = vae.modelled(rows)
+    total = torch.zeros_like(modelled)
     for sample, weight in zip(noise, weights, strict=True):
         output = vae.decode(posterior.at(sample), rows)
         # A last axis of length one, so that there is nothing to sum.
-        densities = log_density(rows[..., None], output[..., None], log_scale)
+        densities = log_density(modelled[..., None], output[..., None], log_scale)
         total += weight[:, None] * densities
     return total

@@ -49,6 +49,9 @@ class VariationalInference(Inference):
     scale : ndarray of shape (n_features,)
         Of the standardization: densities are those of original units.
 
+    shares : ndarray of shape (n_features,) or None, default=None
+        What each feature gets of what belongs to none; None: all get the same.
+
     n_parts : int or None, default=None
         In how many parts samples are decoded, at most; then the steps are the same for
         any number of rows. None: in as many as memory asks for.
@@ -62,12 +65,15 @@ class VariationalInference(Inference):
         n_latents: int,
         scale: Float64,
         n_parts: int | None = None,
+        shares: Float64 | None = None,
     ) -> None:
         self.likelihood = LIKELIHOODS[likelihood]
         self.likelihood_name = likelihood
         self.method = method
         self.log_units = np.log(scale)
         self.n_parts = n_parts
+        equal = np.full(len(scale), 1.0 / len(scale))
+        self.shares = equal if shares is None else shares
         generator = torch.Generator().manual_seed(SCORE_SEED)
         # A bound by importance weights takes independent samples, a mean better ones.
         source = independent_noise if method == "iwae" else balanced_noise
@@ -128,8 +134,10 @@ class VariationalInference(Inference):
             self.noise.to(rows),
             weights,
         )
-        units = torch.as_tensor(self.log_units).to(rows)
-        return clip_to_finite(densities - units + rest[:, None] / rows.shape[1])
+        units, shares = (
+            torch.as_tensor(vector).to(rows) for vector in (self.log_units, self.shares)
+        )
+        return clip_to_finite(densities - units + rest[:, None] * shares)
 
     def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
         density, noise = self.likelihood.log_density, self.noise.to(rows)
