@@ -281,7 +281,7 @@ class BaseEmbedder(
         return Z
 
     @fork_safe
-    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+    def reconstruct(self, X: ArrayLike) -> Any:
         """Return rows as the latent space sees them.
 
         Parameters
@@ -292,7 +292,9 @@ class BaseEmbedder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            ``inverse_transform(transform(X))``, in original units.
+            ``inverse_transform(transform(X))``, in original units; with the conditions
+            of each row, and as a DataFrame where columns hold strings, where the
+            embedder takes such.
 
         Raises
         ------
@@ -311,7 +313,7 @@ class BaseEmbedder(
         """
         check_is_fitted(self)
         rows = self._validate_in_range(X, reset=False, method="reconstruct")
-        rebuilt = self._reconstruct(rows)
+        rebuilt: Any = self._reconstruct(rows)
         if self._table is not None:
             return self._table.rows(rebuilt, self._table.conditions_of(X))
         return self._like(X, rebuilt)

@@ -81,9 +81,7 @@ def learned_table(embedder: Any, X: Any, *, declared: bool) -> TableLayout | Non
         )
     X = _readable(X)
     validated(embedder, X, reset=True, skip_check_array=True)
-    return learned_layout(
-        X, embedder.condition, embedder.likelihood, declared=declared
-    )
+    return learned_layout(X, embedder.condition, embedder.likelihood, declared=declared)
 
 
 def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:

@@ -108,7 +108,7 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
         require("_conditions" not in state, "it has conditions, but no table")
         return sizes["n_features"], 0
     require(len(table.columns) == sizes["n_features"], "its table has other columns")
-    require(0 < len(table.modelled), "its table models nothing")
+    require(len(table.modelled) > 0, "its table models nothing")
     fits = sizes.get("n_given") == len(table.conditions) and sizes["kept"] > 0
     require(fits, "its conditions are of another table")
     limits = [c.width for c in table.columns if c.is_condition]

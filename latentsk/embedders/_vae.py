@@ -660,7 +660,9 @@ default="auto"
         )
 
     @fork_safe
-    def inverse_transform(self, X: ArrayLike, condition: ArrayLike | None = None) -> Any:
+    def inverse_transform(
+        self, X: ArrayLike, condition: ArrayLike | None = None
+    ) -> Any:
         """Return the rows that latent coordinates stand for.
 
         Parameters
@@ -701,10 +703,19 @@ or None, default=None
             cells = self._table.usual_conditions(self.mean_, len(Z))
         else:
             cells = self._given_conditions(condition, len(Z))
+        return self._rows_at(Z, cells)
+
+    def _rows_at(self, Z: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return rows for latent coordinates and conditions."""
         rows = self._inverse_transform(self._with_conditions(Z, cells))
         if self._table is None:
             return self._of_latents(rows)
         return self._table.rows(rows, cells)
+
+    def _decode_path(self, Z: NDArray[Any], first: Any, last: Any) -> Any:
+        table = self._table
+        cells = [] if table is None else table.cells_between(first, last, len(Z))
+        return self._rows_at(Z, cells)
 
     def _given_conditions(self, condition: Any, n_rows: int) -> list[NDArray[Any]]:
         """Return the cells of conditions that a caller names."""

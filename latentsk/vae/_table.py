@@ -170,7 +170,7 @@ class TableLayout(NamedTuple):
         column = self.columns[position]
         labels = _labels(cells, column)
         assert column.levels is not None, "a column of categories"
-        code = pd.Index(column.levels).get_indexer(labels)
+        code = pd.Index(column.levels).get_indexer(pd.Index(labels))
         ones = np.eye(column.width + 1, column.width)[code]  # -1: zeros
         is_missing = labels != labels
         if not column.is_condition:
@@ -282,9 +282,7 @@ class TableLayout(NamedTuple):
             if self.columns[position].levels is not None:
                 coded.append(self._one_hot(column, position))
                 continue
-            numbers = checked(
-                column[:, None], dtype=np.float64, input_name="condition"
-            )
+            numbers = checked(column[:, None], dtype=np.float64, input_name="condition")
             coded.append(numbers)
         return np.concatenate(coded, axis=1)
 
@@ -298,13 +296,29 @@ class TableLayout(NamedTuple):
             found.append(numbers)
         return found
 
+    def cells_between(self, first: Any, last: Any, n_rows: int) -> list[NDArray[Any]]:
+        """Return conditions on the way from those of one row to those of another.
+
+        Numbers change steadily, categories half of the way.
+        """
+        found = []
+        pairs = zip(self.conditions_of(first), self.conditions_of(last), strict=True)
+        for position, (start, end) in zip(self.conditions, pairs, strict=True):
+            if self.columns[position].levels is None:
+                cells = np.linspace(float(start[0]), float(end[0]), n_rows)
+            else:
+                cells = np.repeat(start, n_rows)
+                cells[(n_rows + 1) // 2 :] = end[0]
+            found.append(cells)
+        return found
+
     def usual_conditions(self, mean: Float64, n_rows: int) -> list[NDArray[Any]]:
         """Return the mean of each condition, or its most frequent level."""
         found = []
         for position in self.conditions:
             column = self.columns[position]
             value = mean[position]
-            if column.values is not None:
+            if column.values is not None and column.shares is not None:
                 value = column.values[int(np.argmax(column.shares))]
             found.append(_repeated(value, n_rows))
         return found
@@ -389,7 +403,9 @@ def learned_layout(
     given = condition_positions(condition, X) if has_condition else []
     likelihoods = None
     if is_mixed:
-        likelihoods = {position_of(k, X, "likelihood"): v for k, v in likelihood.items()}
+        likelihoods = {
+            position_of(k, X, "likelihood"): v for k, v in likelihood.items()
+        }
         both = [k for k in likelihood if position_of(k, X, "likelihood") in given]
         if both:
             raise ValueError(
