@@ -23,7 +23,7 @@ from latentsk.persistence._schema import text
 from latentsk.training._inference import INFERENCE_ROWS, Inference, clip_to_finite
 from latentsk.training._losses import LOSSES, squared_error
 from latentsk.training._reconstruction import Reconstruction
-from latentsk.training._standardize import require_unit_interval
+from latentsk.training._support import require_support
 
 
 class ReconstructionInference(Inference):
@@ -39,9 +39,6 @@ class ReconstructionInference(Inference):
 
     def __init__(self, from_logits: bool) -> None:
         self.from_logits = from_logits
-
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse nothing: every row has an error."""
 
     def encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
         """Return what the encoder returns."""
@@ -405,7 +402,8 @@ default="squared_error"
             )
         on_unit_interval = self.loss == "binary_cross_entropy"
         if on_unit_interval:
-            require_unit_interval(X, "loss='binary_cross_entropy'")
+            names = getattr(self, "feature_names_in_", None)
+            require_support(X, "unit interval", f"loss={self.loss!r}", names)
         return {
             **self._describe_network(X.shape[1], per_latent=1),
             "loss": self.loss,

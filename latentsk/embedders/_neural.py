@@ -387,12 +387,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         return self._infer(inference.score, X, inference.rows_per_score)
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         rows_at_a_time = inference.rows_per_contribution
         return self._infer(inference.contributions, X, rows_at_a_time)
 
@@ -475,7 +473,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         shape = require_images("score_map", self._image_shape)
         rows = self._validate(X, reset=False, method="score_map")
         inference = self._make_inference()
-        inference.require_scorable(rows)
         maps = pixel_maps(inference, shape)
         return self._infer(maps, rows, inference.rows_per_contribution)
 

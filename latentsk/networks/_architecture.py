@@ -301,9 +301,7 @@ def build_network(
     (2, True)
     """
     if architecture["network"] == "custom":
-        return _build_custom(
-            architecture, n_features, encoder, decoder, n_conditions
-        )
+        return _build_custom(architecture, n_features, encoder, decoder, n_conditions)
     names = ("activation", "dropout", "normalize")
     options: dict[str, Any] = {name: architecture[name] for name in names}
     if architecture["network"] == "mlp":
