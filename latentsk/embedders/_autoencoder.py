@@ -9,11 +9,12 @@ from numbers import Real
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from latentsk._random import RandomState
+from latentsk._threads import fork_safe
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED, check_network
 from latentsk.networks._architecture import Architecture
@@ -432,3 +433,38 @@ default="squared_error"
 
     def _warn_of_result(self, X: NDArray[Any]) -> None:
         """There is nothing to warn of."""
+
+    # Methods of its own
+
+    @fork_safe
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import AutoencoderEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> embedder = AutoencoderEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> embedder.inverse_transform([[0.0], [1.0]]).shape
+        (2, 3)
+        """
+        return self._of_latents(self._inverse_transform(self._checked_latents(X)))

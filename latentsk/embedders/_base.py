@@ -29,6 +29,7 @@ from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES, METHODS, check_request
 from latentsk.embedders._onnx_file import traced, write_model
 from latentsk.networks._image_layout import ImageLayout, layout_of
+from latentsk.vae._table import TableLayout
 
 
 def _has(method: str) -> Callable[[validation.Method], validation.Method]:
@@ -51,7 +52,8 @@ class BaseEmbedder(
 
     - ``_validate(X, *, reset, method)``, ``_validate_latents(Z)``: checks;
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
-    - ``_transform(X)``, ``_inverse_transform(Z)``, ``_score_samples(X)``;
+    - ``_transform(X)``, ``_inverse_transform(Z)``, ``_reconstruct(X)``,
+      ``_score_samples(X)``;
     - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)``,
       ``_sample(n_samples, generator)`` and ``_onnx_graph(methods, dtype)``.
 
@@ -64,6 +66,8 @@ class BaseEmbedder(
     }
     # How the images of the fit lie in an array; None where rows are no images.
     _layout: ImageLayout | None = None
+    # How columns of a table enter a network; None where they do as they are.
+    _table: TableLayout | None = None
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -82,6 +86,9 @@ class BaseEmbedder(
 
     @abstractmethod
     def _inverse_transform(self, Z: Any) -> Any: ...
+
+    @abstractmethod
+    def _reconstruct(self, X: Any) -> Any: ...
 
     @abstractmethod
     def _score_samples(self, X: Any) -> Any: ...
@@ -262,35 +269,8 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="transform")
         return self._transform(X)
 
-    @fork_safe
-    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the rows that latent coordinates stand for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components)
-            Latent coordinates.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features)
-            Rows in original units.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If `X` is not valid.
-
-        Examples
-        --------
-        >>> from latentsk import PCAEmbedder
-        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
-        >>> PCAEmbedder(1).fit(X).inverse_transform([[0.0]])
-        array([[3. , 3.1]])
-        """
+    def _checked_latents(self, X: Any) -> Any:
+        """Return valid latent coordinates of the right width."""
         check_is_fitted(self)
         Z = self._validate_latents(X)
         if Z.shape[1] != self._n_features_out:
@@ -298,7 +278,7 @@ class BaseEmbedder(
                 f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
                 f"{self._n_features_out} components."
             )
-        return self._of_latents(self._inverse_transform(Z))
+        return Z
 
     @fork_safe
     def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
@@ -331,7 +311,10 @@ class BaseEmbedder(
         """
         check_is_fitted(self)
         rows = self._validate_in_range(X, reset=False, method="reconstruct")
-        return self._like(X, self._inverse_transform(self._transform(rows)))
+        rebuilt = self._reconstruct(rows)
+        if self._table is not None:
+            return self._table.rows(rebuilt, self._table.conditions_of(X))
+        return self._like(X, rebuilt)
 
     @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:

@@ -17,21 +17,19 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from latentsk._chunks import row_blocks, sample_rows
+from latentsk._chunks import sample_rows
 from latentsk._device import (
     device_or_cpu,
     on_host,
     resolve_device,
     resolve_precision,
 )
-from latentsk._diagnosis import diagnosed
-from latentsk._images import MappedImages
 from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
-from latentsk._validation import checked, validated
+from latentsk._validation import checked
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._image_rows import (
     image_rows,
@@ -39,6 +37,7 @@ from latentsk.embedders._image_rows import (
     pixels_diagnosed,
     warn_of_order,
 )
+from latentsk.embedders._network_rows import learned_table, numeric_rows, table_rows
 from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
     training_settings,
@@ -50,7 +49,7 @@ from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._data import is_memory_mapped, split_rows
+from latentsk.training._data import split_rows
 from latentsk.training._fingerprint import training_fingerprint
 from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
@@ -64,10 +63,8 @@ from latentsk.training._score_windows import (
 )
 from latentsk.training._standardize import Standardizer, network_dtype
 from latentsk.training._weights import detached
+from latentsk.vae._table import MAX_KEPT
 
-# What a network takes without a copy of the whole array in another dtype.
-FLOATS = [np.float64, np.float32, np.float16]
-INTEGERS = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64]
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
 
@@ -94,15 +91,19 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     _private_state = (
         *ThresholdMixin._private_state,
         "_architecture",
+        "_conditions",
         "_layout",
         "_optimizer_state",
         "_stopped_training",
+        "_table",
     )
-    _validated_state = (*BaseEmbedder._validated_state, "_layout")
+    _validated_state = (*BaseEmbedder._validated_state, "_layout", "_table")
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
     # Parameters that are read here, with what they are where a final class has none.
     input_shape: Sequence[int] | None = None
+    condition: Any = None
+    likelihood: Any = None
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     score_window: int | None = None
@@ -127,6 +128,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     random_state: RandomState = None
     verbose: bool = False
 
+    # Of training rows, which new ones are drawn for.
+    _conditions: Float64
     module_: Any
     mean_: Float64
     scale_: Float64
@@ -194,6 +197,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         device = resolve_device(self.device)
         if hasattr(self, "module_"):
             network = self._continued(architecture, "partial_fit").to(device)
+            if self._table is not None:
+                more = self._table.kept_conditions(X)
+                self._conditions = np.vstack([self._conditions, more])[-MAX_KEPT:]
         else:
             network = self._start(architecture, X, generator).to(device)
             self.history_ = []
@@ -231,6 +237,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             warn_of_order(X, shape)
             self._layout = ImageLayout(list(map(int, shape)), "flat")
         self.mean_, self.scale_ = self._make_standardizer(X)
+        if self._table is not None:
+            self._conditions = self._table.kept_conditions(X)
         network = self._build(architecture)
         self.n_components_ = architecture["n_components"]
         if architecture["network"] == "custom":
@@ -255,6 +263,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
         architecture = self._architecture
+        if self._table is not None:
+            return self._table.standardizer(X, architecture["standardize"])
         if not architecture["standardize"]:
             return Standardizer.identity(X.shape[1])
         convolutional = architecture["network"] == "conv"
@@ -266,12 +276,23 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
         if parameters.input_shape is None and self._layout is not None:
             parameters = parameters._replace(input_shape=self._layout.shape)
-        return _architecture.describe_network(parameters, n_features, per_latent)
+        n_conditions = 0 if self._table is None else self._table.n_conditions
+        return _architecture.describe_network(
+            parameters, n_features - n_conditions, per_latent, n_conditions
+        )
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
+        table, width = self._table, self._n_modelled
+        n_conditions = 0 if table is None else table.n_conditions
         return _architecture.build_network(
-            architecture, self.n_features_in_, self.encoder, self.decoder
+            architecture, width, self.encoder, self.decoder, n_conditions
         )
+
+    @property
+    def _n_modelled(self) -> int:
+        """Numbers of a row that the network returns."""
+        table = self._table
+        return self.n_features_in_ if table is None else table.n_modelled
 
     def _rows_to_judge(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
@@ -340,7 +361,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     @property
     def _standardizer(self) -> Standardizer:
-        return Standardizer(self.mean_, self.scale_)
+        whole = Standardizer(self.mean_, self.scale_)
+        return whole if self._table is None else whole.at(self._table.sources)
 
     def _inference_dtype(self, X: NDArray[Any]) -> torch.dtype:
         exact = network_dtype(X.dtype)
@@ -373,9 +395,17 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _from_latents(self, decode: Any, Z: NDArray[Any]) -> NDArray[Any]:
         """Apply a function of the network and latents; return original units."""
-        latents = Standardizer.identity(self.n_components_)
+        latents = Standardizer.identity(Z.shape[1])
         rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
-        return self._standardizer.original(rows)
+        modelled = self._standardizer.at(slice(self._n_modelled))
+        return modelled.original(rows)
+
+    def _reconstruct(self, X: NDArray[Any]) -> Any:
+        Z = self._transform(X)
+        if self._table is not None:
+            codes = self._standardizer.apply(X, torch.float64)[:, self._n_modelled :]
+            Z = np.hstack([Z, codes.numpy().astype(Z.dtype)])
+        return self._inverse_transform(Z)
 
     def _scoring(self, n_parts: int | None = None) -> Inference:
         """Return what the network says of rows, with the score that is asked for."""
@@ -392,7 +422,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
         rows_at_a_time = inference.rows_per_contribution
-        return self._infer(inference.contributions, X, rows_at_a_time)
+        found = self._infer(inference.contributions, X, rows_at_a_time)
+        return found if self._table is None else self._table.by_column(found)
 
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
         inference = self._scoring(MAX_PARTS)
@@ -499,28 +530,21 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     # Validation
 
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
+        if reset:
+            self._drop("_table")
+            table = learned_table(self, X, declared=method == "partial_fit")
+            if table is not None:
+                self._table = table
+        if self._table is not None:
+            return table_rows(self, X, self._table)
         images = image_rows(X, self.input_shape if reset else known_shape(self, X))
         with pixels_diagnosed(X, images):
-            rows = self._validate_rows(images.rows, reset)
+            rows = numeric_rows(self, images.rows, reset=reset)
         if reset:
             self._drop("_layout")
             if images.layout is not None:
                 self._layout = images.layout
         return rows
-
-    def _validate_rows(self, X: Any, reset: bool) -> Any:
-        # scikit-learn's test for NaN may make an array as large as a mapped file.
-        by_blocks = is_memory_mapped(X)
-        settings: dict[str, Any] = {"dtype": [*FLOATS, *INTEGERS], "reset": reset}
-        if isinstance(X, MappedImages):
-            first = validated(self, X[:1], ensure_all_finite=False, **settings)
-            X = MappedImages(X.images, first.dtype)
-        else:
-            X = validated(self, on_host(X), ensure_all_finite=not by_blocks, **settings)
-        with diagnosed(X):  # which counts rows from the first one of all
-            for block in row_blocks(X) if by_blocks else ():
-                checked(block, dtype=None, input_name="X", estimator=self)
-        return X
 
     def _validate_latents(self, Z: Any) -> Any:
         return checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")

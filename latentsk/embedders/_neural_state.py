@@ -15,6 +15,7 @@ from latentsk.networks._image_layout import ImageLayout
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
+from latentsk.vae._table import TableLayout
 
 
 def _is_weight(value: Any, _: Sizes) -> bool:
@@ -38,6 +39,8 @@ OPTIONAL = {
     "_layout": schema.instance(ImageLayout),
     "_optimizer_state": OPTIMIZER,
     "_stopped_training": schema.text(),
+    "_table": schema.instance(TableLayout),
+    "_conditions": schema.floats("kept", "n_given", dtypes={"float64"}),
 }
 
 
@@ -72,12 +75,20 @@ def check_network(
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
     layout = state.get("_layout")
+    n_modelled, n_conditions = _widths(state, sizes)
     if layout is not None:
         fits = math.prod(layout.shape) == sizes["n_features"]
         same = architecture.get("input_shape") in (None, layout.shape)
         require(fits and same, "its images are of another shape")
     more = {"standardize": schema.flag(), **objective}
-    check_architecture(architecture, sizes, weights, per_latent, more)
+    check_architecture(
+        architecture,
+        {**sizes, "n_features": n_modelled},
+        weights,
+        per_latent,
+        more,
+        n_conditions,
+    )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
         require(given, "encoder and decoder of its network are None")
@@ -90,9 +101,31 @@ def check_network(
             require(fits, "the optimizer has other weights")
 
 
+def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
+    """Return the numbers of a row that are modelled, and those that are given."""
+    table = state.get("_table")
+    if table is None:
+        require("_conditions" not in state, "it has conditions, but no table")
+        return sizes["n_features"], 0
+    require(len(table.columns) == sizes["n_features"], "its table has other columns")
+    require(0 < len(table.modelled), "its table models nothing")
+    fits = sizes.get("n_given") == len(table.conditions) and sizes["kept"] > 0
+    require(fits, "its conditions are of another table")
+    limits = [c.width for c in table.columns if c.is_condition]
+    levelled = [c.levels is not None for c in table.columns if c.is_condition]
+    for kept, width, is_level in zip(
+        state["_conditions"].T, limits, levelled, strict=True
+    ):
+        fits = not is_level or bool(((kept >= 0) & (kept < width)).all())
+        require(fits, "a condition has no such level")
+    return table.n_modelled, table.n_conditions
+
+
 def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
     blank = type(embedder)(**embedder.get_params(deep=False))
     blank.n_features_in_ = state["n_features_in_"]
+    if "_table" in state:
+        blank._table = state["_table"]
     return blank._build(dict(state["_architecture"]))
 
 

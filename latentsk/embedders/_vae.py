@@ -109,6 +109,15 @@ default="auto"
         logits for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
         normalization is only taken so, as in a pretrained network.
 
+    condition : list of str or int, str, int or None, default=None
+        Columns of `X` that are given, and not modelled, by names or positions: scores
+        are log p(x | c) of the other columns x for the conditions c of the row.
+        Numbers are standardized; strings, and what pandas holds as categories, become
+        a number for each category, and need a DataFrame. A category that the training
+        rows did not have counts as not known, with a warning: its code is the share of
+        each category. Not for images. Custom modules are given the code of the
+        conditions behind the row, and behind its latent coordinates.
+
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
 "continuous_bernoulli"}, default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
@@ -380,6 +389,7 @@ default="auto"
 
     _parameter_constraints: dict[str, Any] = {
         **NeuralEmbedder._parameter_constraints,
+        "condition": ["array-like", str, Integral, None],
         # Views: what is added to the tables is taken at once.
         "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys())],
         "prior": [StrOptions(PRIORS.keys())],
@@ -413,6 +423,7 @@ default="auto"
         input_shape: Sequence[int] | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
+        condition: Any = None,
         likelihood: str = "auto",
         likelihood_scale: float | str = "shared",
         prior: str = "normal",
@@ -459,6 +470,7 @@ default="auto"
         self.input_shape = input_shape
         self.encoder = encoder
         self.decoder = decoder
+        self.condition = condition
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale
         self.prior = prior
@@ -499,13 +511,14 @@ default="auto"
 
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
-        likelihood = self._choose_likelihood(X)
+        modelled = X[:, : self._n_modelled]
+        likelihood = self._choose_likelihood(modelled)
         support = LIKELIHOODS[likelihood].support
         if support != "real":
-            names = getattr(self, "feature_names_in_", None)
-            require_support(X, support, f"likelihood={likelihood!r}", names)
+            names = self._modelled_names
+            require_support(modelled, support, f"likelihood={likelihood!r}", names)
         is_drawn = self.dynamic_binarization
-        if likelihood == "bernoulli" and not is_drawn and not _is_binary(X):
+        if likelihood == "bernoulli" and not is_drawn and not _is_binary(modelled):
             warn(
                 "likelihood='bernoulli' is meant for zeros and ones, but X has other "
                 "values, of which the score is no log-probability. Use likelihood="
@@ -554,7 +567,7 @@ default="auto"
     def _build(self, architecture: Architecture) -> VAE:
         pair = self._build_pair(architecture)
         scale, n_latents = architecture["scale"], architecture["n_components"]
-        learned = {"shared": 1, "feature": self.n_features_in_}
+        learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
         return VAE(
             pair.encoder,
@@ -563,6 +576,7 @@ default="auto"
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
+            n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
         )
 
@@ -583,7 +597,7 @@ default="auto"
         return VariationalBound(
             network,
             self._likelihood,
-            self.n_features_in_,
+            self._n_modelled,
             self.n_components_,
             bound=bound,
             n_samples=int(n_samples),
@@ -597,8 +611,9 @@ default="auto"
             self.score_method,
             int(self.n_score_samples),
             self.n_components_,
-            self.scale_,
+            self._modelled_scale,
             n_parts,
+            None if self._table is None else self._table.shares,
         )
 
     def _warn_of_result(self, X: NDArray[Any]) -> None:
@@ -626,12 +641,25 @@ default="auto"
 
     @property
     def likelihood_scale_(self) -> NDArray[np.float64]:
-        """Scale of the likelihood for every feature, in original units."""
+        """Scale of the likelihood for every modelled feature, in original units."""
         if not self._likelihood.has_scale:
-            return np.ones(self.n_features_in_)
+            return np.ones(self._n_modelled)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
-        return np.exp(log_scale) * self.scale_
+        return np.exp(log_scale) * self._modelled_scale
+
+    @property
+    def _modelled_names(self) -> Sequence[Any] | None:
+        """Name of the column that every modelled feature comes from."""
+        if self._table is None:
+            return getattr(self, "feature_names_in_", None)
+        sources = self._table.sources[: self._n_modelled]
+        return [self._table.columns[i].label for i in sources]
+
+    @property
+    def _modelled_scale(self) -> NDArray[np.float64]:
+        """Unit of every modelled feature in the network."""
+        return self._standardizer.scale[: self._n_modelled]
 
     def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
         latents = self.module_.prior.draw(n_samples, generator)
@@ -641,6 +669,73 @@ default="auto"
             lambda network, z: draw(network.decode(z), network.log_scale(), noise),
             latents,
         )
+
+    @fork_safe
+    def inverse_transform(self, X: ArrayLike, condition: ArrayLike | None = None) -> Any:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        condition : array-like of shape (n_samples or 1, n_conditions or n_features) \
+or None, default=None
+            Of a model with `condition`: the conditions to decode at, or whole rows that
+            have them. None: the training mean of a number, and the most frequent
+            category (in a Pipeline, which can pass no more).
+
+        Returns
+        -------
+        X_original : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows in original units; a DataFrame where a column holds strings.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> embedder = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> embedder.inverse_transform([[0.0], [1.0]]).shape
+        (2, 3)
+        """
+        Z = self._checked_latents(X)
+        if condition is None and self._table is not None:
+            cells = self._table.usual_conditions(self.mean_, len(Z))
+        else:
+            cells = self._given_conditions(condition, len(Z))
+        rows = self._inverse_transform(self._with_conditions(Z, cells))
+        if self._table is None:
+            return self._of_latents(rows)
+        return self._table.rows(rows, cells)
+
+    def _given_conditions(self, condition: Any, n_rows: int) -> list[NDArray[Any]]:
+        """Return the cells of conditions that a caller names."""
+        if condition is None:
+            return []
+        if self._table is None or not self._table.conditions:
+            raise ValueError(
+                "condition is for a VAEEmbedder that was fitted with condition=[...], "
+                "the columns that are given."
+            )
+        return self._table.given(condition, n_rows)
+
+    def _with_conditions(self, Z: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return latent coordinates with the code of conditions behind them."""
+        if not cells or self._table is None:
+            return Z
+        codes = self._table.condition_codes(cells)
+        standardizer = self._standardizer.at(slice(self._n_modelled, None))
+        standardized = (codes - standardizer.mean) / standardizer.scale
+        return np.hstack([Z, standardized.astype(Z.dtype)])
 
     @fork_safe
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:

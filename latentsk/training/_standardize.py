@@ -79,6 +79,10 @@ class Standardizer(NamedTuple):
         """Return the one that changes nothing."""
         return cls(np.zeros(n_features), np.ones(n_features))
 
+    def at(self, places: Any) -> Standardizer:
+        """Return that of some features."""
+        return Standardizer(self.mean[places], self.scale[places])
+
     def apply(self, block: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
         """Return some standardized rows as a tensor."""
         kept = np.float32 if dtype == torch.float32 else np.float64

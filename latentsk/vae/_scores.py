@@ -45,6 +45,9 @@ class VariationalInference(Inference):
     scale : ndarray of shape (n_features,)
         Of the standardization: densities are those of original units.
 
+    shares : ndarray of shape (n_features,) or None, default=None
+        What each feature gets of what belongs to none; None: all get the same.
+
     n_parts : int or None, default=None
         In how many parts samples are decoded, at most; then the steps are the same for
         any number of rows. None: in as many as memory asks for.
@@ -58,11 +61,14 @@ class VariationalInference(Inference):
         n_latents: int,
         scale: Float64,
         n_parts: int | None = None,
+        shares: Float64 | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.method = method
         self.log_units = np.log(scale)
         self.n_parts = n_parts
+        equal = np.full(len(scale), 1.0 / len(scale))
+        self.shares = equal if shares is None else shares
         generator = torch.Generator().manual_seed(SCORE_SEED)
         # A bound by importance weights takes independent samples, a mean better ones.
         source = independent_noise if method == "iwae" else balanced_noise
@@ -123,9 +129,9 @@ class VariationalInference(Inference):
             self.noise.to(rows),
             weights,
         )
-        surplus = self.surplus(network, rows).to(rows)
-        shared = rest[:, None] / densities.shape[1]
-        return clip_to_finite(densities - surplus + shared)
+        surplus, shares = self.surplus(network, rows), torch.as_tensor(self.shares)
+        shared = rest[:, None] * shares.to(rows)
+        return clip_to_finite(densities - surplus.to(rows) + shared)
 
     def in_range(self, network: VAE, rows: Tensor) -> Tensor:
         """Return rows whose values have been brought into the likelihood's support."""
