@@ -294,6 +294,15 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         table = self._table
         return self.n_features_in_ if table is None else table.n_modelled
 
+    @property
+    def _names_of_features(self) -> Sequence[Any] | None:
+        """Names that messages have for the columns of rows that were validated."""
+        if self._table is not None:
+            return [self._table.columns[i].label for i in self._table.sources]
+        if self._layout is not None:
+            return self._layout.names_of_pixels
+        return getattr(self, "feature_names_in_", None)
+
     def _rows_to_judge(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
     ) -> NDArray[Any]:

@@ -123,7 +123,8 @@ default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
         for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
         degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
-        take data in [0, 1], which are not standardized.
+        take data in [0, 1], which are not standardized; values outside are refused by
+        a fit, and scored very low later (see Notes).
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
@@ -328,6 +329,16 @@ default="auto"
     fewer, the less they know of what is not a square in the latent coordinates.
     `log_likelihood` estimates log p(x).
 
+    Where a likelihood has bounds, a value outside of them (2 in a column of zeros and
+    ones, a number that is negative or no whole one among counts, a category that is
+    new) has no density. A fit refuses it. Later the row is scored, encoded and
+    reconstructed as if it had the nearest possible value, and the score is lower by
+    ``1e6 * (1 + excess)`` nats for each such value, with `excess` its distance from
+    the nearest possible one; 1 for a new category (and nothing up to 1e-6, which
+    rounding may cause). So such rows are outliers, the farther out the lower they are
+    scored, and `score_contributions` shows the column. The mean over rows, `score`, is
+    dominated by them.
+
     Log-variances of the posterior are bounded smoothly to between -10 and 10.
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
@@ -515,8 +526,8 @@ default="auto"
         likelihood = self._choose_likelihood(modelled)
         support = LIKELIHOODS[likelihood].support
         if support != "real":
-            names = self._modelled_names
-            require_support(modelled, support, f"likelihood={likelihood!r}", names)
+            setting, names = f"likelihood={likelihood!r}", self._names_of_features
+            require_support(modelled, support, setting, names)
         is_drawn = self.dynamic_binarization
         if likelihood == "bernoulli" and not is_drawn and not _is_binary(modelled):
             warn(
@@ -649,14 +660,6 @@ default="auto"
         return np.exp(log_scale) * self._modelled_scale
 
     @property
-    def _modelled_names(self) -> Sequence[Any] | None:
-        """Name of the column that every modelled feature comes from."""
-        if self._table is None:
-            return getattr(self, "feature_names_in_", None)
-        sources = self._table.sources[: self._n_modelled]
-        return [self._table.columns[i].label for i in sources]
-
-    @property
     def _modelled_scale(self) -> NDArray[np.float64]:
         """Unit of every modelled feature in the network."""
         return self._standardizer.scale[: self._n_modelled]
@@ -671,7 +674,9 @@ default="auto"
         )
 
     @fork_safe
-    def inverse_transform(self, X: ArrayLike, condition: ArrayLike | None = None) -> Any:
+    def inverse_transform(
+        self, X: ArrayLike, condition: ArrayLike | None = None
+    ) -> Any:
         """Return the rows that latent coordinates stand for.
 
         Parameters

@@ -163,7 +163,7 @@ def require_support(
     found, start = SUPPORTS[support], 0
     least, most, largest, fault = np.inf, -np.inf, TOLERANCE, (0.0, 0, 0)
     for block in row_blocks(X):
-        values = np.asarray(block, dtype=np.float64)
+        values = np.array(block, dtype=np.float64)
         excess = found.excess(torch.from_numpy(values)).nan_to_num(nan=0.0).numpy()
         least = min(least, float(np.fmin.reduce(values, axis=None)))
         most = max(most, float(np.fmax.reduce(values, axis=None)))
