@@ -294,6 +294,15 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         table = self._table
         return self.n_features_in_ if table is None else table.n_modelled
 
+    @property
+    def _names_of_features(self) -> Sequence[Any] | None:
+        """Names that messages have for the columns of rows that were validated."""
+        if self._table is not None:
+            return [self._table.columns[i].label for i in self._table.sources]
+        if self._layout is not None:
+            return self._layout.names_of_pixels
+        return getattr(self, "feature_names_in_", None)
+
     def _rows_to_judge(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
     ) -> NDArray[Any]:
@@ -417,12 +426,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         return self._infer(inference.score, X, inference.rows_per_score)
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         rows_at_a_time = inference.rows_per_contribution
         found = self._infer(inference.contributions, X, rows_at_a_time)
         return found if self._table is None else self._table.by_column(found)
@@ -506,7 +513,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         shape = require_images("score_map", self._image_shape)
         rows = self._validate(X, reset=False, method="score_map")
         inference = self._make_inference()
-        inference.require_scorable(rows)
         maps = pixel_maps(inference, shape)
         return self._infer(maps, rows, inference.rows_per_contribution)
 

@@ -29,10 +29,11 @@ from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
-from latentsk.training._standardize import require_unit_interval
+from latentsk.training._support import require_support
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
+from latentsk.vae._mixed import MixedLikelihood, likelihood_of
 from latentsk.vae._network import VAE
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
@@ -122,7 +123,8 @@ default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
         for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
         degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
-        take data in [0, 1], which are not standardized.
+        take data in [0, 1], which are not standardized; values outside are refused by
+        a fit, and scored very low later (see Notes).
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
@@ -327,6 +329,16 @@ default="auto"
     fewer, the less they know of what is not a square in the latent coordinates.
     `log_likelihood` estimates log p(x).
 
+    Where a likelihood has bounds, a value outside of them (2 in a column of zeros and
+    ones, a number that is negative or no whole one among counts, a category that is
+    new) has no density. A fit refuses it. Later the row is scored, encoded and
+    reconstructed as if it had the nearest possible value, and the score is lower by
+    ``1e6 * (1 + excess)`` nats for each such value, with `excess` its distance from
+    the nearest possible one; 1 for a new category (and nothing up to 1e-6, which
+    rounding may cause). So such rows are outliers, the farther out the lower they are
+    scored, and `score_contributions` shows the column. The mean over rows, `score`, is
+    dominated by them.
+
     Log-variances of the posterior are bounded smoothly to between -10 and 10.
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
@@ -512,9 +524,10 @@ default="auto"
         self._check_settings()
         modelled = X[:, : self._n_modelled]
         likelihood = self._choose_likelihood(modelled)
-        on_unit_interval = LIKELIHOODS[likelihood].on_unit_interval
-        if on_unit_interval:
-            require_unit_interval(modelled, f"likelihood={likelihood!r}")
+        support = LIKELIHOODS[likelihood].support
+        if support != "real":
+            setting, names = f"likelihood={likelihood!r}", self._names_of_features
+            require_support(modelled, support, setting, names)
         is_drawn = self.dynamic_binarization
         if likelihood == "bernoulli" and not is_drawn and not _is_binary(modelled):
             warn(
@@ -528,7 +541,7 @@ default="auto"
             "likelihood": likelihood,
             "scale": scale if isinstance(scale, str) else float(scale),
             "prior": self.prior,
-            "standardize": bool(self.standardize) and not on_unit_interval,
+            "standardize": bool(self.standardize) and support == "real",
         }
 
     def _check_settings(self) -> None:
@@ -566,15 +579,16 @@ default="auto"
         pair = self._build_pair(architecture)
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
-        has_scale = LIKELIHOODS[architecture["likelihood"]].has_scale
+        likelihood = likelihood_of(architecture)
         return VAE(
             pair.encoder,
             pair.decoder,
             PRIORS[architecture["prior"]](n_latents),
-            n_scales=learned.get(scale, 0) if has_scale else 0,
+            n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             n_conditions=0 if self._table is None else self._table.n_conditions,
+            inputs=likelihood.inputs,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
@@ -604,7 +618,7 @@ default="auto"
 
     def _make_inference(self, n_parts: int | None = None) -> VariationalInference:
         return VariationalInference(
-            self.likelihood_,
+            self._likelihood,
             self.score_method,
             int(self.n_score_samples),
             self.n_components_,
@@ -633,8 +647,8 @@ default="auto"
         return self._architecture["likelihood"]
 
     @property
-    def _likelihood(self) -> Likelihood:
-        return LIKELIHOODS[self.likelihood_]
+    def _likelihood(self) -> Likelihood | MixedLikelihood:
+        return likelihood_of(self._architecture)
 
     @property
     def likelihood_scale_(self) -> NDArray[np.float64]:
@@ -831,13 +845,11 @@ or None, default=None
         check_is_fitted(self)
         require_count("n_samples", n_samples, least=2)
         validated = self._validate(X, reset=False, method="log_likelihood")
-        if self._likelihood.on_unit_interval:
-            require_unit_interval(validated, f"likelihood={self.likelihood_!r}")
         chosen = self.random_state if random_state is None else random_state
         seed = int(numpy_generator(chosen).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
-        density = self._likelihood.log_density
-        log_unit = float(np.log(self._modelled_scale).sum())
+        inference = self._make_inference()
+        density = inference.likelihood.log_density
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
             at_a_time = samples_at_a_time(network, rows)
@@ -849,11 +861,13 @@ or None, default=None
                 return noise.to(rows.device)
 
             parts = map(draw, range(0, int(n_samples), at_a_time))
-            weights = sampled(network, rows, density, parts).log_weights
+            kept = inference.in_range(network, rows)
+            weights = sampled(network, kept, density, parts).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)
-            return torch.stack([clip_to_finite(value - log_unit), unknown], dim=1)
+            surplus = inference.surplus(network, rows).sum(dim=-1).to(value)
+            return torch.stack([clip_to_finite(value - surplus), unknown], dim=1)
 
         both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_blocks
 from latentsk._typing import Float64
 
-# What scaling to [0, 1] may leave above one.
-UNIT_TOLERANCE = 1e-6
 # Mean squares below this have lost digits.
 TINY = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 
@@ -27,22 +25,6 @@ def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     """
     exact = np.can_cast(dtype, np.float32, casting="safe")
     return torch.float32 if exact else torch.float64
-
-
-def require_unit_interval(X: NDArray[Any], setting: str) -> None:
-    """Refuse data outside [0, 1], but for rounding errors.
-
-    Examples
-    --------
-    >>> require_unit_interval(np.array([[0.0, 1.0]]), "loss='binary_cross_entropy'")
-    """
-    least = min(block.min() for block in row_blocks(X))
-    most = max(block.max() for block in row_blocks(X))
-    if least < -UNIT_TOLERANCE or most > 1 + UNIT_TOLERANCE:
-        raise ValueError(
-            f"{setting} needs data in [0, 1], but X ranges from {least:.7g} to "
-            f"{most:.7g}."
-        )
 
 
 class Standardizer(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,10 @@ def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
     tensor([-7.0000e+00,  9.1147e-04])
     """
     return torch.logaddexp(raw_log_scale, log_floor)
+
+
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
 
 
 class Output(NamedTuple):
@@ -70,6 +75,10 @@ class VAE(nn.Module):
         How many of the last numbers of a row are given, and not modelled. The encoder
         sees them as a part of the row, the decoder behind the latents.
 
+    inputs : callable, default=_as_they_are
+        From what is modelled of rows to what the encoder sees of it, as a likelihood
+        has it.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -91,8 +100,10 @@ class VAE(nn.Module):
         min_scale: float = 1e-3,
         initial_scale: float = 1.0,
         n_conditions: int = 0,
+        inputs: Callable[[Tensor], Tensor] = _as_they_are,
     ) -> None:
         super().__init__()
+        self.inputs = inputs
         self.n_conditions = n_conditions
         self.encoder = encoder
         self.decoder = decoder
@@ -113,7 +124,8 @@ class VAE(nn.Module):
 
     def encode(self, rows: Tensor) -> Posterior:
         """Return the posterior of the latents."""
-        mean, raw = self.encoder(rows).chunk(2, dim=-1)
+        seen = self.with_modelled(rows, self.inputs(self.modelled(rows)))
+        mean, raw = self.encoder(seen).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
 
     def modelled(self, rows: Tensor) -> Tensor:
@@ -123,6 +135,12 @@ class VAE(nn.Module):
     def conditions(self, rows: Tensor) -> Tensor:
         """Return what is given of rows, of shape (n_rows, n_conditions)."""
         return rows[..., rows.shape[-1] - self.n_conditions :]
+
+    def with_modelled(self, rows: Tensor, modelled: Tensor) -> Tensor:
+        """Return rows with something else before their conditions."""
+        if not self.n_conditions:
+            return modelled
+        return torch.cat([modelled, self.conditions(rows)], dim=-1)
 
     def decode(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the decoder's output.

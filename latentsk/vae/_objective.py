@@ -25,6 +25,7 @@ from latentsk.vae._bounds import (
     warm_up,
 )
 from latentsk.vae._likelihoods import Likelihood
+from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE, Output
 from latentsk.vae._posterior import Posterior
 
@@ -54,9 +55,7 @@ def binarized(rows: Tensor, uniform: Tensor) -> Tensor:
 def _with_binarized(network: VAE, rows: Tensor, uniform: Tensor) -> Tensor:
     """Return rows whose modelled part is zeros and ones."""
     drawn = binarized(network.modelled(rows), uniform)
-    if not network.n_conditions:
-        return drawn
-    return torch.cat([drawn, network.conditions(rows)], dim=1)
+    return network.with_modelled(rows, drawn)
 
 
 class VariationalBound(Objective):
@@ -70,7 +69,7 @@ class VariationalBound(Objective):
     network : VAE
         Its dropout layers are taken note of.
 
-    likelihood : Likelihood
+    likelihood : Likelihood or MixedLikelihood
 
     n_features, n_latents : int
         Modelled features, and latent dimensions.
@@ -104,7 +103,7 @@ class VariationalBound(Objective):
     def __init__(
         self,
         network: VAE,
-        likelihood: Likelihood,
+        likelihood: Likelihood | MixedLikelihood,
         n_features: int,
         n_latents: int,
         *,

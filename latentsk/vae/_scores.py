@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.training._inference import Inference, clip_to_finite
-from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import elbo, iwae, kl_divergence
 from latentsk.vae._estimates import (
     Sampled,
@@ -22,7 +18,8 @@ from latentsk.vae._estimates import (
     sampled,
     samples_at_a_time,
 )
-from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._likelihoods import Likelihood
+from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE
 
 # Seed of the random numbers that all rows have in common when they are scored.
@@ -35,8 +32,7 @@ class VariationalInference(Inference):
 
     Parameters
     ----------
-    likelihood : str
-        A name in `LIKELIHOODS`.
+    likelihood : Likelihood or MixedLikelihood
 
     method : {"elbo", "iwae", "reconstruction", "kl"}
         What the score is.
@@ -59,7 +55,7 @@ class VariationalInference(Inference):
 
     def __init__(
         self,
-        likelihood: str,
+        likelihood: Likelihood | MixedLikelihood,
         method: str,
         n_samples: int,
         n_latents: int,
@@ -67,8 +63,7 @@ class VariationalInference(Inference):
         n_parts: int | None = None,
         shares: Float64 | None = None,
     ) -> None:
-        self.likelihood = LIKELIHOODS[likelihood]
-        self.likelihood_name = likelihood
+        self.likelihood = likelihood
         self.method = method
         self.log_units = np.log(scale)
         self.n_parts = n_parts
@@ -81,11 +76,6 @@ class VariationalInference(Inference):
         self.rows_per_score = rows_at_a_time(n_samples)
         self.rows_per_contribution = rows_at_a_time(n_samples * len(scale))
 
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse rows outside [0, 1] where the likelihood is defined there."""
-        if self.method != "kl" and self.likelihood.on_unit_interval:
-            require_unit_interval(X, f"likelihood={self.likelihood_name!r}")
-
     def encode(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the means of the posteriors."""
         return network.encode(rows).mean
@@ -96,16 +86,20 @@ class VariationalInference(Inference):
 
     def score(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the bound or part of it that `method` names."""
+        kept = self.in_range(network, rows)
         if self.method == "kl":
-            return clip_to_finite(-self._divergence(network, rows))
-        found = self._sampled(network, rows)
+            costs = self.likelihood.penalties(network.modelled(rows))
+            value = -self._divergence(network, kept)
+            return clip_to_finite(value - costs.sum(dim=-1))
+        found = self._sampled(network, kept)
         if self.method == "iwae":
             bound = iwae(found.log_weights)
         elif self.method == "elbo":
-            bound = elbo(found.log_densities, self._divergence(network, rows, found))
+            bound = elbo(found.log_densities, self._divergence(network, kept, found))
         else:
             bound = found.log_densities.mean(dim=0)
-        return clip_to_finite(bound - float(self.log_units.sum()))
+        surplus = self.surplus(network, rows).sum(dim=-1)
+        return clip_to_finite(bound - surplus.to(bound))
 
     def contributions(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the log-density of each feature, and shares of what belongs to none.
@@ -117,27 +111,46 @@ class VariationalInference(Inference):
         """
         if self.method == "kl":
             raise ValueError("score_method='kl' is no sum over features; see 'elbo'.")
-        found = self._sampled(network, rows)
+        kept = self.in_range(network, rows)
+        found = self._sampled(network, kept)
         weights = torch.full_like(found.log_weights, 1.0 / len(self.noise))
         rest = torch.zeros_like(weights[0])
         if self.method == "elbo":
-            rest = -self._divergence(network, rows, found)
+            rest = -self._divergence(network, kept, found)
         elif self.method == "iwae":
             weights = torch.softmax(found.log_weights, dim=0)
             rest = iwae(found.log_weights)
             rest = rest - (weights * found.log_densities).sum(dim=0)
         densities = feature_log_densities(
             network,
-            rows,
-            self.likelihood.log_density,
+            kept,
+            self.likelihood.by_feature,
             found.posterior,
             self.noise.to(rows),
             weights,
         )
-        units, shares = (
-            torch.as_tensor(vector).to(rows) for vector in (self.log_units, self.shares)
-        )
-        return clip_to_finite(densities - units + rest[:, None] * shares)
+        surplus, shares = self.surplus(network, rows), torch.as_tensor(self.shares)
+        shared = rest[:, None] * shares.to(rows)
+        return clip_to_finite(densities - surplus.to(rows) + shared)
+
+    def in_range(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return rows whose values have been brought into the likelihood's support."""
+        nearest = self.likelihood.nearest(network.modelled(rows))
+        return network.with_modelled(rows, nearest)
+
+    def surplus(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return by what each log-density of a row in range is too high.
+
+        By the logarithm of its unit, and for a value that lay outside of the support by
+        a penalty.
+
+        Returns
+        -------
+        surplus : Tensor of shape (n_rows, n_modelled) or (n_modelled,), dtype float64
+        """
+        modelled = network.modelled(rows)
+        units = self.likelihood.log_units(modelled, self.log_units)
+        return units + self.likelihood.penalties(modelled)
 
     def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
         density, noise = self.likelihood.log_density, self.noise.to(rows)

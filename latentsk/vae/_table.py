@@ -444,7 +444,7 @@ def _labels(cells: NDArray[Any], column: Column) -> NDArray[Any]:
 
 def _is_real(likelihood: str | None) -> bool:
     """Tell whether a column may hold all real numbers."""
-    return likelihood is None or not LIKELIHOODS[likelihood].on_unit_interval
+    return likelihood is None or LIKELIHOODS[likelihood].support == "real"
 
 
 def _require_given(conditions: NDArray[Any], labels: Any) -> None:
