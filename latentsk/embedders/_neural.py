@@ -49,7 +49,7 @@ from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._data import split_rows
+from latentsk.training._data import split_rows, start_from_rows
 from latentsk.training._fingerprint import training_fingerprint
 from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
@@ -165,10 +165,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows, monitored, held_out = split_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
+        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
         is_validated = len(held_out) > 0
-        objective = self._make_objective(
-            network, resolve_precision(self.precision, device)
-        )
+        precision = resolve_precision(self.precision, device)
+        objective = self._make_objective(network, precision)
         with self._reported(X, network, is_validated) as on_epoch:
             result = train(
                 network,
@@ -207,9 +207,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if stored is not None:
             generator.set_state(torch.tensor(stored["generator"]))
         rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
-        objective = self._make_objective(
-            network, resolve_precision(self.precision, device)
-        )
+        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
+        precision = resolve_precision(self.precision, device)
+        objective = self._make_objective(network, precision)
         settings = training_settings(self, network, len(rows))
         record, state = train_epoch(
             network, objective, rows, settings, generator, stored
@@ -287,6 +287,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         return _architecture.build_network(
             architecture, width, self.encoder, self.decoder, n_conditions
         )
+
+    @property
+    def _n_seen(self) -> int:
+        """Numbers of a row that the network sees."""
+        table = self._table
+        return self._n_modelled + (0 if table is None else table.n_conditions)
 
     @property
     def _n_modelled(self) -> int:

@@ -8,11 +8,31 @@ from latentsk.embedders._neural_state import check_network
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Sizes, State, require
 from latentsk.vae._likelihoods import LIKELIHOODS
-from latentsk.vae._priors import PRIORS
+from latentsk.vae._priors import PRIORS, ComponentPrior
+from latentsk.vae._vamp_prior import VampPrior
 
 # Numbers that a score is drawn with, of all samples and latent dimensions.
 MAX_DRAWN = 10_000_000
 SCALE = schema.number(1e-300, 1e300)
+
+
+def _prior_of(state: State) -> type:
+    """Return the class that a file names, or any other."""
+    name = state["_architecture"].get("prior")
+    return PRIORS.get(name, object) if isinstance(name, str) else object
+
+
+def _components(state: State, width: int) -> schema.Rule:
+    """Return the rule of a number of components: no more than there are weights of.
+
+    Each has as many as `width`.
+    """
+    weights = sum(array.size for array in state["module_"].values())
+    count = schema.count(1)
+    return schema.Rule(
+        lambda value, sizes: count.fits(value, sizes) and value * width <= weights,
+        "number of components",
+    )
 
 
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
@@ -29,4 +49,8 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
         "scale": schema.either(schema.text("shared", "feature"), SCALE),
         "prior": schema.text(*PRIORS),
     }
+    kind = _prior_of(state)
+    if issubclass(kind, ComponentPrior):
+        width = sizes["n_features"] if issubclass(kind, VampPrior) else sizes["k"]
+        objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)
