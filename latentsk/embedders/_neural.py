@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -26,13 +25,13 @@ from latentsk._device import (
 )
 from latentsk._diagnosis import diagnosed
 from latentsk._images import MappedImages
-from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
 from latentsk._validation import checked, validated
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._epochs import reported_epochs
 from latentsk.embedders._image_rows import (
     image_rows,
     known_shape,
@@ -52,7 +51,6 @@ from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
 from latentsk.training._data import is_memory_mapped, split_rows
 from latentsk.training._fingerprint import training_fingerprint
-from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
 from latentsk.training._loop import train, train_epoch
 from latentsk.training._objective import Objective
@@ -62,7 +60,7 @@ from latentsk.training._score_windows import (
     require_images,
     require_window,
 )
-from latentsk.training._standardize import Standardizer, network_dtype
+from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._weights import detached
 
 # What a network takes without a copy of the whole array in another dtype.
@@ -94,7 +92,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     _private_state = (
         *ThresholdMixin._private_state,
         "_architecture",
+        "_deviation",
         "_layout",
+        "_n_rows_seen",
         "_optimizer_state",
         "_stopped_training",
     )
@@ -131,6 +131,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     mean_: Float64
     scale_: Float64
     n_components_: int
+    _n_rows_seen: int
+    _deviation: Float64
 
     @abstractmethod
     def _describe(self, X: NDArray[Any]) -> Architecture: ...
@@ -166,7 +168,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         objective = self._make_objective(
             network, resolve_precision(self.precision, device)
         )
-        with self._reported(X, network, is_validated) as on_epoch:
+        with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
                 network,
                 objective,
@@ -194,6 +196,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         device = resolve_device(self.device)
         if hasattr(self, "module_"):
             network = self._continued(architecture, "partial_fit").to(device)
+            if hasattr(self, "_deviation"):  # not so in files of the first releases
+                seen = Moments(self._n_rows_seen, self.mean_, self._deviation)
+                self._standardize_by(X, seen)
         else:
             network = self._start(architecture, X, generator).to(device)
             self.history_ = []
@@ -230,7 +235,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if self._layout is None and shape is not None:
             warn_of_order(X, shape)
             self._layout = ImageLayout(list(map(int, shape)), "flat")
-        self.mean_, self.scale_ = self._make_standardizer(X)
+        if architecture["standardize"]:
+            self._standardize_by(X)
+        else:
+            self.mean_, self.scale_ = Standardizer.identity(X.shape[1])
         network = self._build(architecture)
         self.n_components_ = architecture["n_components"]
         if architecture["network"] == "custom":
@@ -253,13 +261,15 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 )
         return copy.deepcopy(self.module_)
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
-        architecture = self._architecture
-        if not architecture["standardize"]:
-            return Standardizer.identity(X.shape[1])
-        convolutional = architecture["network"] == "conv"
-        channels = architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
+    def _standardize_by(self, X: NDArray[Any], before: Moments | None = None) -> None:
+        """Standardize by the moments of these rows, and of those before."""
+        convolutional = self._architecture["network"] == "conv"
+        channels = self._architecture["input_shape"][0] if convolutional else None
+        moments = Moments.of(X, channels)
+        if before is not None:
+            moments = before.merged(moments)
+        self._n_rows_seen, _, self._deviation = moments
+        self.mean_, self.scale_ = moments.standardizer()
 
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
         names = filter(partial(hasattr, self), NetworkParameters._fields)
@@ -304,37 +314,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             checkpoint.remove()
         elif checkpoint is not None:
             self._stopped_training = checkpoint.identity["start"]
-
-    @contextmanager
-    def _reported(
-        self, X: NDArray[Any], network: nn.Module, is_validated: bool
-    ) -> Iterator[Callable[[EpochRecord], bool]]:
-        """Tell scikit-learn's callbacks of every epoch; they may end the training."""
-        context = self._init_callback_context(max_subtasks=int(self.max_epochs))
-        progress = LossProgressBar() if self.verbose else None
-        if progress is not None:
-            progress.setup(self, context)
-        context.call_on_fit_task_begin(estimator=self, X=X)
-
-        def on_epoch(record: EpochRecord) -> bool:
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X)
-            entry = record.as_dict(is_validated)
-            if progress is not None:
-                progress.on_fit_task_end(self, epoch, metadata=entry)
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                metadata=entry,
-                reconstruction_attributes=lambda: {"module_": detached(network)},
-            )
-
-        try:
-            yield on_epoch
-        finally:
-            if progress is not None:
-                progress.teardown(self, context)
-        context.call_on_fit_task_end(estimator=self, X=X)
 
     # Inference
 
