@@ -202,7 +202,9 @@ class BaseEmbedder(
         """Continue learning from a chunk of rows.
 
         The threshold `offset_` is dropped, as the scores have changed: call
-        `calibrate` once the last chunk is in.
+        `calibrate` once the last chunk is in. What a network standardizes by are the
+        means and scales of all rows so far, those of `fit` included: its chunks may be
+        as small as one row.
 
         Parameters
         ----------

@@ -37,6 +37,8 @@ OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_layout": schema.instance(ImageLayout),
+    "_n_rows_seen": schema.count(1),
+    "_deviation": schema.floats("n_features", dtypes={"float64"}, least=0.0),
     "_optimizer_state": OPTIMIZER,
     "_stopped_training": schema.text(),
     "_table": schema.instance(TableLayout),

@@ -296,7 +296,8 @@ default="auto"
         Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Mean and scale of the standardization.
+        Mean and scale of the standardization: those of all rows that `fit`, and
+        `partial_fit` after it, have seen.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
@@ -759,8 +760,8 @@ or None, default=None
         latents = draw_latents(self.module_, n_samples, component, generator)
         cells = self._given_conditions(condition, n_samples)
         if condition is None and self._table is not None:
-            chosen = generator.integers(len(self._conditions), size=n_samples)
-            cells = self._table.cells_of(self._conditions[chosen])
+            drawn = generator.integers(len(self._conditions), size=n_samples)
+            cells = self._table.cells_of(self._conditions[drawn])
         rows = self._draw(self._with_conditions(latents, cells), generator)
         return self._finished(rows, cells)
 

@@ -20,7 +20,7 @@ from latentsk._warnings import warn
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import flag, instance, list_of
 from latentsk.preprocessing._category_encoder import labels_of
-from latentsk.training._standardize import Standardizer
+from latentsk.training._standardize import Moments
 from latentsk.vae._columns import (
     Column,
     condition_positions,
@@ -188,12 +188,13 @@ class TableLayout(NamedTuple):
             )
         return ones
 
-    def standardizer(self, rows: NDArray[Any], standardize: bool) -> Standardizer:
-        """Learn the mean and scale of each column of a table, from coded rows.
+    def moments(self, rows: NDArray[Any], standardize: bool) -> Moments:
+        """Return the moments of each column of the table, by which it is standardized.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_modelled + n_conditions)
+            Coded.
 
         standardize : bool
             Whether modelled numbers are standardized, as far as their likelihood is one
@@ -201,19 +202,22 @@ class TableLayout(NamedTuple):
 
         Returns
         -------
-        standardizer : Standardizer
-            Of the columns of the table; 0 and 1 of those that stay as they are.
+        moments : Moments
+            Of the observed cells; 0 and 1 of a column that stays as it is.
         """
-        mean, scale = np.zeros(len(self.columns)), np.ones(len(self.columns))
+        mean, deviation = np.zeros(len(self.columns)), np.ones(len(self.columns))
         for position in self.numbers:
             column = self.columns[position]
             if column.is_condition or (standardize and _is_real(column.likelihood)):
                 cells = rows[:, self.places(position)]
                 known = cells[np.isfinite(cells[:, 0])]
                 if len(known):
-                    found = Standardizer.of(known)
-                    mean[position], scale[position] = found.mean[0], found.scale[0]
-        return Standardizer(mean, scale)
+                    found = Moments.of(known)
+                    mean[position], deviation[position] = (
+                        found.mean[0],
+                        found.deviation[0],
+                    )
+        return Moments(len(rows), mean, deviation)
 
     def kept_conditions(self, rows: NDArray[Any]) -> Float64:
         """Return the conditions of coded rows, levels by number, of some if many."""
