@@ -15,6 +15,7 @@ from latentsk.networks._image_layout import ImageLayout
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
+from latentsk.vae._columns import Column
 from latentsk.vae._table import TableLayout
 
 
@@ -121,6 +122,14 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
         fits = not is_level or bool(((kept >= 0) & (kept < width)).all())
         require(fits, "a condition has no such level")
     return table.n_modelled, table.n_conditions
+
+
+def _is_whole(column: Column) -> bool:
+    """Tell whether a column has as many of everything as it has levels."""
+    if column.levels is None:
+        return column.values is None and column.shares is None
+    values, shares = column.values or [], column.shares or []
+    return 0 < len(column.levels) == len(values) == len(shares)
 
 
 def _blank_network(embedder: Any, state: State) -> torch.nn.Module:

@@ -15,7 +15,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
@@ -23,12 +22,12 @@ from latentsk._validation import require_count
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
+from latentsk.embedders._vae_likelihood import describe_likelihood
 from latentsk.embedders._vae_state import check_vae
 from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
-from latentsk.training._support import require_support
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
@@ -42,6 +41,7 @@ from latentsk.vae._report import LatentReport, active, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
+WITH_SCALE = {name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale}
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
 INITIAL_SCALE = 0.3
@@ -119,12 +119,17 @@ default="auto"
         conditions behind the row, and behind its latent coordinates.
 
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
-"continuous_bernoulli"}, default="auto"
+"continuous_bernoulli", "poisson", "categorical"} or dict, default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
         for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
         degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
         take data in [0, 1], which are not standardized; values outside are refused by
-        a fit, and scored very low later (see Notes).
+        a fit, and scored very low later (see Notes). "poisson" is for counts,
+        "categorical" for categories. A dict from columns (names or positions) to these
+        names gives each column its own; one that it leaves out is "categorical" if it
+        holds strings, "bernoulli" if it holds zeros and ones only, else "gaussian".
+        Then cells may be missing (NaN or None): scores are of the others, and
+        `reconstruct` fills them.
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
@@ -279,8 +284,8 @@ default="auto"
     n_components_ : int
         Number of latent dimensions.
 
-    likelihood_ : str
-        The likelihood used.
+    likelihood_ : str or dict of str to str
+        The likelihood used; by the names of columns, where each has its own.
 
     prior_weights_ : ndarray of shape (n_prior_components,)
         Weights of the components of a mixture prior, which sum to one. Only for
@@ -289,8 +294,9 @@ default="auto"
     prior_means_, prior_scales_ : ndarray of shape (n_prior_components, n_components_)
         Means and standard deviations of its components.
 
-    likelihood_scale_ : ndarray of shape (n_features_in_,)
-        Its scale for every feature, in original units; ones, if it has none.
+    likelihood_scale_ : ndarray of shape (n_modelled,)
+        Its scale for every feature that is no condition, in original units; 1 where it
+        has none.
 
     input_shape_ : tuple of int
         Channels, height and width of the images, where rows are images.
@@ -425,7 +431,7 @@ default="auto"
         **NeuralEmbedder._parameter_constraints,
         "condition": ["array-like", str, Integral, None],
         # Views: what is added to the tables is taken at once.
-        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys())],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
         "prior": [StrOptions(PRIORS.keys())],
         "n_prior_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -462,7 +468,7 @@ default="auto"
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         condition: Any = None,
-        likelihood: str = "auto",
+        likelihood: str | dict[Any, str] = "auto",
         likelihood_scale: float | str = "shared",
         prior: str = "normal",
         n_prior_components: int | str = "auto",
@@ -552,26 +558,12 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        modelled = X[:, : self._n_modelled]
-        likelihood = self._choose_likelihood(modelled)
-        support = LIKELIHOODS[likelihood].support
-        if support != "real":
-            setting, names = f"likelihood={likelihood!r}", self._names_of_features
-            require_support(modelled, support, setting, names)
-        is_drawn = self.dynamic_binarization
-        if likelihood == "bernoulli" and not is_drawn and not _is_binary(modelled):
-            warn(
-                "likelihood='bernoulli' is meant for zeros and ones, but X has other "
-                "values, of which the score is no log-probability. Use likelihood="
-                "'continuous_bernoulli', or dynamic_binarization=True."
-            )
         scale = self.likelihood_scale
         return {
             **self._describe_network(X.shape[1], per_latent=2),
-            "likelihood": likelihood,
+            **describe_likelihood(self, X, known),
             "scale": scale if isinstance(scale, str) else float(scale),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
-            "standardize": bool(self.standardize) and support == "real",
         }
 
     def _check_settings(self) -> None:
@@ -594,16 +586,6 @@ default="auto"
                 "dynamic_binarization=True needs likelihood='bernoulli', got "
                 f"{self.likelihood!r}."
             )
-
-    def _choose_likelihood(self, X: NDArray[Any]) -> str:
-        """Return the likelihood that is named, or the one that the data allow."""
-        if self.dynamic_binarization:
-            return "bernoulli"
-        if self.likelihood != "auto":
-            return self.likelihood
-        if hasattr(self, "_architecture"):  # a training that continues
-            return self.likelihood_
-        return "bernoulli" if _is_binary(X) else "gaussian"
 
     def _build(self, architecture: Architecture) -> VAE:
         pair = self._build_pair(architecture)
@@ -672,9 +654,11 @@ default="auto"
     # Attributes and methods of its own
 
     @property
-    def likelihood_(self) -> str:
-        """The likelihood used."""
-        return self._architecture["likelihood"]
+    def likelihood_(self) -> str | dict[str, str]:
+        """The likelihood used; of a table that has several, by column."""
+        if "blocks" not in self._architecture or self._table is None:
+            return self._architecture["likelihood"]
+        return {c.label: c.likelihood for c in self._table.columns if c.likelihood}
 
     @property
     def _likelihood(self) -> Likelihood | MixedLikelihood:
@@ -682,12 +666,14 @@ default="auto"
 
     @property
     def likelihood_scale_(self) -> NDArray[np.float64]:
-        """Scale of the likelihood for every modelled feature, in original units."""
-        if not self._likelihood.has_scale:
-            return np.ones(self._n_modelled)
+        """Scale of the likelihood for every modelled column, in original units."""
+        has_scale = np.full(self._n_modelled, self._likelihood.has_scale)
+        if self._table is not None and self._table.is_mixed:
+            has_scale = self._table.of_likelihoods(WITH_SCALE)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
-        return np.exp(log_scale) * self._modelled_scale
+        scale = np.where(has_scale, np.exp(log_scale) * self._modelled_scale, 1.0)
+        return scale if self._table is None else scale[self._table.firsts]
 
     @property
     def _modelled_scale(self) -> NDArray[np.float64]:
@@ -1021,7 +1007,3 @@ or None, default=None
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         exact = self._inference_dtype(moments[0])
         return report(*moments, density_on_host(self.module_, exact))
-
-
-def _is_binary(X: NDArray[Any]) -> bool:
-    return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(X))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ from latentsk.vae._likelihoods import LIKELIHOODS
 # What numbers are read as, without a copy in another dtype.
 FLOATS = [np.float64, np.float32, np.float16]
 INTEGERS = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64]
+# Likelihoods that ask for columns to be told apart, even where one is for all.
+OF_COLUMNS = ("poisson", "categorical")
 # Training rows whose conditions are kept, to draw new rows for.
 MAX_KEPT = 10_000
 
@@ -80,6 +82,24 @@ class TableLayout(NamedTuple):
     def n_conditions(self) -> int:
         """Numbers that the network sees of the conditions."""
         return sum(self.columns[i].width for i in self.conditions)
+
+    @property
+    def blocks(self) -> list[tuple[str, int]]:
+        """Likelihoods of the modelled columns, and the numbers that each of them is."""
+        columns = [self.columns[i] for i in self.modelled]
+        return [(str(column.likelihood), column.width) for column in columns]
+
+    def of_likelihoods(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Tell which coded modelled columns have one of some likelihoods."""
+        return np.repeat(
+            [k in names for k, _ in self.blocks], [w for _, w in self.blocks]
+        )
+
+    @property
+    def firsts(self) -> Positions:
+        """Place of the first coded column of each modelled one."""
+        widths = [self.columns[i].width for i in self.modelled]
+        return np.cumsum([0, *widths[:-1]])
 
     @property
     def sources(self) -> Positions:
@@ -400,13 +420,19 @@ def learned_layout(
            [2., 1., 0.],
            [3., 0., 1.]])
     """
-    is_mixed = isinstance(likelihood, Mapping)
+    is_mixed = isinstance(likelihood, Mapping) or likelihood in OF_COLUMNS
     has_condition = condition is not None and np.size(condition) > 0
     if not is_mixed and not has_condition:
         return None
     given = condition_positions(condition, X) if has_condition else []
     likelihoods = None
-    if is_mixed:
+    if isinstance(likelihood, Mapping):
+        unknown = {str(name) for name in likelihood.values()} - LIKELIHOODS.keys()
+        if unknown:
+            raise ValueError(
+                f"likelihood must hold names out of {listed(list(LIKELIHOODS))}, got "
+                f"{listed(sorted(unknown))}."
+            )
         likelihoods = {
             position_of(k, X, "likelihood"): v for k, v in likelihood.items()
         }
@@ -416,6 +442,8 @@ def learned_layout(
                 f"likelihood names {listed(both)}, which condition names too: a "
                 "condition is given, and has no likelihood."
             )
+    elif is_mixed:
+        likelihoods = {i: likelihood for i in range(X.shape[1]) if i not in given}
     columns = learned_columns(X, given, likelihoods, declared=declared)
     return TableLayout(columns, is_table(X), is_mixed)
 
