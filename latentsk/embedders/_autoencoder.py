@@ -239,7 +239,8 @@ default="squared_error"
         Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Mean and scale of the standardization.
+        Mean and scale of the standardization: those of all rows that `fit`, and
+        `partial_fit` after it, have seen.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", the mean over rows, penalties included, each

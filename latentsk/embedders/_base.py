@@ -21,7 +21,6 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk import _validation as validation
 from latentsk._columns import column_names
 from latentsk._images import as_images
-from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
 from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, ThresholdMixin, score_name
@@ -54,8 +53,11 @@ class BaseEmbedder(
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
     - ``_transform(X)``, ``_inverse_transform(Z)``, ``_reconstruct(X)``,
       ``_score_samples(X)``;
-    - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)``,
-      ``_sample(n_samples, generator)`` and ``_onnx_graph(methods, dtype)``.
+    - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)`` and
+      ``_onnx_graph(methods, dtype)``.
+
+    `inverse_transform` is a final class's own, since what it takes differs: conditions.
+    So is `sample`, of a model that rows can be drawn from.
 
     A call of `fit`, `fit_transform` or `partial_fit` that raises leaves the embedder
     as it was before the call.
@@ -200,7 +202,9 @@ class BaseEmbedder(
         """Continue learning from a chunk of rows.
 
         The threshold `offset_` is dropped, as the scores have changed: call
-        `calibrate` once the last chunk is in.
+        `calibrate` once the last chunk is in. What a network standardizes by are the
+        means and scales of all rows so far, those of `fit` included: its chunks may be
+        as small as one row.
 
         Parameters
         ----------
@@ -281,7 +285,7 @@ class BaseEmbedder(
         return Z
 
     @fork_safe
-    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+    def reconstruct(self, X: ArrayLike) -> Any:
         """Return rows as the latent space sees them.
 
         Parameters
@@ -292,7 +296,9 @@ class BaseEmbedder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            ``inverse_transform(transform(X))``, in original units.
+            ``inverse_transform(transform(X))``, in original units; with the conditions
+            of each row, and as a DataFrame where columns hold strings, where the
+            embedder takes such.
 
         Raises
         ------
@@ -311,7 +317,7 @@ class BaseEmbedder(
         """
         check_is_fitted(self)
         rows = self._validate_in_range(X, reset=False, method="reconstruct")
-        rebuilt = self._reconstruct(rows)
+        rebuilt: Any = self._reconstruct(rows)
         if self._table is not None:
             return self._table.rows(rebuilt, self._table.conditions_of(X))
         return self._like(X, rebuilt)
@@ -576,48 +582,3 @@ default=all of them
         xp, _ = get_namespace(scores)
         with np.errstate(over="ignore"):
             return float(xp.mean(scores))
-
-    @_has("_sample")
-    @fork_safe
-    def sample(
-        self, n_samples: int = 1, random_state: RandomState = None
-    ) -> NDArray[Any]:
-        """Draw new rows from the model.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-
-        random_state : int, RandomState, Generator or None, default=None
-            None takes the estimator's own `random_state`: with an int there, every
-            call returns the same rows.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Rows in original units.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If `n_samples` is not an integer of at least 1.
-
-        TypeError
-            If `random_state` is none of these.
-
-        Examples
-        --------
-        >>> from latentsk import PCAEmbedder
-        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
-        >>> PCAEmbedder(1, random_state=0).fit(X).sample(3).shape
-        (3, 2)
-        """
-        check_is_fitted(self)
-        validation.require_count("n_samples", n_samples, least=1)
-        if random_state is None:
-            random_state = self.random_state
-        return self._of_latents(self._sample(n_samples, numpy_generator(random_state)))

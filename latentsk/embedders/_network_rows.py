@@ -14,7 +14,13 @@ from latentsk._diagnosis import diagnosed
 from latentsk._images import MappedImages, as_images
 from latentsk._validation import checked, reject_masked, validated
 from latentsk.training._data import is_memory_mapped
-from latentsk.vae._table import FLOATS, INTEGERS, TableLayout, learned_layout
+from latentsk.vae._table import (
+    FLOATS,
+    INTEGERS,
+    OF_COLUMNS,
+    TableLayout,
+    learned_layout,
+)
 
 
 def numeric_rows(embedder: Any, X: Any, *, reset: bool) -> Any:
@@ -52,7 +58,8 @@ def asks_for_table(embedder: Any) -> bool:
     """Tell whether parameters treat columns of a table by themselves."""
     condition = embedder.condition
     has_condition = condition is not None and np.size(condition) > 0
-    return has_condition or isinstance(embedder.likelihood, dict)
+    likelihood = embedder.likelihood
+    return has_condition or isinstance(likelihood, dict) or likelihood in OF_COLUMNS
 
 
 def learned_table(embedder: Any, X: Any, *, declared: bool) -> TableLayout | None:
@@ -81,9 +88,7 @@ def learned_table(embedder: Any, X: Any, *, declared: bool) -> TableLayout | Non
         )
     X = _readable(X)
     validated(embedder, X, reset=True, skip_check_array=True)
-    return learned_layout(
-        X, embedder.condition, embedder.likelihood, declared=declared
-    )
+    return learned_layout(X, embedder.condition, embedder.likelihood, declared=declared)
 
 
 def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:

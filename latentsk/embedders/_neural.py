@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,13 +23,13 @@ from latentsk._device import (
     resolve_device,
     resolve_precision,
 )
-from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
 from latentsk._validation import checked
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._epochs import reported_epochs
 from latentsk.embedders._image_rows import (
     image_rows,
     known_shape,
@@ -49,9 +48,8 @@ from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._data import split_rows
+from latentsk.training._data import split_rows, start_from_rows
 from latentsk.training._fingerprint import training_fingerprint
-from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
 from latentsk.training._loop import train, train_epoch
 from latentsk.training._objective import Objective
@@ -61,7 +59,7 @@ from latentsk.training._score_windows import (
     require_images,
     require_window,
 )
-from latentsk.training._standardize import Standardizer, network_dtype
+from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._weights import detached
 from latentsk.vae._table import MAX_KEPT
 
@@ -92,7 +90,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         *ThresholdMixin._private_state,
         "_architecture",
         "_conditions",
+        "_deviation",
         "_layout",
+        "_n_rows_seen",
         "_optimizer_state",
         "_stopped_training",
         "_table",
@@ -134,6 +134,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     mean_: Float64
     scale_: Float64
     n_components_: int
+    _n_rows_seen: int
+    _deviation: Float64
 
     @abstractmethod
     def _describe(self, X: NDArray[Any]) -> Architecture: ...
@@ -165,11 +167,11 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows, monitored, held_out = split_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
+        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
         is_validated = len(held_out) > 0
-        objective = self._make_objective(
-            network, resolve_precision(self.precision, device)
-        )
-        with self._reported(X, network, is_validated) as on_epoch:
+        precision = resolve_precision(self.precision, device)
+        objective = self._make_objective(network, precision)
+        with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
                 network,
                 objective,
@@ -200,6 +202,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             if self._table is not None:
                 more = self._table.kept_conditions(X)
                 self._conditions = np.vstack([self._conditions, more])[-MAX_KEPT:]
+            if hasattr(self, "_deviation"):  # not so in files of the first releases
+                seen = Moments(self._n_rows_seen, self.mean_, self._deviation)
+                self._standardize_by(X, seen)
         else:
             network = self._start(architecture, X, generator).to(device)
             self.history_ = []
@@ -207,9 +212,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if stored is not None:
             generator.set_state(torch.tensor(stored["generator"]))
         rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
-        objective = self._make_objective(
-            network, resolve_precision(self.precision, device)
-        )
+        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
+        precision = resolve_precision(self.precision, device)
+        objective = self._make_objective(network, precision)
         settings = training_settings(self, network, len(rows))
         record, state = train_epoch(
             network, objective, rows, settings, generator, stored
@@ -236,7 +241,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if self._layout is None and shape is not None:
             warn_of_order(X, shape)
             self._layout = ImageLayout(list(map(int, shape)), "flat")
-        self.mean_, self.scale_ = self._make_standardizer(X)
+        if architecture["standardize"] or self._table is not None:
+            self._standardize_by(X)
+        else:
+            self.mean_, self.scale_ = Standardizer.identity(X.shape[1])
         if self._table is not None:
             self._conditions = self._table.kept_conditions(X)
         network = self._build(architecture)
@@ -261,15 +269,21 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 )
         return copy.deepcopy(self.module_)
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+    def _standardize_by(self, X: NDArray[Any], before: Moments | None = None) -> None:
+        """Standardize by the moments of these rows, and of those before."""
+        moments = self._moments_of(X)
+        if before is not None:
+            moments = before.merged(moments)
+        self._n_rows_seen, _, self._deviation = moments
+        self.mean_, self.scale_ = moments.standardizer()
+
+    def _moments_of(self, X: NDArray[Any]) -> Moments:
         architecture = self._architecture
         if self._table is not None:
-            return self._table.standardizer(X, architecture["standardize"])
-        if not architecture["standardize"]:
-            return Standardizer.identity(X.shape[1])
+            return self._table.moments(X, architecture["standardize"])
         convolutional = architecture["network"] == "conv"
         channels = architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
+        return Moments.of(X, channels)
 
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
         names = filter(partial(hasattr, self), NetworkParameters._fields)
@@ -287,6 +301,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         return _architecture.build_network(
             architecture, width, self.encoder, self.decoder, n_conditions
         )
+
+    @property
+    def _n_seen(self) -> int:
+        """Numbers of a row that the network sees."""
+        table = self._table
+        return self._n_modelled + (0 if table is None else table.n_conditions)
 
     @property
     def _n_modelled(self) -> int:
@@ -334,37 +354,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             checkpoint.remove()
         elif checkpoint is not None:
             self._stopped_training = checkpoint.identity["start"]
-
-    @contextmanager
-    def _reported(
-        self, X: NDArray[Any], network: nn.Module, is_validated: bool
-    ) -> Iterator[Callable[[EpochRecord], bool]]:
-        """Tell scikit-learn's callbacks of every epoch; they may end the training."""
-        context = self._init_callback_context(max_subtasks=int(self.max_epochs))
-        progress = LossProgressBar() if self.verbose else None
-        if progress is not None:
-            progress.setup(self, context)
-        context.call_on_fit_task_begin(estimator=self, X=X)
-
-        def on_epoch(record: EpochRecord) -> bool:
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X)
-            entry = record.as_dict(is_validated)
-            if progress is not None:
-                progress.on_fit_task_end(self, epoch, metadata=entry)
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                metadata=entry,
-                reconstruction_attributes=lambda: {"module_": detached(network)},
-            )
-
-        try:
-            yield on_epoch
-        finally:
-            if progress is not None:
-                progress.teardown(self, context)
-        context.call_on_fit_task_end(estimator=self, X=X)
 
     # Inference
 

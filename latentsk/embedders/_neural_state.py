@@ -15,6 +15,7 @@ from latentsk.networks._image_layout import ImageLayout
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
+from latentsk.vae._columns import Column
 from latentsk.vae._table import TableLayout
 
 
@@ -37,6 +38,8 @@ OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_layout": schema.instance(ImageLayout),
+    "_n_rows_seen": schema.count(1),
+    "_deviation": schema.floats("n_features", dtypes={"float64"}, least=0.0),
     "_optimizer_state": OPTIMIZER,
     "_stopped_training": schema.text(),
     "_table": schema.instance(TableLayout),
@@ -108,7 +111,7 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
         require("_conditions" not in state, "it has conditions, but no table")
         return sizes["n_features"], 0
     require(len(table.columns) == sizes["n_features"], "its table has other columns")
-    require(0 < len(table.modelled), "its table models nothing")
+    require(len(table.modelled) > 0, "its table models nothing")
     fits = sizes.get("n_given") == len(table.conditions) and sizes["kept"] > 0
     require(fits, "its conditions are of another table")
     limits = [c.width for c in table.columns if c.is_condition]
@@ -119,6 +122,14 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
         fits = not is_level or bool(((kept >= 0) & (kept < width)).all())
         require(fits, "a condition has no such level")
     return table.n_modelled, table.n_conditions
+
+
+def _is_whole(column: Column) -> bool:
+    """Tell whether a column has as many of everything as it has levels."""
+    if column.levels is None:
+        return column.values is None and column.shares is None
+    values, shares = column.values or [], column.shares or []
+    return 0 < len(column.levels) == len(values) == len(shares)
 
 
 def _blank_network(embedder: Any, state: State) -> torch.nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from latentsk._chunks import row_blocks, sample_rows
 from latentsk._device import array_to_numpy
-from latentsk._random import RandomState, sklearn_seed
+from latentsk._random import RandomState, numpy_generator, sklearn_seed
 from latentsk._threads import fork_safe
-from latentsk._validation import checked, validated
+from latentsk._validation import checked, require_count, validated
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._onnx import DTYPES, EmbedderGraph, LinearModel
 from latentsk.embedders._pca_messages import (
@@ -664,7 +664,48 @@ default="likelihood"
         xp, _ = get_namespace(self.components_)
         return linear_gaussian.precision(self._model(self.components_.dtype), xp)
 
-    def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
+    @fork_safe
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None
+    ) -> NDArray[Any]:
+        """Draw new rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        random_state : int, RandomState, Generator or None, default=None
+            None takes the estimator's own `random_state`: with an int there, every
+            call returns the same rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `n_samples` is not an integer of at least 1.
+
+        TypeError
+            If `random_state` is none of these.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1, random_state=0).fit(X).sample(3).shape
+        (3, 2)
+        """
+        check_is_fitted(self)
+        require_count("n_samples", n_samples, least=1)
+        chosen = self.random_state if random_state is None else random_state
+        generator = numpy_generator(chosen)
         rows = linear_gaussian.draw(self._model_on_host(), n_samples, generator)
         like = self.components_
         xp, _ = get_namespace(like)

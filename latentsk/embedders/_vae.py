@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
@@ -24,24 +22,26 @@ from latentsk._validation import require_count
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
+from latentsk.embedders._vae_likelihood import describe_likelihood
 from latentsk.embedders._vae_state import check_vae
 from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
-from latentsk.training._support import require_support
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
+from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 from latentsk.vae._mixed import MixedLikelihood, likelihood_of
-from latentsk.vae._network import VAE
+from latentsk.vae._network import VAE, density_on_host
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
-from latentsk.vae._priors import PRIORS
+from latentsk.vae._priors import PRIORS, describe_prior, make_prior
 from latentsk.vae._report import LatentReport, active, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
+WITH_SCALE = {name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale}
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
 INITIAL_SCALE = 0.3
@@ -52,11 +52,11 @@ MIN_ROWS_TO_EXAMINE = 32
 
 
 @storable(REQUIRED, optional=OPTIONAL, check=check_vae)
-class VAEEmbedder(LatentPathsMixin, NeuralEmbedder):
+class VAEEmbedder(MixtureComponentsMixin, LatentPathsMixin, NeuralEmbedder):
     """A smooth latent space with a likelihood, learned by a variational autoencoder.
 
     Every row has a normal distribution of latent coordinates, the posterior; together
-    they follow the standard normal prior. Rows can be scored by a bound on their
+    they follow the prior. Rows can be scored by a bound on their
     log-likelihood, new ones drawn, and paths between them followed. Features are
     standardized inside; what goes in and comes out is in original units.
 
@@ -119,21 +119,34 @@ default="auto"
         conditions behind the row, and behind its latent coordinates.
 
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
-"continuous_bernoulli"}, default="auto"
+"continuous_bernoulli", "poisson", "categorical"} or dict, default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
         for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
         degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
         take data in [0, 1], which are not standardized; values outside are refused by
-        a fit, and scored very low later (see Notes).
+        a fit, and scored very low later (see Notes). "poisson" is for counts,
+        "categorical" for categories. A dict from columns (names or positions) to these
+        names gives each column its own; one that it leaves out is "categorical" if it
+        holds strings, "bernoulli" if it holds zeros and ones only, else "gaussian".
+        Then cells may be missing (NaN or None): scores are of the others, and
+        `reconstruct` fills them.
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
         and "student_t", in standardized units: learned, one for all features or one
         for each, above a floor of 0.001; or fixed. The others have none.
 
-    prior : {"normal"}, default="normal"
-        Distribution of the latent coordinates of all rows together: independent and
-        standard normal.
+    prior : {"normal", "mixture", "vamp", "flow"}, default="normal"
+        Distribution of the latent coordinates of all rows together. "normal": each
+        standard normal and independent. The others are learned. "mixture": a mixture of
+        normal distributions, for rows that come in kinds. "vamp": the mean of the
+        posteriors of pseudo-inputs (Tomczak & Welling, 2018). "flow": a normalizing
+        flow of affine couplings (Dinh et al., 2017).
+
+    n_prior_components : int or "auto", default="auto"
+        Number of components of the mixture, or of pseudo-inputs. "auto" is 10 for
+        "mixture", and the number of rows, 500 at most, for "vamp". The other priors
+        have none.
 
     dynamic_binarization : bool, default=False
         Whether training sees zeros and ones that are drawn anew in every step, with the
@@ -155,7 +168,9 @@ default="auto"
 
     free_nats : float, default=0.0
         Divergence per latent dimension that costs nothing, in nats, on average over a
-        batch (Kingma et al., 2016). Not with `capacity`.
+        batch (Kingma et al., 2016). Priors other than "normal" have one divergence for
+        all dimensions together, of which as many times as much costs nothing. Not with
+        `capacity`.
 
     capacity : float or None, default=None
         Divergence in nats that training aims at: what is weighted is its distance from
@@ -269,17 +284,26 @@ default="auto"
     n_components_ : int
         Number of latent dimensions.
 
-    likelihood_ : str
-        The likelihood used.
+    likelihood_ : str or dict of str to str
+        The likelihood used; by the names of columns, where each has its own.
 
-    likelihood_scale_ : ndarray of shape (n_features_in_,)
-        Its scale for every feature, in original units; ones, if it has none.
+    prior_weights_ : ndarray of shape (n_prior_components,)
+        Weights of the components of a mixture prior, which sum to one. Only for
+        ``prior="mixture"``, as the next two.
+
+    prior_means_, prior_scales_ : ndarray of shape (n_prior_components, n_components_)
+        Means and standard deviations of its components.
+
+    likelihood_scale_ : ndarray of shape (n_modelled,)
+        Its scale for every feature that is no condition, in original units; 1 where it
+        has none.
 
     input_shape_ : tuple of int
         Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Mean and scale of the standardization.
+        Mean and scale of the standardization: those of all rows that `fit`, and
+        `partial_fit` after it, have seen.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
@@ -317,11 +341,11 @@ default="auto"
     in original units, and means over `n_score_samples` samples z of the posterior:
 
     - "elbo": the mean of log p(x | z), minus the KL divergence of q(z | x) from p(z),
-      in closed form;
+      in closed form for ``prior="normal"``, else estimated by the same samples;
     - "iwae": the logarithm of the mean of p(x | z) p(z) / q(z | x), nearer to the
       log-likelihood, and nearer still with more samples;
     - "reconstruction": the mean of log p(x | z);
-    - "kl": minus the KL divergence, at most 0.
+    - "kl": minus the KL divergence, at most 0, but for the error of an estimate.
 
     "iwae" is a lower bound of the log-likelihood log p(x), on average over random
     numbers, and the ELBO is one, too. Samples for "elbo" and "reconstruction" come in
@@ -378,6 +402,11 @@ default="auto"
     G. Tucker et al. (2019). Doubly reparameterized gradient estimators for Monte Carlo
     objectives. ICLR.
 
+    J. Tomczak, M. Welling (2018). VAE with a VampPrior. AISTATS.
+
+    L. Dinh, J. Sohl-Dickstein, S. Bengio (2017). Density estimation using Real NVP.
+    ICLR.
+
     J. Hammersley, K. Morton (1956). A new Monte Carlo technique: antithetic variates.
     Mathematical Proceedings of the Cambridge Philosophical Society, 52(3), 449-475.
 
@@ -402,8 +431,12 @@ default="auto"
         **NeuralEmbedder._parameter_constraints,
         "condition": ["array-like", str, Integral, None],
         # Views: what is added to the tables is taken at once.
-        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys())],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
         "prior": [StrOptions(PRIORS.keys())],
+        "n_prior_components": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
         "likelihood_scale": [
             StrOptions({"shared", "feature"}),
             Interval(Real, MIN_SCALE, None, closed="left"),
@@ -435,9 +468,10 @@ default="auto"
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
         condition: Any = None,
-        likelihood: str = "auto",
+        likelihood: str | dict[Any, str] = "auto",
         likelihood_scale: float | str = "shared",
         prior: str = "normal",
+        n_prior_components: int | str = "auto",
         dynamic_binarization: bool = False,
         beta: float = 1.0,
         kl_warmup: float = 0.0,
@@ -485,6 +519,7 @@ default="auto"
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale
         self.prior = prior
+        self.n_prior_components = n_prior_components
         self.dynamic_binarization = dynamic_binarization
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -522,26 +557,13 @@ default="auto"
 
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
-        modelled = X[:, : self._n_modelled]
-        likelihood = self._choose_likelihood(modelled)
-        support = LIKELIHOODS[likelihood].support
-        if support != "real":
-            setting, names = f"likelihood={likelihood!r}", self._names_of_features
-            require_support(modelled, support, setting, names)
-        is_drawn = self.dynamic_binarization
-        if likelihood == "bernoulli" and not is_drawn and not _is_binary(modelled):
-            warn(
-                "likelihood='bernoulli' is meant for zeros and ones, but X has other "
-                "values, of which the score is no log-probability. Use likelihood="
-                "'continuous_bernoulli', or dynamic_binarization=True."
-            )
+        known = getattr(self, "_architecture", {})  # of a training that continues
         scale = self.likelihood_scale
         return {
             **self._describe_network(X.shape[1], per_latent=2),
-            "likelihood": likelihood,
+            **describe_likelihood(self, X, known),
             "scale": scale if isinstance(scale, str) else float(scale),
-            "prior": self.prior,
-            "standardize": bool(self.standardize) and support == "real",
+            **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
 
     def _check_settings(self) -> None:
@@ -565,16 +587,6 @@ default="auto"
                 f"{self.likelihood!r}."
             )
 
-    def _choose_likelihood(self, X: NDArray[Any]) -> str:
-        """Return the likelihood that is named, or the one that the data allow."""
-        if self.dynamic_binarization:
-            return "bernoulli"
-        if self.likelihood != "auto":
-            return self.likelihood
-        if hasattr(self, "_architecture"):  # a training that continues
-            return self.likelihood_
-        return "bernoulli" if _is_binary(X) else "gaussian"
-
     def _build(self, architecture: Architecture) -> VAE:
         pair = self._build_pair(architecture)
         scale, n_latents = architecture["scale"], architecture["n_components"]
@@ -583,7 +595,7 @@ default="auto"
         return VAE(
             pair.encoder,
             pair.decoder,
-            PRIORS[architecture["prior"]](n_latents),
+            make_prior(architecture, n_latents, self._n_seen),
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
@@ -642,9 +654,11 @@ default="auto"
     # Attributes and methods of its own
 
     @property
-    def likelihood_(self) -> str:
-        """The likelihood used."""
-        return self._architecture["likelihood"]
+    def likelihood_(self) -> str | dict[str, str]:
+        """The likelihood used; of a table that has several, by column."""
+        if "blocks" not in self._architecture or self._table is None:
+            return self._architecture["likelihood"]
+        return {c.label: c.likelihood for c in self._table.columns if c.likelihood}
 
     @property
     def _likelihood(self) -> Likelihood | MixedLikelihood:
@@ -652,26 +666,104 @@ default="auto"
 
     @property
     def likelihood_scale_(self) -> NDArray[np.float64]:
-        """Scale of the likelihood for every modelled feature, in original units."""
-        if not self._likelihood.has_scale:
-            return np.ones(self._n_modelled)
+        """Scale of the likelihood for every modelled column, in original units."""
+        has_scale = np.full(self._n_modelled, self._likelihood.has_scale)
+        if self._table is not None and self._table.is_mixed:
+            has_scale = self._table.of_likelihoods(WITH_SCALE)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
-        return np.exp(log_scale) * self._modelled_scale
+        scale = np.where(has_scale, np.exp(log_scale) * self._modelled_scale, 1.0)
+        return scale if self._table is None else scale[self._table.firsts]
 
     @property
     def _modelled_scale(self) -> NDArray[np.float64]:
         """Unit of every modelled feature in the network."""
         return self._standardizer.scale[: self._n_modelled]
 
-    def _sample(self, n_samples: int, generator: np.random.Generator) -> Any:
-        latents = self.module_.prior.draw(n_samples, generator)
+    @fork_safe
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: RandomState = None,
+        *,
+        component: int | ArrayLike | None = None,
+        condition: ArrayLike | None = None,
+    ) -> Any:
+        """Draw new rows from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        random_state : int, RandomState, Generator or None, default=None
+            None takes the estimator's own `random_state`: with an int there, every
+            call returns the same rows.
+
+        component : int, array-like of shape (n_samples,) or None, default=None
+            Component of the mixture prior that rows are drawn from: one for all, or one
+            for each row. For ``prior="mixture"`` only; None draws components by their
+            weights.
+
+        condition : array-like of shape (n_samples or 1, n_conditions or n_features) \
+or None, default=None
+            Of a model with `condition`: the conditions to draw rows for, or whole rows
+            that have them. None draws those of training rows, of which at most 10,000
+            are kept.
+
+        Returns
+        -------
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows in original units; a DataFrame where a column holds strings.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `n_samples` is not an integer of at least 1, there is no such component,
+            or the prior has none.
+
+        TypeError
+            If `random_state` is none of these.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from latentsk import VAEEmbedder
+        >>> X = load_iris().data
+        >>> vae = VAEEmbedder(
+        ...     2, prior="mixture", n_prior_components=3, max_epochs=20, random_state=0
+        ... ).fit(X)
+        >>> vae.sample(5).shape, vae.sample(5, component=2).shape
+        ((5, 4), (5, 4))
+        """
+        check_is_fitted(self)
+        require_count("n_samples", n_samples, least=1)
+        chosen = self.random_state if random_state is None else random_state
+        generator = numpy_generator(chosen)
+        latents = draw_latents(self.module_, n_samples, component, generator)
+        cells = self._given_conditions(condition, n_samples)
+        if condition is None and self._table is not None:
+            drawn = generator.integers(len(self._conditions), size=n_samples)
+            cells = self._table.cells_of(self._conditions[drawn])
+        rows = self._draw(self._with_conditions(latents, cells), generator)
+        return self._finished(rows, cells)
+
+    def _draw(self, Z: NDArray[Any], generator: np.random.Generator) -> Any:
+        """Return random rows, given latent coordinates and conditions."""
         noise = torch.Generator().manual_seed(int(generator.integers(2**63)))
         draw = self._likelihood.draw
         return self._from_latents(
-            lambda network, z: draw(network.decode(z), network.log_scale(), noise),
-            latents,
+            lambda network, z: draw(network.decode(z), network.log_scale(), noise), Z
         )
+
+    def _finished(self, rows: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return modelled columns as rows of the form of the fit."""
+        if self._table is None:
+            return self._of_latents(rows)
+        return self._table.rows(rows, cells)
 
     @fork_safe
     def inverse_transform(
@@ -717,10 +809,17 @@ or None, default=None
             cells = self._table.usual_conditions(self.mean_, len(Z))
         else:
             cells = self._given_conditions(condition, len(Z))
+        return self._rows_at(Z, cells)
+
+    def _rows_at(self, Z: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return rows for latent coordinates and conditions."""
         rows = self._inverse_transform(self._with_conditions(Z, cells))
-        if self._table is None:
-            return self._of_latents(rows)
-        return self._table.rows(rows, cells)
+        return self._finished(rows, cells)
+
+    def _decode_path(self, Z: NDArray[Any], first: Any, last: Any) -> Any:
+        table = self._table
+        cells = [] if table is None else table.cells_between(first, last, len(Z))
+        return self._rows_at(Z, cells)
 
     def _given_conditions(self, condition: Any, n_rows: int) -> list[NDArray[Any]]:
         """Return the cells of conditions that a caller names."""
@@ -906,9 +1005,5 @@ or None, default=None
             raise ValueError("latent_report needs at least 2 rows, got 1.")
         mean, deviation = self._posterior(rows)
         moments = mean.astype(np.float64), deviation.astype(np.float64)
-        prior = copy.deepcopy(self.module_.prior).cpu().double()
-        return report(*moments, prior)
-
-
-def _is_binary(X: NDArray[Any]) -> bool:
-    return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(X))
+        exact = self._inference_dtype(moments[0])
+        return report(*moments, density_on_host(self.module_, exact))

@@ -8,11 +8,48 @@ from latentsk.embedders._neural_state import check_network
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Sizes, State, require
 from latentsk.vae._likelihoods import LIKELIHOODS
-from latentsk.vae._priors import PRIORS
+from latentsk.vae._priors import PRIORS, ComponentPrior
+from latentsk.vae._vamp_prior import VampPrior
 
 # Numbers that a score is drawn with, of all samples and latent dimensions.
 MAX_DRAWN = 10_000_000
 SCALE = schema.number(1e-300, 1e300)
+
+
+def _prior_of(state: State) -> type:
+    """Return the class that a file names, or any other."""
+    name = state["_architecture"].get("prior")
+    return PRIORS.get(name, object) if isinstance(name, str) else object
+
+
+def _components(state: State, width: int) -> schema.Rule:
+    """Return the rule of a number of components: no more than there are weights of.
+
+    Each has as many as `width`.
+    """
+    weights = sum(array.size for array in state["module_"].values())
+    count = schema.count(1)
+    return schema.Rule(
+        lambda value, sizes: count.fits(value, sizes) and value * width <= weights,
+        "number of components",
+    )
+
+
+def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
+    """Return the rules of what a description tells of the likelihood."""
+    table = state.get("_table")
+    is_mixed = table is not None and table.is_mixed
+    described = state["_architecture"]
+    require(is_mixed == ("blocks" in described), "its likelihood is of another table")
+    if table is None or not is_mixed:
+        return {"likelihood": schema.text(*LIKELIHOODS)}
+    blocks = [list(block) for block in table.blocks]
+    n_counts = sum(width for kind, width in blocks if kind == "poisson")
+    return {
+        "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
+        "count_means": schema.list_of(schema.number(), n_counts),
+        "count_scales": schema.list_of(schema.number(1e-300), n_counts),
+    }
 
 
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
@@ -25,8 +62,14 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     drawn = embedder.n_score_samples * sizes["k"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
     objective = {
-        "likelihood": schema.text(*LIKELIHOODS),
+        **_likelihood_rules(state),
         "scale": schema.either(schema.text("shared", "feature"), SCALE),
         "prior": schema.text(*PRIORS),
     }
+    kind = _prior_of(state)
+    if issubclass(kind, ComponentPrior):
+        table = state.get("_table")
+        seen = sizes["n_features"] if table is None else len(table.sources)
+        width = seen if issubclass(kind, VampPrior) else sizes["k"]
+        objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

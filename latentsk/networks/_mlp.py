@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -88,6 +89,28 @@ def dropout_layers(module: nn.Module) -> dict[str, Dropout]:
     }
 
 
+@contextmanager
+def without_dropout(module: nn.Module) -> Iterator[None]:
+    """Let rows pass all dropout layers of a module in training as they are.
+
+    Examples
+    --------
+    >>> dropout = Dropout(0.5, 1)
+    >>> dropout.mask = torch.tensor([[2.0]])
+    >>> with without_dropout(dropout):
+    ...     dropout(torch.ones(1, 1))
+    tensor([[1.]])
+    """
+    layers = [m for m in module.modules() if isinstance(m, Dropout) and m.training]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
+
+
 def perceptron_operations(module: nn.Module) -> float:
     """Return the floating-point operations of a training step for a row.
 
@@ -148,16 +171,17 @@ def mlp(
     """
     layers: list[nn.Module] = []
     for width_in, width_out in pairwise(sizes[:-1]):
-        layers.append(_linear(width_in, width_out))
+        layers.append(linear(width_in, width_out))
         if normalize:
             layers.append(nn.LayerNorm(width_out))
         layers.append(ACTIVATIONS[activation]())
         if dropout:
             layers.append(Dropout(dropout, width_out))
-    return nn.Sequential(*layers, _linear(sizes[-2], sizes[-1]))
+    return nn.Sequential(*layers, linear(sizes[-2], sizes[-1]))
 
 
-def _linear(width_in: int, width_out: int) -> nn.Module:
+def linear(width_in: int, width_out: int) -> nn.Linear:
+    """Return a linear layer with uninitialized weights."""
     # nn.Linear's constructor would draw from the global generator.
     return torch.nn.utils.skip_init(nn.Linear, width_in, width_out)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsk._images import MappedImages
 from latentsk.training._standardize import Standardizer
@@ -63,6 +64,30 @@ class Rows(Protocol):
             On the CPU.
         """
         ...
+
+
+class StartsFromRows(ABC):
+    """A network, parts of which start from training rows (abstract)."""
+
+    @abstractmethod
+    def start_from(self, rows: Rows, generator: torch.Generator) -> None:
+        """Set the parameters that the training starts from.
+
+        Parameters
+        ----------
+        rows : Rows
+
+        generator : torch.Generator
+            On the CPU.
+        """
+
+
+def start_from_rows(
+    network: nn.Module, rows: Rows, generator: torch.Generator, *, new: bool
+) -> None:
+    """Let a network that is new set what starts from rows, if there is anything."""
+    if new and isinstance(network, StartsFromRows):
+        network.start_from(rows, generator)
 
 
 class ResidentRows:

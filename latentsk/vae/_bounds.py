@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from latentsk.vae._density import Density
 from latentsk.vae._posterior import Posterior
-from latentsk.vae._priors import Prior
 
 # Of the cyclical warm-up.
 N_CYCLES = 4
@@ -37,7 +37,7 @@ def elbo(log_densities: Tensor, divergence: Tensor) -> Tensor:
     return log_densities.mean(dim=0) - divergence
 
 
-def log_ratios(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor:
+def log_ratios(latents: Tensor, posterior: Posterior, prior: Density) -> Tensor:
     """Return ``log p(z) - log q(z | x)``.
 
     With ``log p(x | z)`` they make the logarithms of the importance weights.
@@ -48,7 +48,7 @@ def log_ratios(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor:
 
     posterior : Posterior
 
-    prior : Prior
+    prior : Density
 
     Returns
     -------
@@ -64,18 +64,18 @@ def log_ratios(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor:
     return prior.log_density(latents) - posterior.log_density(latents)
 
 
-def kl_divergence(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor:
+def kl_divergence(latents: Tensor, posterior: Posterior, prior: Density) -> Tensor:
     """Return the divergence of each row's posterior from the prior.
 
     Parameters
     ----------
     latents : Tensor of shape (n_samples, n_rows, n_latents) or (n_rows, n_latents)
-        Samples of the posteriors. They estimate the divergence where there is no closed
-        form; such an estimate can be negative.
+        Samples of the posteriors. Where there is no closed form they estimate the mean
+        of the prior's log-density; such a divergence can be negative.
 
     posterior : Posterior
 
-    prior : Prior
+    prior : Density
 
     Returns
     -------
@@ -91,8 +91,9 @@ def kl_divergence(latents: Tensor, posterior: Posterior, prior: Prior) -> Tensor
     """
     divergences = prior.divergence(posterior)
     if divergences is None:
-        ratios = log_ratios(latents, posterior, prior)
-        divergences = -ratios.view(-1, ratios.shape[-1]).mean(dim=0)[:, None]
+        densities = prior.log_density(latents)
+        cross = densities.view(-1, densities.shape[-1]).mean(dim=0)
+        divergences = -(posterior.entropy() + cross)[:, None]
     return divergences
 
 
@@ -201,7 +202,10 @@ def warm_up(
 
 
 def divergence_cost(
-    divergences: Tensor, weight: Tensor | float, settings: BoundSettings
+    divergences: Tensor,
+    weight: Tensor | float,
+    settings: BoundSettings,
+    n_latents: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Return the divergence of each row, and what it costs.
 
@@ -213,12 +217,16 @@ def divergence_cost(
 
     Parameters
     ----------
-    divergences : Tensor of shape (n_rows, n_latents)
+    divergences : Tensor of shape (n_rows, n_latents) or (n_rows, 1)
+        Of each latent dimension, or of all together.
 
     weight : Tensor of shape (), or float
         In [0, 1], from :func:`warm_up`.
 
     settings : BoundSettings
+
+    n_latents : int, default=1
+        Number of latent dimensions: all together have `free_nats` as often.
 
     Returns
     -------
@@ -229,6 +237,8 @@ def divergence_cost(
     >>> divergences, one = torch.tensor([[0.1, 2.0], [0.3, 4.0]]), torch.tensor(1.0)
     >>> divergence_cost(divergences, one, BoundSettings(free_nats=0.5))
     (tensor([2.1000, 4.3000]), tensor([2.5000, 4.5000]))
+    >>> divergence_cost(divergences[:, :1], one, BoundSettings(free_nats=0.5), 2)
+    (tensor([0.1000, 0.3000]), tensor([1., 1.]))
     >>> divergence_cost(divergences, 0.5 * one, BoundSettings(beta=2.0, capacity=5.0))
     (tensor([2.1000, 4.3000]), tensor([-0.8000,  3.6000]))
     """
@@ -238,9 +248,11 @@ def divergence_cost(
         sign = torch.sign(total.detach().mean() - aim)
         return total, settings.beta * sign * (total - aim)
     if settings.free_nats:
-        counts = divergences.detach().mean(dim=0) >= settings.free_nats
         largest = torch.finfo(divergences.dtype).max
-        free = torch.full_like(divergences, min(settings.free_nats, largest))
+        is_estimate = divergences.shape[1] < n_latents
+        allowance = settings.free_nats * (n_latents if is_estimate else 1)
+        counts = divergences.detach().mean(dim=0) >= allowance
+        free = torch.full_like(divergences, min(allowance, largest))
         counted = torch.where(counts, divergences, free).sum(dim=1)
     return total, weight * settings.beta * counted
 

@@ -257,16 +257,16 @@ def _with_levels(
         )
     values = [_plain(value) for value in cells[is_known][first]]
     shares = counts / counts.sum()
-    if declared is not None:
-        more = {label: _plain(v) for label, v in zip(labels_of(declared), declared)}
-        seen = dict(zip(levels, zip(values, shares)))
-        rest = {k: (v, 0.0) for k, v in more.items() if k not in seen}
-        levels, pairs = zip(*sorted({**seen, **rest}.items()))
-        values, shares = map(list, zip(*pairs))
+    known = dict(zip(levels, zip(values, shares, strict=True), strict=True))
+    for value in () if declared is None else declared:
+        known.setdefault(
+            str(labels_of(np.array([value], object))[0]), (_plain(value), 0.0)
+        )
+    ordered = sorted(known.items())
     return column._replace(
-        levels=[str(level) for level in levels],
-        values=list(values),
-        shares=[float(share) for share in shares],
+        levels=[str(level) for level, _ in ordered],
+        values=[value for _, (value, _) in ordered],
+        shares=[float(share) for _, (_, share) in ordered],
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsk.vae._bounds import log_ratios
+from latentsk.vae._density import Density
 from latentsk.vae._network import VAE
 from latentsk.vae._posterior import Posterior
 
@@ -79,15 +80,22 @@ class Sampled(NamedTuple):
     ----------
     log_densities : Tensor of shape (n_samples, n_rows)
         Of the rows given the samples.
-    log_weights : Tensor of shape (n_samples, n_rows)
-        Importance weights.
+    log_ratios : Tensor of shape (n_samples, n_rows)
+        Of the prior's density at the samples to the posterior's.
     posterior : Posterior
         That the samples were drawn from.
+    prior : Density
     """
 
     log_densities: Tensor
-    log_weights: Tensor
+    log_ratios: Tensor
     posterior: Posterior
+    prior: Density
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Logarithms of the importance weights."""
+        return self.log_ratios + self.log_densities
 
 
 def samples_at_a_time(vae: VAE, rows: Tensor) -> int:
@@ -128,16 +136,15 @@ def sampled(
     >>> sampled(vae, rows, gaussian, torch.zeros(7, 1, 2).split(3))[1].shape
     torch.Size([7, 5])
     """
-    posterior, log_scale = vae.encode(rows), vae.log_scale()
+    posterior, log_scale, prior = vae.encode(rows), vae.log_scale(), vae.density()
     modelled = vae.modelled(rows)
     densities, ratios = [], []
     for part in noise:
         latents = posterior.at(part)
         output = vae.decode(latents, rows)
         densities.append(log_density(modelled, output, log_scale))
-        ratios.append(log_ratios(latents, posterior, vae.prior))
-    joined = torch.cat(densities)
-    return Sampled(joined, torch.cat(ratios) + joined, posterior)
+        ratios.append(log_ratios(latents, posterior, prior))
+    return Sampled(torch.cat(densities), torch.cat(ratios), posterior, prior)
 
 
 def feature_log_densities(

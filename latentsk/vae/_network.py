@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,8 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from latentsk.networks._mlp import initialize, without_dropout
+from latentsk.training._data import Rows, StartsFromRows
+from latentsk.vae._density import Density
 from latentsk.vae._posterior import Posterior, bounded
-from latentsk.vae._priors import Prior, StandardNormal
+from latentsk.vae._priors import ComponentPrior, Prior, StandardNormal
+
+# Random training rows that the prior may start from.
+MAX_ROWS_TO_START = 10_000
 
 
 def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
@@ -47,7 +54,7 @@ class Output(NamedTuple):
     log_scale: Tensor
 
 
-class VAE(nn.Module):
+class VAE(nn.Module, StartsFromRows):
     """An encoder to means and log-variances, a decoder, a prior, and a scale.
 
     Parameters
@@ -58,7 +65,7 @@ class VAE(nn.Module):
     decoder : nn.Module
         From latents to what the likelihood takes.
 
-    prior : Prior or None, default=None
+    prior : Prior, ComponentPrior or None, default=None
         Of the latents; None is the standard normal one.
 
     n_scales : int, default=0
@@ -94,7 +101,7 @@ class VAE(nn.Module):
         self,
         encoder: nn.Module,
         decoder: nn.Module,
-        prior: Prior | None = None,
+        prior: Prior | ComponentPrior | None = None,
         *,
         n_scales: int = 0,
         min_scale: float = 1e-3,
@@ -124,9 +131,34 @@ class VAE(nn.Module):
 
     def encode(self, rows: Tensor) -> Posterior:
         """Return the posterior of the latents."""
-        seen = self.with_modelled(rows, self.inputs(self.modelled(rows)))
+        return self.encode_seen(self.seen(rows))
+
+    def seen(self, rows: Tensor) -> Tensor:
+        """Return what the encoder sees of rows."""
+        return self.with_modelled(rows, self.inputs(self.modelled(rows)))
+
+    def encode_seen(self, seen: Tensor) -> Posterior:
+        """Return the posterior of the latents for what the encoder sees."""
         mean, raw = self.encoder(seen).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
+
+    def density(self) -> Density:
+        """Return the distribution that the latents of all rows follow together.
+
+        It is computed from the parameters as they are: once per step or batch.
+        """
+        if not isinstance(self.prior, ComponentPrior):
+            return self.prior
+        with without_dropout(self.encoder):
+            return self.prior.given(self.encode_seen)
+
+    def start_from(self, rows: Rows, generator: torch.Generator) -> None:
+        """Set the parameters of the prior that the training starts from."""
+        initialize(self.prior, generator)
+        if isinstance(self.prior, ComponentPrior):
+            some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
+            with torch.no_grad(), without_dropout(self.encoder):
+                self.prior.start_from(some, self.encode_seen, generator)
 
     def modelled(self, rows: Tensor) -> Tensor:
         """Return what is modelled of rows: all but the conditions."""
@@ -183,3 +215,20 @@ class VAE(nn.Module):
             latents = latents.detach() + (part - part.detach())
         output = self.decode(latents, rows)
         return Output(output, latents, posterior, self.log_scale())
+
+
+def density_on_host(vae: VAE, dtype: torch.dtype) -> Density:
+    """Return the distribution of latents for rows in float64, on the CPU.
+
+    Parameters
+    ----------
+    vae : VAE
+
+    dtype : torch.dtype
+        In which its encoder works: not in float64, where a custom one cannot.
+    """
+    vae = copy.deepcopy(vae).cpu()
+    if not isinstance(vae.prior, ComponentPrior):
+        return vae.prior.double()
+    with torch.no_grad():
+        return vae.to(dtype).density()

@@ -24,6 +24,7 @@ from latentsk.vae._bounds import (
     log_ratios,
     warm_up,
 )
+from latentsk.vae._density import Density
 from latentsk.vae._likelihoods import Likelihood
 from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE, Output
@@ -149,7 +150,8 @@ class VariationalBound(Objective):
         if self.n_samples == 1 and not bound.importance_weighted:
             drawn = drawn.squeeze(0)  # a single sample needs no axis
         result = self._decode(network, rows, drawn)
-        return self._minus_bound(*self._evidence(network, rows, result), weight)
+        evidence = self._evidence(network, rows, result, network.density())
+        return self._minus_bound(*evidence, weight)
 
     def monitor(self, network: VAE, rows: Tensor) -> Losses:
         """Return minus the bound at full weights, with the same noise at every call."""
@@ -163,8 +165,9 @@ class VariationalBound(Objective):
             uniform = _random(torch.rand, width, generator).to(rows)
             rows = _with_binarized(network, rows, uniform)
         per_part = max(1, MAX_MONITORED_ELEMENTS // (n_samples * rows.shape[1]))
+        density = network.density()
         parts = [
-            self._evidence(network, part, network(part, drawn))
+            self._evidence(network, part, network(part, drawn), density)
             for part, drawn in zip(
                 rows.split(per_part), noise.split(per_part, dim=1), strict=True
             )
@@ -195,18 +198,18 @@ class VariationalBound(Objective):
         return Output(output, latents, posterior, result.log_scale)
 
     def _evidence(
-        self, network: VAE, rows: Tensor, result: Output
+        self, network: VAE, rows: Tensor, result: Output, density: Density
     ) -> tuple[Tensor, Tensor]:
         """Return log-densities, and what they are balanced by.
 
-        That is the divergence, of shape (n_rows, n_latents), or, for the bound with
-        importance weights, the log-ratios, of shape (n_samples, n_rows).
+        That is the divergence, of shape (n_rows, n_latents) or (n_rows, 1), or, for the
+        bound with importance weights, the log-ratios, of shape (n_samples, n_rows).
         """
         output, latents, posterior, log_scale = result
         modelled = network.modelled(rows)
         densities = self.likelihood.log_density(modelled, output, log_scale)
         balance = log_ratios if self.bound.importance_weighted else kl_divergence
-        return densities, balance(latents, posterior, network.prior)
+        return densities, balance(latents, posterior, density)
 
     def _minus_bound(
         self, densities: Tensor, balance: Tensor, weight: Tensor | float
@@ -216,7 +219,7 @@ class VariationalBound(Objective):
         if bound.importance_weighted:
             losses = -iwae(densities + scaled * balance)
             return Losses(losses, _terms(density, -balance.mean(dim=0), scaled))
-        kl, cost = divergence_cost(balance, weight, bound)
+        kl, cost = divergence_cost(balance, weight, bound, self.n_latents)
         return Losses(cost - density, _terms(density, kl, scaled))
 
     def _doubly_reparameterized(
@@ -225,7 +228,8 @@ class VariationalBound(Objective):
         scaled = weight * self.bound.beta
         with torch.no_grad():
             result = self._decode(network, rows, noise)
-            densities, ratios = self._evidence(network, rows, result)
+            evidence = self._evidence(network, rows, result, network.density())
+            densities, ratios = evidence
             losses, terms = self._minus_bound(densities, ratios, weight)
             normalized = torch.softmax(densities + scaled * ratios, dim=0)
             slope = doubly_reparameterized_slope(normalized, scaled)
@@ -233,7 +237,8 @@ class VariationalBound(Objective):
         # The encoder learns through the latents alone.
         fixed = Posterior(*(moment.detach() for moment in result.posterior))
         result = result._replace(posterior=fixed)
-        densities, ratios = self._evidence(network, rows, result)
+        density = network.density()
+        densities, ratios = self._evidence(network, rows, result, density)
         surrogate = (normalized * (densities + scaled * ratios)).sum(dim=0)
         return Losses(losses - (surrogate - surrogate.detach()), terms)
 

@@ -49,6 +49,11 @@ class Posterior(NamedTuple):
         terms = squares + self.log_variance + math.log(2.0 * math.pi)
         return -0.5 * terms.sum(dim=-1)
 
+    def entropy(self) -> Tensor:
+        """Return the entropy of each row's distribution, in nats."""
+        terms = self.log_variance + (1.0 + math.log(2.0 * math.pi))
+        return 0.5 * terms.sum(dim=-1)
+
 
 def bounded(raw: Tensor) -> Tensor:
     """Bound log-variances smoothly; near zero nothing changes.

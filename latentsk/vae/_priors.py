@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from latentsk.vae._component_prior import ComponentPrior
+from latentsk.vae._density import Prior
+from latentsk.vae._flow_prior import FlowPrior
+from latentsk.vae._mixture_prior import MixturePrior
 from latentsk.vae._posterior import Posterior
+from latentsk.vae._vamp_prior import VampPrior
 
-
-class Prior(nn.Module, ABC):
-    """A distribution of latent coordinates (abstract).
-
-    A module: what it learns are its parameters, which are trained with the network,
-    and saved with it. Its constructor takes the number of latent dimensions.
-    """
-
-    @abstractmethod
-    def log_density(self, latents: Tensor) -> Tensor:
-        """Return the log-density of latents, in nats.
-
-        Parameters
-        ----------
-        latents : Tensor of shape (..., n_latents)
-
-        Returns
-        -------
-        densities : Tensor of shape (...)
-        """
-
-    @abstractmethod
-    def divergence(self, posterior: Posterior) -> Tensor | None:
-        """Return the KL divergence of posteriors from the prior, in closed form.
-
-        Parameters
-        ----------
-        posterior : Posterior
-            Of n_rows rows.
-
-        Returns
-        -------
-        divergences : Tensor of shape (n_rows, n_latents) or None
-            In nats, for each latent dimension; None where there is no closed form, and
-            samples estimate it.
-        """
-
-    @abstractmethod
-    def draw(self, n_rows: int, generator: np.random.Generator) -> NDArray[Any]:
-        """Return random latents, of shape (n_rows, n_latents), in float64."""
+__all__ = ["PRIORS", "ComponentPrior", "Prior", "StandardNormal"]
 
 
 class StandardNormal(Prior):
@@ -95,4 +61,79 @@ class StandardNormal(Prior):
 
 
 # By the names that a parameter `prior` takes.
-PRIORS: dict[str, type[Prior]] = {"normal": StandardNormal}
+PRIORS: dict[str, type[Prior] | type[ComponentPrior]] = {
+    "normal": StandardNormal,
+    "mixture": MixturePrior,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+}
+
+
+def describe_prior(
+    name: str, n_components: int | str, n_rows: int, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a JSON-able description of the prior that parameters mean.
+
+    Parameters
+    ----------
+    name : str
+        In `PRIORS`.
+
+    n_components : int or "auto"
+
+    n_rows : int
+        Number of rows that "auto" is for.
+
+    known : mapping of str to object
+        Description that a training continues with, in which "auto" was decided.
+
+    Raises
+    ------
+    ValueError
+        If a number is given, and the prior has no components.
+
+    Examples
+    --------
+    >>> describe_prior("normal", "auto", 150, {})
+    {'prior': 'normal'}
+    >>> describe_prior("vamp", "auto", 150, {})
+    {'prior': 'vamp', 'n_prior_components': 150}
+    """
+    kind = PRIORS[name]
+    if issubclass(kind, ComponentPrior):
+        if n_components == "auto":
+            automatic = kind.automatic_components(n_rows)
+            n_components = known.get("n_prior_components", automatic)
+        return {"prior": name, "n_prior_components": int(n_components)}
+    if n_components != "auto":
+        raise ValueError(
+            "n_prior_components is for priors with components, 'mixture' and 'vamp', "
+            f"got {n_components!r} for prior={name!r}. Leave it at 'auto'."
+        )
+    return {"prior": name}
+
+
+def make_prior(
+    architecture: Mapping[str, Any], n_latents: int, n_inputs: int
+) -> Prior | ComponentPrior:
+    """Return the prior that a description of a network means, as it starts.
+
+    Parameters
+    ----------
+    architecture : mapping of str to object
+        "prior", a name in `PRIORS`, and "n_prior_components", where it has some.
+
+    n_latents : int
+
+    n_inputs : int
+        Width of the rows that the encoder sees.
+
+    Examples
+    --------
+    >>> make_prior({"prior": "normal"}, 2, 5)
+    StandardNormal()
+    """
+    kind = PRIORS[architecture["prior"]]
+    if issubclass(kind, ComponentPrior):
+        return kind(n_latents, architecture["n_prior_components"], n_inputs)
+    return kind(n_latents)

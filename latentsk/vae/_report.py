@@ -12,8 +12,9 @@ from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.vae._bounds import kl_divergence
+from latentsk.vae._density import Density
 from latentsk.vae._posterior import Posterior
-from latentsk.vae._priors import Prior, StandardNormal
+from latentsk.vae._priors import StandardNormal
 
 # Variance of the posterior mean from which a latent dimension counts as active
 # (Burda et al., 2016).
@@ -65,7 +66,7 @@ class LatentReport(NamedTuple):
     distance_from_prior: float
 
 
-def report(means: Float64, deviations: Float64, prior: Prior) -> LatentReport:
+def report(means: Float64, deviations: Float64, prior: Density) -> LatentReport:
     """Report on posteriors.
 
     Parameters
@@ -73,7 +74,7 @@ def report(means: Float64, deviations: Float64, prior: Prior) -> LatentReport:
     means, deviations : ndarray of shape (n_rows, n_latents)
         Of the posteriors of some rows.
 
-    prior : Prior
+    prior : Density
         In float64.
 
     Examples
@@ -107,7 +108,7 @@ def report(means: Float64, deviations: Float64, prior: Prior) -> LatentReport:
     )
 
 
-def _distance_from_prior(means: Float64, variances: Float64, prior: Prior) -> float:
+def _distance_from_prior(means: Float64, variances: Float64, prior: Density) -> float:
     """Return the divergence of the normal distribution with the moments of all.
 
     In closed form from the standard normal distribution; samples estimate by how much

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.training._inference import Inference, clip_to_finite
-from latentsk.vae._bounds import elbo, iwae, kl_divergence
+from latentsk.vae._bounds import elbo, iwae, log_ratios
 from latentsk.vae._estimates import (
     Sampled,
     balanced_noise,
@@ -153,19 +155,26 @@ class VariationalInference(Inference):
         return units + self.likelihood.penalties(modelled)
 
     def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
-        density, noise = self.likelihood.log_density, self.noise.to(rows)
+        parts = self._noise_parts(network, rows)
+        return sampled(network, rows, self.likelihood.log_density, parts)
+
+    def _noise_parts(self, network: VAE, rows: Tensor) -> Sequence[Tensor]:
+        noise = self.noise.to(rows)
         if self.n_parts is not None:
-            return sampled(network, rows, density, noise.chunk(self.n_parts))
-        parts = noise.split(samples_at_a_time(network, rows))
-        return sampled(network, rows, density, parts)
+            return noise.chunk(self.n_parts)
+        return noise.split(samples_at_a_time(network, rows))
 
     def _divergence(
         self, network: VAE, rows: Tensor, found: Sampled | None = None
     ) -> Tensor:
         """Return the divergence of each row's posterior from the prior."""
         posterior = network.encode(rows) if found is None else found.posterior
-        divergences = network.prior.divergence(posterior)
-        if divergences is None:
-            latents = posterior.at(self.noise.to(rows))
-            divergences = kl_divergence(latents, posterior, network.prior)
-        return divergences.sum(dim=1)
+        prior = network.density() if found is None else found.prior
+        divergences = prior.divergence(posterior)
+        if divergences is not None:
+            return divergences.sum(dim=1)
+        if found is not None:
+            return -found.log_ratios.mean(dim=0)
+        parts = self._noise_parts(network, rows)
+        ratios = [log_ratios(posterior.at(part), posterior, prior) for part in parts]
+        return -torch.cat(ratios).mean(dim=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from latentsk._warnings import warn
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import flag, instance, list_of
 from latentsk.preprocessing._category_encoder import labels_of
-from latentsk.training._standardize import Standardizer
+from latentsk.training._standardize import Moments
 from latentsk.vae._columns import (
     Column,
     condition_positions,
@@ -32,6 +32,8 @@ from latentsk.vae._likelihoods import LIKELIHOODS
 # What numbers are read as, without a copy in another dtype.
 FLOATS = [np.float64, np.float32, np.float16]
 INTEGERS = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64]
+# Likelihoods that ask for columns to be told apart, even where one is for all.
+OF_COLUMNS = ("poisson", "categorical")
 # Training rows whose conditions are kept, to draw new rows for.
 MAX_KEPT = 10_000
 
@@ -80,6 +82,24 @@ class TableLayout(NamedTuple):
     def n_conditions(self) -> int:
         """Numbers that the network sees of the conditions."""
         return sum(self.columns[i].width for i in self.conditions)
+
+    @property
+    def blocks(self) -> list[tuple[str, int]]:
+        """Likelihoods of the modelled columns, and the numbers that each of them is."""
+        columns = [self.columns[i] for i in self.modelled]
+        return [(str(column.likelihood), column.width) for column in columns]
+
+    def of_likelihoods(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Tell which coded modelled columns have one of some likelihoods."""
+        return np.repeat(
+            [k in names for k, _ in self.blocks], [w for _, w in self.blocks]
+        )
+
+    @property
+    def firsts(self) -> Positions:
+        """Place of the first coded column of each modelled one."""
+        widths = [self.columns[i].width for i in self.modelled]
+        return np.cumsum([0, *widths[:-1]])
 
     @property
     def sources(self) -> Positions:
@@ -170,7 +190,7 @@ class TableLayout(NamedTuple):
         column = self.columns[position]
         labels = _labels(cells, column)
         assert column.levels is not None, "a column of categories"
-        code = pd.Index(column.levels).get_indexer(labels)
+        code = pd.Index(column.levels).get_indexer(pd.Index(labels))
         ones = np.eye(column.width + 1, column.width)[code]  # -1: zeros
         is_missing = labels != labels
         if not column.is_condition:
@@ -188,12 +208,13 @@ class TableLayout(NamedTuple):
             )
         return ones
 
-    def standardizer(self, rows: NDArray[Any], standardize: bool) -> Standardizer:
-        """Learn the mean and scale of each column of a table, from coded rows.
+    def moments(self, rows: NDArray[Any], standardize: bool) -> Moments:
+        """Return the moments of each column of the table, by which it is standardized.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows, n_modelled + n_conditions)
+            Coded.
 
         standardize : bool
             Whether modelled numbers are standardized, as far as their likelihood is one
@@ -201,19 +222,22 @@ class TableLayout(NamedTuple):
 
         Returns
         -------
-        standardizer : Standardizer
-            Of the columns of the table; 0 and 1 of those that stay as they are.
+        moments : Moments
+            Of the observed cells; 0 and 1 of a column that stays as it is.
         """
-        mean, scale = np.zeros(len(self.columns)), np.ones(len(self.columns))
+        mean, deviation = np.zeros(len(self.columns)), np.ones(len(self.columns))
         for position in self.numbers:
             column = self.columns[position]
             if column.is_condition or (standardize and _is_real(column.likelihood)):
                 cells = rows[:, self.places(position)]
                 known = cells[np.isfinite(cells[:, 0])]
                 if len(known):
-                    found = Standardizer.of(known)
-                    mean[position], scale[position] = found.mean[0], found.scale[0]
-        return Standardizer(mean, scale)
+                    found = Moments.of(known)
+                    mean[position], deviation[position] = (
+                        found.mean[0],
+                        found.deviation[0],
+                    )
+        return Moments(len(rows), mean, deviation)
 
     def kept_conditions(self, rows: NDArray[Any]) -> Float64:
         """Return the conditions of coded rows, levels by number, of some if many."""
@@ -282,9 +306,7 @@ class TableLayout(NamedTuple):
             if self.columns[position].levels is not None:
                 coded.append(self._one_hot(column, position))
                 continue
-            numbers = checked(
-                column[:, None], dtype=np.float64, input_name="condition"
-            )
+            numbers = checked(column[:, None], dtype=np.float64, input_name="condition")
             coded.append(numbers)
         return np.concatenate(coded, axis=1)
 
@@ -298,13 +320,29 @@ class TableLayout(NamedTuple):
             found.append(numbers)
         return found
 
+    def cells_between(self, first: Any, last: Any, n_rows: int) -> list[NDArray[Any]]:
+        """Return conditions on the way from those of one row to those of another.
+
+        Numbers change steadily, categories half of the way.
+        """
+        found = []
+        pairs = zip(self.conditions_of(first), self.conditions_of(last), strict=True)
+        for position, (start, end) in zip(self.conditions, pairs, strict=True):
+            if self.columns[position].levels is None:
+                cells = np.linspace(float(start[0]), float(end[0]), n_rows)
+            else:
+                cells = np.repeat(start, n_rows)
+                cells[(n_rows + 1) // 2 :] = end[0]
+            found.append(cells)
+        return found
+
     def usual_conditions(self, mean: Float64, n_rows: int) -> list[NDArray[Any]]:
         """Return the mean of each condition, or its most frequent level."""
         found = []
         for position in self.conditions:
             column = self.columns[position]
             value = mean[position]
-            if column.values is not None:
+            if column.values is not None and column.shares is not None:
                 value = column.values[int(np.argmax(column.shares))]
             found.append(_repeated(value, n_rows))
         return found
@@ -382,20 +420,30 @@ def learned_layout(
            [2., 1., 0.],
            [3., 0., 1.]])
     """
-    is_mixed = isinstance(likelihood, Mapping)
+    is_mixed = isinstance(likelihood, Mapping) or likelihood in OF_COLUMNS
     has_condition = condition is not None and np.size(condition) > 0
     if not is_mixed and not has_condition:
         return None
     given = condition_positions(condition, X) if has_condition else []
     likelihoods = None
-    if is_mixed:
-        likelihoods = {position_of(k, X, "likelihood"): v for k, v in likelihood.items()}
+    if isinstance(likelihood, Mapping):
+        unknown = {str(name) for name in likelihood.values()} - LIKELIHOODS.keys()
+        if unknown:
+            raise ValueError(
+                f"likelihood must hold names out of {listed(list(LIKELIHOODS))}, got "
+                f"{listed(sorted(unknown))}."
+            )
+        likelihoods = {
+            position_of(k, X, "likelihood"): v for k, v in likelihood.items()
+        }
         both = [k for k in likelihood if position_of(k, X, "likelihood") in given]
         if both:
             raise ValueError(
                 f"likelihood names {listed(both)}, which condition names too: a "
                 "condition is given, and has no likelihood."
             )
+    elif is_mixed:
+        likelihoods = {i: likelihood for i in range(X.shape[1]) if i not in given}
     columns = learned_columns(X, given, likelihoods, declared=declared)
     return TableLayout(columns, is_table(X), is_mixed)
 

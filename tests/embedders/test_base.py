@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_array, validate_data
 
 from latentsk import LatentIndex
+from latentsk._random import numpy_generator
 from latentsk.embedders._base import BaseEmbedder
 
 
@@ -53,6 +54,12 @@ class _TorchEmbedder(BaseEmbedder):
     def _fit_transform(self, X):
         self._fit(X)
         return self._transform(X)
+
+    def _reconstruct(self, X):
+        return self._inverse_transform(self._transform(X))
+
+    def inverse_transform(self, X):
+        return self._inverse_transform(self._checked_latents(X))
 
     def _to_network(self, X):
         return torch.from_numpy((X - self.mean_) / self.scale_)
@@ -105,7 +112,8 @@ class ToyVAE(ToyAutoencoder):
         kl = 0.5 * (means**2).sum(dim=1)
         return ((decoded - rows) ** 2).sum(dim=1) + kl
 
-    def _sample(self, n_samples, generator):
+    def sample(self, n_samples=1, random_state=None):
+        generator = numpy_generator(random_state)
         latents = generator.standard_normal((n_samples, self.n_components))
         return self._inverse_transform(latents)
 
