@@ -383,6 +383,7 @@ CASES = {
     "X has values so large that their squares leave the range of its dtype": lambda p: PCAEmbedder().fit(HUGE32),
     "The components of X were not found": lambda p: PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(csr_matrix((20, 4))),
     "… needs data in [0, 1], but X ranges from … to …": lambda p: vae(likelihood="continuous_bernoulli").fit(X),
+    "… needs counts (0, 1, 2, ...), but X ranges from … to …": lambda p: vae(likelihood="poisson").fit(X),
     "Expected 2D array, got …D array instead: X has shape …": lambda p: PCAEmbedder().fit(COLOUR),
     "Expected 2D array, got …D array instead: this … was fitted on flat rows": lambda p: fitted(AutoencoderEmbedder, **SMALL).transform(COLOUR),
     "X has shape …, and where the channels of its images lie cannot be told": lambda p: AutoencoderEmbedder().fit(COLOUR[:, :3, :3]),

@@ -88,6 +88,10 @@ class SphericalEmbedder(NeuralEmbedder):
     def _warn_of_result(self, X):
         """There is nothing to warn of."""
 
+    def inverse_transform(self, X):
+        """Return the rows that latent coordinates stand for."""
+        return self._of_latents(self._inverse_transform(self._checked_latents(X)))
+
 
 def main():
     """Fit it, and look at the lengths of the latent coordinates."""

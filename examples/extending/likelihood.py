@@ -31,7 +31,7 @@ def draw(output, log_scale, generator):
 
 
 LIKELIHOODS["logistic"] = Likelihood(
-    log_density, mean, draw, has_scale=True, on_unit_interval=False
+    log_density, mean, draw, has_scale=True, support="real"
 )
 
 

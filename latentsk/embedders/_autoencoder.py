@@ -9,11 +9,12 @@ from numbers import Real
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from latentsk._random import RandomState
+from latentsk._threads import fork_safe
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED, check_network
 from latentsk.networks._architecture import Architecture
@@ -23,7 +24,7 @@ from latentsk.persistence._schema import text
 from latentsk.training._inference import INFERENCE_ROWS, Inference, clip_to_finite
 from latentsk.training._losses import LOSSES, squared_error
 from latentsk.training._reconstruction import Reconstruction
-from latentsk.training._standardize import require_unit_interval
+from latentsk.training._support import SUPPORTS, require_support
 
 
 class ReconstructionInference(Inference):
@@ -32,20 +33,19 @@ class ReconstructionInference(Inference):
     Parameters
     ----------
     from_logits : bool
-        Whether the decoder returns logits of values in [0, 1].
+        Whether the decoder returns logits of values in [0, 1]. Values outside are then
+        encoded as the nearest ones inside, and cost a penalty beside their errors.
     """
 
     rows_per_score = rows_per_contribution = INFERENCE_ROWS
 
     def __init__(self, from_logits: bool) -> None:
         self.from_logits = from_logits
-
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse nothing: every row has an error."""
+        self.support = SUPPORTS["unit interval" if from_logits else "real"]
 
     def encode(self, network: Autoencoder, rows: Tensor) -> Tensor:
         """Return what the encoder returns."""
-        return network.encoder(rows)
+        return network.encoder(self.support.inputs(rows))
 
     def decode(self, network: Autoencoder, latents: Tensor) -> Tensor:
         """Return what the decoder returns, as values."""
@@ -54,13 +54,16 @@ class ReconstructionInference(Inference):
 
     def score(self, network: Autoencoder, rows: Tensor) -> Tensor:
         """Return minus the squared reconstruction error."""
-        output = self.decode(network, network.encoder(rows))
-        return clip_to_finite(-squared_error(output, rows))
+        output = self.decode(network, self.encode(network, rows))
+        error = squared_error(output, rows)
+        if self.from_logits:
+            error = error + self.support.penalties(rows).sum(dim=1)
+        return clip_to_finite(-error)
 
     def contributions(self, network: Autoencoder, rows: Tensor) -> Tensor:
         """Return minus the squared error of each feature."""
-        output = self.decode(network, network.encoder(rows))
-        return clip_to_finite(-((output - rows) ** 2))
+        errors = (self.decode(network, self.encode(network, rows)) - rows) ** 2
+        return clip_to_finite(-errors - self.support.penalties(rows))
 
 
 @storable(
@@ -125,7 +128,8 @@ default="auto"
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy"}, \
 default="squared_error"
         What training minimizes, summed over features. With "binary_cross_entropy" the
-        data lie in [0, 1], are not standardized, and the network's outputs are logits.
+        data lie in [0, 1], are not standardized, and the network's outputs are logits;
+        values outside are refused by a fit, and scored very low later (see Notes).
 
     noise : {"gaussian", "masking"} or None, default=None
         Corruption of the input, not of the target, while training (a denoising
@@ -235,7 +239,8 @@ default="squared_error"
         Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Mean and scale of the standardization.
+        Mean and scale of the standardization: those of all rows that `fit`, and
+        `partial_fit` after it, have seen.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", the mean over rows, penalties included, each
@@ -267,6 +272,11 @@ default="squared_error"
     -----
     `score_samples` is minus the squared reconstruction error, summed over features, in
     standardized units: at most 0, and at least the most negative number of its dtype.
+
+    With ``loss="binary_cross_entropy"`` the encoder sees a value outside [0, 1] as the
+    nearest one inside, and beside its squared error such a value costs ``1e6 * (1 +
+    excess)``, with `excess` its distance from [0, 1] (nothing up to 1e-6, which
+    rounding may cause).
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
     height, width, channels) or (n_samples, channels, height, width), or as a list of
@@ -405,7 +415,8 @@ default="squared_error"
             )
         on_unit_interval = self.loss == "binary_cross_entropy"
         if on_unit_interval:
-            require_unit_interval(X, "loss='binary_cross_entropy'")
+            setting, names = f"loss={self.loss!r}", self._names_of_features
+            require_support(X, "unit interval", setting, names)
         return {
             **self._describe_network(X.shape[1], per_latent=1),
             "loss": self.loss,
@@ -434,3 +445,38 @@ default="squared_error"
 
     def _warn_of_result(self, X: NDArray[Any]) -> None:
         """There is nothing to warn of."""
+
+    # Methods of its own
+
+    @fork_safe
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import AutoencoderEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> embedder = AutoencoderEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> embedder.inverse_transform([[0.0], [1.0]]).shape
+        (2, 3)
+        """
+        return self._of_latents(self._inverse_transform(self._checked_latents(X)))

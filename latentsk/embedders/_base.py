@@ -28,6 +28,7 @@ from latentsk._version import __version__
 from latentsk.embedders._onnx import DTYPES, METHODS, check_request
 from latentsk.embedders._onnx_file import traced, write_model
 from latentsk.networks._image_layout import ImageLayout, layout_of
+from latentsk.vae._table import TableLayout
 
 
 def _has(method: str) -> Callable[[validation.Method], validation.Method]:
@@ -50,12 +51,13 @@ class BaseEmbedder(
 
     - ``_validate(X, *, reset, method)``, ``_validate_latents(Z)``: checks;
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
-    - ``_transform(X)``, ``_inverse_transform(Z)``, ``_score_samples(X)``;
+    - ``_transform(X)``, ``_inverse_transform(Z)``, ``_reconstruct(X)``,
+      ``_score_samples(X)``;
     - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)`` and
       ``_onnx_graph(methods, dtype)``.
 
-    A model that rows can be drawn from has a public ``sample`` of its own, since what
-    it takes differs: components, conditions.
+    `inverse_transform` is a final class's own, since what it takes differs: conditions.
+    So is `sample`, of a model that rows can be drawn from.
 
     A call of `fit`, `fit_transform` or `partial_fit` that raises leaves the embedder
     as it was before the call.
@@ -66,6 +68,8 @@ class BaseEmbedder(
     }
     # How the images of the fit lie in an array; None where rows are no images.
     _layout: ImageLayout | None = None
+    # How columns of a table enter a network; None where they do as they are.
+    _table: TableLayout | None = None
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -84,6 +88,9 @@ class BaseEmbedder(
 
     @abstractmethod
     def _inverse_transform(self, Z: Any) -> Any: ...
+
+    @abstractmethod
+    def _reconstruct(self, X: Any) -> Any: ...
 
     @abstractmethod
     def _score_samples(self, X: Any) -> Any: ...
@@ -195,7 +202,9 @@ class BaseEmbedder(
         """Continue learning from a chunk of rows.
 
         The threshold `offset_` is dropped, as the scores have changed: call
-        `calibrate` once the last chunk is in.
+        `calibrate` once the last chunk is in. What a network standardizes by are the
+        means and scales of all rows so far, those of `fit` included: its chunks may be
+        as small as one row.
 
         Parameters
         ----------
@@ -264,35 +273,8 @@ class BaseEmbedder(
         X = self._validate_in_range(X, reset=False, method="transform")
         return self._transform(X)
 
-    @fork_safe
-    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the rows that latent coordinates stand for.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components)
-            Latent coordinates.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features)
-            Rows in original units.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If `X` is not valid.
-
-        Examples
-        --------
-        >>> from latentsk import PCAEmbedder
-        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
-        >>> PCAEmbedder(1).fit(X).inverse_transform([[0.0]])
-        array([[3. , 3.1]])
-        """
+    def _checked_latents(self, X: Any) -> Any:
+        """Return valid latent coordinates of the right width."""
         check_is_fitted(self)
         Z = self._validate_latents(X)
         if Z.shape[1] != self._n_features_out:
@@ -300,10 +282,10 @@ class BaseEmbedder(
                 f"X has {Z.shape[1]} columns, but this {type(self).__name__} has "
                 f"{self._n_features_out} components."
             )
-        return self._of_latents(self._inverse_transform(Z))
+        return Z
 
     @fork_safe
-    def reconstruct(self, X: ArrayLike) -> NDArray[Any]:
+    def reconstruct(self, X: ArrayLike) -> Any:
         """Return rows as the latent space sees them.
 
         Parameters
@@ -314,7 +296,9 @@ class BaseEmbedder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            ``inverse_transform(transform(X))``, in original units.
+            ``inverse_transform(transform(X))``, in original units; with the conditions
+            of each row, and as a DataFrame where columns hold strings, where the
+            embedder takes such.
 
         Raises
         ------
@@ -333,7 +317,10 @@ class BaseEmbedder(
         """
         check_is_fitted(self)
         rows = self._validate_in_range(X, reset=False, method="reconstruct")
-        return self._like(X, self._inverse_transform(self._transform(rows)))
+        rebuilt: Any = self._reconstruct(rows)
+        if self._table is not None:
+            return self._table.rows(rebuilt, self._table.conditions_of(X))
+        return self._like(X, rebuilt)
 
     @fork_safe
     def score_samples(self, X: ArrayLike) -> NDArray[Any]:

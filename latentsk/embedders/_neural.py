@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,28 +16,27 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from latentsk._chunks import row_blocks, sample_rows
+from latentsk._chunks import sample_rows
 from latentsk._device import (
     device_or_cpu,
     on_host,
     resolve_device,
     resolve_precision,
 )
-from latentsk._diagnosis import diagnosed
-from latentsk._images import MappedImages
-from latentsk._progress import LossProgressBar
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._threshold import ThresholdMixin
 from latentsk._typing import Float64
-from latentsk._validation import checked, validated
+from latentsk._validation import checked
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.embedders._epochs import reported_epochs
 from latentsk.embedders._image_rows import (
     image_rows,
     known_shape,
     pixels_diagnosed,
     warn_of_order,
 )
+from latentsk.embedders._network_rows import learned_table, numeric_rows, table_rows
 from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
     training_settings,
@@ -50,9 +48,8 @@ from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._data import is_memory_mapped, split_rows, start_from_rows
+from latentsk.training._data import split_rows, start_from_rows
 from latentsk.training._fingerprint import training_fingerprint
-from latentsk.training._history import EpochRecord
 from latentsk.training._inference import Inference, infer
 from latentsk.training._loop import train, train_epoch
 from latentsk.training._objective import Objective
@@ -62,12 +59,10 @@ from latentsk.training._score_windows import (
     require_images,
     require_window,
 )
-from latentsk.training._standardize import Standardizer, network_dtype
+from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._weights import detached
+from latentsk.vae._table import MAX_KEPT
 
-# What a network takes without a copy of the whole array in another dtype.
-FLOATS = [np.float64, np.float32, np.float16]
-INTEGERS = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.int64]
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
 
@@ -94,15 +89,21 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     _private_state = (
         *ThresholdMixin._private_state,
         "_architecture",
+        "_conditions",
+        "_deviation",
         "_layout",
+        "_n_rows_seen",
         "_optimizer_state",
         "_stopped_training",
+        "_table",
     )
-    _validated_state = (*BaseEmbedder._validated_state, "_layout")
+    _validated_state = (*BaseEmbedder._validated_state, "_layout", "_table")
     _pickled_state: tuple[str, ...] = ("_custom_pair",)
 
     # Parameters that are read here, with what they are where a final class has none.
     input_shape: Sequence[int] | None = None
+    condition: Any = None
+    likelihood: Any = None
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     score_window: int | None = None
@@ -127,10 +128,14 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     random_state: RandomState = None
     verbose: bool = False
 
+    # Of training rows, which new ones are drawn for.
+    _conditions: Float64
     module_: Any
     mean_: Float64
     scale_: Float64
     n_components_: int
+    _n_rows_seen: int
+    _deviation: Float64
 
     @abstractmethod
     def _describe(self, X: NDArray[Any]) -> Architecture: ...
@@ -166,7 +171,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         is_validated = len(held_out) > 0
         precision = resolve_precision(self.precision, device)
         objective = self._make_objective(network, precision)
-        with self._reported(X, network, is_validated) as on_epoch:
+        with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
                 network,
                 objective,
@@ -194,6 +199,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         device = resolve_device(self.device)
         if hasattr(self, "module_"):
             network = self._continued(architecture, "partial_fit").to(device)
+            if self._table is not None:
+                more = self._table.kept_conditions(X)
+                self._conditions = np.vstack([self._conditions, more])[-MAX_KEPT:]
+            if hasattr(self, "_deviation"):  # not so in files of the first releases
+                seen = Moments(self._n_rows_seen, self.mean_, self._deviation)
+                self._standardize_by(X, seen)
         else:
             network = self._start(architecture, X, generator).to(device)
             self.history_ = []
@@ -230,7 +241,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if self._layout is None and shape is not None:
             warn_of_order(X, shape)
             self._layout = ImageLayout(list(map(int, shape)), "flat")
-        self.mean_, self.scale_ = self._make_standardizer(X)
+        if architecture["standardize"] or self._table is not None:
+            self._standardize_by(X)
+        else:
+            self.mean_, self.scale_ = Standardizer.identity(X.shape[1])
+        if self._table is not None:
+            self._conditions = self._table.kept_conditions(X)
         network = self._build(architecture)
         self.n_components_ = architecture["n_components"]
         if architecture["network"] == "custom":
@@ -253,25 +269,59 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 )
         return copy.deepcopy(self.module_)
 
-    def _make_standardizer(self, X: NDArray[Any]) -> Standardizer:
+    def _standardize_by(self, X: NDArray[Any], before: Moments | None = None) -> None:
+        """Standardize by the moments of these rows, and of those before."""
+        moments = self._moments_of(X)
+        if before is not None:
+            moments = before.merged(moments)
+        self._n_rows_seen, _, self._deviation = moments
+        self.mean_, self.scale_ = moments.standardizer()
+
+    def _moments_of(self, X: NDArray[Any]) -> Moments:
         architecture = self._architecture
-        if not architecture["standardize"]:
-            return Standardizer.identity(X.shape[1])
+        if self._table is not None:
+            return self._table.moments(X, architecture["standardize"])
         convolutional = architecture["network"] == "conv"
         channels = architecture["input_shape"][0] if convolutional else None
-        return Standardizer.of(X, channels)
+        return Moments.of(X, channels)
 
     def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
         names = filter(partial(hasattr, self), NetworkParameters._fields)
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
         if parameters.input_shape is None and self._layout is not None:
             parameters = parameters._replace(input_shape=self._layout.shape)
-        return _architecture.describe_network(parameters, n_features, per_latent)
+        n_conditions = 0 if self._table is None else self._table.n_conditions
+        return _architecture.describe_network(
+            parameters, n_features - n_conditions, per_latent, n_conditions
+        )
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
+        table, width = self._table, self._n_modelled
+        n_conditions = 0 if table is None else table.n_conditions
         return _architecture.build_network(
-            architecture, self.n_features_in_, self.encoder, self.decoder
+            architecture, width, self.encoder, self.decoder, n_conditions
         )
+
+    @property
+    def _n_seen(self) -> int:
+        """Numbers of a row that the network sees."""
+        table = self._table
+        return self._n_modelled + (0 if table is None else table.n_conditions)
+
+    @property
+    def _n_modelled(self) -> int:
+        """Numbers of a row that the network returns."""
+        table = self._table
+        return self.n_features_in_ if table is None else table.n_modelled
+
+    @property
+    def _names_of_features(self) -> Sequence[Any] | None:
+        """Names that messages have for the columns of rows that were validated."""
+        if self._table is not None:
+            return [self._table.columns[i].label for i in self._table.sources]
+        if self._layout is not None:
+            return self._layout.names_of_pixels
+        return getattr(self, "feature_names_in_", None)
 
     def _rows_to_judge(
         self, X: NDArray[Any], held_out: NDArray[np.int64]
@@ -305,42 +355,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         elif checkpoint is not None:
             self._stopped_training = checkpoint.identity["start"]
 
-    @contextmanager
-    def _reported(
-        self, X: NDArray[Any], network: nn.Module, is_validated: bool
-    ) -> Iterator[Callable[[EpochRecord], bool]]:
-        """Tell scikit-learn's callbacks of every epoch; they may end the training."""
-        context = self._init_callback_context(max_subtasks=int(self.max_epochs))
-        progress = LossProgressBar() if self.verbose else None
-        if progress is not None:
-            progress.setup(self, context)
-        context.call_on_fit_task_begin(estimator=self, X=X)
-
-        def on_epoch(record: EpochRecord) -> bool:
-            epoch = context.subcontext(task_name="epoch")
-            epoch.call_on_fit_task_begin(estimator=self, X=X)
-            entry = record.as_dict(is_validated)
-            if progress is not None:
-                progress.on_fit_task_end(self, epoch, metadata=entry)
-            return epoch.call_on_fit_task_end(
-                estimator=self,
-                X=X,
-                metadata=entry,
-                reconstruction_attributes=lambda: {"module_": detached(network)},
-            )
-
-        try:
-            yield on_epoch
-        finally:
-            if progress is not None:
-                progress.teardown(self, context)
-        context.call_on_fit_task_end(estimator=self, X=X)
-
     # Inference
 
     @property
     def _standardizer(self) -> Standardizer:
-        return Standardizer(self.mean_, self.scale_)
+        whole = Standardizer(self.mean_, self.scale_)
+        return whole if self._table is None else whole.at(self._table.sources)
 
     def _inference_dtype(self, X: NDArray[Any]) -> torch.dtype:
         exact = network_dtype(X.dtype)
@@ -373,9 +393,17 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _from_latents(self, decode: Any, Z: NDArray[Any]) -> NDArray[Any]:
         """Apply a function of the network and latents; return original units."""
-        latents = Standardizer.identity(self.n_components_)
+        latents = Standardizer.identity(Z.shape[1])
         rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
-        return self._standardizer.original(rows)
+        modelled = self._standardizer.at(slice(self._n_modelled))
+        return modelled.original(rows)
+
+    def _reconstruct(self, X: NDArray[Any]) -> Any:
+        Z = self._transform(X)
+        if self._table is not None:
+            codes = self._standardizer.apply(X, torch.float64)[:, self._n_modelled :]
+            Z = np.hstack([Z, codes.numpy().astype(Z.dtype)])
+        return self._inverse_transform(Z)
 
     def _scoring(self, n_parts: int | None = None) -> Inference:
         """Return what the network says of rows, with the score that is asked for."""
@@ -387,14 +415,13 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _score_samples(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         return self._infer(inference.score, X, inference.rows_per_score)
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        inference.require_scorable(X)
         rows_at_a_time = inference.rows_per_contribution
-        return self._infer(inference.contributions, X, rows_at_a_time)
+        found = self._infer(inference.contributions, X, rows_at_a_time)
+        return found if self._table is None else self._table.by_column(found)
 
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:
         inference = self._scoring(MAX_PARTS)
@@ -475,7 +502,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         shape = require_images("score_map", self._image_shape)
         rows = self._validate(X, reset=False, method="score_map")
         inference = self._make_inference()
-        inference.require_scorable(rows)
         maps = pixel_maps(inference, shape)
         return self._infer(maps, rows, inference.rows_per_contribution)
 
@@ -502,28 +528,21 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     # Validation
 
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any:
+        if reset:
+            self._drop("_table")
+            table = learned_table(self, X, declared=method == "partial_fit")
+            if table is not None:
+                self._table = table
+        if self._table is not None:
+            return table_rows(self, X, self._table)
         images = image_rows(X, self.input_shape if reset else known_shape(self, X))
         with pixels_diagnosed(X, images):
-            rows = self._validate_rows(images.rows, reset)
+            rows = numeric_rows(self, images.rows, reset=reset)
         if reset:
             self._drop("_layout")
             if images.layout is not None:
                 self._layout = images.layout
         return rows
-
-    def _validate_rows(self, X: Any, reset: bool) -> Any:
-        # scikit-learn's test for NaN may make an array as large as a mapped file.
-        by_blocks = is_memory_mapped(X)
-        settings: dict[str, Any] = {"dtype": [*FLOATS, *INTEGERS], "reset": reset}
-        if isinstance(X, MappedImages):
-            first = validated(self, X[:1], ensure_all_finite=False, **settings)
-            X = MappedImages(X.images, first.dtype)
-        else:
-            X = validated(self, on_host(X), ensure_all_finite=not by_blocks, **settings)
-        with diagnosed(X):  # which counts rows from the first one of all
-            for block in row_blocks(X) if by_blocks else ():
-                checked(block, dtype=None, input_name="X", estimator=self)
-        return X
 
     def _validate_latents(self, Z: Any) -> Any:
         return checked(on_host(Z), dtype=[np.float64, np.float32], input_name="X")

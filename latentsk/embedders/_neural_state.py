@@ -15,6 +15,8 @@ from latentsk.networks._image_layout import ImageLayout
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rule, Rules, Sizes, State, require
 from latentsk.training._state_rules import EPOCHS, OPTIMIZER, differing, remembers
+from latentsk.vae._columns import Column
+from latentsk.vae._table import TableLayout
 
 
 def _is_weight(value: Any, _: Sizes) -> bool:
@@ -36,8 +38,12 @@ OPTIONAL = {
     **FEATURE_NAMES,
     **THRESHOLD,
     "_layout": schema.instance(ImageLayout),
+    "_n_rows_seen": schema.count(1),
+    "_deviation": schema.floats("n_features", dtypes={"float64"}, least=0.0),
     "_optimizer_state": OPTIMIZER,
     "_stopped_training": schema.text(),
+    "_table": schema.instance(TableLayout),
+    "_conditions": schema.floats("kept", "n_given", dtypes={"float64"}),
 }
 
 
@@ -72,12 +78,20 @@ def check_network(
     require(state["best_epoch_"] <= sizes["epochs"], "best_epoch_ is no epoch")
     architecture, weights = state["_architecture"], state["module_"]
     layout = state.get("_layout")
+    n_modelled, n_conditions = _widths(state, sizes)
     if layout is not None:
         fits = math.prod(layout.shape) == sizes["n_features"]
         same = architecture.get("input_shape") in (None, layout.shape)
         require(fits and same, "its images are of another shape")
     more = {"standardize": schema.flag(), **objective}
-    check_architecture(architecture, sizes, weights, per_latent, more)
+    check_architecture(
+        architecture,
+        {**sizes, "n_features": n_modelled},
+        weights,
+        per_latent,
+        more,
+        n_conditions,
+    )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
         require(given, "encoder and decoder of its network are None")
@@ -90,9 +104,39 @@ def check_network(
             require(fits, "the optimizer has other weights")
 
 
+def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
+    """Return the numbers of a row that are modelled, and those that are given."""
+    table = state.get("_table")
+    if table is None:
+        require("_conditions" not in state, "it has conditions, but no table")
+        return sizes["n_features"], 0
+    require(len(table.columns) == sizes["n_features"], "its table has other columns")
+    require(len(table.modelled) > 0, "its table models nothing")
+    fits = sizes.get("n_given") == len(table.conditions) and sizes["kept"] > 0
+    require(fits, "its conditions are of another table")
+    limits = [c.width for c in table.columns if c.is_condition]
+    levelled = [c.levels is not None for c in table.columns if c.is_condition]
+    for kept, width, is_level in zip(
+        state["_conditions"].T, limits, levelled, strict=True
+    ):
+        fits = not is_level or bool(((kept >= 0) & (kept < width)).all())
+        require(fits, "a condition has no such level")
+    return table.n_modelled, table.n_conditions
+
+
+def _is_whole(column: Column) -> bool:
+    """Tell whether a column has as many of everything as it has levels."""
+    if column.levels is None:
+        return column.values is None and column.shares is None
+    values, shares = column.values or [], column.shares or []
+    return 0 < len(column.levels) == len(values) == len(shares)
+
+
 def _blank_network(embedder: Any, state: State) -> torch.nn.Module:
     blank = type(embedder)(**embedder.get_params(deep=False))
     blank.n_features_in_ = state["n_features_in_"]
+    if "_table" in state:
+        blank._table = state["_table"]
     return blank._build(dict(state["_architecture"]))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils._array_api import check_same_namespace, device, get_namespace
@@ -436,6 +436,9 @@ default="likelihood"
     def _whitened(self, Z: Any) -> Any:
         return Z / self._component_scale(self.explained_variance_) if self.whiten else Z
 
+    def _reconstruct(self, X: Any) -> Any:
+        return self._inverse_transform(self._transform(X))
+
     def _inverse_transform(self, Z: Any) -> Any:
         xp, _ = get_namespace(self.components_)
         model = self._model(Z.dtype)
@@ -570,6 +573,37 @@ default="likelihood"
         return None if self.noise_variance_ > floor else NO_NOISE
 
     # What the model says of itself
+
+    @fork_safe
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Rows in original units.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(1).fit(X).inverse_transform([[0.0]])
+        array([[3. , 3.1]])
+        """
+        return self._of_latents(self._inverse_transform(self._checked_latents(X)))
 
     @fork_safe
     def get_covariance(self) -> NDArray[Any]:

@@ -15,7 +15,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from latentsk._chunks import row_blocks
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
@@ -23,16 +22,17 @@ from latentsk._validation import require_count
 from latentsk._warnings import warn
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
+from latentsk.embedders._vae_likelihood import describe_likelihood
 from latentsk.embedders._vae_state import check_vae
 from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
 from latentsk.training._inference import clip_to_finite
-from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
+from latentsk.vae._mixed import MixedLikelihood, likelihood_of
 from latentsk.vae._network import VAE, density_on_host
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
@@ -41,6 +41,7 @@ from latentsk.vae._report import LatentReport, active, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
+WITH_SCALE = {name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale}
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
 INITIAL_SCALE = 0.3
@@ -108,12 +109,27 @@ default="auto"
         logits for the two Bernoulli likelihoods. Layers in eval mode stay in it; batch
         normalization is only taken so, as in a pretrained network.
 
+    condition : list of str or int, str, int or None, default=None
+        Columns of `X` that are given, and not modelled, by names or positions: scores
+        are log p(x | c) of the other columns x for the conditions c of the row.
+        Numbers are standardized; strings, and what pandas holds as categories, become
+        a number for each category, and need a DataFrame. A category that the training
+        rows did not have counts as not known, with a warning: its code is the share of
+        each category. Not for images. Custom modules are given the code of the
+        conditions behind the row, and behind its latent coordinates.
+
     likelihood : {"auto", "gaussian", "laplace", "student_t", "bernoulli", \
-"continuous_bernoulli"}, default="auto"
+"continuous_bernoulli", "poisson", "categorical"} or dict, default="auto"
         Distribution of a feature given the latent coordinates. "auto" is "bernoulli"
         for data of zeros and ones only, else "gaussian". "laplace" and "student_t" (4
         degrees of freedom) have heavy tails. "bernoulli" and "continuous_bernoulli"
-        take data in [0, 1], which are not standardized.
+        take data in [0, 1], which are not standardized; values outside are refused by
+        a fit, and scored very low later (see Notes). "poisson" is for counts,
+        "categorical" for categories. A dict from columns (names or positions) to these
+        names gives each column its own; one that it leaves out is "categorical" if it
+        holds strings, "bernoulli" if it holds zeros and ones only, else "gaussian".
+        Then cells may be missing (NaN or None): scores are of the others, and
+        `reconstruct` fills them.
 
     likelihood_scale : {"shared", "feature"} or float, default="shared"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
@@ -268,8 +284,8 @@ default="auto"
     n_components_ : int
         Number of latent dimensions.
 
-    likelihood_ : str
-        The likelihood used.
+    likelihood_ : str or dict of str to str
+        The likelihood used; by the names of columns, where each has its own.
 
     prior_weights_ : ndarray of shape (n_prior_components,)
         Weights of the components of a mixture prior, which sum to one. Only for
@@ -278,14 +294,16 @@ default="auto"
     prior_means_, prior_scales_ : ndarray of shape (n_prior_components, n_components_)
         Means and standard deviations of its components.
 
-    likelihood_scale_ : ndarray of shape (n_features_in_,)
-        Its scale for every feature, in original units; ones, if it has none.
+    likelihood_scale_ : ndarray of shape (n_modelled,)
+        Its scale for every feature that is no condition, in original units; 1 where it
+        has none.
 
     input_shape_ : tuple of int
         Channels, height and width of the images, where rows are images.
 
     mean_, scale_ : ndarray of shape (n_features_in_,)
-        Mean and scale of the standardization.
+        Mean and scale of the standardization: those of all rows that `fit`, and
+        `partial_fit` after it, have seen.
 
     history_ : list of dict
         Per epoch: "epoch"; "train_loss", what training minimized, the mean over rows,
@@ -334,6 +352,16 @@ default="auto"
     mirrored pairs of unit mean square, so that they estimate it well from few; the
     fewer, the less they know of what is not a square in the latent coordinates.
     `log_likelihood` estimates log p(x).
+
+    Where a likelihood has bounds, a value outside of them (2 in a column of zeros and
+    ones, a number that is negative or no whole one among counts, a category that is
+    new) has no density. A fit refuses it. Later the row is scored, encoded and
+    reconstructed as if it had the nearest possible value, and the score is lower by
+    ``1e6 * (1 + excess)`` nats for each such value, with `excess` its distance from
+    the nearest possible one; 1 for a new category (and nothing up to 1e-6, which
+    rounding may cause). So such rows are outliers, the farther out the lower they are
+    scored, and `score_contributions` shows the column. The mean over rows, `score`, is
+    dominated by them.
 
     Log-variances of the posterior are bounded smoothly to between -10 and 10.
 
@@ -401,8 +429,9 @@ default="auto"
 
     _parameter_constraints: dict[str, Any] = {
         **NeuralEmbedder._parameter_constraints,
+        "condition": ["array-like", str, Integral, None],
         # Views: what is added to the tables is taken at once.
-        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys())],
+        "likelihood": [StrOptions({"auto"}), StrOptions(LIKELIHOODS.keys()), dict],
         "prior": [StrOptions(PRIORS.keys())],
         "n_prior_components": [
             Interval(Integral, 1, None, closed="left"),
@@ -438,7 +467,8 @@ default="auto"
         input_shape: Sequence[int] | None = None,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,
-        likelihood: str = "auto",
+        condition: Any = None,
+        likelihood: str | dict[Any, str] = "auto",
         likelihood_scale: float | str = "shared",
         prior: str = "normal",
         n_prior_components: int | str = "auto",
@@ -485,6 +515,7 @@ default="auto"
         self.input_shape = input_shape
         self.encoder = encoder
         self.decoder = decoder
+        self.condition = condition
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale
         self.prior = prior
@@ -527,24 +558,12 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        likelihood = self._choose_likelihood(X)
-        on_unit_interval = LIKELIHOODS[likelihood].on_unit_interval
-        if on_unit_interval:
-            require_unit_interval(X, f"likelihood={likelihood!r}")
-        is_drawn = self.dynamic_binarization
-        if likelihood == "bernoulli" and not is_drawn and not _is_binary(X):
-            warn(
-                "likelihood='bernoulli' is meant for zeros and ones, but X has other "
-                "values, of which the score is no log-probability. Use likelihood="
-                "'continuous_bernoulli', or dynamic_binarization=True."
-            )
         scale = self.likelihood_scale
         return {
             **self._describe_network(X.shape[1], per_latent=2),
-            "likelihood": likelihood,
+            **describe_likelihood(self, X, known),
             "scale": scale if isinstance(scale, str) else float(scale),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
-            "standardize": bool(self.standardize) and not on_unit_interval,
         }
 
     def _check_settings(self) -> None:
@@ -568,28 +587,20 @@ default="auto"
                 f"{self.likelihood!r}."
             )
 
-    def _choose_likelihood(self, X: NDArray[Any]) -> str:
-        """Return the likelihood that is named, or the one that the data allow."""
-        if self.dynamic_binarization:
-            return "bernoulli"
-        if self.likelihood != "auto":
-            return self.likelihood
-        if hasattr(self, "_architecture"):  # a training that continues
-            return self.likelihood_
-        return "bernoulli" if _is_binary(X) else "gaussian"
-
     def _build(self, architecture: Architecture) -> VAE:
         pair = self._build_pair(architecture)
         scale, n_latents = architecture["scale"], architecture["n_components"]
-        learned = {"shared": 1, "feature": self.n_features_in_}
-        has_scale = LIKELIHOODS[architecture["likelihood"]].has_scale
+        learned = {"shared": 1, "feature": self._n_modelled}
+        likelihood = likelihood_of(architecture)
         return VAE(
             pair.encoder,
             pair.decoder,
-            make_prior(architecture, n_latents, self.n_features_in_),
-            n_scales=learned.get(scale, 0) if has_scale else 0,
+            make_prior(architecture, n_latents, self._n_seen),
+            n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
+            n_conditions=0 if self._table is None else self._table.n_conditions,
+            inputs=likelihood.inputs,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
@@ -609,7 +620,7 @@ default="auto"
         return VariationalBound(
             network,
             self._likelihood,
-            self.n_features_in_,
+            self._n_modelled,
             self.n_components_,
             bound=bound,
             n_samples=int(n_samples),
@@ -619,12 +630,13 @@ default="auto"
 
     def _make_inference(self, n_parts: int | None = None) -> VariationalInference:
         return VariationalInference(
-            self.likelihood_,
+            self._likelihood,
             self.score_method,
             int(self.n_score_samples),
             self.n_components_,
-            self.scale_,
+            self._modelled_scale,
             n_parts,
+            None if self._table is None else self._table.shares,
         )
 
     def _warn_of_result(self, X: NDArray[Any]) -> None:
@@ -642,22 +654,31 @@ default="auto"
     # Attributes and methods of its own
 
     @property
-    def likelihood_(self) -> str:
-        """The likelihood used."""
-        return self._architecture["likelihood"]
+    def likelihood_(self) -> str | dict[str, str]:
+        """The likelihood used; of a table that has several, by column."""
+        if "blocks" not in self._architecture or self._table is None:
+            return self._architecture["likelihood"]
+        return {c.label: c.likelihood for c in self._table.columns if c.likelihood}
 
     @property
-    def _likelihood(self) -> Likelihood:
-        return LIKELIHOODS[self.likelihood_]
+    def _likelihood(self) -> Likelihood | MixedLikelihood:
+        return likelihood_of(self._architecture)
 
     @property
     def likelihood_scale_(self) -> NDArray[np.float64]:
-        """Scale of the likelihood for every feature, in original units."""
-        if not self._likelihood.has_scale:
-            return np.ones(self.n_features_in_)
+        """Scale of the likelihood for every modelled column, in original units."""
+        has_scale = np.full(self._n_modelled, self._likelihood.has_scale)
+        if self._table is not None and self._table.is_mixed:
+            has_scale = self._table.of_likelihoods(WITH_SCALE)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
-        return np.exp(log_scale) * self.scale_
+        scale = np.where(has_scale, np.exp(log_scale) * self._modelled_scale, 1.0)
+        return scale if self._table is None else scale[self._table.firsts]
+
+    @property
+    def _modelled_scale(self) -> NDArray[np.float64]:
+        """Unit of every modelled feature in the network."""
+        return self._standardizer.scale[: self._n_modelled]
 
     @fork_safe
     def sample(
@@ -666,7 +687,8 @@ default="auto"
         random_state: RandomState = None,
         *,
         component: int | ArrayLike | None = None,
-    ) -> NDArray[Any]:
+        condition: ArrayLike | None = None,
+    ) -> Any:
         """Draw new rows from the model.
 
         Parameters
@@ -683,10 +705,16 @@ default="auto"
             for each row. For ``prior="mixture"`` only; None draws components by their
             weights.
 
+        condition : array-like of shape (n_samples or 1, n_conditions or n_features) \
+or None, default=None
+            Of a model with `condition`: the conditions to draw rows for, or whole rows
+            that have them. None draws those of training rows, of which at most 10,000
+            are kept.
+
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            Rows in original units.
+        X : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows in original units; a DataFrame where a column holds strings.
 
         Raises
         ------
@@ -716,16 +744,102 @@ default="auto"
         chosen = self.random_state if random_state is None else random_state
         generator = numpy_generator(chosen)
         latents = draw_latents(self.module_, n_samples, component, generator)
-        return self._of_latents(self._draw(latents, generator))
+        cells = self._given_conditions(condition, n_samples)
+        if condition is None and self._table is not None:
+            drawn = generator.integers(len(self._conditions), size=n_samples)
+            cells = self._table.cells_of(self._conditions[drawn])
+        rows = self._draw(self._with_conditions(latents, cells), generator)
+        return self._finished(rows, cells)
 
-    def _draw(self, latents: NDArray[Any], generator: np.random.Generator) -> Any:
-        """Return random rows, given latent coordinates."""
+    def _draw(self, Z: NDArray[Any], generator: np.random.Generator) -> Any:
+        """Return random rows, given latent coordinates and conditions."""
         noise = torch.Generator().manual_seed(int(generator.integers(2**63)))
         draw = self._likelihood.draw
         return self._from_latents(
-            lambda network, z: draw(network.decode(z), network.log_scale(), noise),
-            latents,
+            lambda network, z: draw(network.decode(z), network.log_scale(), noise), Z
         )
+
+    def _finished(self, rows: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return modelled columns as rows of the form of the fit."""
+        if self._table is None:
+            return self._of_latents(rows)
+        return self._table.rows(rows, cells)
+
+    @fork_safe
+    def inverse_transform(
+        self, X: ArrayLike, condition: ArrayLike | None = None
+    ) -> Any:
+        """Return the rows that latent coordinates stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Latent coordinates.
+
+        condition : array-like of shape (n_samples or 1, n_conditions or n_features) \
+or None, default=None
+            Of a model with `condition`: the conditions to decode at, or whole rows that
+            have them. None: the training mean of a number, and the most frequent
+            category (in a Pipeline, which can pass no more).
+
+        Returns
+        -------
+        X_original : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows in original units; a DataFrame where a column holds strings.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        ValueError
+            If `X` is not valid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from latentsk import VAEEmbedder
+        >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
+        >>> embedder = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
+        >>> embedder.inverse_transform([[0.0], [1.0]]).shape
+        (2, 3)
+        """
+        Z = self._checked_latents(X)
+        if condition is None and self._table is not None:
+            cells = self._table.usual_conditions(self.mean_, len(Z))
+        else:
+            cells = self._given_conditions(condition, len(Z))
+        return self._rows_at(Z, cells)
+
+    def _rows_at(self, Z: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return rows for latent coordinates and conditions."""
+        rows = self._inverse_transform(self._with_conditions(Z, cells))
+        return self._finished(rows, cells)
+
+    def _decode_path(self, Z: NDArray[Any], first: Any, last: Any) -> Any:
+        table = self._table
+        cells = [] if table is None else table.cells_between(first, last, len(Z))
+        return self._rows_at(Z, cells)
+
+    def _given_conditions(self, condition: Any, n_rows: int) -> list[NDArray[Any]]:
+        """Return the cells of conditions that a caller names."""
+        if condition is None:
+            return []
+        if self._table is None or not self._table.conditions:
+            raise ValueError(
+                "condition is for a VAEEmbedder that was fitted with condition=[...], "
+                "the columns that are given."
+            )
+        return self._table.given(condition, n_rows)
+
+    def _with_conditions(self, Z: NDArray[Any], cells: list[NDArray[Any]]) -> Any:
+        """Return latent coordinates with the code of conditions behind them."""
+        if not cells or self._table is None:
+            return Z
+        codes = self._table.condition_codes(cells)
+        standardizer = self._standardizer.at(slice(self._n_modelled, None))
+        standardized = (codes - standardizer.mean) / standardizer.scale
+        return np.hstack([Z, standardized.astype(Z.dtype)])
 
     @fork_safe
     def transform_distribution(self, X: ArrayLike) -> tuple[Any, Any]:
@@ -821,13 +935,11 @@ default="auto"
         check_is_fitted(self)
         require_count("n_samples", n_samples, least=2)
         validated = self._validate(X, reset=False, method="log_likelihood")
-        if self._likelihood.on_unit_interval:
-            require_unit_interval(validated, f"likelihood={self.likelihood_!r}")
         chosen = self.random_state if random_state is None else random_state
         seed = int(numpy_generator(chosen).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
-        density = self._likelihood.log_density
-        log_unit = float(np.log(self.scale_).sum())
+        inference = self._make_inference()
+        density = inference.likelihood.log_density
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
             at_a_time = samples_at_a_time(network, rows)
@@ -839,11 +951,13 @@ default="auto"
                 return noise.to(rows.device)
 
             parts = map(draw, range(0, int(n_samples), at_a_time))
-            weights = sampled(network, rows, density, parts).log_weights
+            kept = inference.in_range(network, rows)
+            weights = sampled(network, kept, density, parts).log_weights
             value = iwae(weights)
             error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
             unknown = torch.nan_to_num(error, nan=torch.inf)
-            return torch.stack([clip_to_finite(value - log_unit), unknown], dim=1)
+            surplus = inference.surplus(network, rows).sum(dim=-1).to(value)
+            return torch.stack([clip_to_finite(value - surplus), unknown], dim=1)
 
         both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]
@@ -893,7 +1007,3 @@ default="auto"
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         exact = self._inference_dtype(moments[0])
         return report(*moments, density_on_host(self.module_, exact))
-
-
-def _is_binary(X: NDArray[Any]) -> bool:
-    return all(bool(((block == 0) | (block == 1)).all()) for block in row_blocks(X))

@@ -35,6 +35,23 @@ def _components(state: State, width: int) -> schema.Rule:
     )
 
 
+def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
+    """Return the rules of what a description tells of the likelihood."""
+    table = state.get("_table")
+    is_mixed = table is not None and table.is_mixed
+    described = state["_architecture"]
+    require(is_mixed == ("blocks" in described), "its likelihood is of another table")
+    if table is None or not is_mixed:
+        return {"likelihood": schema.text(*LIKELIHOODS)}
+    blocks = [list(block) for block in table.blocks]
+    n_counts = sum(width for kind, width in blocks if kind == "poisson")
+    return {
+        "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
+        "count_means": schema.list_of(schema.number(), n_counts),
+        "count_scales": schema.list_of(schema.number(1e-300), n_counts),
+    }
+
+
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     """Refuse a network that does not fit the file, and scores without end.
 
@@ -45,12 +62,14 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     drawn = embedder.n_score_samples * sizes["k"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
     objective = {
-        "likelihood": schema.text(*LIKELIHOODS),
+        **_likelihood_rules(state),
         "scale": schema.either(schema.text("shared", "feature"), SCALE),
         "prior": schema.text(*PRIORS),
     }
     kind = _prior_of(state)
     if issubclass(kind, ComponentPrior):
-        width = sizes["n_features"] if issubclass(kind, VampPrior) else sizes["k"]
+        table = state.get("_table")
+        seen = sizes["n_features"] if table is None else len(table.sources)
+        width = seen if issubclass(kind, VampPrior) else sizes["k"]
         objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

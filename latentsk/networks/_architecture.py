@@ -92,7 +92,10 @@ def automatic_hidden_sizes(n_features: int) -> tuple[int, int]:
 
 
 def describe_network(
-    parameters: NetworkParameters, n_features: int, per_latent: int = 1
+    parameters: NetworkParameters,
+    n_features: int,
+    per_latent: int = 1,
+    n_conditions: int = 0,
 ) -> Architecture:
     """Return a JSON-able description of the network that the parameters mean.
 
@@ -105,6 +108,10 @@ def describe_network(
 
     per_latent : int, default=1
         Numbers that the encoder returns for each latent dimension.
+
+    n_conditions : int, default=0
+        Numbers that encoder and decoder are given besides, behind the row and behind
+        its latent coordinates.
 
     Raises
     ------
@@ -133,7 +140,7 @@ def describe_network(
         "network": parameters.network,
         "n_components": width,
         "per_latent": per_latent,
-        **sizes(parameters, n_features, width, per_latent),
+        **sizes(parameters, n_features, width, per_latent, n_conditions),
         "activation": usual_activation if is_automatic else parameters.activation,
         "dropout": float(parameters.dropout),
         "normalize": is_conv if normalize == "auto" else bool(normalize),
@@ -141,7 +148,11 @@ def describe_network(
 
 
 def _conv_sizes(
-    parameters: NetworkParameters, n_features: int, width: int, per_latent: int
+    parameters: NetworkParameters,
+    n_features: int,
+    width: int,
+    per_latent: int,
+    n_conditions: int,
 ) -> Architecture:
     if parameters.decoder_layer_sizes is not None:
         raise ValueError("decoder_layer_sizes is for network='mlp' only.")
@@ -167,7 +178,11 @@ def _conv_sizes(
 
 
 def _mlp_sizes(
-    parameters: NetworkParameters, n_features: int, width: int, per_latent: int
+    parameters: NetworkParameters,
+    n_features: int,
+    width: int,
+    per_latent: int,
+    n_conditions: int,
 ) -> Architecture:
     _checked_shape(parameters.input_shape, n_features)
     sizes, back = parameters.hidden_layer_sizes, parameters.decoder_layer_sizes
@@ -177,8 +192,8 @@ def _mlp_sizes(
     if back is not None:
         mirrored = checked_sizes(back, "decoder_layer_sizes")
     return {
-        "encoder_sizes": [n_features, *hidden, per_latent * width],
-        "decoder_sizes": [width, *mirrored, n_features],
+        "encoder_sizes": [n_features + n_conditions, *hidden, per_latent * width],
+        "decoder_sizes": [width + n_conditions, *mirrored, n_features],
     }
 
 
@@ -252,6 +267,7 @@ def build_network(
     n_features: int,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,
+    n_conditions: int = 0,
 ) -> Autoencoder:
     """Return the network that a description means.
 
@@ -269,6 +285,9 @@ def build_network(
     encoder, decoder : nn.Module or None
         Custom modules, which are copied.
 
+    n_conditions : int, default=0
+        Numbers that both are given besides.
+
     Examples
     --------
     >>> custom = {"network": "custom", "n_components": None, "input_shape": None}
@@ -282,7 +301,7 @@ def build_network(
     (2, True)
     """
     if architecture["network"] == "custom":
-        return _build_custom(architecture, n_features, encoder, decoder)
+        return _build_custom(architecture, n_features, encoder, decoder, n_conditions)
     names = ("activation", "dropout", "normalize")
     options: dict[str, Any] = {name: architecture[name] for name in names}
     if architecture["network"] == "mlp":
@@ -302,11 +321,13 @@ def _build_custom(
     n_features: int,
     encoder: nn.Module | None,
     decoder: nn.Module | None,
+    n_conditions: int,
 ) -> Autoencoder:
     assert encoder is not None, "checked when described"
     assert decoder is not None, "checked when described"
     shape = architecture["input_shape"]
-    row = torch.zeros(1, *(shape or [n_features]), dtype=torch.float32)
+    entering = [n_features + n_conditions]
+    row = torch.zeros(1, *(shape or entering), dtype=torch.float32)
     memo: dict[int, Any] = {}  # weights that the two share stay shared
     first = adopt(encoder, row, name="encoder", memo=memo)
     latents = evaluate(first, row)
@@ -323,7 +344,7 @@ def _build_custom(
             f"{returned} values per row, {per_latent} for each latent dimension."
         )
     architecture["n_components"] = width
-    codes = torch.zeros(1, width, dtype=torch.float32)
+    codes = torch.zeros(1, width + n_conditions, dtype=torch.float32)
     second = adopt(decoder, codes, name="decoder", memo=memo)
     output = evaluate(second, codes)
     decoded = output.flatten(1).shape[1]

@@ -31,7 +31,12 @@ _NETWORKS: dict[str, Rules] = {
 
 
 def check_architecture(
-    architecture: State, sizes: Sizes, weights: State, per_latent: int, more: Rules
+    architecture: State,
+    sizes: Sizes,
+    weights: State,
+    per_latent: int,
+    more: Rules,
+    n_conditions: int = 0,
 ) -> None:
     """Refuse descriptions of unknown networks, and of larger ones than their weights.
 
@@ -50,6 +55,9 @@ def check_architecture(
     more : mapping of str to Rule
         Of what the description holds besides.
 
+    n_conditions : int, default=0
+        Numbers that encoder and decoder are given besides.
+
     Raises
     ------
     FormatError
@@ -65,7 +73,7 @@ def check_architecture(
     described = schema.fields(rules).fits(architecture, sizes)
     require(described, "its network is not described")
     if name == "mlp":
-        matrices = _mlp_matrices(architecture, sizes, per_latent)
+        matrices = _mlp_matrices(architecture, sizes, per_latent, n_conditions)
     elif name == "conv":
         matrices = _conv_matrices(architecture, sizes)
     else:
@@ -78,14 +86,14 @@ def check_architecture(
 
 
 def _mlp_matrices(
-    architecture: State, sizes: Sizes, per_latent: int
+    architecture: State, sizes: Sizes, per_latent: int, n_conditions: int
 ) -> list[tuple[int, int]]:
     """Return the shapes of the weights."""
     encoder, decoder = architecture["encoder_sizes"], architecture["decoder_sizes"]
     require(min(len(encoder), len(decoder)) > 1, "its network lacks layers")
     latents, width = sizes["k"], sizes["n_features"]
     ends = encoder[0], encoder[-1], decoder[0], decoder[-1]
-    fitting = width, per_latent * latents, latents, width
+    fitting = width + n_conditions, per_latent * latents, latents + n_conditions, width
     require(ends == fitting, "its network is of another width")
     return [*pairwise(encoder), *pairwise(decoder)]
 

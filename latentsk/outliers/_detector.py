@@ -612,8 +612,7 @@ default="auto"
         is_original = view.has_original_features
         columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
         if "residual" in self.parts_ and rows.residuals is not None:
-            reconstructed = rows.features - rows.residuals * rows.scale
-            columns["reconstructed"] = view.shown(view.as_known(reconstructed))
+            columns["reconstructed"] = view.reconstructed(rows, columns["value"])
         positions = self._neighborhood.nearest_positions(imputed.latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)

@@ -131,7 +131,8 @@ def embedder_contributions(
         return np.asarray(embedder.score_samples(named(features)), np.float64)
 
     if hasattr(embedder, "score_contributions"):
-        found = embedder.score_contributions(named(rows.features))
+        entering = named(rows.features) if rows.given is None else rows.given
+        found = embedder.score_contributions(entering)
         return np.asarray(found, np.float64)
     (nearest,) = neighborhood.nearest_features(rows.latents, 1)
     parts = substitution_parts(score, rows.features, nearest)

@@ -8,14 +8,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from latentsk._columns import columns_of, is_table, n_columns
 from latentsk._device import on_host
 from latentsk._diagnosis import OUTPUT
 from latentsk._typing import Float64
 from latentsk._validation import MAX_MAGNITUDE, checked
+from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._image_rows import image_rows
+from latentsk.embedders._network_rows import asks_for_table
+from latentsk.embedders._neural import NeuralEmbedder
+from latentsk.preprocessing._category_encoder import labels_of
+from latentsk.vae._columns import condition_positions
 
 FLOATS = [np.float64, np.float32]
 # Sparse rows of more columns are not made dense.
@@ -35,12 +43,15 @@ class LatentRows(NamedTuple):
         None where it has no `inverse_transform`.
     scale : ndarray of shape (n_features,)
         These standard deviations.
+    given : array-like of shape (n_rows, n_columns) or None
+        What enters an embedder that reads tables, where `features` do not say it all.
     """
 
     features: NDArray[Any]
     latents: NDArray[Any]
     residuals: Float64 | None
     scale: NDArray[Any]
+    given: Any = None
 
     def at(self, some: Any) -> LatentRows:
         """Return some of the rows: at positions, or of a slice."""
@@ -49,6 +60,7 @@ class LatentRows(NamedTuple):
             features=self.features[some],
             latents=self.latents[some],
             residuals=residuals,
+            given=None if self.given is None else _safe_indexing(self.given, some),
         )
 
 
@@ -60,6 +72,88 @@ def numeric(rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:
         ensure_all_finite=ensure_finite,
         input_name="what enters the embedder",
     )
+
+
+def reads_tables(embedder: Any) -> bool:
+    """Tell whether a step takes columns of strings beside numbers, and gives them back.
+
+    A VAEEmbedder with conditions, or with a likelihood for each column, does.
+
+    Examples
+    --------
+    >>> from latentsk import VAEEmbedder
+    >>> reads_tables(VAEEmbedder(condition=["season"])), reads_tables(VAEEmbedder())
+    (True, False)
+    """
+    embedder = embedder.estimator if isinstance(embedder, FrozenEstimator) else embedder
+    return isinstance(embedder, NeuralEmbedder) and asks_for_table(embedder)
+
+
+def modelled_numbers(embedder: Any, rows: Any) -> Any:
+    """Return what an embedder models of rows, as numbers.
+
+    Parameters
+    ----------
+    embedder : transformer
+        Of one that reads tables, columns of strings are zero, and so are conditions:
+        they make no row differ from others. Rows of others stay as they are.
+
+    rows : array-like of shape (n_rows, n_columns)
+
+    Examples
+    --------
+    >>> from latentsk import VAEEmbedder
+    >>> vae = VAEEmbedder(condition=["size"])
+    >>> table = pd.DataFrame({"kind": ["a"], "size": [2.0], "n": [3.0]})
+    >>> modelled_numbers(vae, table)
+    array([[0., 0., 3.]])
+    """
+    if not reads_tables(embedder):
+        return rows
+    numbers = _as_numbers(rows)
+    numbers[:, _conditions(embedder, rows)] = 0.0
+    return numbers
+
+
+def _as_numbers(rows: Any) -> Float64:
+    """Return rows as numbers, zero in columns of strings."""
+    numbers = np.zeros((_num_samples(rows), n_columns(rows)))
+    for j, (_, cells) in enumerate(columns_of(rows)):
+        if _are_numbers(cells):
+            numbers[:, j] = cells
+    return numbers
+
+
+def _conditions(embedder: Any, rows: Any) -> list[int]:
+    """Return the positions of an embedder's conditions."""
+    if embedder.condition is None:
+        return []
+    given = rows if is_table(rows) else np.asarray(rows)
+    return condition_positions(embedder.condition, given)
+
+
+def _rebuilt_numbers(embedder: Any, rows: Any, rebuilt: Any) -> Any:
+    """Return reconstructed rows as numbers, 1 where another string is reconstructed."""
+    if not reads_tables(embedder):
+        return rebuilt
+    numbers = _as_numbers(rebuilt)
+    numbers[:, _conditions(embedder, rows)] = 0.0
+    pairs = zip(columns_of(rows), columns_of(rebuilt), strict=True)
+    for j, ((_, cells), (_, others)) in enumerate(pairs):
+        if not _are_numbers(others):
+            numbers[:, j] = labels_of(cells) != labels_of(others)
+    return numbers
+
+
+def have_numbers(rows: Any) -> list[bool]:
+    """Tell which columns hold numbers."""
+    return [_are_numbers(cells) for _, cells in columns_of(rows)]
+
+
+def _are_numbers(cells: NDArray[Any]) -> bool:
+    if cells.dtype.kind in "fiub":
+        return True
+    return not any(isinstance(cell, str | bytes) for cell in cells)
 
 
 def is_numeric(rows: Any) -> bool:
@@ -116,20 +210,21 @@ def latent_rows(
         If the embedder returns something else than numbers, or reconstructions of
         another shape than the rows.
     """
-    features = numeric(rows)
+    features = numeric(modelled_numbers(embedder, rows))
     latents = latents_of(embedder, rows, ensure_finite=ensure_finite)
     if not ensure_finite:
         latents = clip_magnitudes(latents)
-    reconstructed = decode(embedder, latents, ensure_finite=ensure_finite)
+    reconstructed = reconstruct(embedder, rows, latents, ensure_finite=ensure_finite)
+    given = rows if reads_tables(embedder) else None
     if reconstructed is None:
-        return LatentRows(features, latents, None, scale)
+        return LatentRows(features, latents, None, scale, given)
     if reconstructed.shape != features.shape:
         raise ValueError(
             f"The embedder reconstructed rows of shape {reconstructed.shape} from rows "
             f"of shape {features.shape}."
         )
     residuals = (features.astype(np.float64) - reconstructed) / scale
-    return LatentRows(features, latents, residuals, scale)
+    return LatentRows(features, latents, residuals, scale, given)
 
 
 def latents_of(embedder: Any, rows: Any, *, ensure_finite: bool = True) -> NDArray[Any]:
@@ -147,6 +242,21 @@ def latents_of(embedder: Any, rows: Any, *, ensure_finite: bool = True) -> NDArr
     return latents
 
 
+def reconstruct(
+    embedder: Any, rows: Any, latents: NDArray[Any], *, ensure_finite: bool = True
+) -> NDArray[Any] | None:
+    """Return rows as an embedder reconstructs them, as numbers.
+
+    By its `reconstruct`, which knows what latents do not hold, such as conditions. Our
+    own embedders without any decode the latents, which is the same.
+    """
+    decodes = isinstance(embedder, BaseEmbedder) and not reads_tables(embedder)
+    if decodes or not hasattr(embedder, "reconstruct"):
+        return decode(embedder, latents, ensure_finite=ensure_finite)
+    rebuilt = _rebuilt_numbers(embedder, rows, embedder.reconstruct(rows))
+    return numeric(rebuilt, ensure_finite=ensure_finite)
+
+
 def decode(
     embedder: Any, latents: NDArray[Any], *, ensure_finite: bool = True
 ) -> NDArray[Any] | None:
@@ -156,6 +266,7 @@ def decode(
         return numeric(latents) if embedder.func is None else None
     try:
         rows = embedder.inverse_transform(latents)
+        rows = _as_numbers(rows) if reads_tables(embedder) else rows
         if hasattr(embedder, "input_shape_"):
             rows = image_rows(rows, embedder.input_shape_).rows
     except (AttributeError, NotImplementedError):

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples
 from latentsk._columns import column_names, n_columns
 from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
-from latentsk.outliers._latent_rows import LatentRows, latent_rows
+from latentsk.outliers._latent_rows import LatentRows, have_numbers, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
 from latentsk.outliers._steps import (
     as_given,
@@ -163,6 +163,27 @@ class LatentView(NamedTuple):
         known = features.copy()
         known[:, indicators(self.preprocessor).positions] = 0.0
         return known
+
+    def reconstructed(self, rows: LatentRows, cells: NDArray[Any]) -> NDArray[Any]:
+        """Return what is shown of rows as the embedder reconstructs them.
+
+        Parameters
+        ----------
+        rows : LatentRows
+            With residuals.
+
+        cells : ndarray of shape (n_rows, n_names)
+            What is shown of the rows. Conditions are theirs; of a string, which has no
+            number, its reconstruction is not shown where it is another one.
+        """
+        assert rows.residuals is not None, "the caller has seen to it"
+        known = rows.features - rows.residuals * rows.scale
+        if rows.given is None:
+            return self.shown(self.as_known(known))
+        features = self.shown(self.as_known(known))
+        features = np.where(have_numbers(rows.given), features, np.nan)
+        same = (rows.features == 0.0) & (known == 0.0)
+        return np.where(same, cells, features)
 
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features as the columns of X, NaN where they have no inverse.

@@ -176,10 +176,6 @@ class Inference(ABC):
     rows_per_contribution: int
 
     @abstractmethod
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse rows, in original units, for which the score is undefined."""
-
-    @abstractmethod
     def encode(self, network: Any, rows: Tensor) -> Tensor:
         """Return the latent coordinates of standardized rows."""
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -173,10 +172,6 @@ class WindowInference(Inference):
         self.size = size
         self.rows_per_score = inference.rows_per_contribution
         self.rows_per_contribution = inference.rows_per_contribution
-
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse rows for which the score is undefined."""
-        self.inference.require_scorable(X)
 
     def encode(self, network: Any, rows: Tensor) -> Tensor:
         """Return the latent coordinates."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from latentsk._chunks import row_blocks
 from latentsk._typing import Float64
 
-# What scaling to [0, 1] may leave above one.
-UNIT_TOLERANCE = 1e-6
 # Mean squares below this have lost digits.
 TINY = np.finfo(np.float64).tiny / np.finfo(np.float64).eps
 
@@ -29,20 +27,75 @@ def network_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.float32 if exact else torch.float64
 
 
-def require_unit_interval(X: NDArray[Any], setting: str) -> None:
-    """Refuse data outside [0, 1], but for rounding errors.
+class Moments(NamedTuple):
+    """Number, means and standard deviations of the rows seen so far, in float64.
+
+    Attributes
+    ----------
+    n_rows : int
+    mean : ndarray of shape (n_features,)
+    deviation : ndarray of shape (n_features,)
+        Zero where it is no more than rounding noise.
 
     Examples
     --------
-    >>> require_unit_interval(np.array([[0.0, 1.0]]), "loss='binary_cross_entropy'")
+    >>> first, rest = np.array([[0.0]]), np.array([[4.0], [8.0], [2.0], [1.0]])
+    >>> Moments.of(first).merged(Moments.of(rest))
+    Moments(n_rows=5, mean=array([3.]), deviation=array([2.82842712]))
     """
-    least = min(block.min() for block in row_blocks(X))
-    most = max(block.max() for block in row_blocks(X))
-    if least < -UNIT_TOLERANCE or most > 1 + UNIT_TOLERANCE:
-        raise ValueError(
-            f"{setting} needs data in [0, 1], but X ranges from {least:.7g} to "
-            f"{most:.7g}."
+
+    n_rows: int
+    mean: Float64
+    deviation: Float64
+
+    @classmethod
+    def of(cls, X: NDArray[Any], n_groups: int | None = None) -> Moments:
+        """Return the moments of rows, block by block.
+
+        With `n_groups` equal groups of consecutive features, such as the channels of an
+        image, the features of a group share one mean and one deviation.
+        """
+        # Around the first row, so that a large mean costs no digits.
+        origin = X[0].astype(np.float64)
+        unit = np.ones_like(origin)
+        mean, mean_square = _moments(X, origin, unit)
+        if ((mean_square < TINY) & (mean != 0)).any():
+            # Squares vanish in float64: count in units of the largest value.
+            unit = _largest(X, origin)
+            mean, mean_square = _moments(X, origin, unit)
+        variance = np.maximum(mean_square - mean**2, 0.0)
+        rounding = 10.0 * np.finfo(np.float64).eps * mean_square
+        deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
+        mean = origin + unit * mean
+        if n_groups is not None:
+            mean, deviation = _pooled(mean, deviation, n_groups)
+        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
+        constant = deviation <= np.finfo(dtype).eps * np.abs(mean)
+        return cls(len(X), mean, np.where(constant, 0.0, deviation))
+
+    def merged(self, other: Moments) -> Moments:
+        """Return the moments of the rows of both (Chan et al., 1983)."""
+        n_rows = self.n_rows + other.n_rows
+        share = other.n_rows / n_rows
+        distance = other.mean - self.mean
+        # One constant in float32 and in float64 is no other one.
+        equal = np.abs(distance) <= np.finfo(np.float32).eps * np.abs(self.mean)
+        constant = equal & (self.deviation == 0) & (other.deviation == 0)
+        distance = np.where(constant, 0.0, distance)
+        within = np.hypot(
+            np.sqrt(1.0 - share) * self.deviation, np.sqrt(share) * other.deviation
         )
+        between = np.sqrt(share * (1.0 - share)) * distance
+        return Moments(n_rows, self.mean + share * distance, np.hypot(within, between))
+
+    def standardizer(self) -> Standardizer:
+        """Return the shift and scale of each feature.
+
+        A constant feature gets the scale one: it becomes zero, and a deviation from it
+        keeps its unit instead of being divided by rounding noise.
+        """
+        scale = np.where(self.deviation > 0, self.deviation, 1.0)
+        return Standardizer(self.mean, scale)
 
 
 class Standardizer(NamedTuple):
@@ -67,35 +120,17 @@ class Standardizer(NamedTuple):
 
     @classmethod
     def of(cls, X: NDArray[Any], n_groups: int | None = None) -> Standardizer:
-        """Return the means and standard deviations of features, block by block.
-
-        A constant feature gets the scale one: it becomes zero, and a deviation from it
-        keeps its unit instead of being divided by rounding noise. With `n_groups` equal
-        groups of consecutive features, such as the channels of an image, the features
-        of a group share one mean and one scale.
-        """
-        # Around the first row, so that a large mean costs no digits.
-        origin = X[0].astype(np.float64)
-        unit = np.ones_like(origin)
-        mean, mean_square = _moments(X, origin, unit)
-        if ((mean_square < TINY) & (mean != 0)).any():
-            # Squares vanish in float64: count in units of the largest value.
-            unit = _largest(X, origin)
-            mean, mean_square = _moments(X, origin, unit)
-        variance = np.maximum(mean_square - mean**2, 0.0)
-        rounding = 10.0 * np.finfo(np.float64).eps * mean_square
-        deviation = unit * np.sqrt(np.where(variance > rounding, variance, 0.0))
-        mean = origin + unit * mean
-        if n_groups is not None:
-            mean, deviation = _pooled(mean, deviation, n_groups)
-        dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
-        constant = deviation <= np.finfo(dtype).eps * np.abs(mean)
-        return cls(mean, np.where(constant, 1.0, deviation))
+        """Return the one of some rows, whose groups of features share it, if any."""
+        return Moments.of(X, n_groups).standardizer()
 
     @classmethod
     def identity(cls, n_features: int) -> Standardizer:
         """Return the one that changes nothing."""
         return cls(np.zeros(n_features), np.ones(n_features))
+
+    def at(self, places: Any) -> Standardizer:
+        """Return that of some features."""
+        return Standardizer(self.mean[places], self.scale[places])
 
     def apply(self, block: NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
         """Return some standardized rows as a tensor."""

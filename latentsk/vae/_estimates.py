@@ -137,10 +137,12 @@ def sampled(
     torch.Size([7, 5])
     """
     posterior, log_scale, prior = vae.encode(rows), vae.log_scale(), vae.density()
+    modelled = vae.modelled(rows)
     densities, ratios = [], []
     for part in noise:
         latents = posterior.at(part)
-        densities.append(log_density(rows, vae.decode(latents), log_scale))
+        output = vae.decode(latents, rows)
+        densities.append(log_density(modelled, output, log_scale))
         ratios.append(log_ratios(latents, posterior, prior))
     return Sampled(torch.cat(densities), torch.cat(ratios), posterior, prior)
 
@@ -148,7 +150,7 @@ def sampled(
 def feature_log_densities(
     vae: VAE,
     rows: Tensor,
-    log_density: Callable[[Tensor, Tensor, Tensor], Tensor],
+    by_feature: Callable[[Tensor, Tensor, Tensor], Tensor],
     posterior: Posterior,
     noise: Tensor,
     weights: Tensor,
@@ -160,9 +162,10 @@ def feature_log_densities(
     vae : VAE
 
     rows : Tensor of shape (n_rows, n_features)
+        With their conditions, if there are any.
 
-    log_density : callable
-        Of the likelihood: a sum over the last axis.
+    by_feature : callable
+        Of the likelihood: what each modelled feature contributes to the log-density.
 
     posterior : Posterior
         Of the rows.
@@ -175,22 +178,20 @@ def feature_log_densities(
 
     Returns
     -------
-    densities : Tensor of shape (n_rows, n_features)
+    densities : Tensor of shape (n_rows, n_modelled)
 
     Examples
     --------
-    >>> from latentsk.vae._likelihoods import gaussian
+    >>> from latentsk.vae._likelihoods import LIKELIHOODS
     >>> vae, rows = VAE(nn.Linear(3, 4), nn.Linear(2, 3)), torch.zeros(5, 3)
     >>> noise, weights = torch.zeros(2, 1, 2), torch.full((2, 5), 0.5)
-    >>> posterior = vae.encode(rows)
-    >>> feature_log_densities(vae, rows, gaussian, posterior, noise, weights).shape
+    >>> posterior, by_feature = vae.encode(rows), LIKELIHOODS["gaussian"].by_feature
+    >>> feature_log_densities(vae, rows, by_feature, posterior, noise, weights).shape
     torch.Size([5, 3])
     """
-    log_scale = vae.log_scale()[..., None]
-    total = torch.zeros_like(rows)
+    log_scale, modelled = vae.log_scale(), vae.modelled(rows)
+    total = torch.zeros_like(modelled)
     for sample, weight in zip(noise, weights, strict=True):
-        output = vae.decode(posterior.at(sample))
-        # A last axis of length one, so that there is nothing to sum.
-        densities = log_density(rows[..., None], output[..., None], log_scale)
-        total += weight[:, None] * densities
+        output = vae.decode(posterior.at(sample), rows)
+        total += weight[:, None] * by_feature(modelled, output, log_scale)
     return total

@@ -13,6 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentsk._typing import Float64
+from latentsk.training._support import SUPPORTS
+from latentsk.vae._discrete import (
+    categorical,
+    categorical_cells,
+    categorical_mean,
+    draw_categorical,
+    draw_poisson,
+    poisson,
+    poisson_mean,
+)
+
 LOG_TWO_PI = math.log(2.0 * math.pi)
 LOG_TWO = math.log(2.0)
 # Degrees of freedom of Student's t: tails much heavier than a Gaussian's, and still a
@@ -228,29 +240,103 @@ class Likelihood(NamedTuple):
         From the output to the mean.
     draw : callable
         ``draw(output, log_scale, generator)``, random rows.
-    has_scale : bool
+    has_scale : bool, default=False
         Whether there is a scale, which can be fixed or learned.
-    on_unit_interval : bool
-        Whether the data lie in [0, 1], and are not standardized.
+    support : {"real", "unit interval", "counts", "one-hot"}, default="real"
+        The values that a row can have. Real ones are standardized; whatever lies
+        outside of the others is refused by a fit, and scored very low.
+    cells : callable or None, default=None
+        ``cells(rows, output, log_scale)``, what each column contributes to the
+        log-density. None: that of the column alone.
+
+    Examples
+    --------
+    >>> likelihood = LIKELIHOODS["bernoulli"]
+    >>> logits, log_scale = torch.zeros(1, 2), torch.zeros(())
+    >>> likelihood.by_feature(torch.tensor([[0.0, 1.0]]), logits, log_scale)
+    tensor([[-0.6931, -0.6931]])
+    >>> flags = torch.tensor([[0.0, 2.0]])
+    >>> likelihood.nearest(flags), likelihood.penalties(flags)
+    (tensor([[0., 1.]]), tensor([[      0., 2000000.]]))
     """
 
     log_density: Callable[[Tensor, Tensor, Tensor], Tensor]
     mean: Callable[[Tensor], Tensor]
     draw: Callable[[Tensor, Tensor, torch.Generator], Tensor]
-    has_scale: bool
-    on_unit_interval: bool
+    has_scale: bool = False
+    support: str = "real"
+    cells: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+
+    def by_feature(self, rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
+        """Return what each column contributes to the log-density.
+
+        Returns
+        -------
+        densities : Tensor of shape (..., n_features)
+        """
+        if self.cells is not None:
+            return self.cells(rows, output, log_scale)
+        # A last axis of length one, so that there is nothing to sum.
+        return self.log_density(
+            rows[..., None], output[..., None], log_scale[..., None]
+        )
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """Return what the encoder sees of rows, brought into the support."""
+        return SUPPORTS[self.support].inputs(rows)
+
+    def nearest(self, rows: Tensor) -> Tensor:
+        """Return rows with values outside the support replaced by the nearest ones."""
+        return SUPPORTS[self.support].nearest(rows)
+
+    def penalties(self, rows: Tensor) -> Tensor:
+        """Return what values outside the support cost; a single 0 where none can be.
+
+        Returns
+        -------
+        penalties : Tensor of shape (..., n_features) or (1,)
+        """
+        if self.support == "real":
+            return torch.zeros(1, dtype=rows.dtype, device=rows.device)
+        return SUPPORTS[self.support].penalties(rows)
+
+    def log_units(self, rows: Tensor, log_scale: Float64) -> Tensor:
+        """Return the logarithms of the units in which the values of rows are counted.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_features)
+
+        log_scale : ndarray of shape (n_features,)
+            Logarithms of the scales of the standardization.
+
+        Returns
+        -------
+        units : Tensor of shape (n_features,), dtype float64
+            What the log-density of each is too high by, in original units.
+        """
+        return torch.as_tensor(log_scale).to(rows.device)
 
 
 LIKELIHOODS: dict[str, Likelihood] = {
-    "gaussian": Likelihood(gaussian, _identity, _draw_gaussian, True, False),
-    "laplace": Likelihood(laplace, _identity, _draw_laplace, True, False),
-    "student_t": Likelihood(student_t, _identity, _draw_student_t, True, False),
-    "bernoulli": Likelihood(bernoulli, torch.sigmoid, _draw_bernoulli, False, True),
+    "gaussian": Likelihood(gaussian, _identity, _draw_gaussian, has_scale=True),
+    "laplace": Likelihood(laplace, _identity, _draw_laplace, has_scale=True),
+    "student_t": Likelihood(student_t, _identity, _draw_student_t, has_scale=True),
+    "bernoulli": Likelihood(
+        bernoulli, torch.sigmoid, _draw_bernoulli, support="unit interval"
+    ),
     "continuous_bernoulli": Likelihood(
         continuous_bernoulli,
         _continuous_bernoulli_mean,
         _draw_continuous_bernoulli,
-        False,
-        True,
+        support="unit interval",
+    ),
+    "poisson": Likelihood(poisson, poisson_mean, draw_poisson, support="counts"),
+    "categorical": Likelihood(
+        categorical,
+        categorical_mean,
+        draw_categorical,
+        support="one-hot",
+        cells=categorical_cells,
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -28,6 +29,10 @@ def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
     tensor([-7.0000e+00,  9.1147e-04])
     """
     return torch.logaddexp(raw_log_scale, log_floor)
+
+
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
 
 
 class Output(NamedTuple):
@@ -73,6 +78,14 @@ class VAE(nn.Module, StartsFromRows):
     initial_scale : float, default=1.0
         Scale to start from; the one that stays, where none is learned.
 
+    n_conditions : int, default=0
+        How many of the last numbers of a row are given, and not modelled. The encoder
+        sees them as a part of the row, the decoder behind the latents.
+
+    inputs : callable, default=_as_they_are
+        From what is modelled of rows to what the encoder sees of it, as a likelihood
+        has it.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -93,8 +106,12 @@ class VAE(nn.Module, StartsFromRows):
         n_scales: int = 0,
         min_scale: float = 1e-3,
         initial_scale: float = 1.0,
+        n_conditions: int = 0,
+        inputs: Callable[[Tensor], Tensor] = _as_they_are,
     ) -> None:
         super().__init__()
+        self.inputs = inputs
+        self.n_conditions = n_conditions
         self.encoder = encoder
         self.decoder = decoder
         self.prior = StandardNormal() if prior is None else prior
@@ -114,7 +131,15 @@ class VAE(nn.Module, StartsFromRows):
 
     def encode(self, rows: Tensor) -> Posterior:
         """Return the posterior of the latents."""
-        mean, raw = self.encoder(rows).chunk(2, dim=-1)
+        return self.encode_seen(self.seen(rows))
+
+    def seen(self, rows: Tensor) -> Tensor:
+        """Return what the encoder sees of rows."""
+        return self.with_modelled(rows, self.inputs(self.modelled(rows)))
+
+    def encode_seen(self, seen: Tensor) -> Posterior:
+        """Return the posterior of the latents for what the encoder sees."""
+        mean, raw = self.encoder(seen).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
 
     def density(self) -> Density:
@@ -125,18 +150,45 @@ class VAE(nn.Module, StartsFromRows):
         if not isinstance(self.prior, ComponentPrior):
             return self.prior
         with without_dropout(self.encoder):
-            return self.prior.given(self.encode)
+            return self.prior.given(self.encode_seen)
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set the parameters of the prior that the training starts from."""
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
-            some = next(rows.epoch(MAX_ROWS_TO_START, generator)).rows
+            some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
             with torch.no_grad(), without_dropout(self.encoder):
-                self.prior.start_from(some, self.encode, generator)
+                self.prior.start_from(some, self.encode_seen, generator)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Return the decoder's output for latents of shape (..., n_latents)."""
+    def modelled(self, rows: Tensor) -> Tensor:
+        """Return what is modelled of rows: all but the conditions."""
+        return rows[..., : rows.shape[-1] - self.n_conditions]
+
+    def conditions(self, rows: Tensor) -> Tensor:
+        """Return what is given of rows, of shape (n_rows, n_conditions)."""
+        return rows[..., rows.shape[-1] - self.n_conditions :]
+
+    def with_modelled(self, rows: Tensor, modelled: Tensor) -> Tensor:
+        """Return rows with something else before their conditions."""
+        if not self.n_conditions:
+            return modelled
+        return torch.cat([modelled, self.conditions(rows)], dim=-1)
+
+    def decode(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the decoder's output.
+
+        Parameters
+        ----------
+        latents : Tensor of shape (..., n_rows, n_latents)
+
+        rows : Tensor of shape (n_rows, n_features) or None, default=None
+            Their conditions are taken; None: they are behind the latents already, or
+            there are none.
+        """
+        if rows is not None and self.n_conditions:
+            given = self.conditions(rows)
+            given = given.expand(*latents.shape[:-1], given.shape[-1])
+            latents = torch.cat([latents, given], dim=-1)
         flat = self.decoder(latents.flatten(0, -2))
         return flat.view(*latents.shape[:-1], -1)
 
@@ -161,7 +213,8 @@ class VAE(nn.Module, StartsFromRows):
         if slope is not None:
             part = slope[..., None] * latents
             latents = latents.detach() + (part - part.detach())
-        return Output(self.decode(latents), latents, posterior, self.log_scale())
+        output = self.decode(latents, rows)
+        return Output(output, latents, posterior, self.log_scale())
 
 
 def density_on_host(vae: VAE, dtype: torch.dtype) -> Density:

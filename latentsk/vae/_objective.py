@@ -26,6 +26,7 @@ from latentsk.vae._bounds import (
 )
 from latentsk.vae._density import Density
 from latentsk.vae._likelihoods import Likelihood
+from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE, Output
 from latentsk.vae._posterior import Posterior
 
@@ -52,6 +53,12 @@ def binarized(rows: Tensor, uniform: Tensor) -> Tensor:
     return (uniform < rows).to(rows.dtype)
 
 
+def _with_binarized(network: VAE, rows: Tensor, uniform: Tensor) -> Tensor:
+    """Return rows whose modelled part is zeros and ones."""
+    drawn = binarized(network.modelled(rows), uniform)
+    return network.with_modelled(rows, drawn)
+
+
 class VariationalBound(Objective):
     """Minus a bound on the log-likelihood, in nats of standardized units.
 
@@ -63,9 +70,10 @@ class VariationalBound(Objective):
     network : VAE
         Its dropout layers are taken note of.
 
-    likelihood : Likelihood
+    likelihood : Likelihood or MixedLikelihood
 
     n_features, n_latents : int
+        Modelled features, and latent dimensions.
 
     bound : BoundSettings, default=ELBO
 
@@ -96,7 +104,7 @@ class VariationalBound(Objective):
     def __init__(
         self,
         network: VAE,
-        likelihood: Likelihood,
+        likelihood: Likelihood | MixedLikelihood,
         n_features: int,
         n_latents: int,
         *,
@@ -132,7 +140,9 @@ class VariationalBound(Objective):
         self, network: VAE, batch: Tensor, noise: Noise, progress: Tensor
     ) -> Losses:
         """Return minus the bound, with its divergence weighted as is set."""
-        rows = binarized(batch, noise[UNIFORM_NOISE]) if self.binarize else batch
+        rows = batch
+        if self.binarize:
+            rows = _with_binarized(network, batch, noise[UNIFORM_NOISE])
         bound, drawn = self.bound, noise[LATENT_NOISE]
         weight = warm_up(progress, bound.warm_up, bound.schedule)
         if bound.doubly_reparameterized:
@@ -151,7 +161,9 @@ class VariationalBound(Objective):
         shape = (n_samples, len(rows), self.n_latents)
         noise = _random(torch.randn, shape, generator).to(rows)
         if self.binarize:
-            rows = binarized(rows, _random(torch.rand, rows.shape, generator).to(rows))
+            width = (len(rows), self.n_features)
+            uniform = _random(torch.rand, width, generator).to(rows)
+            rows = _with_binarized(network, rows, uniform)
         per_part = max(1, MAX_MONITORED_ELEMENTS // (n_samples * rows.shape[1]))
         density = network.density()
         parts = [
@@ -194,7 +206,8 @@ class VariationalBound(Objective):
         bound with importance weights, the log-ratios, of shape (n_samples, n_rows).
         """
         output, latents, posterior, log_scale = result
-        densities = self.likelihood.log_density(rows, output, log_scale)
+        modelled = network.modelled(rows)
+        densities = self.likelihood.log_density(modelled, output, log_scale)
         balance = log_ratios if self.bound.importance_weighted else kl_divergence
         return densities, balance(latents, posterior, density)
 

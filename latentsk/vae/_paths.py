@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -87,12 +88,16 @@ PATHS = {"linear": linear_path, "slerp": spherical_path}
 
 
 class LatentPathsMixin:
-    """Rows along paths through a latent space, by its public methods alone."""
+    """Rows along paths through a latent space."""
+
+    # Provided by the embedder: rows for latent coordinates, and for what else they need
+    # from the row that the path begins with to the one that it ends with.
+    _decode_path: Callable[[NDArray[Any], Any, Any], Any]
 
     @fork_safe
     def interpolate(
         self, a: ArrayLike, b: ArrayLike, n_steps: int = 10, method: str = "linear"
-    ) -> NDArray[Any]:
+    ) -> Any:
         """Return rows on the way from one row to another, through the latent space.
 
         Parameters
@@ -109,9 +114,10 @@ class LatentPathsMixin:
 
         Returns
         -------
-        rows : ndarray of shape (n_steps, n_features)
+        rows : ndarray or DataFrame of shape (n_steps, n_features)
             In original units; images, in the layout of the fit, where it was fitted on
-            images.
+            images. Conditions go from those of `a` to those of `b`: numbers steadily,
+            categories half of the way. A DataFrame where columns hold strings.
 
         Raises
         ------
@@ -134,12 +140,13 @@ class LatentPathsMixin:
         require_count("n_steps", n_steps, least=2)
         if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
-        start, end = _latents_of(self, a, "a"), _latents_of(self, b, "b")
+        first, last = _as_rows(self, a, "a"), _as_rows(self, b, "b")
+        start, end = _latents_of(self, first), _latents_of(self, last)
         path = PATHS[method](start, end, int(n_steps))
-        return _decoded(self, path.astype(np.result_type(start, end)))
+        return self._decode_path(path.astype(np.result_type(start, end)), first, last)
 
     @fork_safe
-    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> NDArray[Any]:
+    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
         """Return a row as it changes along one latent dimension.
 
         Parameters
@@ -155,9 +162,10 @@ class LatentPathsMixin:
 
         Returns
         -------
-        rows : ndarray of shape (n_values, n_features)
+        rows : ndarray or DataFrame of shape (n_values, n_features)
             In original units; images, in the layout of the fit, where it was fitted on
-            images.
+            images. Conditions are those of the row. A DataFrame where columns hold
+            strings.
 
         Raises
         ------
@@ -177,7 +185,8 @@ class LatentPathsMixin:
         (5, 3)
         """
         check_is_fitted(self)
-        latents = _latents_of(self, x, "x")
+        row = _as_rows(self, x, "x")
+        latents = _latents_of(self, row)
         n_latents = len(latents)
         if not isinstance(dimension, Integral) or not 0 <= dimension < n_latents:
             raise ValueError(
@@ -191,16 +200,12 @@ class LatentPathsMixin:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
         path = np.tile(latents, (len(values), 1))
         path[:, dimension] = values
-        return _decoded(self, path)
+        return self._decode_path(path, row, row)
 
 
-def _latents_of(embedder: Any, row: Any, name: str) -> NDArray[Any]:
+def _latents_of(embedder: Any, row: Any) -> NDArray[Any]:
     """Return the latent coordinates of a single row."""
-    return np.asarray(embedder.transform(_as_rows(embedder, row, name)))[0]
-
-
-def _decoded(embedder: Any, path: NDArray[Any]) -> Any:
-    return embedder.inverse_transform(path)
+    return np.asarray(embedder.transform(row))[0]
 
 
 def _as_rows(embedder: Any, row: Any, name: str) -> Any:

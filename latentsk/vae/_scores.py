@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.training._inference import Inference, clip_to_finite
-from latentsk.training._standardize import require_unit_interval
 from latentsk.vae._bounds import elbo, iwae, log_ratios
 from latentsk.vae._estimates import (
     Sampled,
@@ -23,7 +20,8 @@ from latentsk.vae._estimates import (
     sampled,
     samples_at_a_time,
 )
-from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._likelihoods import Likelihood
+from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE
 
 # Seed of the random numbers that all rows have in common when they are scored.
@@ -36,8 +34,7 @@ class VariationalInference(Inference):
 
     Parameters
     ----------
-    likelihood : str
-        A name in `LIKELIHOODS`.
+    likelihood : Likelihood or MixedLikelihood
 
     method : {"elbo", "iwae", "reconstruction", "kl"}
         What the score is.
@@ -50,6 +47,9 @@ class VariationalInference(Inference):
     scale : ndarray of shape (n_features,)
         Of the standardization: densities are those of original units.
 
+    shares : ndarray of shape (n_features,) or None, default=None
+        What each feature gets of what belongs to none; None: all get the same.
+
     n_parts : int or None, default=None
         In how many parts samples are decoded, at most; then the steps are the same for
         any number of rows. None: in as many as memory asks for.
@@ -57,29 +57,26 @@ class VariationalInference(Inference):
 
     def __init__(
         self,
-        likelihood: str,
+        likelihood: Likelihood | MixedLikelihood,
         method: str,
         n_samples: int,
         n_latents: int,
         scale: Float64,
         n_parts: int | None = None,
+        shares: Float64 | None = None,
     ) -> None:
-        self.likelihood = LIKELIHOODS[likelihood]
-        self.likelihood_name = likelihood
+        self.likelihood = likelihood
         self.method = method
         self.log_units = np.log(scale)
         self.n_parts = n_parts
+        equal = np.full(len(scale), 1.0 / len(scale))
+        self.shares = equal if shares is None else shares
         generator = torch.Generator().manual_seed(SCORE_SEED)
         # A bound by importance weights takes independent samples, a mean better ones.
         source = independent_noise if method == "iwae" else balanced_noise
         self.noise = source(n_samples, n_latents, generator)
         self.rows_per_score = rows_at_a_time(n_samples)
         self.rows_per_contribution = rows_at_a_time(n_samples * len(scale))
-
-    def require_scorable(self, X: NDArray[Any]) -> None:
-        """Refuse rows outside [0, 1] where the likelihood is defined there."""
-        if self.method != "kl" and self.likelihood.on_unit_interval:
-            require_unit_interval(X, f"likelihood={self.likelihood_name!r}")
 
     def encode(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the means of the posteriors."""
@@ -91,16 +88,20 @@ class VariationalInference(Inference):
 
     def score(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the bound or part of it that `method` names."""
+        kept = self.in_range(network, rows)
         if self.method == "kl":
-            return clip_to_finite(-self._divergence(network, rows))
-        found = self._sampled(network, rows)
+            costs = self.likelihood.penalties(network.modelled(rows))
+            value = -self._divergence(network, kept)
+            return clip_to_finite(value - costs.sum(dim=-1))
+        found = self._sampled(network, kept)
         if self.method == "iwae":
             bound = iwae(found.log_weights)
         elif self.method == "elbo":
-            bound = elbo(found.log_densities, self._divergence(network, rows, found))
+            bound = elbo(found.log_densities, self._divergence(network, kept, found))
         else:
             bound = found.log_densities.mean(dim=0)
-        return clip_to_finite(bound - float(self.log_units.sum()))
+        surplus = self.surplus(network, rows).sum(dim=-1)
+        return clip_to_finite(bound - surplus.to(bound))
 
     def contributions(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the log-density of each feature, and shares of what belongs to none.
@@ -112,25 +113,46 @@ class VariationalInference(Inference):
         """
         if self.method == "kl":
             raise ValueError("score_method='kl' is no sum over features; see 'elbo'.")
-        found = self._sampled(network, rows)
+        kept = self.in_range(network, rows)
+        found = self._sampled(network, kept)
         weights = torch.full_like(found.log_weights, 1.0 / len(self.noise))
         rest = torch.zeros_like(weights[0])
         if self.method == "elbo":
-            rest = -self._divergence(network, rows, found)
+            rest = -self._divergence(network, kept, found)
         elif self.method == "iwae":
             weights = torch.softmax(found.log_weights, dim=0)
             rest = iwae(found.log_weights)
             rest = rest - (weights * found.log_densities).sum(dim=0)
         densities = feature_log_densities(
             network,
-            rows,
-            self.likelihood.log_density,
+            kept,
+            self.likelihood.by_feature,
             found.posterior,
             self.noise.to(rows),
             weights,
         )
-        units = torch.as_tensor(self.log_units).to(rows)
-        return clip_to_finite(densities - units + rest[:, None] / rows.shape[1])
+        surplus, shares = self.surplus(network, rows), torch.as_tensor(self.shares)
+        shared = rest[:, None] * shares.to(rows)
+        return clip_to_finite(densities - surplus.to(rows) + shared)
+
+    def in_range(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return rows whose values have been brought into the likelihood's support."""
+        nearest = self.likelihood.nearest(network.modelled(rows))
+        return network.with_modelled(rows, nearest)
+
+    def surplus(self, network: VAE, rows: Tensor) -> Tensor:
+        """Return by what each log-density of a row in range is too high.
+
+        By the logarithm of its unit, and for a value that lay outside of the support by
+        a penalty.
+
+        Returns
+        -------
+        surplus : Tensor of shape (n_rows, n_modelled) or (n_modelled,), dtype float64
+        """
+        modelled = network.modelled(rows)
+        units = self.likelihood.log_units(modelled, self.log_units)
+        return units + self.likelihood.penalties(modelled)
 
     def _sampled(self, network: VAE, rows: Tensor) -> Sampled:
         parts = self._noise_parts(network, rows)

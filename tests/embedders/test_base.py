@@ -55,6 +55,12 @@ class _TorchEmbedder(BaseEmbedder):
         self._fit(X)
         return self._transform(X)
 
+    def _reconstruct(self, X):
+        return self._inverse_transform(self._transform(X))
+
+    def inverse_transform(self, X):
+        return self._inverse_transform(self._checked_latents(X))
+
     def _to_network(self, X):
         return torch.from_numpy((X - self.mean_) / self.scale_)
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.callback import ProgressBar
 from torch import nn
 
-from latentsk import AutoencoderEmbedder, LossProgressBar
+from latentsk import AutoencoderEmbedder, LossProgressBar, VAEEmbedder
 from latentsk import _progress as progress_module
 from latentsk.exceptions import CheckpointError, FormatError, TrainingInterruptedWarning
 from latentsk.training import _data as rows_module
@@ -454,6 +454,81 @@ def test_a_diverging_chunk_is_not_counted(X):
         embedder.partial_fit(X)
     assert torch.equal(weights(embedder), before)
     assert len(embedder.history_) == 1
+
+
+# First chunks that say little
+
+
+def first_chunks(X):
+    constant = X[:40].copy()
+    constant[:, 2] = constant[0, 2]
+    return {
+        "one row": X[:1],
+        "two rows": X[:2],
+        "equal rows": np.tile(X[:1], (20, 1)),
+        "a constant column": constant,
+    }
+
+
+@pytest.mark.parametrize(
+    "first", ["one row", "two rows", "equal rows", "a constant column"]
+)
+@pytest.mark.parametrize("Embedder", [AutoencoderEmbedder, VAEEmbedder])
+def test_a_first_chunk_that_says_little_is_made_up_for(X, first, Embedder):
+    rows = X * 1e4  # in units in which a scale of one is far off
+    chunk = first_chunks(rows)[first]
+    streams = [Embedder(**SMALL, learning_rate_init=1e-2) for _ in range(2)]
+    streams[0].partial_fit(chunk)
+    for _ in range(20):
+        for part in np.array_split(rows, 3):
+            for stream in streams:
+                stream.partial_fit(part)
+    seen = np.concatenate([chunk, *[rows] * 20])
+    np.testing.assert_allclose(streams[0].mean_, seen.mean(axis=0))
+    np.testing.assert_allclose(streams[0].scale_, seen.std(axis=0))
+    poor, good = (stream.score(rows) for stream in streams)
+    assert poor > good - 1.0
+
+
+def test_a_stream_of_single_rows(X):
+    stream = AutoencoderEmbedder(**SMALL)
+    for row in X:
+        stream.partial_fit(row[None])
+    np.testing.assert_allclose(stream.scale_, X.std(axis=0))
+    assert stream.score(X) > -2.0 * X.shape[1]  # twice that of their means
+
+
+def test_chunks_after_a_fit_count_with_its_rows(X):
+    rows = X.copy()
+    rows[:100, 0] = 3.0
+    embedder = AutoencoderEmbedder(**SMALL).fit(rows[:100])
+    assert embedder.scale_[0] == 1.0
+    embedder.partial_fit(rows[100:])
+    np.testing.assert_allclose(embedder.mean_, rows.mean(axis=0))
+    np.testing.assert_allclose(embedder.scale_, rows.std(axis=0))
+
+
+def test_channels_share_their_scale_over_all_chunks(X):
+    options = {**SMALL, **CONVOLUTION}
+    embedder = AutoencoderEmbedder(**options).partial_fit(X[:1]).partial_fit(X[1:])
+    np.testing.assert_allclose(embedder.scale_, X.std())
+
+
+def test_without_standardization_chunks_change_nothing(X):
+    embedder = AutoencoderEmbedder(**SMALL, standardize=False)
+    embedder.partial_fit(X[:1]).partial_fit(X[1:])
+    assert not embedder.mean_.any()
+    assert (embedder.scale_ == 1.0).all()
+
+
+def test_a_chunk_that_fails_leaves_the_standardization(X):
+    embedder = AutoencoderEmbedder(**SMALL).partial_fit(X)
+    before = embedder.scale_.copy()
+    with pytest.raises(ArithmeticError, match="no longer finite"):
+        embedder.set_params(learning_rate_init=1e38).partial_fit(X * 3)
+    np.testing.assert_array_equal(embedder.scale_, before)
+    embedder.set_params(learning_rate_init=1e-3).partial_fit(X)
+    np.testing.assert_allclose(embedder.scale_, before)
 
 
 # Streaming

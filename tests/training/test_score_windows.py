@@ -32,9 +32,6 @@ class Given(Inference):
 
     rows_per_score, rows_per_contribution = 100, 7
 
-    def require_scorable(self, X):
-        raise ValueError("asked")
-
     def encode(self, network, rows):
         return rows[:, :2]
 
@@ -105,8 +102,6 @@ def test_scores_stay_finite():
 def test_all_else_is_that_of_the_other_inference():
     inference = WindowInference(Given(), (1, 2, 2), 1)
     assert inference.rows_per_score == inference.rows_per_contribution == 7
-    with pytest.raises(ValueError, match="asked"):
-        inference.require_scorable(None)
     rows = rows_of((1, 2, 2))
     assert torch.equal(inference.encode(None, rows), rows[:, :2])
     assert torch.equal(inference.decode(None, rows), rows)

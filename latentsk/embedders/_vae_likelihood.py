@@ -1,0 +1,109 @@
+"""Which likelihood a VAEEmbedder's parameters and rows mean, for its description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsk._chunks import row_blocks
+from latentsk._warnings import warn
+from latentsk.training._support import require_support
+from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._mixed import MixedLikelihood, count_moments
+from latentsk.vae._table import TableLayout
+
+
+def describe_likelihood(
+    embedder: Any, X: NDArray[Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a JSON-able description of the likelihood, after checking the rows.
+
+    Parameters
+    ----------
+    embedder : VAEEmbedder
+        With its parameters.
+
+    X : ndarray of shape (n_rows, n_modelled + n_conditions)
+        Training rows, coded where they were a table.
+
+    known : mapping
+        That of a training that continues; else empty.
+
+    Returns
+    -------
+    description : dict
+        With "likelihood", or "blocks" of the columns; and "standardize".
+
+    Raises
+    ------
+    ValueError
+        If rows have values that the likelihood has not.
+
+    Warns
+    -----
+    UserWarning
+        If a Bernoulli distribution is given other values than zeros and ones.
+    """
+    table, standardize = embedder._table, bool(embedder.standardize)
+    if table is not None and table.is_mixed:
+        return {**_describe_blocks(table, X, known), "standardize": standardize}
+    names = embedder._names_of_features
+    if table is not None:
+        X = X[:, : table.n_modelled]
+        names = [table.columns[i].label for i in table.modelled]
+    name, is_drawn = _chosen(embedder, X, known), embedder.dynamic_binarization
+    support = LIKELIHOODS[name].support
+    if support != "real":
+        require_support(X, support, f"likelihood={name!r}", names)
+    if name == "bernoulli" and not is_drawn and not _is_binary(X):
+        _warn_of_shares("X has")
+    return {"likelihood": name, "standardize": standardize and support == "real"}
+
+
+def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
+    """Return the likelihood that is named, or the one that the data allow."""
+    if embedder.dynamic_binarization:
+        return "bernoulli"
+    if embedder.likelihood != "auto":
+        return str(embedder.likelihood)
+    if "likelihood" in known:
+        return str(known["likelihood"])
+    return "bernoulli" if _is_binary(X) else "gaussian"
+
+
+def _describe_blocks(
+    table: TableLayout, X: NDArray[Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the blocks of a table, after checking the cells of each column."""
+    counts = []
+    for position in table.modelled:
+        column, places = table.columns[position], table.places(position)
+        assert column.likelihood is not None, "every modelled column has one"
+        cells, support = X[:, places], LIKELIHOODS[column.likelihood].support
+        setting, names = f"likelihood={column.likelihood!r}", [column.label]
+        require_support(cells, support, setting, names * column.width)
+        if column.likelihood == "bernoulli" and not _is_binary(cells):
+            _warn_of_shares(f"column {column.label!r} has")
+        if support == "counts":
+            counts.append(cells)
+    moments = count_moments(np.hstack(counts)) if counts else (None, None)
+    described = MixedLikelihood(table.blocks, *moments).describe()
+    # What the encoder sees of counts stays the same in a training that continues.
+    kept = {k: known[k] for k in ("count_means", "count_scales") if k in known}
+    return {**described, **kept}
+
+
+def _warn_of_shares(what: str) -> None:
+    warn(
+        f"likelihood='bernoulli' is meant for zeros and ones, but {what} other values, "
+        "of which the score is no log-probability. Use likelihood="
+        "'continuous_bernoulli', or dynamic_binarization=True."
+    )
+
+
+def _is_binary(X: NDArray[Any]) -> bool:
+    blocks = (block[~np.isnan(block)] for block in row_blocks(X))
+    return all(bool(((block == 0) | (block == 1)).all()) for block in blocks)
