@@ -32,7 +32,7 @@ from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
-from latentsk.vae._mixed import MixedLikelihood, likelihood_of
+from latentsk.vae._mixed import MixedLikelihood, likelihood_of, n_gaps_told
 from latentsk.vae._network import VAE, density_on_host
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
@@ -558,7 +558,7 @@ default="auto"
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
         scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
-        n_told = len(likelihood.get("gaps", ()))
+        n_told = n_gaps_told(likelihood)
         return {
             **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
             **likelihood,
@@ -592,7 +592,7 @@ default="auto"
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
-        n_seen = self._n_seen + len(architecture.get("gaps", ()))
+        n_seen = self._n_seen + n_gaps_told(architecture)
         return VAE(
             pair.encoder,
             pair.decoder,
