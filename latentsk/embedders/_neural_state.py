@@ -91,6 +91,7 @@ def check_network(
         per_latent,
         more,
         n_conditions,
+        n_told=len(architecture.get("gaps", ())),
     )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None

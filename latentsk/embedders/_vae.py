@@ -557,10 +557,11 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        scale = self.likelihood_scale
+        scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
+        n_told = len(likelihood.get("gaps", ()))
         return {
-            **self._describe_network(X.shape[1], per_latent=2),
-            **describe_likelihood(self, X, known),
+            **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
+            **likelihood,
             "scale": scale if isinstance(scale, str) else float(scale),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
@@ -591,10 +592,11 @@ default="auto"
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
+        n_seen = self._n_seen + len(architecture.get("gaps", ()))
         return VAE(
             pair.encoder,
             pair.decoder,
-            make_prior(architecture, n_latents, self._n_seen),
+            make_prior(architecture, n_latents, n_seen),
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,

@@ -48,7 +48,11 @@ def describe_likelihood(
     """
     table, standardize = embedder._table, bool(embedder.standardize)
     if table is not None and table.is_mixed:
-        return {**_describe_blocks(table, X, known), "standardize": standardize}
+        is_custom = embedder.encoder is not None or embedder.decoder is not None
+        # A custom encoder takes rows as wide as they are.
+        gaps = [] if is_custom else _columns_with_gaps(table, X)
+        described = _describe_blocks(table, X, gaps, known)
+        return {**described, "standardize": standardize}
     names = embedder._names_of_features
     if table is not None:
         X = X[:, : table.n_modelled]
@@ -74,7 +78,7 @@ def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
 
 
 def _describe_blocks(
-    table: TableLayout, X: NDArray[Any], known: Mapping[str, Any]
+    table: TableLayout, X: NDArray[Any], gaps: list[int], known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the blocks of a table, after checking the cells of each column."""
     counts = []
@@ -89,10 +93,17 @@ def _describe_blocks(
         if support == "counts":
             counts.append(cells)
     moments = count_moments(np.hstack(counts)) if counts else (None, None)
-    described = MixedLikelihood(table.blocks, *moments).describe()
-    # What the encoder sees of counts stays the same in a training that continues.
-    kept = {k: known[k] for k in ("count_means", "count_scales") if k in known}
+    described = MixedLikelihood(table.blocks, *moments, gaps=gaps).describe()
+    # What the encoder sees stays the same in a training that continues.
+    stays = ("count_means", "count_scales", "gaps")
+    kept = {name: known[name] for name in stays if name in known}
     return {**described, **kept}
+
+
+def _columns_with_gaps(table: TableLayout, X: NDArray[Any]) -> list[int]:
+    """Return the places of modelled columns of which some training cell is missing."""
+    has_gap = np.isnan(X[:, table.firsts]).any(axis=0)
+    return [int(place) for place in table.firsts[has_gap]]
 
 
 def _warn_of_shares(what: str) -> None:
