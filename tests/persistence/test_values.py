@@ -20,7 +20,7 @@ VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
     ),
     max_leaves=8,
 )
