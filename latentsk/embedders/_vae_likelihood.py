@@ -87,13 +87,16 @@ def _describe_blocks(
         assert column.likelihood is not None, "every modelled column has one"
         cells, support = X[:, places], LIKELIHOODS[column.likelihood].support
         setting, names = f"likelihood={column.likelihood!r}", [column.label]
-        require_support(cells, support, setting, names * column.width)
+        if column.levels is None:
+            require_support(cells, support, setting, names)
+        else:
+            _require_known(cells, column.label)
         if column.likelihood == "bernoulli" and not is_binary(cells):
             _warn_of_shares(f"column {column.label!r} has")
         if support == "counts":
             counts.append(cells)
-    moments = count_moments(np.hstack(counts)) if counts else (None, None)
-    described = MixedLikelihood(table.blocks, *moments, gaps=gaps).describe()
+    means, scales = count_moments(np.hstack(counts)) if counts else (None, None)
+    described = MixedLikelihood(table.blocks, means, scales, gaps=gaps).describe()
     # What the encoder sees stays the same in a training that continues.
     stays = ("count_means", "count_scales", "gaps")
     kept = {name: known[name] for name in stays if name in known}
@@ -104,6 +107,17 @@ def _columns_with_gaps(table: TableLayout, X: NDArray[Any]) -> list[int]:
     """Return the places of modelled columns of which some training cell is missing."""
     has_gap = np.isnan(X[:, table.firsts]).any(axis=0)
     return [int(place) for place in table.firsts[has_gap]]
+
+
+def _require_known(cells: NDArray[Any], label: str) -> None:
+    """Refuse to train on categories that have no place in the network."""
+    for row in np.flatnonzero(cells.sum(axis=1) == 0.0)[:1]:
+        raise ValueError(
+            f"Column {label!r} has a category in row {row} that the first rows did not "
+            "have, and a training that continues has no place for it. Before the first "
+            "rows, declare all categories: X[column] = pd.Categorical(X[column], "
+            "categories=[...])."
+        )
 
 
 def _warn_of_shares(what: str) -> None:
