@@ -20,6 +20,7 @@ from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._validation import require_count
 from latentsk._warnings import warn
+from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
 from latentsk.embedders._vae_likelihood import describe_likelihood
@@ -1009,3 +1010,10 @@ or None, default=None
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         exact = self._inference_dtype(moments[0])
         return report(*moments, density_on_host(self.module_, exact))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        takes_tables = asks_for_table(self)
+        tags.input_tags.string = tags.input_tags.categorical = takes_tables
+        tags.input_tags.allow_nan = isinstance(self.likelihood, dict)
+        return tags

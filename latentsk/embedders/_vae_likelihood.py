@@ -86,7 +86,10 @@ def _describe_blocks(
         assert column.likelihood is not None, "every modelled column has one"
         cells, support = X[:, places], LIKELIHOODS[column.likelihood].support
         setting, names = f"likelihood={column.likelihood!r}", [column.label]
-        require_support(cells, support, setting, names * column.width)
+        if column.levels is None:
+            require_support(cells, support, setting, names)
+        else:
+            _require_known(cells, column.label)
         if column.likelihood == "bernoulli" and not is_binary(cells):
             _warn_of_shares(f"column {column.label!r} has")
         if support == "counts":
@@ -96,6 +99,17 @@ def _describe_blocks(
     # What the encoder sees of counts stays the same in a training that continues.
     stays = ("count_means", "count_scales")
     return {**described, **{name: known[name] for name in stays if name in known}}
+
+
+def _require_known(cells: NDArray[Any], label: str) -> None:
+    """Refuse to train on categories that have no place in the network."""
+    for row in np.flatnonzero(cells.sum(axis=1) == 0.0)[:1]:
+        raise ValueError(
+            f"Column {label!r} has a category in row {row} that the first rows did not "
+            "have, and a training that continues has no place for it. Before the first "
+            "rows, declare all categories: X[column] = pd.Categorical(X[column], "
+            "categories=[...])."
+        )
 
 
 def _warn_of_shares(what: str) -> None:

@@ -156,7 +156,7 @@ class TableLayout(NamedTuple):
             If a condition has a category that the training rows did not have.
         """
         numbers = self._numbers(X)
-        is_whole = numbers.dtype.kind != "f" and self.trend is not None
+        is_whole = numbers.dtype.kind != "f" and self._needs_floats
         dtype = np.dtype(np.float64) if is_whole else numbers.dtype
         rows = np.empty((_num_samples(X), len(self.sources)), dtype)
         at = [self.places(i)[0] for i in self.numbers]
@@ -166,6 +166,10 @@ class TableLayout(NamedTuple):
         if self.trend is not None:
             rows[:, : self.n_modelled] -= self.trend.at(rows[:, self.n_modelled :])
         return rows
+
+    @property
+    def _needs_floats(self) -> bool:
+        return self.is_mixed or self.trend is not None or bool(self._levelled)
 
     @property
     def _levelled(self) -> list[int]:
@@ -186,7 +190,6 @@ class TableLayout(NamedTuple):
         labels = [self.columns[i].label for i in self.numbers]
         reject_huge(numbers, labels)
         if self.is_mixed:
-            numbers = numbers if numbers.dtype.kind == "f" else numbers.astype(float)
             given = [self.columns[i].is_condition for i in self.numbers]
             _require_given(numbers[:, given], np.array(labels)[given])
         return numbers
