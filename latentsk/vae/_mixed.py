@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,21 +12,11 @@ from torch import Tensor
 
 from latentsk._chunks import row_blocks
 from latentsk._typing import Float64
+from latentsk.vae._blocks import Block, Blocks
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
-Block = tuple[str, int]
 # Share of the rows of a step that lose cells, and the largest share of these.
 HIDDEN_ROWS, HIDDEN_CELLS = 0.25, 0.5
-
-
-class _Part(NamedTuple):
-    """Consecutive columns with one kind of likelihood."""
-
-    likelihood: Likelihood
-    columns: slice
-
-    def scale(self, log_scale: Tensor) -> Tensor:
-        return log_scale if log_scale.numel() == 1 else log_scale[..., self.columns]
 
 
 class MixedLikelihood:
@@ -76,28 +66,19 @@ class MixedLikelihood:
         count_scales: ArrayLike | None = None,
         tells_gaps: bool = False,
     ) -> None:
-        self.blocks = [(str(kind), int(width)) for kind, width in blocks]
+        self._blocks = Blocks(blocks)
         self.tells_gaps = tells_gaps
-        self._parts = _parts(self.blocks)
-        self._variables = _variables(self.blocks)
-        self.has_scale = any(part.likelihood.has_scale for part in self._parts)
-        self.is_real, self._is_count = self._has("real"), self._has("counts")
+        self.n_variables = self._blocks.n_variables
+        self._firsts = self._blocks.firsts
+        kinds = {LIKELIHOODS[kind] for kind, _ in self._blocks.described}
+        self.has_scale = any(likelihood.has_scale for likelihood in kinds)
+        self.is_real = self._blocks.of_support("real")
+        self._is_count = self._blocks.of_support("counts")
         # Of all columns, so that one addition and one product serve.
         shift, factor = np.zeros(len(self.is_real)), np.ones(len(self.is_real))
         shift[self._is_count] = 0.0 if count_means is None else count_means
         factor[self._is_count] = 1.0 if count_scales is None else count_scales
         self._shift, self._factor = torch.from_numpy(shift), torch.from_numpy(factor)
-
-    @property
-    def n_variables(self) -> int:
-        """Number of variables: a categorical one has several columns."""
-        return int(self._variables[-1]) + 1
-
-    def _has(self, support: str) -> NDArray[np.bool_]:
-        """Tell which columns have a support."""
-        supports = [LIKELIHOODS[kind].support for kind, _ in self.blocks]
-        widths = [width for _, width in self.blocks]
-        return np.repeat(np.array(supports) == support, widths)
 
     def log_density(self, rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
         """Return the joint log-density of the observed cells.
@@ -126,33 +107,24 @@ class MixedLikelihood:
         is_missing, output = torch.isnan(rows), self._natural(output)
         # A value that every kind can have, so that gradients stay finite.
         filled = torch.where(is_missing, 0.0, rows)
-        densities = torch.cat(
-            [
-                part.likelihood.by_feature(
-                    filled[..., part.columns],
-                    output[..., part.columns],
-                    part.scale(log_scale),
-                )
-                for part in self._parts
-            ],
-            dim=-1,
-        )
+        densities = self._blocks.apply(Likelihood.by_feature, filled, output, log_scale)
         return torch.where(is_missing, 0.0, densities)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return means: rates of counts, probabilities of flags and levels."""
-        natural = self._natural(output)
-        return self._joined(lambda part, values: part.likelihood.mean(values), natural)
+        return self._blocks.apply(
+            lambda likelihood, values: likelihood.mean(values), self._natural(output)
+        )
 
     def draw(
         self, output: Tensor, log_scale: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return random rows."""
-
-        def drawn(part: _Part, values: Tensor) -> Tensor:
-            return part.likelihood.draw(values, part.scale(log_scale), generator)
-
-        return self._joined(drawn, self._natural(output))
+        return self._blocks.apply(
+            lambda likelihood, *values: likelihood.draw(*values, generator),
+            self._natural(output),
+            log_scale,
+        )
 
     def inputs(self, rows: Tensor) -> Tensor:
         """Return what the encoder sees of rows: 0 where they have a gap.
@@ -165,20 +137,13 @@ class MixedLikelihood:
         -------
         seen : Tensor of shape (n_rows, n_columns or n_columns + n_variables)
         """
-
-        def seen(part: _Part, values: Tensor) -> Tensor:
-            values = part.likelihood.inputs(values)
-            in_unit = part.likelihood.support == "unit interval"
-            return 2.0 * values - 1.0 if in_unit else values
-
-        values = self._joined(seen, rows)
+        values = self._blocks.apply(_seen, rows)
         values = (values - self._shift.to(rows)) / self._factor.to(rows)
         is_missing = torch.isnan(rows)
         values = torch.where(is_missing, 0.0, values)
         if not self.tells_gaps:
             return values
-        firsts = self._variables.diff(prepend=self._variables.new_tensor([-1])) > 0
-        told = is_missing[..., firsts.to(rows.device)]
+        told = is_missing.index_select(-1, self._firsts.to(rows.device))
         return torch.cat([values, told.to(values.dtype)], dim=-1)
 
     def hide(self, rows: Tensor, uniform: Tensor) -> Tensor:
@@ -205,7 +170,7 @@ class MixedLikelihood:
         shares = torch.where(uniform[:, :1] < HIDDEN_ROWS, uniform[:, 1:2], 0.0)
         is_hidden = uniform[:, 2:] < HIDDEN_CELLS * shares
         return torch.where(
-            is_hidden[:, self._variables.to(rows.device)], torch.nan, rows
+            is_hidden[:, self._blocks.variables.to(rows.device)], torch.nan, rows
         )
 
     def nearest(self, rows: Tensor) -> Tensor:
@@ -213,15 +178,11 @@ class MixedLikelihood:
 
         Missing cells stay missing.
         """
-        return self._joined(lambda part, cells: part.likelihood.nearest(cells), rows)
+        return self._blocks.apply(Likelihood.nearest, rows)
 
     def penalties(self, rows: Tensor) -> Tensor:
         """Return what values outside their support cost; 0 where they are missing."""
-
-        def cost(part: _Part, cells: Tensor) -> Tensor:
-            return torch.zeros_like(cells) + part.likelihood.penalties(cells)
-
-        return torch.where(torch.isnan(rows), 0.0, self._joined(cost, rows))
+        return torch.where(torch.isnan(rows), 0.0, self._blocks.apply(_costs, rows))
 
     def log_units(self, rows: Tensor, log_scale: Float64) -> Tensor:
         """Return the logarithms of the units of the observed cells; 0 where missing.
@@ -243,7 +204,7 @@ class MixedLikelihood:
     def describe(self) -> dict[str, Any]:
         """Return a JSON-able description, the arguments of the constructor."""
         return {
-            "blocks": [list(block) for block in self.blocks],
+            "blocks": [list(block) for block in self._blocks.described],
             "count_means": self._shift.numpy()[self._is_count].tolist(),
             "count_scales": self._factor.numpy()[self._is_count].tolist(),
             "tells_gaps": self.tells_gaps,
@@ -253,36 +214,15 @@ class MixedLikelihood:
         """Return outputs with those of counts turned into logarithms of rates."""
         return output * self._factor.to(output) + self._shift.to(output)
 
-    def _joined(
-        self, function: Callable[[_Part, Tensor], Tensor], values: Tensor
-    ) -> Tensor:
-        """Apply a function of a part and its columns, and join the results."""
-        results = (function(part, values[..., part.columns]) for part in self._parts)
-        return torch.cat(list(results), dim=-1)
+
+def _seen(likelihood: Likelihood, rows: Tensor) -> Tensor:
+    values = likelihood.inputs(rows)
+    in_unit = likelihood.support == "unit interval"
+    return 2.0 * values - 1.0 if in_unit else values
 
 
-def _parts(blocks: Sequence[Block]) -> list[_Part]:
-    """Return blocks with their columns; neighbours of one kind are one part."""
-    parts: list[_Part] = []
-    start = 0
-    for kind, width in blocks:
-        likelihood = LIKELIHOODS[kind]
-        # The columns of a categorical one depend on each other.
-        same = bool(parts) and parts[-1].likelihood is likelihood
-        joins = same and likelihood.cells is None
-        first = parts.pop().columns.start if joins else start
-        start += width
-        parts.append(_Part(likelihood, slice(first, start)))
-    return parts
-
-
-def _variables(blocks: Sequence[Block]) -> Tensor:
-    """Return the number of the variable that each column belongs to."""
-    widths = []
-    for kind, width in blocks:
-        is_one = LIKELIHOODS[kind].cells is not None
-        widths += [width] if is_one else [1] * width
-    return torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
+def _costs(likelihood: Likelihood, rows: Tensor) -> Tensor:
+    return torch.zeros_like(rows) + likelihood.penalties(rows)
 
 
 def count_moments(X: NDArray[Any]) -> tuple[Float64, Float64]:
@@ -330,8 +270,8 @@ def likelihood_of(architecture: Mapping[str, Any]) -> Likelihood | MixedLikeliho
     >>> mixed = likelihood_of({"blocks": [["poisson", 2]]})
     >>> mixed.describe()["count_means"]
     [0.0, 0.0]
-    >>> likelihood_of(mixed.describe()).blocks
-    [('poisson', 2)]
+    >>> likelihood_of(mixed.describe()).n_variables
+    2
     >>> likelihood_of({"likelihood": "laplace"}).has_scale
     True
     """
