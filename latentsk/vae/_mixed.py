@@ -15,6 +15,7 @@ from latentsk._typing import Float64
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
 Block = tuple[str, int]
+_UNCHANGED = LIKELIHOODS["gaussian"].link
 
 
 class _Part(NamedTuple):
@@ -156,6 +157,12 @@ class MixedLikelihood:
         values = self._joined(seen, rows)
         values = (values - self._shift.to(rows)) / self._factor.to(rows)
         return torch.where(torch.isnan(rows), 0.0, values)
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the decoder's output, bounded where a kind asks for it."""
+        if all(part.likelihood.link is _UNCHANGED for part in self._parts):
+            return output
+        return self._joined(lambda part, values: part.likelihood.link(values), output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
