@@ -42,6 +42,7 @@ from latentsk.embedders._neural_parameters import (
     training_settings,
 )
 from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph, network_precision
+from latentsk.embedders._onnx_table import TableGraph
 from latentsk.networks import _architecture
 from latentsk.networks._architecture import Architecture, NetworkParameters
 from latentsk.networks._autoencoder import Autoencoder
@@ -433,6 +434,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             self._standardizer,
             methods,
             network_precision(self.module_, methods, dtype),
+            None if self._table is None else TableGraph(self._table),
         )
 
     # Images

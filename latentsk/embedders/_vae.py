@@ -41,7 +41,6 @@ from latentsk.vae._report import LatentReport, active, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
-WITH_SCALE = {name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale}
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
 INITIAL_SCALE = 0.3
@@ -670,7 +669,8 @@ default="auto"
         """Scale of the likelihood for every modelled column, in original units."""
         has_scale = np.full(self._n_modelled, self._likelihood.has_scale)
         if self._table is not None and self._table.is_mixed:
-            has_scale = self._table.of_likelihoods(WITH_SCALE)
+            with_scale = {k for k, found in LIKELIHOODS.items() if found.has_scale}
+            has_scale = self._table.of_likelihoods(with_scale)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
         scale = np.where(has_scale, np.exp(log_scale) * self._modelled_scale, 1.0)

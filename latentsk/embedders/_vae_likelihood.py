@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_blocks
 from latentsk._warnings import warn
 from latentsk.training._support import require_support
 from latentsk.vae._likelihoods import LIKELIHOODS
 from latentsk.vae._mixed import MixedLikelihood, count_moments
-from latentsk.vae._table import TableLayout
+from latentsk.vae._table import TableLayout, is_binary
 
 
 def describe_likelihood(
@@ -58,7 +57,7 @@ def describe_likelihood(
     support = LIKELIHOODS[name].support
     if support != "real":
         require_support(X, support, f"likelihood={name!r}", names)
-    if name == "bernoulli" and not is_drawn and not _is_binary(X):
+    if name == "bernoulli" and not is_drawn and not is_binary(X):
         _warn_of_shares("X has")
     return {"likelihood": name, "standardize": standardize and support == "real"}
 
@@ -71,7 +70,7 @@ def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
         return str(embedder.likelihood)
     if "likelihood" in known:
         return str(known["likelihood"])
-    return "bernoulli" if _is_binary(X) else "gaussian"
+    return "bernoulli" if is_binary(X) else "gaussian"
 
 
 def _describe_blocks(
@@ -85,7 +84,7 @@ def _describe_blocks(
         cells, support = X[:, places], LIKELIHOODS[column.likelihood].support
         setting, names = f"likelihood={column.likelihood!r}", [column.label]
         require_support(cells, support, setting, names * column.width)
-        if column.likelihood == "bernoulli" and not _is_binary(cells):
+        if column.likelihood == "bernoulli" and not is_binary(cells):
             _warn_of_shares(f"column {column.label!r} has")
         if support == "counts":
             counts.append(cells)
@@ -102,8 +101,3 @@ def _warn_of_shares(what: str) -> None:
         "of which the score is no log-probability. Use likelihood="
         "'continuous_bernoulli', or dynamic_binarization=True."
     )
-
-
-def _is_binary(X: NDArray[Any]) -> bool:
-    blocks = (block[~np.isnan(block)] for block in row_blocks(X))
-    return all(bool(((block == 0) | (block == 1)).all()) for block in blocks)

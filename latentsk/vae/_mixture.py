@@ -109,21 +109,22 @@ class GaussianMixture(NormalizedDensity):
         Returns
         -------
         coordinates : Tensor of shape (n_rows, n_latents), dtype float64
-            Within some 37 standard deviations.
         """
         places = self._standardized(latents)
         densities = -0.5 * (places.square() + self.log_variances + LOG_TWO_PI)
         # Of the components, given the coordinates so far.
-        log_shares = self.log_weights + torch.cumsum(densities, dim=2).movedim(2, 0)
-        log_shares = torch.log_softmax(log_shares, dim=-1)
-        first = self.log_weights.expand_as(log_shares[:1])
-        shares = torch.cat([first, log_shares[:-1]]).exp().movedim(0, 2)
+        before = torch.cumsum(densities, dim=2) - densities
+        log_shares = torch.log_softmax(before + self.log_weights[:, None], dim=1)
+        shares = torch.exp(log_shares)
         below = (shares * torch.special.ndtr(places)).sum(dim=1)
         above = (shares * torch.special.ndtr(-places)).sum(dim=1)
         # Of the smaller tail, whose digits are all there.
-        tail = torch.minimum(below, above).clamp_(min=torch.finfo(below.dtype).tiny)
-        quantile = torch.special.ndtri(tail)
-        return torch.where(below < above, quantile, -quantile)
+        tail = torch.minimum(below, above)
+        size = -torch.special.ndtri(tail)
+        # Where that is zero, in the tail of the nearest component.
+        far = torch.sqrt((places.square() - 2.0 * log_shares).amin(dim=1))
+        size = torch.where(tail < torch.finfo(tail.dtype).tiny, far, size)
+        return torch.where(below < above, -size, size)
 
     def _standardized(self, latents: Tensor) -> Tensor:
         """Return latents in units of each component, of shape (rows, k, latents)."""
