@@ -603,6 +603,7 @@ default="auto"
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
+            link=likelihood.link,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
