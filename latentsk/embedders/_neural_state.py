@@ -91,6 +91,7 @@ def check_network(
         per_latent,
         more,
         n_conditions,
+        n_told=len(architecture.get("gaps", ())),
     )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
@@ -121,6 +122,9 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
     ):
         fits = not is_level or bool(((kept >= 0) & (kept < width)).all())
         require(fits, "a condition has no such level")
+    if table.trend is not None:
+        fits = table.trend.effects.shape == (table.n_conditions, table.n_modelled)
+        require(fits, "its trend is of another table")
     return table.n_modelled, table.n_conditions
 
 

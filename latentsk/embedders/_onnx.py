@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latentsk.embedders._onnx_file import require_packages
 from latentsk.embedders._onnx_float64 import in_plain_operations, runs_in_float64
+from latentsk.embedders._onnx_table import TableGraph
 from latentsk.linear import _gaussian as linear_gaussian
 from latentsk.linear._gaussian import LinearGaussian
 from latentsk.persistence._atomic import check_target
@@ -175,6 +176,9 @@ class EmbedderGraph(nn.Module):
     dtype : torch.dtype
         To compute in.
 
+    table : TableGraph or None, default=None
+        What codes the rows of a table for the network; None: rows enter as they are.
+
     Examples
     --------
     >>> import numpy as np
@@ -205,8 +209,10 @@ class EmbedderGraph(nn.Module):
         standardizer: Standardizer,
         methods: Sequence[str],
         dtype: torch.dtype,
+        table: TableGraph | None = None,
     ) -> None:
         super().__init__()
+        self.table = table
         self.network = copy.deepcopy(network).cpu().to(dtype).eval()
         if dtype == torch.float64:
             self.network = in_plain_operations(self.network)
@@ -225,7 +231,7 @@ class EmbedderGraph(nn.Module):
         latents = self.encode(self.network, rows)
         results = {
             "transform": lambda: latents,
-            "reconstruct": lambda: self.original(latents),
+            "reconstruct": lambda: self._rebuilt(X, rows, latents),
             "score_samples": lambda: self._scores(rows, X.dtype),
         }
         return tuple(results[method]().to(X.dtype) for method in self.methods)
@@ -237,7 +243,15 @@ class EmbedderGraph(nn.Module):
     def original(self, latents: Tensor) -> Tensor:
         """Return the rows that latent coordinates stand for, in float64."""
         rows = self.decode(self.network, latents.to(self.dtype)).double()
-        return rows * self.scale + self.mean
+        width = rows.shape[1]  # that of what is modelled
+        return rows * self.scale[:width] + self.mean[:width]
+
+    def _rebuilt(self, X: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
+        if self.table is None:
+            return self.original(latents)
+        conditions = rows[:, self.table.layout.n_modelled :]
+        modelled = self.original(torch.cat([latents, conditions], dim=1))
+        return self.table.rows(modelled, X)
 
     def scores(self, X: Tensor) -> Tensor:
         """Return the score of each row, in the dtype of the rows."""
@@ -250,6 +264,7 @@ class EmbedderGraph(nn.Module):
         return torch.where(scores > lowest, scores, lowest)
 
     def _standardized(self, X: Tensor) -> Tensor:
+        X = X if self.table is None else self.table(X)
         if torch.float64 in (X.dtype, self.dtype):
             return ((X.double() - self.mean) / self.scale).to(self.dtype)
         return (X - self.coarse - self.fine) / self.scale.float()

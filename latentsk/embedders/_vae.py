@@ -20,6 +20,7 @@ from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._validation import require_count
 from latentsk._warnings import warn
+from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
 from latentsk.embedders._vae_likelihood import describe_likelihood
@@ -41,7 +42,6 @@ from latentsk.vae._report import LatentReport, active, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
-WITH_SCALE = {name for name, likelihood in LIKELIHOODS.items() if likelihood.has_scale}
 # Where scales that are learned start, in standardized units. From 1 on, that of the
 # data, the posterior of many data sets collapses at once (Lucas et al., 2019).
 INITIAL_SCALE = 0.3
@@ -558,10 +558,11 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        scale = self.likelihood_scale
+        scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
+        n_told = len(likelihood.get("gaps", ()))
         return {
-            **self._describe_network(X.shape[1], per_latent=2),
-            **describe_likelihood(self, X, known),
+            **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
+            **likelihood,
             "scale": scale if isinstance(scale, str) else float(scale),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
@@ -592,10 +593,11 @@ default="auto"
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
+        n_seen = self._n_seen + len(architecture.get("gaps", ()))
         return VAE(
             pair.encoder,
             pair.decoder,
-            make_prior(architecture, n_latents, self._n_seen),
+            make_prior(architecture, n_latents, n_seen),
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
@@ -669,7 +671,8 @@ default="auto"
         """Scale of the likelihood for every modelled column, in original units."""
         has_scale = np.full(self._n_modelled, self._likelihood.has_scale)
         if self._table is not None and self._table.is_mixed:
-            has_scale = self._table.of_likelihoods(WITH_SCALE)
+            with_scale = {k for k, found in LIKELIHOODS.items() if found.has_scale}
+            has_scale = self._table.of_likelihoods(with_scale)
         with torch.no_grad():
             log_scale = to_numpy(self.module_.log_scale().double())
         scale = np.where(has_scale, np.exp(log_scale) * self._modelled_scale, 1.0)
@@ -1007,3 +1010,10 @@ or None, default=None
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         exact = self._inference_dtype(moments[0])
         return report(*moments, density_on_host(self.module_, exact))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        takes_tables = asks_for_table(self)
+        tags.input_tags.string = tags.input_tags.categorical = takes_tables
+        tags.input_tags.allow_nan = isinstance(self.likelihood, dict)
+        return tags

@@ -49,7 +49,16 @@ def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
         "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
         "count_means": schema.list_of(schema.number(), n_counts),
         "count_scales": schema.list_of(schema.number(1e-300), n_counts),
+        "gaps": schema.Rule(
+            lambda value, _: _are_some_of(value, table.firsts), "columns with gaps"
+        ),
     }
+
+
+def _are_some_of(value: Any, firsts: Any) -> bool:
+    """Tell whether a list holds some of the places of columns, each once."""
+    is_list = isinstance(value, list) and all(type(place) is int for place in value)
+    return is_list and len(set(value)) == len(value) and {*value} <= {*firsts.tolist()}
 
 
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
@@ -70,6 +79,7 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     if issubclass(kind, ComponentPrior):
         table = state.get("_table")
         seen = sizes["n_features"] if table is None else len(table.sources)
+        seen += len(state["_architecture"].get("gaps", ()))
         width = seen if issubclass(kind, VampPrior) else sizes["k"]
         objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

@@ -46,6 +46,10 @@ class MixedLikelihood:
         with them the encoder sees standardized values, and the decoder returns such
         ones. None: 0 and 1.
 
+    gaps : sequence of int, default=()
+        Places of columns, of those of which the encoder is told whether the cell is
+        missing, in a number behind the row.
+
     Attributes
     ----------
     has_scale : bool
@@ -69,8 +73,10 @@ class MixedLikelihood:
         blocks: Sequence[Block],
         count_means: ArrayLike | None = None,
         count_scales: ArrayLike | None = None,
+        gaps: Sequence[int] = (),
     ) -> None:
         self.blocks = [(str(kind), int(width)) for kind, width in blocks]
+        self.gaps = [int(place) for place in gaps]
         self._parts = _parts(self.blocks)
         self.has_scale = any(part.likelihood.has_scale for part in self._parts)
         self.is_real, self._is_count = self._has("real"), self._has("counts")
@@ -145,7 +151,12 @@ class MixedLikelihood:
         """Return what the encoder sees of rows: 0 where they have a gap.
 
         Numbers and one-hot columns as they are, flags as -1 and 1, counts as the
-        standardized ``log(1 + count)``.
+        standardized ``log(1 + count)``; and behind them, for each column that may have
+        gaps, a 1 where it has one.
+
+        Returns
+        -------
+        seen : Tensor of shape (n_rows, n_columns + n_gaps)
         """
 
         def seen(part: _Part, values: Tensor) -> Tensor:
@@ -155,7 +166,10 @@ class MixedLikelihood:
 
         values = self._joined(seen, rows)
         values = (values - self._shift.to(rows)) / self._factor.to(rows)
-        return torch.where(torch.isnan(rows), 0.0, values)
+        is_missing = torch.isnan(rows)
+        values = torch.where(is_missing, 0.0, values)
+        told = [is_missing[..., place, None].to(values.dtype) for place in self.gaps]
+        return torch.cat([values, *told], dim=-1)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
@@ -195,6 +209,7 @@ class MixedLikelihood:
             "blocks": [list(block) for block in self.blocks],
             "count_means": self._shift.numpy()[self._is_count].tolist(),
             "count_scales": self._factor.numpy()[self._is_count].tolist(),
+            "gaps": self.gaps,
         }
 
     def _natural(self, output: Tensor) -> Tensor:
@@ -276,6 +291,6 @@ def likelihood_of(architecture: Mapping[str, Any]) -> Likelihood | MixedLikeliho
     """
     if "blocks" not in architecture:
         return LIKELIHOODS[architecture["likelihood"]]
-    names = ("count_means", "count_scales")
-    moments = {name: architecture[name] for name in names if name in architecture}
-    return MixedLikelihood(architecture["blocks"], **moments)
+    names = ("count_means", "count_scales", "gaps")
+    more = {name: architecture[name] for name in names if name in architecture}
+    return MixedLikelihood(architecture["blocks"], **more)

@@ -233,8 +233,8 @@ def test_rounding_above_one_is_no_fault():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PosteriorCollapseWarning)
         assert np.isfinite(vae.fit(scaled).score_samples(scaled)).all()
-    with pytest.raises(ValueError, match=r"X ranges from 0 to 1\.00001\."):
-        vae.score_samples(scaled * 1.00001)
+    with pytest.raises(ValueError, match=r"X ranges from 0 to 1\.00001: 1\.00001 in"):
+        vae.fit(scaled * 1.00001)
 
 
 @pytest.mark.parametrize("make", [AutoencoderEmbedder, VAEEmbedder])
