@@ -603,6 +603,7 @@ default="auto"
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
+            link=likelihood.link,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
@@ -626,6 +627,8 @@ default="auto"
             self.n_components_,
             bound=bound,
             n_samples=int(n_samples),
+            # A network that continues has its prior.
+            pretraining=0.0 if hasattr(self, "module_") else network.starts_at,
             binarize=bool(self.dynamic_binarization),
             precision=precision,
         )

@@ -17,6 +17,7 @@ from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
 # Share of the rows of a step that lose cells, and the largest share of these.
 HIDDEN_ROWS, HIDDEN_CELLS = 0.25, 0.5
+_UNCHANGED = LIKELIHOODS["gaussian"].link
 
 
 class MixedLikelihood:
@@ -172,6 +173,12 @@ class MixedLikelihood:
         return torch.where(
             is_hidden[:, self._blocks.variables.to(rows.device)], torch.nan, rows
         )
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the decoder's output, bounded where a kind asks for it."""
+        if all(part.likelihood.link is _UNCHANGED for part in self._parts):
+            return output
+        return self._joined(lambda part, values: part.likelihood.link(values), output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.

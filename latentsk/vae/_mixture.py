@@ -116,8 +116,10 @@ class GaussianMixture(NormalizedDensity):
         before = torch.cumsum(densities, dim=2) - densities
         log_shares = torch.log_softmax(before + self.log_weights[:, None], dim=1)
         shares = torch.exp(log_shares)
-        below = (shares * torch.special.ndtr(places)).sum(dim=1)
-        above = (shares * torch.special.ndtr(-places)).sum(dim=1)
+        # Not ndtr, which has no digits in its tails.
+        ends = places * math.sqrt(0.5)
+        below = 0.5 * (shares * torch.special.erfc(-ends)).sum(dim=1)
+        above = 0.5 * (shares * torch.special.erfc(ends)).sum(dim=1)
         # Of the smaller tail, whose digits are all there.
         tail = torch.minimum(below, above)
         size = -torch.special.ndtri(tail)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import Rows, StartsFromRows
 from latentsk.vae._density import Density
+from latentsk.vae._latent_basis import turn_latents
 from latentsk.vae._posterior import Posterior, bounded
 from latentsk.vae._priors import ComponentPrior, Prior, StandardNormal
 
@@ -86,6 +87,9 @@ class VAE(nn.Module, StartsFromRows):
         From what is modelled of rows to what the encoder sees of it, as a likelihood
         has it.
 
+    link : callable, default=_as_they_are
+        From what the decoder returns to what the likelihood takes, as that has it.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -108,8 +112,10 @@ class VAE(nn.Module, StartsFromRows):
         initial_scale: float = 1.0,
         n_conditions: int = 0,
         inputs: Callable[[Tensor], Tensor] = _as_they_are,
+        link: Callable[[Tensor], Tensor] = _as_they_are,
     ) -> None:
         super().__init__()
+        self.link = link
         self.inputs = inputs
         self.n_conditions = n_conditions
         self.encoder = encoder
@@ -152,13 +158,29 @@ class VAE(nn.Module, StartsFromRows):
         with without_dropout(self.encoder):
             return self.prior.given(self.encode_seen)
 
+    @property
+    def starts_at(self) -> float:
+        """Share of the training after which the prior starts from rows."""
+        return self.prior.starts_at if isinstance(self.prior, ComponentPrior) else 0.0
+
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set the parameters of the prior that the training starts from."""
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
             some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
             with torch.no_grad(), without_dropout(self.encoder):
-                self.prior.start_from(some, self.encode_seen, generator)
+                self.prior.start_from(some, self.encode_seen, generator, self.turn)
+
+    def turn(self, matrix: Tensor) -> None:
+        """Multiply the latents by a matrix, where encoder and decoder can have that.
+
+        The decoder returns the same for them as before.
+
+        Parameters
+        ----------
+        matrix : Tensor of shape (n_latents, n_latents)
+        """
+        turn_latents(self.encoder, self.decoder, matrix)
 
     def modelled(self, rows: Tensor) -> Tensor:
         """Return what is modelled of rows: all but the conditions."""
@@ -175,7 +197,7 @@ class VAE(nn.Module, StartsFromRows):
         return torch.cat([modelled, self.conditions(rows)], dim=-1)
 
     def decode(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the decoder's output.
+        """Return the decoder's output, as the likelihood takes it.
 
         Parameters
         ----------
@@ -189,7 +211,7 @@ class VAE(nn.Module, StartsFromRows):
             given = self.conditions(rows)
             given = given.expand(*latents.shape[:-1], given.shape[-1])
             latents = torch.cat([latents, given], dim=-1)
-        flat = self.decoder(latents.flatten(0, -2))
+        flat = self.link(self.decoder(latents.flatten(0, -2)))
         return flat.view(*latents.shape[:-1], -1)
 
     def forward(

@@ -14,6 +14,7 @@ from torch import Tensor
 from latentsk._typing import Float64
 from latentsk.vae._bounds import kl_divergence
 from latentsk.vae._density import Density, NormalizedDensity
+from latentsk.vae._estimates import balanced_noise
 from latentsk.vae._mixture import LOG_TWO_PI, GaussianMixture
 from latentsk.vae._posterior import Posterior
 from latentsk.vae._priors import StandardNormal
@@ -117,7 +118,8 @@ def _divergences(posterior: Posterior, prior: Density) -> tuple[float, Float64]:
         found = divergences.numpy()
         return float(found.sum(axis=1).mean()), found.mean(axis=0)
     n_latents = posterior.mean.shape[1]
-    noise = _noise(N_SAMPLES, n_latents)[:, None]
+    generator = torch.Generator().manual_seed(SEED)
+    noise = balanced_noise(N_SAMPLES, n_latents, generator)
     parts = [
         kl_divergence(part.at(noise), part, prior)
         for part in map(Posterior, *(m.split(ROWS_AT_A_TIME) for m in posterior))
