@@ -280,13 +280,13 @@ default="likelihood"
     # Fitting
 
     def _fit(self, X: Any) -> None:
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             self._fit_rows(X, overwrite=False, want_latents=False)
 
     def _fit_transform(self, X: Any) -> Any:
         # A float contamination scores all training rows after the fit.
         overwrite = not self.copy and self.contamination == "auto"
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             return self._fit_rows(X, overwrite=overwrite, want_latents=True)
 
     def _fit_rows(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
@@ -366,7 +366,7 @@ default="likelihood"
         self.svd_solver_ = solver
 
     def _partial_fit(self, X: Any) -> None:
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             self._add_moments(X)
 
     def _add_moments(self, X: Any) -> None:
@@ -552,11 +552,10 @@ default="likelihood"
             eps = float(xp.finfo(self.components_.dtype).eps)
             raise ValueError(
                 f"score_method={self.score_method!r} is undefined: {reason}"
-                + of_one_column(self._model_on_host(), eps, self._feature_names())
+                + of_one_column(
+                    self._model_on_host(), eps, getattr(self, "feature_names_in_", None)
+                )
             )
-
-    def _feature_names(self) -> Any:
-        return getattr(self, "feature_names_in_", None)
 
     def _undefined_reason(self, score_method: str) -> str | None:
         """Return why scores would be infinite or rounding noise, or None."""

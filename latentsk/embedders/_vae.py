@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -28,11 +27,10 @@ from latentsk.embedders._vae_state import check_vae
 from latentsk.embedders._vae_warnings import warn_of_latents
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
-from latentsk.training._inference import clip_to_finite
-from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
+from latentsk.vae._bounds import WARM_UPS, BoundSettings
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._density import Density
-from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
+from latentsk.vae._estimates import rows_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 from latentsk.vae._mixed import MixedLikelihood, likelihood_of, n_gaps_told
 from latentsk.vae._network import VAE, density_on_host
@@ -941,25 +939,9 @@ or None, default=None
         seed = int(numpy_generator(chosen).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
         inference = self._make_inference()
-        density = inference.likelihood.log_density
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
-            at_a_time = samples_at_a_time(network, rows)
-
-            def draw(start: int) -> Tensor:
-                n_drawn = min(at_a_time, int(n_samples) - start)
-                shape = (n_drawn, len(rows), self.n_components_)
-                noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
-                return noise.to(rows.device)
-
-            parts = map(draw, range(0, int(n_samples), at_a_time))
-            kept = inference.in_range(network, rows)
-            weights = sampled(network, kept, density, parts).log_weights
-            value = iwae(weights)
-            error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
-            unknown = torch.nan_to_num(error, nan=torch.inf)
-            surplus = inference.surplus(network, rows).sum(dim=-1).to(value)
-            return torch.stack([clip_to_finite(value - surplus), unknown], dim=1)
+            return inference.log_likelihood(network, rows, int(n_samples), generator)
 
         both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]

@@ -176,9 +176,10 @@ class MixedLikelihood:
 
     def link(self, output: Tensor) -> Tensor:
         """Return the decoder's output, bounded where a kind asks for it."""
-        if all(part.likelihood.link is _UNCHANGED for part in self._parts):
+        kinds = {kind for kind, _ in self._blocks.described}
+        if all(LIKELIHOODS[kind].link is _UNCHANGED for kind in kinds):
             return output
-        return self._joined(lambda part, values: part.likelihood.link(values), output)
+        return self._blocks.apply(lambda kind, values: kind.link(values), output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
