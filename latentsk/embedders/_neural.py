@@ -134,7 +134,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     mean_: Float64
     scale_: Float64
     n_components_: int
-    _n_rows_seen: int
     _deviation: Float64
 
     @abstractmethod
