@@ -360,7 +360,17 @@ default="auto"
     scored, and `score_contributions` shows the column. The mean over rows, `score`, is
     dominated by them.
 
-    Log-variances of the posterior are bounded smoothly to between -10 and 10.
+    With a likelihood for each column, cells that are missing are left out of the
+    density, which is then that of the other cells, and the encoder is told which they
+    are (Mattei & Frellsen, 2019). In training a quarter of the rows of every step lose
+    up to half of their cells besides, so that later rows may have gaps where those of
+    the fit had none; monitored losses are of the rows as they are. `reconstruct` fills
+    in the mean of the likelihood at the posterior mean, and the most probable category.
+    Custom modules are told of no gaps, and lose no cells: a gap is a zero to them,
+    which is the mean of a number or a count.
+
+    Logarithms of Poisson rates are bounded smoothly to between -30 and 30,
+    log-variances of the posterior to between -10 and 10.
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
     height, width, channels) or (n_samples, channels, height, width), or as a list of
@@ -408,6 +418,9 @@ default="auto"
     Mathematical Proceedings of the Cambridge Philosophical Society, 52(3), 449-475.
 
     G. Loaiza-Ganem, J. Cunningham (2019). The continuous Bernoulli. NeurIPS.
+
+    P.-A. Mattei, J. Frellsen (2019). MIWAE: deep generative modelling and imputation of
+    incomplete data sets. ICML.
 
     Examples
     --------
