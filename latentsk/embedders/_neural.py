@@ -49,7 +49,7 @@ from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
 from latentsk.training._checkpoint import Checkpoint
-from latentsk.training._data import split_rows, start_from_rows
+from latentsk.training._data import split_rows
 from latentsk.training._fingerprint import training_fingerprint
 from latentsk.training._inference import Inference, infer
 from latentsk.training._loop import train, train_epoch
@@ -60,6 +60,7 @@ from latentsk.training._score_windows import (
     require_images,
     require_window,
 )
+from latentsk.training._start import Start
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._weights import detached
 from latentsk.vae._table import MAX_KEPT
@@ -168,10 +169,12 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows, monitored, held_out = split_rows(
             X, self._standardizer, device, self.validation_fraction, generator
         )
-        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
         is_validated = len(held_out) > 0
         precision = resolve_precision(self.precision, device)
         objective = self._make_objective(network, precision)
+        start = None  # a network that continues has started
+        if not hasattr(self, "module_"):
+            start = Start(network, rows, generator, int(self.max_epochs))
         with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
                 network,
@@ -180,6 +183,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 monitored,
                 training_settings(self, network, len(rows)),
                 generator,
+                start=start,
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
             )
@@ -213,7 +217,9 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if stored is not None:
             generator.set_state(torch.tensor(stored["generator"]))
         rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
-        start_from_rows(network, rows, generator, new=not hasattr(self, "module_"))
+        start = Start(network, rows, generator)
+        if start.epoch is not None and not hasattr(self, "module_"):
+            start.begin()
         precision = resolve_precision(self.precision, device)
         objective = self._make_objective(network, precision)
         settings = training_settings(self, network, len(rows))

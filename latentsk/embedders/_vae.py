@@ -626,6 +626,8 @@ default="auto"
             self.n_components_,
             bound=bound,
             n_samples=int(n_samples),
+            # A network that continues has its prior.
+            pretraining=0.0 if hasattr(self, "module_") else network.starts_at,
             binarize=bool(self.dynamic_binarization),
             precision=precision,
         )

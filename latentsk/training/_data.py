@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentsk._images import MappedImages
 from latentsk.training._standardize import Standardizer
@@ -69,6 +69,11 @@ class Rows(Protocol):
 class StartsFromRows(ABC):
     """A network, parts of which start from training rows (abstract)."""
 
+    @property
+    @abstractmethod
+    def starts_at(self) -> float:
+        """Share of the training after which they start, in [0, 1)."""
+
     @abstractmethod
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set the parameters that the training starts from.
@@ -80,14 +85,6 @@ class StartsFromRows(ABC):
         generator : torch.Generator
             On the CPU.
         """
-
-
-def start_from_rows(
-    network: nn.Module, rows: Rows, generator: torch.Generator, *, new: bool
-) -> None:
-    """Let a network that is new set what starts from rows, if there is anything."""
-    if new and isinstance(network, StartsFromRows):
-        network.start_from(rows, generator)
 
 
 class ResidentRows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from latentsk.training._data import Rows
 from latentsk.training._history import EarlyStopping, EpochRecord
 from latentsk.training._objective import Objective
 from latentsk.training._optimizer import OptimizerSettings
+from latentsk.training._start import Start
 from latentsk.training._trainer import Trainer
 from latentsk.training._weights import Weights
 
@@ -103,6 +105,7 @@ def train(
     settings: TrainingSettings,
     generator: torch.Generator,
     *,
+    start: Start | None = None,
     on_epoch: Callable[[EpochRecord], bool] = lambda record: False,
     checkpoint: Checkpoint | None = None,
 ) -> Result:
@@ -126,6 +129,10 @@ def train(
     generator : torch.Generator
         Of the order of the rows and the noise, on the CPU.
 
+    start : Start or None, default=None
+        What starts from the rows, if the network is new. The best weights are sought
+        from there on. A training that ends before does it at its end.
+
     on_epoch : callable
         Called with every record; returns whether to stop.
 
@@ -145,8 +152,8 @@ def train(
     trainer = Trainer(network, objective, settings.optimizer)
     # While the objective itself still changes, a pause says nothing.
     settled = math.ceil(objective.settled_at * settings.max_epochs)
-    stopping = EarlyStopping(settings.patience, settings.tolerance, settled)
-    history: list[EpochRecord] = []
+    new = partial(EarlyStopping, settings.patience, settings.tolerance, settled)
+    stopping, history = new(), list[EpochRecord]()
     best, finished, compile = None, False, settings.compile
     if checkpoint is not None and checkpoint.stored is not None:
         stored = checkpoint.stored
@@ -163,6 +170,9 @@ def train(
         with trainer.threads(settings.batch_size):
             while not finished and complete and len(history) < settings.max_epochs:
                 epoch = len(history) + 1
+                if start is not None and start.is_due(epoch):
+                    start.begin()
+                    stopping = new()  # the weights before are those of another model
                 record = _run_epoch(
                     trainer, epoch, rows, monitored, settings, generator, deadline
                 )
@@ -182,6 +192,8 @@ def train(
         _warn_interrupted(stopping.epoch)
     if best is not None:  # None: interrupted within the first epoch
         best.restore(trainer.network, trainer.optimizer)
+    if start is not None and start.is_to_come(len(history)):
+        start.begin()
     return Result(history, stopping.epoch, complete)
 
 

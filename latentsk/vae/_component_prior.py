@@ -13,6 +13,8 @@ from latentsk.vae._posterior import Posterior
 
 # From rows, as the encoder sees them, to their posteriors.
 Encode = Callable[[Tensor], Posterior]
+# Gives the network other latents: those of now, times the transpose of a matrix.
+Turn = Callable[[Tensor], None]
 
 
 class ComponentPrior(nn.Module, ABC):
@@ -35,6 +37,11 @@ class ComponentPrior(nn.Module, ABC):
     def __init__(self, n_latents: int, n_components: int, n_inputs: int) -> None:
         super().__init__()
 
+    @property
+    @abstractmethod
+    def starts_at(self) -> float:
+        """Share of the training after which :meth:`start_from` is called."""
+
     @staticmethod
     @abstractmethod
     def automatic_components(n_rows: int) -> int:
@@ -46,7 +53,11 @@ class ComponentPrior(nn.Module, ABC):
 
     @abstractmethod
     def start_from(
-        self, rows: Tensor, encode: Encode, generator: torch.Generator
+        self,
+        rows: Tensor,
+        encode: Encode,
+        generator: torch.Generator,
+        turn: Turn = lambda matrix: None,
     ) -> None:
         """Set the parameters that the training starts from.
 
@@ -56,8 +67,12 @@ class ComponentPrior(nn.Module, ABC):
             Random training rows, as the encoder sees them.
 
         encode : callable
-            Of the network, which is not trained yet.
+            Of the network, which has been trained as long as `starts_at` says.
 
         generator : torch.Generator
             On the CPU.
+
+        turn : callable
+            Of the network. What `encode` returns is another posterior then; it is the
+            same, where the network can have no other latents.
         """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import Rows, StartsFromRows
 from latentsk.vae._density import Density
+from latentsk.vae._latent_basis import turn_latents
 from latentsk.vae._posterior import Posterior, bounded
 from latentsk.vae._priors import ComponentPrior, Prior, StandardNormal
 
@@ -152,13 +153,29 @@ class VAE(nn.Module, StartsFromRows):
         with without_dropout(self.encoder):
             return self.prior.given(self.encode_seen)
 
+    @property
+    def starts_at(self) -> float:
+        """Share of the training after which the prior starts from rows."""
+        return self.prior.starts_at if isinstance(self.prior, ComponentPrior) else 0.0
+
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set the parameters of the prior that the training starts from."""
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
             some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
             with torch.no_grad(), without_dropout(self.encoder):
-                self.prior.start_from(some, self.encode_seen, generator)
+                self.prior.start_from(some, self.encode_seen, generator, self.turn)
+
+    def turn(self, matrix: Tensor) -> None:
+        """Multiply the latents by a matrix, where encoder and decoder can have that.
+
+        The decoder returns the same for them as before.
+
+        Parameters
+        ----------
+        matrix : Tensor of shape (n_latents, n_latents)
+        """
+        turn_latents(self.encoder, self.decoder, matrix)
 
     def modelled(self, rows: Tensor) -> Tensor:
         """Return what is modelled of rows: all but the conditions."""

@@ -38,6 +38,9 @@ MONITOR_SEED = 0
 MONITORED_VALUES = 1_024
 MAX_MONITOR_SAMPLES = 8
 ELBO = BoundSettings()
+# Of the divergence, before the prior starts from the rows: latents that are free to
+# spread keep apart what differs.
+PRETRAINING_WEIGHT = 0.1
 # Values that the decoder returns at a time: samples times rows times features.
 MAX_MONITORED_ELEMENTS = 2**22
 
@@ -80,6 +83,10 @@ class VariationalBound(Objective):
     n_samples : int, default=1
         Samples of the latents per row and step.
 
+    pretraining : float in [0, 1), default=0.0
+        Share of the training in which the divergence counts little, before the prior
+        starts from the rows. Not so with a capacity.
+
     binarize : bool, default=False
         Whether zeros and ones are drawn anew in every step, with the values of the rows
         as probabilities.
@@ -110,6 +117,7 @@ class VariationalBound(Objective):
         *,
         bound: BoundSettings = ELBO,
         n_samples: int = 1,
+        pretraining: float = 0.0,
         binarize: bool = False,
         precision: str = "float32",
     ) -> None:
@@ -121,7 +129,8 @@ class VariationalBound(Objective):
         self.n_samples = n_samples
         self.binarize = binarize
         self.precision = precision
-        self.settled_at = bound.warm_up
+        self.pretraining = 0.0 if bound.capacity is not None else pretraining
+        self.settled_at = max(bound.warm_up, pretraining)
 
     def draw_noise(self, n_rows: int, generator: torch.Generator) -> Noise:
         """Return masks of dropout, noise of the latents, and what binarizes rows."""
@@ -145,6 +154,9 @@ class VariationalBound(Objective):
             rows = _with_binarized(network, batch, noise[UNIFORM_NOISE])
         bound, drawn = self.bound, noise[LATENT_NOISE]
         weight = warm_up(progress, bound.warm_up, bound.schedule)
+        if self.pretraining:
+            early = progress < self.pretraining
+            weight = torch.where(early, PRETRAINING_WEIGHT * weight, weight)
         if bound.doubly_reparameterized:
             return self._doubly_reparameterized(network, rows, drawn, weight)
         if self.n_samples == 1 and not bound.importance_weighted:

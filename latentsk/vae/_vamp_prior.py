@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from latentsk.vae._component_prior import ComponentPrior, Encode
+from latentsk.vae._component_prior import ComponentPrior, Encode, Turn
 from latentsk.vae._mixture import GaussianMixture
 
 MAX_COMPONENTS = 500
@@ -44,6 +44,11 @@ class VampPrior(ComponentPrior):
         zeros = torch.zeros(n_components, n_inputs, dtype=torch.float32)
         self.inputs = nn.Parameter(zeros)
 
+    @property
+    def starts_at(self) -> float:
+        """0: before the first epoch."""
+        return 0.0
+
     @staticmethod
     def automatic_components(n_rows: int) -> int:
         """Return the number of rows, at most 500."""
@@ -57,7 +62,11 @@ class VampPrior(ComponentPrior):
         return GaussianMixture(weight, *posterior)
 
     def start_from(
-        self, rows: Tensor, encode: Encode, generator: torch.Generator
+        self,
+        rows: Tensor,
+        encode: Encode,
+        generator: torch.Generator,
+        turn: Turn = lambda matrix: None,
     ) -> None:
         """Take training rows as pseudo-inputs; repeated ones where they are few."""
         numbers = torch.arange(len(self.inputs)).remainder(len(rows))
