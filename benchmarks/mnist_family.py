@@ -89,13 +89,13 @@ def fitted(prior: str, pixels: np.ndarray, options) -> tuple[VAEEmbedder, dict]:
     if place and place.exists() and notes.exists():
         return load(place), json.loads(notes.read_text())
     vae, start = model(prior, options), time.process_time()
-    is_whole = vae.checkpoint is None or not vae.checkpoint.exists()
+    resumed = vae.checkpoint is not None and vae.checkpoint.exists()
     vae.fit(pixels)
-    processor = time.process_time() - start
     taken = {
         "seconds": sum(epoch["seconds"] for epoch in vae.history_),
         # Of a training that was resumed the last part alone is known.
-        "processor": processor if is_whole else None,
+        "processor": time.process_time() - start,
+        "resumed": resumed,
     }
     if place:
         save(vae, place)
@@ -123,12 +123,11 @@ def run(prior: str, pixels: np.ndarray, test: np.ndarray, options) -> list[objec
     value, error = likelihoods(prior, vae, test, options)
     report = vae.latent_report(test)
     bound = vae.set_params(n_score_samples=64).score(test)
-    processor = taken["processor"]
     return [
         prior,
         len(vae.history_),
         f"{taken['seconds']:.0f}",
-        "" if processor is None else f"{processor:.0f}",
+        f"{taken['processor']:.0f}" + "+" * taken["resumed"],
         f"{-value.mean():.2f}",
         f"{error.mean():.2f}",
         f"{-bound:.2f}",

@@ -59,6 +59,7 @@ FLAT = np.column_stack([X[:, :2], X[:, 0] + X[:, 1], np.ones(60)])
 # Smooth images in colour, with channels last.
 COLOUR = np.linspace(0, 1, 60 * 5).reshape(60, 1, 5, 1) * np.ones((60, 5, 5, 3))
 ONES = (X > 0) * 1.0
+SEASONS = FRAME[["a", "b"]].assign(season=np.where(X[:, 2] > 0, "a", "b"))
 MANY = np.random.default_rng(0).normal(size=(2_000, 4))
 HUGE32 = np.clip(X, -1, 1).astype(np.float32) * 1e30
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
@@ -77,6 +78,11 @@ def pca(**parameters):
 
 def vae(**parameters):
     return VAEEmbedder(2, **SMALL, **parameters)
+
+
+@cache
+def conditional():
+    return VAEEmbedder(1, condition=["season"], **SMALL, kl_warmup=0.5).fit(SEASONS)
 
 
 def index(*embedder, **parameters):
@@ -336,6 +342,7 @@ CASES = {
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
+    "Condition … has categories that the training rows did not have": lambda p: conditional().transform(SEASONS.assign(season="spring")),
     "contamination=… asks for … of … rows, but … flagged": lambda p: PCAEmbedder(2, contamination=0.2).fit(np.repeat(X[:4], 15, axis=0)),
     "n_alerts=… per … asks for … of … rows, but … flagged": lambda p: detector().calibrate(np.repeat(X[:4], 15, axis=0)).set_threshold(n_alerts=2, per=10),
     "n_alerts=… per … rests on the … lowest of … reference rows": lambda p: detector().set_threshold(n_alerts=1, per=20),
@@ -416,6 +423,19 @@ CASES = {
     "likelihood_scale must be 'shared', 'feature' or a number": lambda p: vae(likelihood_scale=True).fit(X),
     "… is for objective='elbo', got 'iwae'": lambda p: vae(objective="iwae", capacity=5.0).fit(X),
     "free_nats and capacity exclude each other": lambda p: vae(free_nats=0.1, capacity=5.0).fit(X),
+    "… names column …, which X does not have": lambda p: vae(condition=["q"]).fit(FRAME),
+    "… names column …, but X has no column names": lambda p: vae(likelihood={"a": "laplace"}).fit(X),
+    "… has position …, but X has … columns": lambda p: vae(condition=[4]).fit(X),
+    "… must hold names or positions of columns": lambda p: vae(condition=[0.5]).fit(X),
+    "condition names a column twice": lambda p: vae(condition=["a", 0]).fit(FRAME),
+    "condition=… names every column of X": lambda p: vae(condition=[0, 1, 2, 3]).fit(X),
+    "Column … holds strings, and X is no table": lambda p: vae(condition=[2]).fit(SEASONS.to_numpy()),
+    "All cells of column … are missing": lambda p: vae(likelihood={}).fit(FRAME.assign(a=np.nan)),
+    "A category must be a string or a number, but column … holds": lambda p: vae(likelihood={"a": "categorical"}).fit(FRAME.assign(a=[[1]] * 60)),
+    "condition and a likelihood for each column are for tables": lambda p: vae(condition=[0]).fit(COLOUR),
+    "Column … has a category in row … that the first rows did not have": lambda p: vae(likelihood={}).partial_fit(SEASONS).partial_fit(SEASONS.assign(season="c")),
+    "likelihood names …, which condition names too": lambda p: vae(condition=[0], likelihood={0: "laplace"}).fit(X),
+    "likelihood must hold names out of …": lambda p: vae(likelihood={0: "normal"}).fit(X),
     "doubly_reparameterized=True needs objective='iwae'": lambda p: vae(doubly_reparameterized=True).fit(X),
     "dynamic_binarization=True needs likelihood='bernoulli'": lambda p: vae(dynamic_binarization=True, likelihood="gaussian").fit(X),
     "… continues with the same network, but … is now … instead of …": lambda p: AutoencoderEmbedder(2, **SMALL).fit(X).set_params(warm_start=True, n_components=3).fit(X),
@@ -451,6 +471,12 @@ CASES = {
     "labels must have one label for each row of X": lambda p: detector().explain(X, labels=["a"]),
     "X has … columns, but CategoryEncoder returns …": lambda p: CategoryEncoder().fit(MIXED).inverse_transform(X[:, :1]),
     "X has … columns, but RobustStandardizer returns …": lambda p: RobustStandardizer().fit(X).inverse_transform(X[:, :2]),
+    "Condition … is missing in row …": lambda p: conditional().transform(SEASONS.assign(season=None)),
+    "This … was fitted on a table with strings in …": lambda p: conditional().transform(SEASONS.to_numpy()),
+    "condition is for a VAEEmbedder that was fitted with condition=": lambda p: vae().fit(X).sample(condition=X[:1]),
+    "condition must have … columns, the conditions, or …, whole rows": lambda p: conditional().sample(condition=[["a", "b"]]),
+    "condition must have one row, or … rows": lambda p: conditional().sample(3, condition=[["a"], ["b"]]),
+    "condition lacks column …": lambda p: conditional().sample(condition=FRAME[:1]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
     "The covariance is singular": lambda p: PCAEmbedder(None).fit(FLAT).get_precision(),
@@ -620,6 +646,7 @@ CASES = {
     "Column … has the name of an output of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"transform": ["a", "b"]})), "x"),
     "A column without a name cannot be an input of the file": lambda p: latentsk.to_onnx(CategoryEncoder().fit(pd.DataFrame({"": ["a", "b"]})), "x"),
     "This … has no … to export": lambda p: latentsk.to_onnx(detector(), "x", methods=["p_values"]),
+    "ONNX export of this model takes numbers only, but columns … hold strings": lambda p: conditional().to_onnx("model.onnx"),
     "torch cannot write this embedder as an ONNX graph": lambda p: function(lambda module, rows: rows if rows.sum() < 1000000000.0 else -rows).to_onnx("x"),
     # Plotting
     "bins must be an integer >= 1": lambda p: OutlierScoreDisplay(X[:, 0], threshold=0.0).plot(bins=0),

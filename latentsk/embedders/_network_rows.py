@@ -12,6 +12,7 @@ from latentsk._columns import is_table
 from latentsk._device import on_host
 from latentsk._diagnosis import diagnosed
 from latentsk._images import MappedImages, as_images
+from latentsk._remedies import listed
 from latentsk._validation import checked, reject_masked, validated
 from latentsk.training._data import is_memory_mapped
 from latentsk.vae._table import (
@@ -99,6 +100,12 @@ def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:
     TypeError, ValueError
     """
     X = _readable(X)
+    if layout.has_strings and not is_table(X):
+        columns = [c.label for c in layout.columns if c.levels is not None]
+        raise ValueError(
+            f"This {type(embedder).__name__} was fitted on a table with strings in "
+            f"{listed(columns)}. Give X as a DataFrame with the same columns."
+        )
     validated(embedder, X, reset=False, skip_check_array=True)
     return layout.coded(X)
 

@@ -292,14 +292,16 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         channels = architecture["input_shape"][0] if convolutional else None
         return Moments.of(X, channels)
 
-    def _describe_network(self, n_features: int, per_latent: int) -> Architecture:
+    def _describe_network(
+        self, n_features: int, per_latent: int, n_told: int = 0
+    ) -> Architecture:
         names = filter(partial(hasattr, self), NetworkParameters._fields)
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
         if parameters.input_shape is None and self._layout is not None:
             parameters = parameters._replace(input_shape=self._layout.shape)
         n_conditions = 0 if self._table is None else self._table.n_conditions
         return _architecture.describe_network(
-            parameters, n_features - n_conditions, per_latent, n_conditions
+            parameters, n_features - n_conditions, per_latent, n_conditions, n_told
         )
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
@@ -311,7 +313,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     @property
     def _n_seen(self) -> int:
-        """Numbers of a row that the network sees."""
+        """Numbers that rows have as they enter the network."""
         table = self._table
         return self._n_modelled + (0 if table is None else table.n_conditions)
 

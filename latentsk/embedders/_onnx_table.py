@@ -36,6 +36,9 @@ class TableGraph(nn.Module):
             [5., 0.]], dtype=torch.float64)
     """
 
+    effects: Tensor
+    origin: Tensor
+
     def __init__(self, layout: TableLayout) -> None:
         super().__init__()
         named = [
@@ -50,6 +53,11 @@ class TableGraph(nn.Module):
                 "those of an OrdinalEncoder, given as pandas categories."
             )
         self.layout = layout
+        self.has_trend = layout.trend is not None
+        for name, array in (
+            () if layout.trend is None else layout.trend._asdict().items()
+        ):
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float64))
         for position, column in enumerate(layout.columns):
             for name in ("values", "shares"):
                 numbers = getattr(column, name)
@@ -61,7 +69,15 @@ class TableGraph(nn.Module):
         """Return coded rows, in the dtype of the table."""
         layout = self.layout
         order = [*layout.modelled, *layout.conditions]
-        return torch.cat([self._coded(X, position) for position in order], dim=1)
+        rows = torch.cat([self._coded(X, position) for position in order], dim=1)
+        conditions = rows[:, layout.n_modelled :]
+        modelled = rows[:, : layout.n_modelled] - self._trend(conditions)
+        return torch.cat([modelled.to(X.dtype), conditions], dim=1)
+
+    def _trend(self, conditions: Tensor) -> Tensor | float:
+        if not self.has_trend:
+            return 0.0
+        return (conditions.double() - self.origin) @ self.effects
 
     def _coded(self, X: Tensor, position: int) -> Tensor:
         column, cells = self.layout.columns[position], X[:, position : position + 1]
@@ -76,6 +92,9 @@ class TableGraph(nn.Module):
 
     def rows(self, modelled: Tensor, X: Tensor) -> Tensor:
         """Return a table of modelled columns, and of conditions as they were."""
+        given = [self._coded(X, position) for position in self.layout.conditions]
+        if given:
+            modelled = modelled + self._trend(torch.cat(given, dim=1))
         columns = []
         for position, column in enumerate(self.layout.columns):
             if column.is_condition:

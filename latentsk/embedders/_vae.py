@@ -20,6 +20,7 @@ from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
 from latentsk._validation import require_count
 from latentsk._warnings import warn
+from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
 from latentsk.embedders._vae_likelihood import describe_likelihood
@@ -32,7 +33,7 @@ from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
 from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
-from latentsk.vae._mixed import MixedLikelihood, likelihood_of
+from latentsk.vae._mixed import MixedLikelihood, likelihood_of, n_gaps_told
 from latentsk.vae._network import VAE, density_on_host
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
@@ -557,10 +558,11 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        scale = self.likelihood_scale
+        scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
+        n_told = n_gaps_told(likelihood)
         return {
-            **self._describe_network(X.shape[1], per_latent=2),
-            **describe_likelihood(self, X, known),
+            **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
+            **likelihood,
             "scale": scale if isinstance(scale, str) else float(scale),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
@@ -591,15 +593,17 @@ default="auto"
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
+        n_seen = self._n_seen + n_gaps_told(architecture)
         return VAE(
             pair.encoder,
             pair.decoder,
-            make_prior(architecture, n_latents, self._n_seen),
+            make_prior(architecture, n_latents, n_seen),
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             min_scale=MIN_SCALE,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
+            link=likelihood.link,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
@@ -1009,3 +1013,10 @@ or None, default=None
         moments = mean.astype(np.float64), deviation.astype(np.float64)
         exact = self._inference_dtype(moments[0])
         return report(*moments, density_on_host(self.module_, exact))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        takes_tables = asks_for_table(self)
+        tags.input_tags.string = tags.input_tags.categorical = takes_tables
+        tags.input_tags.allow_nan = isinstance(self.likelihood, dict)
+        return tags

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._chunks import row_blocks
 from latentsk._warnings import warn
 from latentsk.training._support import require_support
 from latentsk.vae._likelihoods import LIKELIHOODS
 from latentsk.vae._mixed import MixedLikelihood, count_moments
-from latentsk.vae._table import TableLayout
+from latentsk.vae._table import TableLayout, is_binary
 
 
 def describe_likelihood(
@@ -49,7 +48,10 @@ def describe_likelihood(
     """
     table, standardize = embedder._table, bool(embedder.standardize)
     if table is not None and table.is_mixed:
-        return {**_describe_blocks(table, X, known), "standardize": standardize}
+        # A custom encoder takes rows as wide as they are.
+        tells_gaps = embedder.encoder is None and embedder.decoder is None
+        described = _describe_blocks(table, X, tells_gaps, known)
+        return {**described, "standardize": standardize}
     names = embedder._names_of_features
     if table is not None:
         X = X[:, : table.n_modelled]
@@ -58,7 +60,7 @@ def describe_likelihood(
     support = LIKELIHOODS[name].support
     if support != "real":
         require_support(X, support, f"likelihood={name!r}", names)
-    if name == "bernoulli" and not is_drawn and not _is_binary(X):
+    if name == "bernoulli" and not is_drawn and not is_binary(X):
         _warn_of_shares("X has")
     return {"likelihood": name, "standardize": standardize and support == "real"}
 
@@ -71,11 +73,11 @@ def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
         return str(embedder.likelihood)
     if "likelihood" in known:
         return str(known["likelihood"])
-    return "bernoulli" if _is_binary(X) else "gaussian"
+    return "bernoulli" if is_binary(X) else "gaussian"
 
 
 def _describe_blocks(
-    table: TableLayout, X: NDArray[Any], known: Mapping[str, Any]
+    table: TableLayout, X: NDArray[Any], tells_gaps: bool, known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the blocks of a table, after checking the cells of each column."""
     counts = []
@@ -84,16 +86,30 @@ def _describe_blocks(
         assert column.likelihood is not None, "every modelled column has one"
         cells, support = X[:, places], LIKELIHOODS[column.likelihood].support
         setting, names = f"likelihood={column.likelihood!r}", [column.label]
-        require_support(cells, support, setting, names * column.width)
-        if column.likelihood == "bernoulli" and not _is_binary(cells):
+        if column.levels is None:
+            require_support(cells, support, setting, names)
+        else:
+            _require_known(cells, column.label)
+        if column.likelihood == "bernoulli" and not is_binary(cells):
             _warn_of_shares(f"column {column.label!r} has")
         if support == "counts":
             counts.append(cells)
-    moments = count_moments(np.hstack(counts)) if counts else (None, None)
-    described = MixedLikelihood(table.blocks, *moments).describe()
+    means, scales = count_moments(np.hstack(counts)) if counts else (None, None)
+    described = MixedLikelihood(table.blocks, means, scales, tells_gaps).describe()
     # What the encoder sees of counts stays the same in a training that continues.
-    kept = {k: known[k] for k in ("count_means", "count_scales") if k in known}
-    return {**described, **kept}
+    stays = ("count_means", "count_scales")
+    return {**described, **{name: known[name] for name in stays if name in known}}
+
+
+def _require_known(cells: NDArray[Any], label: str) -> None:
+    """Refuse to train on categories that have no place in the network."""
+    for row in np.flatnonzero(cells.sum(axis=1) == 0.0)[:1]:
+        raise ValueError(
+            f"Column {label!r} has a category in row {row} that the first rows did not "
+            "have, and a training that continues has no place for it. Before the first "
+            "rows, declare all categories: X[column] = pd.Categorical(X[column], "
+            "categories=[...])."
+        )
 
 
 def _warn_of_shares(what: str) -> None:
@@ -102,8 +118,3 @@ def _warn_of_shares(what: str) -> None:
         "of which the score is no log-probability. Use likelihood="
         "'continuous_bernoulli', or dynamic_binarization=True."
     )
-
-
-def _is_binary(X: NDArray[Any]) -> bool:
-    blocks = (block[~np.isnan(block)] for block in row_blocks(X))
-    return all(bool(((block == 0) | (block == 1)).all()) for block in blocks)

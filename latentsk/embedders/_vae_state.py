@@ -44,11 +44,13 @@ def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
     if table is None or not is_mixed:
         return {"likelihood": schema.text(*LIKELIHOODS)}
     blocks = [list(block) for block in table.blocks]
+    tells_gaps = described.get("network") != "custom"
     n_counts = sum(width for kind, width in blocks if kind == "poisson")
     return {
         "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
         "count_means": schema.list_of(schema.number(), n_counts),
         "count_scales": schema.list_of(schema.number(1e-300), n_counts),
+        "tells_gaps": schema.Rule(lambda value, _: value is tells_gaps, "flag"),
     }
 
 
@@ -70,6 +72,8 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     if issubclass(kind, ComponentPrior):
         table = state.get("_table")
         seen = sizes["n_features"] if table is None else len(table.sources)
+        told = state["_architecture"].get("tells_gaps", False)
+        seen += len(table.modelled) if table is not None and told else 0
         width = seen if issubclass(kind, VampPrior) else sizes["k"]
         objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

@@ -20,7 +20,7 @@ from latentsk.export._outputs import DetectorOutputs, EmbedderOutputs, Transform
 from latentsk.export._registry import cannot_export, stage_of
 from latentsk.export._sources import Source, Stage, as_numbers
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
-from latentsk.outliers._latent_rows import decode
+from latentsk.outliers._latent_rows import decode, reads_tables
 from latentsk.outliers._steps import split_steps
 
 # Methods of an embedder that need no score.
@@ -108,6 +108,13 @@ def _detector(detector: Any, prepare: Stage) -> nn.Module:
     detector._require_scorable()
     detector._require_contamination()
     preprocessor, last = split_steps(detector._view.embedder)
+    if reads_tables(last):
+        raise cannot_export(
+            last,
+            "the detector measures its rows by reconstructions that need columns of "
+            "the table besides",
+            "Export the embedder alone, by its method to_onnx.",
+        )
     stage = Stage(nn.Identity(), prepare.source)
     if preprocessor is not None:
         stage = _then(stage, preprocessor)

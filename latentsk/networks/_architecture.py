@@ -96,6 +96,7 @@ def describe_network(
     n_features: int,
     per_latent: int = 1,
     n_conditions: int = 0,
+    n_told: int = 0,
 ) -> Architecture:
     """Return a JSON-able description of the network that the parameters mean.
 
@@ -112,6 +113,9 @@ def describe_network(
     n_conditions : int, default=0
         Numbers that encoder and decoder are given besides, behind the row and behind
         its latent coordinates.
+
+    n_told : int, default=0
+        Numbers that the encoder alone is given besides; for "mlp" only.
 
     Raises
     ------
@@ -136,11 +140,12 @@ def describe_network(
     sizes = _conv_sizes if is_conv else _mlp_sizes
     usual_activation = "relu" if is_conv else "gelu"
     is_automatic = parameters.activation == "auto"
+    beside = n_conditions + n_told, n_conditions
     return {
         "network": parameters.network,
         "n_components": width,
         "per_latent": per_latent,
-        **sizes(parameters, n_features, width, per_latent, n_conditions),
+        **sizes(parameters, n_features, width, per_latent, beside),
         "activation": usual_activation if is_automatic else parameters.activation,
         "dropout": float(parameters.dropout),
         "normalize": is_conv if normalize == "auto" else bool(normalize),
@@ -152,7 +157,7 @@ def _conv_sizes(
     n_features: int,
     width: int,
     per_latent: int,
-    n_conditions: int,
+    beside: tuple[int, int],
 ) -> Architecture:
     if parameters.decoder_layer_sizes is not None:
         raise ValueError("decoder_layer_sizes is for network='mlp' only.")
@@ -182,7 +187,7 @@ def _mlp_sizes(
     n_features: int,
     width: int,
     per_latent: int,
-    n_conditions: int,
+    beside: tuple[int, int],
 ) -> Architecture:
     _checked_shape(parameters.input_shape, n_features)
     sizes, back = parameters.hidden_layer_sizes, parameters.decoder_layer_sizes
@@ -192,8 +197,8 @@ def _mlp_sizes(
     if back is not None:
         mirrored = checked_sizes(back, "decoder_layer_sizes")
     return {
-        "encoder_sizes": [n_features + n_conditions, *hidden, per_latent * width],
-        "decoder_sizes": [width + n_conditions, *mirrored, n_features],
+        "encoder_sizes": [n_features + beside[0], *hidden, per_latent * width],
+        "decoder_sizes": [width + beside[1], *mirrored, n_features],
     }
 
 

@@ -37,6 +37,7 @@ def check_architecture(
     per_latent: int,
     more: Rules,
     n_conditions: int = 0,
+    n_told: int = 0,
 ) -> None:
     """Refuse descriptions of unknown networks, and of larger ones than their weights.
 
@@ -58,6 +59,9 @@ def check_architecture(
     n_conditions : int, default=0
         Numbers that encoder and decoder are given besides.
 
+    n_told : int, default=0
+        Numbers that the encoder alone is given besides.
+
     Raises
     ------
     FormatError
@@ -73,7 +77,8 @@ def check_architecture(
     described = schema.fields(rules).fits(architecture, sizes)
     require(described, "its network is not described")
     if name == "mlp":
-        matrices = _mlp_matrices(architecture, sizes, per_latent, n_conditions)
+        beside = n_conditions + n_told, n_conditions
+        matrices = _mlp_matrices(architecture, sizes, per_latent, beside)
     elif name == "conv":
         matrices = _conv_matrices(architecture, sizes)
     else:
@@ -86,14 +91,14 @@ def check_architecture(
 
 
 def _mlp_matrices(
-    architecture: State, sizes: Sizes, per_latent: int, n_conditions: int
+    architecture: State, sizes: Sizes, per_latent: int, beside: tuple[int, int]
 ) -> list[tuple[int, int]]:
     """Return the shapes of the weights."""
     encoder, decoder = architecture["encoder_sizes"], architecture["decoder_sizes"]
     require(min(len(encoder), len(decoder)) > 1, "its network lacks layers")
     latents, width = sizes["k"], sizes["n_features"]
     ends = encoder[0], encoder[-1], decoder[0], decoder[-1]
-    fitting = width + n_conditions, per_latent * latents, latents + n_conditions, width
+    fitting = width + beside[0], per_latent * latents, latents + beside[1], width
     require(ends == fitting, "its network is of another width")
     return [*pairwise(encoder), *pairwise(decoder)]
 

@@ -115,6 +115,16 @@ def modelled_numbers(embedder: Any, rows: Any) -> Any:
     return numbers
 
 
+def known_numbers(embedder: Any, rows: Any) -> Any:
+    """Return what an embedder models of rows, with medians for missing cells."""
+    numbers = modelled_numbers(embedder, rows)
+    if reads_tables(embedder):
+        gaps = np.isnan(numbers)
+        medians = np.nanmedian(np.where(gaps.all(axis=0), 0.0, numbers), axis=0)
+        numbers = np.where(gaps, medians, numbers)
+    return numbers
+
+
 def _as_numbers(rows: Any) -> Float64:
     """Return rows as numbers, zero in columns of strings."""
     numbers = np.zeros((_num_samples(rows), n_columns(rows)))
@@ -210,7 +220,8 @@ def latent_rows(
         If the embedder returns something else than numbers, or reconstructions of
         another shape than the rows.
     """
-    features = numeric(modelled_numbers(embedder, rows))
+    features = modelled_numbers(embedder, rows)
+    features = features if reads_tables(embedder) else numeric(features)
     latents = latents_of(embedder, rows, ensure_finite=ensure_finite)
     if not ensure_finite:
         latents = clip_magnitudes(latents)
@@ -218,6 +229,9 @@ def latent_rows(
     given = rows if reads_tables(embedder) else None
     if reconstructed is None:
         return LatentRows(features, latents, None, scale, given)
+    if reads_tables(embedder):
+        # A missing cell is taken to be as it is reconstructed.
+        features = np.where(np.isnan(features), reconstructed, features)
     if reconstructed.shape != features.shape:
         raise ValueError(
             f"The embedder reconstructed rows of shape {reconstructed.shape} from rows "

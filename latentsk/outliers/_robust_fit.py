@@ -35,9 +35,9 @@ from latentsk.outliers._gaussian import (
 from latentsk.outliers._latent_rows import (
     LatentRows,
     is_numeric,
+    known_numbers,
     latent_rows,
     latents_of,
-    modelled_numbers,
     numeric,
 )
 from latentsk.outliers._unknown import (
@@ -207,14 +207,14 @@ def prepare(
             "The preprocessor makes no feature of X: dates that span no day, week or "
             "year tell nothing. Add a column of numbers or categories."
         )
-    if not is_numeric(modelled_numbers(last, rows)):
+    if not is_numeric(known_numbers(last, rows)):
         if not is_fitted:
             last = steps.fit_on_support(last, rows, _num_samples(rows))
             whole = steps.join_steps(embedder, preprocessor, last)
         rows = latents_of(last, rows)
         embedder = steps.with_latents_alone(whole)
         preprocessor, last = steps.split_steps(embedder)
-    features = numeric(modelled_numbers(last, rows))
+    features = numeric(known_numbers(last, rows))
     reject_huge(features, input_name="What enters the embedder")
     scale = unit_of_features(preprocessor, features)
     return Prepared(

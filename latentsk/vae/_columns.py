@@ -168,7 +168,7 @@ def learned_columns(
     Raises
     ------
     TypeError, ValueError
-        If strings are in an array, or in a column that is to be one of numbers.
+        If strings are in an array, or all cells of a modelled column are missing.
 
     Examples
     --------
@@ -182,6 +182,10 @@ def learned_columns(
     for position, (label, cells) in enumerate(columns_of(X)):
         is_condition = position in conditions
         likelihood = None
+        if not is_condition and pd.isna(cells).all():
+            raise ValueError(
+                f"All cells of column {str(label)!r} are missing. Leave the column out."
+            )
         holds_levels = _holds_levels(X, position, cells)
         if likelihoods is not None and not is_condition:
             likelihood = likelihoods.get(position) or _likelihood_of(
@@ -250,11 +254,6 @@ def _with_levels(
     levels, first, counts = np.unique(
         labels[is_known].astype(str), return_index=True, return_counts=True
     )
-    if not len(levels):
-        raise ValueError(
-            f"Column {column.label!r} is to be one of categories, but all its cells "
-            "are missing. Leave the column out."
-        )
     values = [_plain(value) for value in cells[is_known][first]]
     shares = counts / counts.sum()
     known = dict(zip(levels, zip(values, shares, strict=True), strict=True))

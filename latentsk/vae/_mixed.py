@@ -15,6 +15,9 @@ from latentsk._typing import Float64
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
 Block = tuple[str, int]
+# Share of the rows of a step that lose cells, and the largest share of these.
+HIDDEN_ROWS, HIDDEN_CELLS = 0.25, 0.5
+_UNCHANGED = LIKELIHOODS["gaussian"].link
 
 
 class _Part(NamedTuple):
@@ -46,6 +49,9 @@ class MixedLikelihood:
         with them the encoder sees standardized values, and the decoder returns such
         ones. None: 0 and 1.
 
+    tells_gaps : bool, default=False
+        Whether the encoder is told which variables are missing, behind the row.
+
     Attributes
     ----------
     has_scale : bool
@@ -69,9 +75,12 @@ class MixedLikelihood:
         blocks: Sequence[Block],
         count_means: ArrayLike | None = None,
         count_scales: ArrayLike | None = None,
+        tells_gaps: bool = False,
     ) -> None:
         self.blocks = [(str(kind), int(width)) for kind, width in blocks]
+        self.tells_gaps = tells_gaps
         self._parts = _parts(self.blocks)
+        self._variables = _variables(self.blocks)
         self.has_scale = any(part.likelihood.has_scale for part in self._parts)
         self.is_real, self._is_count = self._has("real"), self._has("counts")
         # Of all columns, so that one addition and one product serve.
@@ -79,6 +88,11 @@ class MixedLikelihood:
         shift[self._is_count] = 0.0 if count_means is None else count_means
         factor[self._is_count] = 1.0 if count_scales is None else count_scales
         self._shift, self._factor = torch.from_numpy(shift), torch.from_numpy(factor)
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables: a categorical one has several columns."""
+        return int(self._variables[-1]) + 1
 
     def _has(self, support: str) -> NDArray[np.bool_]:
         """Tell which columns have a support."""
@@ -145,7 +159,12 @@ class MixedLikelihood:
         """Return what the encoder sees of rows: 0 where they have a gap.
 
         Numbers and one-hot columns as they are, flags as -1 and 1, counts as the
-        standardized ``log(1 + count)``.
+        standardized ``log(1 + count)``. If gaps are told, a 1 for each variable that is
+        missing is behind them, and a 0 for each other.
+
+        Returns
+        -------
+        seen : Tensor of shape (n_rows, n_columns or n_columns + n_variables)
         """
 
         def seen(part: _Part, values: Tensor) -> Tensor:
@@ -155,7 +174,46 @@ class MixedLikelihood:
 
         values = self._joined(seen, rows)
         values = (values - self._shift.to(rows)) / self._factor.to(rows)
-        return torch.where(torch.isnan(rows), 0.0, values)
+        is_missing = torch.isnan(rows)
+        values = torch.where(is_missing, 0.0, values)
+        if not self.tells_gaps:
+            return values
+        firsts = self._variables.diff(prepend=self._variables.new_tensor([-1])) > 0
+        told = is_missing[..., firsts.to(rows.device)]
+        return torch.cat([values, told.to(values.dtype)], dim=-1)
+
+    def hide(self, rows: Tensor, uniform: Tensor) -> Tensor:
+        """Return rows, some of which lack more of their cells.
+
+        The encoder learns from them to do without. A quarter of the rows lose a share
+        of their variables that lies between none and a half.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_columns)
+
+        uniform : Tensor of shape (n_rows, n_variables + 2)
+            Random numbers in [0, 1).
+
+        Examples
+        --------
+        >>> mixed = MixedLikelihood([("gaussian", 1), ("categorical", 2)])
+        >>> uniform = torch.tensor([[0.2, 0.6, 0.1, 0.4], [0.9, 0.6, 0.1, 0.4]])
+        >>> mixed.hide(torch.zeros(2, 3), uniform)
+        tensor([[nan, 0., 0.],
+                [0., 0., 0.]])
+        """
+        shares = torch.where(uniform[:, :1] < HIDDEN_ROWS, uniform[:, 1:2], 0.0)
+        is_hidden = uniform[:, 2:] < HIDDEN_CELLS * shares
+        return torch.where(
+            is_hidden[:, self._variables.to(rows.device)], torch.nan, rows
+        )
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the decoder's output, bounded where a kind asks for it."""
+        if all(part.likelihood.link is _UNCHANGED for part in self._parts):
+            return output
+        return self._joined(lambda part, values: part.likelihood.link(values), output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
@@ -195,6 +253,7 @@ class MixedLikelihood:
             "blocks": [list(block) for block in self.blocks],
             "count_means": self._shift.numpy()[self._is_count].tolist(),
             "count_scales": self._factor.numpy()[self._is_count].tolist(),
+            "tells_gaps": self.tells_gaps,
         }
 
     def _natural(self, output: Tensor) -> Tensor:
@@ -222,6 +281,15 @@ def _parts(blocks: Sequence[Block]) -> list[_Part]:
         start += width
         parts.append(_Part(likelihood, slice(first, start)))
     return parts
+
+
+def _variables(blocks: Sequence[Block]) -> Tensor:
+    """Return the number of the variable that each column belongs to."""
+    widths = []
+    for kind, width in blocks:
+        is_one = LIKELIHOODS[kind].cells is not None
+        widths += [width] if is_one else [1] * width
+    return torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
 
 
 def count_moments(X: NDArray[Any]) -> tuple[Float64, Float64]:
@@ -276,6 +344,23 @@ def likelihood_of(architecture: Mapping[str, Any]) -> Likelihood | MixedLikeliho
     """
     if "blocks" not in architecture:
         return LIKELIHOODS[architecture["likelihood"]]
-    names = ("count_means", "count_scales")
-    moments = {name: architecture[name] for name in names if name in architecture}
-    return MixedLikelihood(architecture["blocks"], **moments)
+    names = ("count_means", "count_scales", "tells_gaps")
+    more = {name: architecture[name] for name in names if name in architecture}
+    return MixedLikelihood(architecture["blocks"], **more)
+
+
+def n_gaps_told(architecture: Mapping[str, Any]) -> int:
+    """Return how many numbers tell the encoder which variables of a row are missing.
+
+    Examples
+    --------
+    >>> blocks = [["poisson", 2], ["categorical", 3]]
+    >>> n_gaps_told({"blocks": blocks, "tells_gaps": True})
+    3
+    >>> n_gaps_told({"likelihood": "gaussian"})
+    0
+    """
+    likelihood = likelihood_of(architecture)
+    if isinstance(likelihood, MixedLikelihood) and likelihood.tells_gaps:
+        return likelihood.n_variables
+    return 0

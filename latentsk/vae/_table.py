@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from latentsk._chunks import row_blocks
 from latentsk._columns import columns_of, is_table
 from latentsk._device import on_host
 from latentsk._remedies import listed
@@ -18,7 +19,7 @@ from latentsk._typing import Float64, Positions
 from latentsk._validation import checked, reject_huge
 from latentsk._warnings import warn
 from latentsk.persistence._registry import storable
-from latentsk.persistence._schema import flag, instance, list_of
+from latentsk.persistence._schema import flag, instance, list_of, maybe
 from latentsk.preprocessing._category_encoder import labels_of
 from latentsk.training._standardize import Moments
 from latentsk.vae._columns import (
@@ -28,6 +29,7 @@ from latentsk.vae._columns import (
     position_of,
 )
 from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._trend import Trend, learned_trend
 
 # What numbers are read as, without a copy in another dtype.
 FLOATS = [np.float64, np.float32, np.float16]
@@ -52,11 +54,14 @@ class TableLayout(NamedTuple):
         Whether the training rows were a table, with a name for every column.
     is_mixed : bool
         Whether modelled columns have likelihoods of their own, and may lack cells.
+    trend : Trend or None
+        What conditions say of modelled numbers by themselves, which is taken off.
     """
 
     columns: Annotated[list[Column], list_of(instance(Column))]
     is_table: Annotated[bool, flag()]
     is_mixed: Annotated[bool, flag()]
+    trend: Annotated[Trend | None, maybe(instance(Trend))] = None
 
     @property
     def modelled(self) -> list[int]:
@@ -151,12 +156,20 @@ class TableLayout(NamedTuple):
             If a condition has a category that the training rows did not have.
         """
         numbers = self._numbers(X)
-        rows = np.empty((_num_samples(X), len(self.sources)), numbers.dtype)
+        is_whole = numbers.dtype.kind != "f" and self._needs_floats
+        dtype = np.dtype(np.float64) if is_whole else numbers.dtype
+        rows = np.empty((_num_samples(X), len(self.sources)), dtype)
         at = [self.places(i)[0] for i in self.numbers]
         rows[:, at] = numbers
         for position in self._levelled:
             rows[:, self.places(position)] = self._levels(X, position)
+        if self.trend is not None:
+            rows[:, : self.n_modelled] -= self.trend.at(rows[:, self.n_modelled :])
         return rows
+
+    @property
+    def _needs_floats(self) -> bool:
+        return self.is_mixed or self.trend is not None or bool(self._levelled)
 
     @property
     def _levelled(self) -> list[int]:
@@ -177,7 +190,6 @@ class TableLayout(NamedTuple):
         labels = [self.columns[i].label for i in self.numbers]
         reject_huge(numbers, labels)
         if self.is_mixed:
-            numbers = numbers if numbers.dtype.kind == "f" else numbers.astype(float)
             given = [self.columns[i].is_condition for i in self.numbers]
             _require_given(numbers[:, given], np.array(labels)[given])
         return numbers
@@ -355,7 +367,8 @@ class TableLayout(NamedTuple):
         Parameters
         ----------
         modelled : ndarray of shape (n_rows, n_modelled)
-            In original units; of categories, the one of the largest number is taken.
+            In original units, without the trend; of categories, the one of the largest
+            number is taken.
 
         conditions : list of ndarray of shape (n_rows,)
 
@@ -365,6 +378,9 @@ class TableLayout(NamedTuple):
             A DataFrame where some column holds strings.
         """
         cells: dict[int, Any] = dict(zip(self.conditions, conditions, strict=True))
+        if self.trend is not None:
+            trend = self.trend.at(self.condition_codes(conditions))
+            modelled = (modelled + trend).astype(modelled.dtype)
         for position in self.modelled:
             column, at = self.columns[position], self.places(position)
             part = modelled[:, at]
@@ -445,7 +461,28 @@ def learned_layout(
     elif is_mixed:
         likelihoods = {i: likelihood for i in range(X.shape[1]) if i not in given}
     columns = learned_columns(X, given, likelihoods, declared=declared)
-    return TableLayout(columns, is_table(X), is_mixed)
+    layout = TableLayout(columns, is_table(X), is_mixed)
+    return layout._replace(trend=_trend_of(layout, X, likelihood)) if given else layout
+
+
+def _trend_of(layout: TableLayout, X: Any, likelihood: Any) -> Trend | None:
+    """Return the trend of the modelled columns that may have one."""
+    rows, width = layout.coded(X), layout.n_modelled
+    modelled, conditions = rows[:, :width], rows[:, width:]
+    if layout.is_mixed:
+        real = {name for name, found in LIKELIHOODS.items() if found.support == "real"}
+        return learned_trend(conditions, modelled, layout.of_likelihoods(real))
+    if likelihood == "auto":
+        likelihood = "bernoulli" if is_binary(modelled) else "gaussian"
+    if LIKELIHOODS[likelihood].support != "real":
+        return None
+    return learned_trend(conditions, modelled, np.ones(width, bool))
+
+
+def is_binary(X: NDArray[Any]) -> bool:
+    """Tell whether rows have zeros and ones only, apart from missing cells."""
+    blocks = (block[~np.isnan(block)] for block in row_blocks(X))
+    return all(bool(((block == 0) | (block == 1)).all()) for block in blocks)
 
 
 def as_columns(X: Any) -> Any:

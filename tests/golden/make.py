@@ -43,6 +43,9 @@ def estimators(X):
             2, **SMALL, score_window=1
         ).fit(X.reshape(-1, 2, 2)),
         "vae": latentsk.VAEEmbedder(2, **SMALL).fit(X),
+        "vae-given": latentsk.VAEEmbedder(
+            1, condition=["width"], likelihood={"count": "poisson"}, **SMALL
+        ).fit(as_given("vae-given", X)),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
@@ -91,6 +94,14 @@ def as_given(name, rows):
     dates = (rows * 1e6).astype("datetime64[s]")
     if name.endswith("dates"):
         return dates
+    if name.endswith("given"):
+        return pd.DataFrame(
+            {
+                "length": np.where(np.arange(len(rows)) % 5 == 0, np.nan, rows[:, 0]),
+                "width": rows[:, 1].clip(2.6, 3.4).round().astype(str),
+                "count": rows[:, 2].round(),
+            }
+        )
     if not name.endswith("mixed"):
         return rows
     return pd.DataFrame(
