@@ -90,7 +90,8 @@ def describe_prior(
     Raises
     ------
     ValueError
-        If a number is given, and the prior has no components.
+        If a number is given, and the prior has no components, or a new mixture more
+        than there are rows.
 
     Examples
     --------
@@ -104,6 +105,11 @@ def describe_prior(
         if n_components == "auto":
             automatic = kind.automatic_components(n_rows)
             n_components = known.get("n_prior_components", automatic)
+        if kind is MixturePrior and not known and n_components > n_rows:
+            raise ValueError(
+                f"n_prior_components={n_components}, but X has {n_rows} rows, and "
+                f"every component starts on some. Set it to {n_rows} or less."
+            )
         return {"prior": name, "n_prior_components": int(n_components)}
     if n_components != "auto":
         raise ValueError(
