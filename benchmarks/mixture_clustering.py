@@ -1,13 +1,13 @@
 """Clusters by a mixture prior against the classes of labelled sets.
 
-    python benchmarks/mixture_clustering.py --folder PATH [--sets mnist digits] [--write]
+    python benchmarks/mixture_clustering.py --folder PATH [--write]
 
-One setting for all sets: VAEEmbedder(10, prior="mixture", n_prior_components=classes),
-with the Bernoulli likelihood and dynamic binarization where features are pixels, and so
-many epochs that it sees 1.2 million rows, 20 at least and 200 at most. Every fit keeps a
-checkpoint in the folder, and its assignment of rows; another run of the same command
-goes on from there. Labels are read once all assignments are there: the accuracy is that
-of the best matching of clusters and classes (Hungarian method).
+One setting for all sets: 10 latents, ``prior="mixture"`` with as many components as
+there are classes, the Bernoulli likelihood with dynamic binarization where features are
+pixels, and so many epochs that 1.2 million rows are seen, 20 at least and 200 at most.
+Every fit keeps a checkpoint in the folder, and its assignment of rows; another run of
+the same command goes on from there. Labels are read once all assignments are there: the
+accuracy is that of the best matching of clusters and classes (Hungarian method).
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ def k_means(rows: np.ndarray, data: LabelledSet, seed: int) -> np.ndarray:
 
 
 def mixture(rows: np.ndarray, data: LabelledSet, seed: int) -> np.ndarray:
-    model = GaussianMixture(
-        data.n_classes, n_init=5, reg_covar=1e-4, random_state=seed
-    )
+    model = GaussianMixture(data.n_classes, n_init=5, reg_covar=1e-4, random_state=seed)
     return model.fit_predict(rows)
 
 

@@ -339,6 +339,7 @@ def with_both_faiss(patch, call):
 CASES = {
     # Warnings
     "The posterior collapsed": lambda p: VAEEmbedder(beta=30, max_epochs=20, random_state=0).fit(X),
+    "The latent coordinates lie far from the prior": lambda p: VAEEmbedder(3, capacity=60, max_epochs=40, random_state=0).fit(X),
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
