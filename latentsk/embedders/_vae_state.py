@@ -44,8 +44,10 @@ def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
     if table is None or not is_mixed:
         return {"likelihood": schema.text(*LIKELIHOODS)}
     blocks = [list(block) for block in table.blocks]
+    known = all(kind in LIKELIHOODS for kind, _ in blocks)
+    require(known, "a column has no likelihood that is known")
     tells_gaps = described.get("network") != "custom"
-    n_counts = sum(width for kind, width in blocks if kind == "poisson")
+    n_counts = sum(w for kind, w in blocks if LIKELIHOODS[kind].support == "counts")
     return {
         "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
         "count_means": schema.list_of(schema.number(), n_counts),

@@ -15,14 +15,16 @@ _LARGE = 8.0
 
 
 def log_rate(output: Tensor) -> Tensor:
-    """Return the bounded logarithm of a rate; small ones stay as they are.
+    """Return the bounded logarithm of a rate; up to 15 nothing changes.
 
     Examples
     --------
-    >>> log_rate(torch.tensor([-1e6, 0.0, 1.0, 1e6]))
-    tensor([-30.0000,   0.0000,   0.9996,  30.0000])
+    >>> log_rate(torch.tensor([-1e6, 0.0, 14.0, 16.0, 1e6]))
+    tensor([-30.0000,   0.0000,  14.0000,  15.9985,  30.0000])
     """
-    return MAX_LOG_RATE * torch.tanh(output / MAX_LOG_RATE)
+    half = 0.5 * MAX_LOG_RATE
+    within = output.clamp(-half, half)
+    return within + half * torch.tanh((output - within) / half)
 
 
 def _stirling_rest(counts: Tensor) -> Tensor:
@@ -69,8 +71,7 @@ def poisson(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
     Parameters
     ----------
     rows, output : Tensor of shape (..., n_features)
-        Counts, and logarithms of rates, which are bounded smoothly to between -30 and
-        30.
+        Counts, and logarithms of rates, as :func:`log_rate` bounds them.
 
     log_scale : Tensor
         Not used.

@@ -10,6 +10,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 import latentsk
 from latentsk import VAEEmbedder
+from latentsk.embedders._vae_state import _likelihood_rules, check_vae
+from latentsk.exceptions import FormatError
 
 LIKELIHOOD = {
     "weight": "gaussian",
@@ -232,3 +234,17 @@ def test_a_row_of_gaps_alone_says_nothing(vae):
     nothing.loc[:, :] = np.nan
     value, _ = vae.log_likelihood(nothing, 2_000, random_state=0)
     assert abs(value[0]) < 0.05
+
+
+def test_a_file_with_another_likelihood_is_refused(vae):
+    column = vae._table.columns[0]._replace(likelihood="unheard of")
+    table = vae._table._replace(columns=[column, *vae._table.columns[1:]])
+    forged = {"_table": table, "_architecture": vae._architecture, "module_": {}}
+    with pytest.raises(FormatError, match="no likelihood that is known"):
+        check_vae(vae, forged, {"k": 1})
+    described = vae._likelihood.describe()
+    for altered in ({"tells_gaps": False}, {"count_means": [0.0]}, {"blocks": []}):
+        forged = {"_table": vae._table, "_architecture": {**described, **altered}}
+        rules = _likelihood_rules(forged)
+        fits = [rules[k].fits(v, {}) for k, v in forged["_architecture"].items()]
+        assert fits.count(False) == 1
