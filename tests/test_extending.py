@@ -86,6 +86,10 @@ def test_a_likelihood_is_one_entry(X, tmp_path):
     assert float(found) == pytest.approx(expected, rel=1e-5)
     drawn = vae.sample(2_000, random_state=0)
     assert abs(drawn.mean(axis=0) - 7.0).max() < 1.0
+    # Of one column, too, where others have gaps.
+    holed = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+    vae = VAEEmbedder(2, likelihood={0: "logistic"}, **QUICK).fit(holed)
+    check_everything(vae, holed, tmp_path)
 
 
 def test_a_prior_is_one_class_and_its_name(X, tmp_path):

@@ -4,6 +4,8 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 
 import latentsk
 from latentsk import AutoencoderEmbedder, LatentOutlierDetector, VAEEmbedder
@@ -188,3 +190,22 @@ def test_a_detector_around_them_scores_such_rows(model, method):
     assert scores[20:][far].max() < scores[:20].min()
     if method == "embedder_score":
         assert scores[20:].max() < -9e5
+
+
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        VAEEmbedder(2, likelihood="continuous_bernoulli", **QUICK),
+        AutoencoderEmbedder(2, loss="binary_cross_entropy", **QUICK),
+    ],
+    ids=["vae", "autoencoder"],
+)
+def test_behind_a_scaler_every_large_value_is_found(embedder):
+    pipeline = make_pipeline(MinMaxScaler(), embedder).fit(SHARES * [1, 5, 9, 2, 3, 4])
+    rows = np.repeat(SHARES[:10] * [1, 5, 9, 2, 3, 4], 6, axis=0)
+    rows[np.arange(60), np.tile(np.arange(6), 10)] = 1_000.0
+    assert (pipeline.predict(rows) == -1).all()
+    worst = (
+        pipeline[-1].score_contributions(pipeline[:-1].transform(rows)).argmin(axis=1)
+    )
+    assert (worst == np.tile(np.arange(6), 10)).all()
