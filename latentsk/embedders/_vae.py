@@ -128,7 +128,7 @@ default="auto"
         Then cells may be missing (NaN or None): scores are of the others, and
         `reconstruct` fills them.
 
-    likelihood_scale : {"shared", "feature"} or float, default="shared"
+    likelihood_scale : {"shared", "feature"} or float, default="feature"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
         and "student_t", in standardized units: learned, one for all features or one
         for each, above a floor of 0.001; or fixed. The others have none.
@@ -466,7 +466,7 @@ default="auto"
         decoder: nn.Module | None = None,
         condition: Any = None,
         likelihood: str | dict[Any, str] = "auto",
-        likelihood_scale: float | str = "shared",
+        likelihood_scale: float | str = "feature",
         prior: str = "normal",
         n_prior_components: int | str = "auto",
         dynamic_binarization: bool = False,
@@ -591,6 +591,7 @@ default="auto"
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
         n_seen = self._n_seen + n_gaps_told(architecture)
+        is_real = np.zeros(self._n_modelled, bool) | likelihood.is_real
         return VAE(
             pair.encoder,
             pair.decoder,
@@ -601,6 +602,7 @@ default="auto"
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
             link=likelihood.link,
+            is_real=None if architecture["network"] == "custom" else is_real,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
