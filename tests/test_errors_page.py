@@ -424,6 +424,7 @@ CASES = {
     "likelihood_scale must be 'shared', 'feature' or a number": lambda p: vae(likelihood_scale=True).fit(X),
     "… is for objective='elbo', got 'iwae'": lambda p: vae(objective="iwae", capacity=5.0).fit(X),
     "free_nats and capacity exclude each other": lambda p: vae(free_nats=0.1, capacity=5.0).fit(X),
+    "n_prior_components=…, but X has … rows": lambda p: vae(prior="mixture", n_prior_components=5).fit(X[:3]),
     "… names column …, which X does not have": lambda p: vae(condition=["q"]).fit(FRAME),
     "… names column …, but X has no column names": lambda p: vae(likelihood={"a": "laplace"}).fit(X),
     "… has position …, but X has … columns": lambda p: vae(condition=[4]).fit(X),

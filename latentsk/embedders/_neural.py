@@ -64,7 +64,6 @@ from latentsk.training._score_windows import (
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._start import Start
 from latentsk.training._weights import detached
-from latentsk.vae._table import MAX_KEPT
 
 
 class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
@@ -130,11 +129,11 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     # Of training rows, which new ones are drawn for.
     _conditions: Float64
+    _architecture: Architecture
     module_: Any
     mean_: Float64
     scale_: Float64
     n_components_: int
-    _n_rows_seen: int
     _deviation: Float64
 
     @abstractmethod
@@ -205,8 +204,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             require_same(architecture, self._architecture, "partial_fit")
             network = copy.deepcopy(self.module_).to(device)
             if self._table is not None:
-                more = self._table.kept_conditions(X)
-                self._conditions = np.vstack([self._conditions, more])[-MAX_KEPT:]
+                self._conditions = self._table.kept_conditions(X, self._conditions)
             if hasattr(self, "_deviation"):  # not so in files of the first releases
                 seen = Moments(self._n_rows_seen, self.mean_, self._deviation)
                 self._standardize_by(X, seen)
@@ -279,23 +277,22 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
         if parameters.input_shape is None and self._layout is not None:
             parameters = parameters._replace(input_shape=self._layout.shape)
-        n_conditions = 0 if self._table is None else self._table.n_conditions
+        n_conditions = self._n_seen - self._n_modelled
         return _architecture.describe_network(
             parameters, n_features - n_conditions, per_latent, n_conditions, n_told
         )
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
-        table, width = self._table, self._n_modelled
-        n_conditions = 0 if table is None else table.n_conditions
+        n_modelled, encoder, decoder = self._n_modelled, self.encoder, self.decoder
         return _architecture.build_network(
-            architecture, width, self.encoder, self.decoder, n_conditions
+            architecture, n_modelled, encoder, decoder, self._n_seen - n_modelled
         )
 
     @property
     def _n_seen(self) -> int:
         """Numbers that rows have as they enter the network."""
         table = self._table
-        return self._n_modelled + (0 if table is None else table.n_conditions)
+        return self.n_features_in_ if table is None else len(table.sources)
 
     @property
     def _n_modelled(self) -> int:
@@ -373,8 +370,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         """Apply a function of the network and latents; return original units."""
         latents = Standardizer.identity(Z.shape[1])
         rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
-        modelled = self._standardizer.at(slice(self._n_modelled))
-        return modelled.original(rows)
+        return self._standardizer.at(slice(self._n_modelled)).original(rows)
 
     def _reconstruct(self, X: NDArray[Any]) -> Any:
         Z = self._transform(X)
@@ -397,8 +393,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        rows_at_a_time = inference.rows_per_contribution
-        found = self._infer(inference.contributions, X, rows_at_a_time)
+        at_a_time = inference.rows_per_contribution
+        found = self._infer(inference.contributions, X, at_a_time)
         return found if self._table is None else self._table.by_column(found)
 
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:

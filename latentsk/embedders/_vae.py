@@ -136,14 +136,14 @@ default="auto"
     prior : {"normal", "mixture", "vamp", "flow"}, default="normal"
         Distribution of the latent coordinates of all rows together. "normal": each
         standard normal and independent. The others are learned. "mixture": a mixture of
-        normal distributions, for rows that come in kinds. "vamp": the mean of the
-        posteriors of pseudo-inputs (Tomczak & Welling, 2018). "flow": a normalizing
-        flow of affine couplings (Dinh et al., 2017).
+        normal distributions, for rows that come in kinds (see Notes). "vamp": the mean
+        of the posteriors of pseudo-inputs (Tomczak & Welling, 2018). "flow": a
+        normalizing flow of affine couplings (Dinh et al., 2017).
 
     n_prior_components : int or "auto", default="auto"
-        Number of components of the mixture, or of pseudo-inputs. "auto" is 10 for
-        "mixture", and the number of rows, 500 at most, for "vamp". The other priors
-        have none.
+        Number of components of the mixture, at most one per row, or of pseudo-inputs.
+        "auto" is the number of rows, 10 at most for "mixture" and 500 for "vamp". The
+        other priors have none.
 
     dynamic_binarization : bool, default=False
         Whether training sees zeros and ones that are drawn anew in every step, with the
@@ -360,7 +360,26 @@ default="auto"
     scored, and `score_contributions` shows the column. The mean over rows, `score`, is
     dominated by them.
 
-    Log-variances of the posterior are bounded smoothly to between -10 and 10.
+    With a likelihood for each column, cells that are missing are left out of the
+    density, which is then that of the other cells, and the encoder is told which they
+    are (Mattei & Frellsen, 2019). In training a quarter of the rows of every step lose
+    up to half of their cells besides, so that later rows may have gaps where those of
+    the fit had none; monitored losses are of the rows as they are. `reconstruct` fills
+    in the mean of the likelihood at the posterior mean, and the most probable category.
+    Custom modules are told of no gaps, and lose no cells: a gap is a zero to them,
+    which is the mean of a number or a count.
+
+    Logarithms of Poisson rates are bounded smoothly to between -30 and 30,
+    log-variances of the posterior to between -10 and 10.
+
+    With ``prior="mixture"`` the first quarter of `max_epochs` pretrains: all components
+    are one normal distribution, and the divergence has a tenth of its weight (not with
+    a `capacity`). Then the components are placed on clusters of the graph of neighbours
+    among the latent coordinates of at most 10,000 training rows, and are learned with
+    the rest. Early stopping and the best weights count from there; a training that
+    stops before has them placed at its end. `partial_fit` places them on the first
+    chunk, before it learns from it, so that `fit` on many rows finds better clusters;
+    `warm_start` and later chunks continue with the components that there are.
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
     height, width, channels) or (n_samples, channels, height, width), or as a list of
@@ -408,6 +427,9 @@ default="auto"
     Mathematical Proceedings of the Cambridge Philosophical Society, 52(3), 449-475.
 
     G. Loaiza-Ganem, J. Cunningham (2019). The continuous Bernoulli. NeurIPS.
+
+    P.-A. Mattei, J. Frellsen (2019). MIWAE: deep generative modelling and imputation of
+    incomplete data sets. ICML.
 
     Examples
     --------

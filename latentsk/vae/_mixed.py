@@ -17,7 +17,6 @@ from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
 # Share of the rows of a step that lose cells, and the largest share of these.
 HIDDEN_ROWS, HIDDEN_CELLS = 0.25, 0.5
-_UNCHANGED = LIKELIHOODS["gaussian"].link
 
 
 class MixedLikelihood:
@@ -73,6 +72,8 @@ class MixedLikelihood:
         self._firsts = self._blocks.firsts
         kinds = {LIKELIHOODS[kind] for kind, _ in self._blocks.described}
         self.has_scale = any(likelihood.has_scale for likelihood in kinds)
+        unchanged = LIKELIHOODS["gaussian"].link
+        self._is_bounded = any(kind.link is not unchanged for kind in kinds)
         self.is_real = self._blocks.of_support("real")
         self._is_count = self._blocks.of_support("counts")
         # Of all columns, so that one addition and one product serve.
@@ -176,10 +177,9 @@ class MixedLikelihood:
 
     def link(self, output: Tensor) -> Tensor:
         """Return the decoder's output, bounded where a kind asks for it."""
-        kinds = {kind for kind, _ in self._blocks.described}
-        if all(LIKELIHOODS[kind].link is _UNCHANGED for kind in kinds):
+        if not self._is_bounded:
             return output
-        return self._blocks.apply(lambda kind, values: kind.link(values), output)
+        return self._blocks.apply(_linked, output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
@@ -227,6 +227,10 @@ def _seen(likelihood: Likelihood, rows: Tensor) -> Tensor:
     values = likelihood.inputs(rows)
     in_unit = likelihood.support == "unit interval"
     return 2.0 * values - 1.0 if in_unit else values
+
+
+def _linked(likelihood: Likelihood, output: Tensor) -> Tensor:
+    return likelihood.link(output)
 
 
 def _costs(likelihood: Likelihood, rows: Tensor) -> Tensor:

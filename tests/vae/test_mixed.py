@@ -276,3 +276,12 @@ def test_training_hides_cells_and_monitoring_does_not():
     torch.testing.assert_close(
         objective.monitor(vae, rows).rows, plain.monitor(vae, rows).rows
     )
+
+
+def test_outputs_are_bounded_where_their_kind_asks_for_it():
+    mixed = MixedLikelihood([("continuous_bernoulli", 1), ("gaussian", 1)])
+    linked = mixed.link(torch.tensor([[1e6, 1e6], [1.0, 1.0]]))
+    bound = LIKELIHOODS["continuous_bernoulli"].link(torch.tensor([1e6]))
+    assert linked.tolist() == [[bound.item(), 1e6], [1.0, 1.0]]
+    rows = torch.tensor([[1e6]])
+    assert MixedLikelihood([("gaussian", 1)]).link(rows) is rows
