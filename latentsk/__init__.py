@@ -15,6 +15,7 @@ from latentsk.preprocessing import (
     SlidingWindows,
     make_table_preprocessor,
 )
+from latentsk.vae import mutual_information_gap
 
 __all__ = [
     "AutoencoderEmbedder",
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "load",
     "make_table_preprocessor",
+    "mutual_information_gap",
     "save",
     "to_onnx",
 ]

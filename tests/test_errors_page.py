@@ -421,7 +421,7 @@ CASES = {
     "… must hold positive integers": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(0,)).fit(X),
     "input_shape=… stands for … features, but X has …": lambda p: AutoencoderEmbedder(**CONV, input_shape=(1, 8, 8)).fit(X),
     "noise_level is a share of the features with noise='masking'": lambda p: AutoencoderEmbedder(noise="masking", noise_level=2.0).fit(X),
-    "likelihood_scale must be 'shared', 'feature' or a number": lambda p: vae(likelihood_scale=True).fit(X),
+    "likelihood_scale must be 'auto', 'feature', 'shared' or a number": lambda p: vae(likelihood_scale=True).fit(X),
     "… is for objective='elbo', got 'iwae'": lambda p: vae(objective="iwae", capacity=5.0).fit(X),
     "free_nats and capacity exclude each other": lambda p: vae(free_nats=0.1, capacity=5.0).fit(X),
     "n_prior_components=…, but X has … rows": lambda p: vae(prior="mixture", n_prior_components=5).fit(X[:3]),

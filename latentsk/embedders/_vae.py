@@ -22,7 +22,7 @@ from latentsk._validation import require_count
 from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
-from latentsk.embedders._vae_likelihood import describe_likelihood
+from latentsk.embedders._vae_likelihood import describe_likelihood, describe_scale
 from latentsk.embedders._vae_state import check_vae
 from latentsk.embedders._vae_warnings import warn_of_latents
 from latentsk.networks._architecture import Architecture
@@ -128,10 +128,12 @@ default="auto"
         Then cells may be missing (NaN or None): scores are of the others, and
         `reconstruct` fills them.
 
-    likelihood_scale : {"shared", "feature"} or float, default="shared"
+    likelihood_scale : {"auto", "feature", "shared"} or float, default="auto"
         Scale of "gaussian" (standard deviation), "laplace" (mean absolute deviation)
-        and "student_t", in standardized units: learned, one for all features or one
-        for each, above a floor of 0.001; or fixed. The others have none.
+        and "student_t", in standardized units: learned, one for each feature or one
+        for all, above a floor of 0.001; or fixed. The others have none. "auto" is
+        "feature", but "shared" where features have one unit: in images, and without
+        `standardize`.
 
     prior : {"normal", "mixture", "vamp", "flow"}, default="normal"
         Distribution of the latent coordinates of all rows together. "normal": each
@@ -457,7 +459,7 @@ default="auto"
             StrOptions({"auto"}),
         ],
         "likelihood_scale": [
-            StrOptions({"shared", "feature"}),
+            StrOptions({"auto", "feature", "shared"}),
             Interval(Real, MIN_SCALE, None, closed="left"),
         ],
         "dynamic_binarization": ["boolean"],
@@ -488,7 +490,7 @@ default="auto"
         decoder: nn.Module | None = None,
         condition: Any = None,
         likelihood: str | dict[Any, str] = "auto",
-        likelihood_scale: float | str = "shared",
+        likelihood_scale: float | str = "auto",
         prior: str = "normal",
         n_prior_components: int | str = "auto",
         dynamic_binarization: bool = False,
@@ -577,19 +579,24 @@ default="auto"
     def _describe(self, X: NDArray[Any]) -> Architecture:
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
-        scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
+        likelihood = describe_likelihood(self, X, known)
         n_told = n_gaps_told(likelihood)
+        network = self._describe_network(X.shape[1], per_latent=2, n_told=n_told)
+        shapes = self._layout, self.input_shape, network.get("input_shape")
+        is_image = any(shape is not None for shape in shapes)
         return {
-            **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
+            **network,
             **likelihood,
-            "scale": scale if isinstance(scale, str) else float(scale),
+            "scale": describe_scale(
+                self.likelihood_scale, is_image or not likelihood["standardize"]
+            ),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
 
     def _check_settings(self) -> None:
         if isinstance(self.likelihood_scale, bool):
             raise ValueError(
-                "likelihood_scale must be 'shared', 'feature' or a number, got "
+                "likelihood_scale must be 'auto', 'feature', 'shared' or a number, got "
                 f"{self.likelihood_scale}."
             )
         weighted = self.objective == "iwae"
@@ -613,6 +620,7 @@ default="auto"
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
         n_seen = self._n_seen + n_gaps_told(architecture)
+        is_real = np.zeros(self._n_modelled, bool) | likelihood.is_real
         return VAE(
             pair.encoder,
             pair.decoder,
@@ -623,6 +631,7 @@ default="auto"
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
             link=likelihood.link,
+            is_real=None if architecture["network"] == "custom" else is_real,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:

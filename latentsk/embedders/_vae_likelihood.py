@@ -65,6 +65,28 @@ def describe_likelihood(
     return {"likelihood": name, "standardize": standardize and support == "real"}
 
 
+def describe_scale(likelihood_scale: float | str, one_unit: bool) -> float | str:
+    """Return which scale is learned, or the one that is fixed.
+
+    Parameters
+    ----------
+    likelihood_scale : {"auto", "feature", "shared"} or float
+
+    one_unit : bool
+        Whether all features have the same unit, as pixels have.
+
+    Examples
+    --------
+    >>> describe_scale("auto", False), describe_scale("auto", True)
+    ('feature', 'shared')
+    """
+    if not isinstance(likelihood_scale, str):
+        return float(likelihood_scale)
+    if likelihood_scale != "auto":
+        return likelihood_scale
+    return "shared" if one_unit else "feature"
+
+
 def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
     """Return the likelihood that is named, or the one that the data allow."""
     if embedder.dynamic_binarization:

@@ -218,3 +218,52 @@ def initialize(module: nn.Module, generator: torch.Generator) -> nn.Module:
                 bound = 1.0 / math.sqrt(fan_in)
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return module
+
+
+def zero_inputs(module: nn.Module, which: torch.Tensor) -> None:
+    """Give no weight to some inputs of a perceptron; other modules stay as they are.
+
+    While such an input is 0, its weights have no gradient and stay 0.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+
+    which : Tensor of shape (n_inputs,), dtype bool
+
+    Examples
+    --------
+    >>> network = initialize(mlp([3, 1]), torch.Generator().manual_seed(0))
+    >>> zero_inputs(network, torch.tensor([True, False, True]))
+    >>> network[0].weight != 0
+    tensor([[False,  True, False]])
+    """
+    if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Linear):
+        with torch.no_grad():
+            module[0].weight[:, which] = 0.0
+
+
+def zero_outputs(module: nn.Module, which: torch.Tensor) -> None:
+    """Make some outputs of a perceptron 0; other modules stay as they are.
+
+    While that is what they are trained for, they have no gradient and stay 0.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place.
+
+    which : Tensor of shape (n_outputs,), dtype bool
+
+    Examples
+    --------
+    >>> network = initialize(mlp([1, 2]), torch.Generator().manual_seed(0))
+    >>> zero_outputs(network, torch.tensor([True, False]))
+    >>> network(torch.ones(1, 1)) != 0
+    tensor([[False,  True]])
+    """
+    if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.Linear):
+        with torch.no_grad():
+            module[-1].weight[which] = 0.0
+            module[-1].bias[which] = 0.0

@@ -290,6 +290,11 @@ class Likelihood(NamedTuple):
     link: Callable[[Tensor], Tensor] = _identity
     cells: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
+    @property
+    def is_real(self) -> bool:
+        """Whether values can be any, and the decoder returns their means."""
+        return self.support == "real"
+
     def by_feature(self, rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
         """Return what each column contributes to the log-density.
 

@@ -7,10 +7,17 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk.networks._mlp import initialize, without_dropout
+from latentsk.networks._mlp import (
+    initialize,
+    without_dropout,
+    zero_inputs,
+    zero_outputs,
+)
 from latentsk.training._data import Rows, StartsFromRows
 from latentsk.vae._density import Density
 from latentsk.vae._latent_basis import turn_latents
@@ -90,6 +97,11 @@ class VAE(nn.Module, StartsFromRows):
     link : callable, default=_as_they_are
         From what the decoder returns to what the likelihood takes, as that has it.
 
+    is_real : ndarray of shape (n_modelled,), dtype bool, or None, default=None
+        Which modelled columns the decoder returns the values of. If they are constant,
+        the network starts from neither seeing nor varying them. None: any column may
+        be another one, or weights are given.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -113,8 +125,10 @@ class VAE(nn.Module, StartsFromRows):
         n_conditions: int = 0,
         inputs: Callable[[Tensor], Tensor] = _as_they_are,
         link: Callable[[Tensor], Tensor] = _as_they_are,
+        is_real: NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__()
+        self.is_real = is_real
         self.link = link
         self.inputs = inputs
         self.n_conditions = n_conditions
@@ -164,12 +178,30 @@ class VAE(nn.Module, StartsFromRows):
         return self.prior.starts_at if isinstance(self.prior, ComponentPrior) else 0.0
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
-        """Set the parameters of the prior that the training starts from."""
+        """Set what the training starts from: the prior, and what is constant."""
+        self._leave_out_constants(rows)
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
             some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
             with torch.no_grad(), without_dropout(self.encoder):
                 self.prior.start_from(some, self.encode_seen, generator, self.turn)
+
+    def _leave_out_constants(self, rows: Rows) -> None:
+        """Give no weight to columns that are 0, as standardized constants are.
+
+        With weights that no gradient ever corrects, a constant that changes would move
+        the latents anywhere, and the other columns of its row would no longer count.
+        """
+        if self.is_real is None:
+            return
+        # The order of the training is not to change.
+        some = next(rows.epoch(MAX_ROWS_TO_START, torch.Generator())).rows
+        modelled = torch.nan_to_num(self.modelled(some))
+        constant = (modelled == 0).all(dim=0).cpu() & torch.from_numpy(self.is_real)
+        is_seen = torch.zeros(self.seen(some[:1]).shape[1], dtype=torch.bool)
+        is_seen[: len(constant)] = constant
+        zero_inputs(self.encoder, is_seen)
+        zero_outputs(self.decoder, constant)
 
     def turn(self, matrix: Tensor) -> None:
         """Multiply the latents by a matrix, where encoder and decoder can have that.

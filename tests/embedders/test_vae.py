@@ -1,13 +1,18 @@
 """VAEEmbedder: its numbers mean what their names say."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import logsumexp
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from latentsk import PCAEmbedder, VAEEmbedder
+from latentsk.exceptions import PosteriorCollapseWarning
 from latentsk.vae._estimates import independent_noise
 
 SMALL = {
@@ -242,3 +247,96 @@ def test_rows_have_the_dtype_of_their_latents(X):
     )
     assert (exact.dtype, rounded.dtype) == (np.float64, np.float32)
     np.testing.assert_allclose(rounded, exact, rtol=1e-5)
+
+
+# Scales of the likelihood
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shape", "learned"),
+    [
+        ({}, (60, 16), 16),
+        ({"standardize": False}, (60, 16), 1),
+        ({"input_shape": (1, 4, 4)}, (60, 16), 1),
+        ({"network": "conv", "hidden_layer_sizes": (4,)}, (60, 4, 4), 1),
+        ({}, (60, 4, 4), 1),
+        ({"likelihood_scale": "feature"}, (60, 4, 4), 16),
+        ({"likelihood_scale": "shared"}, (60, 16), 1),
+        ({"condition": [0]}, (60, 16), 15),
+    ],
+)
+def test_which_scales_are_learned(parameters, shape, learned):
+    X = np.random.default_rng(0).normal(size=shape)
+    options = {"max_epochs": 2, "random_state": 0, **parameters}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        vae = VAEEmbedder(2, **options).fit(X)
+    assert vae.module_.raw_log_scale.shape == (learned,)
+
+
+@pytest.mark.slow
+def test_the_default_finds_the_density_of_features_with_unlike_noise():
+    """Linear data: the exact likelihood is that of a normal distribution."""
+    rng = np.random.default_rng(0)
+    noise = np.array([0.05, 0.1, 0.2, 0.3, 0.5, 0.8])
+    loadings = rng.normal(size=(2, 6))
+
+    def drawn(n):
+        return rng.normal(size=(n, 2)) @ loadings + noise * rng.normal(size=(n, 6))
+
+    train, test = drawn(4_000), drawn(1_000)
+    covariance = loadings.T @ loadings + np.diag(noise**2)
+    exact = stats.multivariate_normal(np.zeros(6), covariance).logpdf(test).mean()
+    vae = VAEEmbedder(2, random_state=0).fit(train)
+    found, _ = vae.log_likelihood(test, n_samples=200, random_state=0)
+    assert exact - 0.1 < found.mean() < exact + 0.02
+    np.testing.assert_allclose(vae.likelihood_scale_[1:], noise[1:], rtol=0.2)
+
+
+@pytest.mark.parametrize("scale", ["auto", "shared"])
+@pytest.mark.parametrize("change", [1.0, 100.0])
+def test_other_columns_count_beside_a_constant_that_changed(scale, change):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 6))
+    X = np.column_stack([X + 0.2 * rng.normal(size=X.shape), np.full(500, 7.0)])
+    options = {"max_epochs": 30, "random_state": 0, "likelihood_scale": scale}
+    vae = VAEEmbedder(2, **options).fit(X[:400])
+    changed = X[400:].copy()
+    changed[:, 6] += change
+    before, after = vae.score_samples(X[400:]), vae.score_samples(changed)
+    assert (after < before - 3.0 * change).all()
+    # All rows are lower by the same number.
+    np.testing.assert_allclose(after - before, (after - before).mean(), rtol=1e-9)
+    np.testing.assert_array_equal(vae.transform(changed), vae.transform(X[400:]))
+    np.testing.assert_array_equal(vae.reconstruct(changed)[:, 6], 7.0)
+
+
+def test_a_column_that_is_constant_at_first_is_learned_later():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 1)) @ np.array([[1.0, -1.0, 2.0]])
+    X += 0.1 * rng.normal(size=X.shape)
+    first = X[:50].copy()
+    first[:, 2] = 0.0
+    vae = VAEEmbedder(1, random_state=0, learning_rate_init=1e-2).partial_fit(first)
+    assert (vae.module_.decoder[-1].weight[2] == 0).all()
+    for _ in range(8):
+        vae.partial_fit(X)
+    errors = np.square(vae.reconstruct(X) - X).mean(axis=0) / X.var(axis=0)
+    assert errors.max() < 0.1
+
+
+def test_duplicates_and_codes_leave_a_finite_score():
+    """Columns that are reconstructed exactly: their scales fall to the floor."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2)) @ rng.normal(size=(2, 4))
+    X += 0.3 * rng.normal(size=X.shape)
+    codes = np.eye(3)[np.digitize(X[:, 0], [-1, 1])]
+    rows = np.column_stack([X, X[:, 1], X[:, 1], codes])
+    vae = VAEEmbedder(3, max_epochs=60, random_state=0).fit(rows[:300])
+    assert (vae.likelihood_scale_ >= 1e-3 * vae.scale_).all()
+    odd = rows[300:].copy()
+    odd[:, 3] += 6 * X[:, 3].std()  # in a column that is no duplicate
+    labels = np.repeat([0, 1], 100)
+    scores = vae.score_samples(np.concatenate([rows[300:], odd]))
+    assert np.isfinite(scores).all()
+    assert roc_auc_score(labels, -scores) > 0.9

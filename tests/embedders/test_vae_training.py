@@ -223,7 +223,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(X, tmp_path, settings, monke
             {"likelihood": "laplace"},
             "likelihood is now 'laplace' instead of 'gaussian'",
         ),
-        ({"likelihood_scale": 0.5}, "scale is now 0.5 instead of 'shared'"),
+        ({"likelihood_scale": 0.5}, "scale is now 0.5 instead of 'feature'"),
         ({"n_components": 3}, "n_components is now 3"),
     ],
 )
