@@ -97,9 +97,7 @@ def k_means(rows: np.ndarray, data: LabelledSet, seed: int) -> np.ndarray:
 
 
 def mixture(rows: np.ndarray, data: LabelledSet, seed: int) -> np.ndarray:
-    model = GaussianMixture(
-        data.n_classes, n_init=5, reg_covar=1e-4, random_state=seed
-    )
+    model = GaussianMixture(data.n_classes, n_init=5, reg_covar=1e-4, random_state=seed)
     return model.fit_predict(rows)
 
 

@@ -60,8 +60,8 @@ from latentsk.training._score_windows import (
     require_images,
     require_window,
 )
-from latentsk.training._start import Start
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
+from latentsk.training._start import Start
 from latentsk.training._weights import detached
 from latentsk.vae._table import MAX_KEPT
 

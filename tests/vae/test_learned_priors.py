@@ -18,7 +18,6 @@ from latentsk.vae._bounds import (
 )
 from latentsk.vae._flow_prior import FlowPrior
 from latentsk.vae._likelihoods import LIKELIHOODS
-from latentsk.vae._mixture import GaussianMixture
 from latentsk.vae._mixture_prior import MixturePrior
 from latentsk.vae._network import VAE
 from latentsk.vae._objective import VariationalBound
@@ -276,15 +275,3 @@ def test_ratios_of_a_learned_prior_are_those_of_its_density():
     normal = distributions.Normal(posterior.mean, (0.5 * posterior.log_variance).exp())
     expected = prior.log_density(latents) - normal.log_prob(latents).sum(dim=-1)
     torch.testing.assert_close(log_ratios(latents, posterior, prior), expected)
-
-
-def test_components_start_apart_around_zero():
-    prior = MixturePrior(2, n_components=5)
-    prior.start_from(torch.zeros(1, 3), None, generator())
-    mixture = prior.given(None)
-    assert isinstance(mixture, GaussianMixture)
-    torch.testing.assert_close(
-        mixture.log_weights.exp(), torch.full((5,), 0.2).double()
-    )
-    assert torch.pdist(mixture.means).min() > 0.1
-    torch.testing.assert_close(mixture.means.mean(dim=0), torch.zeros(2).double())
