@@ -6,6 +6,7 @@ __all__ = [
     "FormatError",
     "OutOfMemoryWarning",
     "PosteriorCollapseWarning",
+    "PriorMismatchWarning",
     "TrainingInterruptedWarning",
 ]
 
@@ -28,6 +29,10 @@ class OutOfMemoryWarning(UserWarning):
 
 class PosteriorCollapseWarning(UserWarning):
     """The posterior of every row is about the same: the latents carry nothing."""
+
+
+class PriorMismatchWarning(UserWarning):
+    """The latents of all rows lie far from the prior: samples are unlike the data."""
 
 
 class TrainingInterruptedWarning(UserWarning):

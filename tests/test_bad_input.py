@@ -40,7 +40,11 @@ from latentsk import (
     VAEEmbedder,
 )
 from latentsk._faiss import faiss_available
-from latentsk.exceptions import DivergenceError, PosteriorCollapseWarning
+from latentsk.exceptions import (
+    DivergenceError,
+    PosteriorCollapseWarning,
+    PriorMismatchWarning,
+)
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(24, 3)) @ [[1.0, 0.4, 0.1], [0.0, 0.8, -0.3], [0.0, 0.0, 0.5]]
@@ -71,7 +75,7 @@ UNHELPFUL = re.compile(
     "|Eigenvalues did not|LAPACK|illegal value|at least one array or|unsized object"
 )
 # Warnings that are meant for the user.
-MEANT = (PosteriorCollapseWarning,)
+MEANT = (PosteriorCollapseWarning, PriorMismatchWarning)
 MEANT_MESSAGES = (
     "contamination=0.1 asks for",
     "likelihood='bernoulli' is meant for",

@@ -339,6 +339,7 @@ def with_both_faiss(patch, call):
 CASES = {
     # Warnings
     "The posterior collapsed": lambda p: VAEEmbedder(beta=30, max_epochs=20, random_state=0).fit(X),
+    "The latent coordinates lie far from the prior": lambda p: VAEEmbedder(3, capacity=60, max_epochs=40, random_state=0).fit(X),
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
     "likelihood='bernoulli' is meant for zeros and ones": lambda p: vae(likelihood="bernoulli", kl_warmup=0.5).fit(ONES / 2),
@@ -423,6 +424,7 @@ CASES = {
     "likelihood_scale must be 'shared', 'feature' or a number": lambda p: vae(likelihood_scale=True).fit(X),
     "… is for objective='elbo', got 'iwae'": lambda p: vae(objective="iwae", capacity=5.0).fit(X),
     "free_nats and capacity exclude each other": lambda p: vae(free_nats=0.1, capacity=5.0).fit(X),
+    "n_prior_components=…, but X has … rows": lambda p: vae(prior="mixture", n_prior_components=5).fit(X[:3]),
     "… names column …, which X does not have": lambda p: vae(condition=["q"]).fit(FRAME),
     "… names column …, but X has no column names": lambda p: vae(likelihood={"a": "laplace"}).fit(X),
     "… has position …, but X has … columns": lambda p: vae(condition=[4]).fit(X),

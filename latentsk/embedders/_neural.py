@@ -30,6 +30,7 @@ from latentsk._typing import Float64
 from latentsk._validation import checked
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._epochs import reported_epochs
+from latentsk.embedders._fit_steps import moments_of, require_same, rows_to_judge
 from latentsk.embedders._image_rows import (
     image_rows,
     known_shape,
@@ -63,10 +64,6 @@ from latentsk.training._score_windows import (
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
 from latentsk.training._start import Start
 from latentsk.training._weights import detached
-from latentsk.vae._table import MAX_KEPT
-
-# Rows set aside from which the automatic threshold is placed on them.
-MIN_ROWS_TO_JUDGE = 32
 
 
 class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
@@ -132,11 +129,11 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     # Of training rows, which new ones are drawn for.
     _conditions: Float64
+    _architecture: Architecture
     module_: Any
     mean_: Float64
     scale_: Float64
     n_components_: int
-    _n_rows_seen: int
     _deviation: Float64
 
     @abstractmethod
@@ -190,7 +187,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         self.module_ = detached(network)
         self.history_ = [record.as_dict(is_validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
-        self._set_offset(self._score_samples(self._rows_to_judge(X, held_out)))
+        judged = rows_to_judge(X, held_out, self.contamination)
+        self._set_offset(self._score_samples(judged))
         self._warn_of_result(sample_rows(X))
         self._close_checkpoint(checkpoint, result.complete)
 
@@ -203,10 +201,10 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         generator = torch.Generator().manual_seed(self._new_seed())
         device = resolve_device(self.device)
         if hasattr(self, "module_"):
-            network = self._continued(architecture, "partial_fit").to(device)
+            require_same(architecture, self._architecture, "partial_fit")
+            network = copy.deepcopy(self.module_).to(device)
             if self._table is not None:
-                more = self._table.kept_conditions(X)
-                self._conditions = np.vstack([self._conditions, more])[-MAX_KEPT:]
+                self._conditions = self._table.kept_conditions(X, self._conditions)
             if hasattr(self, "_deviation"):  # not so in files of the first releases
                 seen = Moments(self._n_rows_seen, self.mean_, self._deviation)
                 self._standardize_by(X, seen)
@@ -242,7 +240,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         """Return the network to start from, and set the attributes that describe it."""
         if self.warm_start and hasattr(self, "module_"):
             self._drop("_optimizer_state")  # of another training
-            return self._continued(architecture, "warm_start")
+            require_same(architecture, self._architecture, "warm_start")
+            return copy.deepcopy(self.module_)
         self._architecture = architecture
         shape = architecture.get("input_shape", self.input_shape)
         if self._layout is None and shape is not None:
@@ -263,34 +262,13 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
             initialize(network, generator)
         return network
 
-    def _continued(self, architecture: Architecture, who: str) -> Any:
-        """Return a copy of the trained network, if the parameters still mean it."""
-        for name, value in self._architecture.items():
-            # None stands for what custom modules decide, and for what another kind of
-            # network lacks.
-            if architecture.get(name) not in (value, None):
-                raise ValueError(
-                    f"{who} continues with the same network, but {name} is now "
-                    f"{architecture[name]!r} instead of {value!r}. Set the parameters "
-                    "back, or fit with warm_start=False."
-                )
-        return copy.deepcopy(self.module_)
-
     def _standardize_by(self, X: NDArray[Any], before: Moments | None = None) -> None:
         """Standardize by the moments of these rows, and of those before."""
-        moments = self._moments_of(X)
+        moments = moments_of(X, self._architecture, self._table)
         if before is not None:
             moments = before.merged(moments)
         self._n_rows_seen, _, self._deviation = moments
         self.mean_, self.scale_ = moments.standardizer()
-
-    def _moments_of(self, X: NDArray[Any]) -> Moments:
-        architecture = self._architecture
-        if self._table is not None:
-            return self._table.moments(X, architecture["standardize"])
-        convolutional = architecture["network"] == "conv"
-        channels = architecture["input_shape"][0] if convolutional else None
-        return Moments.of(X, channels)
 
     def _describe_network(
         self, n_features: int, per_latent: int, n_told: int = 0
@@ -299,23 +277,22 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
         if parameters.input_shape is None and self._layout is not None:
             parameters = parameters._replace(input_shape=self._layout.shape)
-        n_conditions = 0 if self._table is None else self._table.n_conditions
+        n_conditions = self._n_seen - self._n_modelled
         return _architecture.describe_network(
             parameters, n_features - n_conditions, per_latent, n_conditions, n_told
         )
 
     def _build_pair(self, architecture: Architecture) -> Autoencoder:
-        table, width = self._table, self._n_modelled
-        n_conditions = 0 if table is None else table.n_conditions
+        n_modelled, encoder, decoder = self._n_modelled, self.encoder, self.decoder
         return _architecture.build_network(
-            architecture, width, self.encoder, self.decoder, n_conditions
+            architecture, n_modelled, encoder, decoder, self._n_seen - n_modelled
         )
 
     @property
     def _n_seen(self) -> int:
         """Numbers that rows have as they enter the network."""
         table = self._table
-        return self._n_modelled + (0 if table is None else table.n_conditions)
+        return self.n_features_in_ if table is None else len(table.sources)
 
     @property
     def _n_modelled(self) -> int:
@@ -331,17 +308,6 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if self._layout is not None:
             return self._layout.names_of_pixels
         return getattr(self, "feature_names_in_", None)
-
-    def _rows_to_judge(
-        self, X: NDArray[Any], held_out: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        """Return the rows that the threshold is placed on."""
-        if self.contamination != "auto":
-            return X
-        if len(held_out) < MIN_ROWS_TO_JUDGE:
-            return sample_rows(X)
-        # Rows that the network has not been trained on are reconstructed like new ones.
-        return sample_rows(X[sample_rows(held_out[:, None])[:, 0]])
 
     def _open_checkpoint(self, X: NDArray[Any]) -> Checkpoint | None:
         if self.checkpoint is None:
@@ -404,8 +370,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         """Apply a function of the network and latents; return original units."""
         latents = Standardizer.identity(Z.shape[1])
         rows = infer(self.module_, decode, Z, latents, self._inference_dtype(Z))
-        modelled = self._standardizer.at(slice(self._n_modelled))
-        return modelled.original(rows)
+        return self._standardizer.at(slice(self._n_modelled)).original(rows)
 
     def _reconstruct(self, X: NDArray[Any]) -> Any:
         Z = self._transform(X)
@@ -428,8 +393,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
 
     def _score_contributions(self, X: NDArray[Any]) -> Any:
         inference = self._scoring()
-        rows_at_a_time = inference.rows_per_contribution
-        found = self._infer(inference.contributions, X, rows_at_a_time)
+        at_a_time = inference.rows_per_contribution
+        found = self._infer(inference.contributions, X, at_a_time)
         return found if self._table is None else self._table.by_column(found)
 
     def _onnx_graph(self, methods: Sequence[str], dtype: str) -> EmbedderGraph:

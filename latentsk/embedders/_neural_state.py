@@ -91,7 +91,7 @@ def check_network(
         per_latent,
         more,
         n_conditions,
-        n_told=len(architecture.get("gaps", ())),
+        n_told=_n_told(state),
     )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None
@@ -126,6 +126,12 @@ def _widths(state: State, sizes: Sizes) -> tuple[int, int]:
         fits = table.trend.effects.shape == (table.n_conditions, table.n_modelled)
         require(fits, "its trend is of another table")
     return table.n_modelled, table.n_conditions
+
+
+def _n_told(state: State) -> int:
+    """Return the numbers that tell the encoder which cells of a row are missing."""
+    table, is_told = state.get("_table"), state["_architecture"].get("tells_gaps")
+    return len(table.modelled) if table is not None and is_told is True else 0
 
 
 def _is_whole(column: Column) -> bool:

@@ -23,12 +23,10 @@ from latentsk._validation import checked, require_count, validated
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.embedders._onnx import DTYPES, EmbedderGraph, LinearModel
 from latentsk.embedders._pca_messages import (
-    EVERY_COMPONENT_KEPT,
-    FLAT_COMPONENT,
-    NO_NOISE,
     SINGULAR,
     largest_named,
     of_one_column,
+    undefined_reason,
 )
 from latentsk.embedders._pca_state import OPTIONAL, PRIVATE_SUMS, REQUIRED, check_pca
 from latentsk.linear import _gaussian as linear_gaussian
@@ -280,13 +278,13 @@ default="likelihood"
     # Fitting
 
     def _fit(self, X: Any) -> None:
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             self._fit_rows(X, overwrite=False, want_latents=False)
 
     def _fit_transform(self, X: Any) -> Any:
         # A float contamination scores all training rows after the fit.
         overwrite = not self.copy and self.contamination == "auto"
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             return self._fit_rows(X, overwrite=overwrite, want_latents=True)
 
     def _fit_rows(self, X: Any, *, overwrite: bool, want_latents: bool) -> Any:
@@ -366,7 +364,7 @@ default="likelihood"
         self.svd_solver_ = solver
 
     def _partial_fit(self, X: Any) -> None:
-        with largest_named(X, self._feature_names()):
+        with largest_named(X, getattr(self, "feature_names_in_", None)):
             self._add_moments(X)
 
     def _add_moments(self, X: Any) -> None:
@@ -550,27 +548,22 @@ default="likelihood"
         if reason is not None:
             xp, _ = get_namespace(self.components_)
             eps = float(xp.finfo(self.components_.dtype).eps)
+            names = getattr(self, "feature_names_in_", None)
             raise ValueError(
                 f"score_method={self.score_method!r} is undefined: {reason}"
-                + of_one_column(self._model_on_host(), eps, self._feature_names())
+                + of_one_column(self._model_on_host(), eps, names)
             )
-
-    def _feature_names(self) -> Any:
-        return getattr(self, "feature_names_in_", None)
 
     def _undefined_reason(self, score_method: str) -> str | None:
         """Return why scores would be infinite or rounding noise, or None."""
-        complete = self.n_components_ == self.n_features_in_
-        if score_method == "reconstruction":
-            return EVERY_COMPONENT_KEPT if complete else None
         variances = self.explained_variance_ if self.n_components_ else [0.0]
-        largest, smallest = float(variances[0]), float(variances[-1])
-        floor = _spectrum.rounding_floor(
-            largest, self.n_features_in_, self.components_.dtype
+        n_features, dtype = self.n_features_in_, self.components_.dtype
+        return undefined_reason(
+            score_method,
+            (float(variances[0]), float(variances[-1]), float(self.noise_variance_)),
+            _spectrum.rounding_floor(float(variances[0]), n_features, dtype),
+            complete=self.n_components_ == n_features,
         )
-        if score_method == "mahalanobis" or complete:
-            return None if smallest > floor else FLAT_COMPONENT
-        return None if self.noise_variance_ > floor else NO_NOISE
 
     # What the model says of itself
 

@@ -30,6 +30,42 @@ SINGULAR = (
 )
 
 
+def undefined_reason(
+    score_method: str,
+    variances: tuple[float, float, float],
+    floor: float,
+    *,
+    complete: bool,
+) -> str | None:
+    """Return why scores would be infinite or rounding noise; None where they are not.
+
+    Parameters
+    ----------
+    score_method : str
+
+    variances : tuple of float
+        Of the first and the last component that is kept, and of the noise.
+
+    floor : float
+        Variance that is rounding noise.
+
+    complete : bool
+        Whether every component is kept.
+
+    Examples
+    --------
+    >>> undefined_reason("likelihood", (2.0, 1.0, 0.5), 1e-9, complete=False)
+    >>> undefined_reason("likelihood", (2.0, 1.0, 0.0), 1e-9, complete=False)[:24]
+    'the directions that are '
+    """
+    _, smallest, noise = variances
+    if score_method == "reconstruction":
+        return EVERY_COMPONENT_KEPT if complete else None
+    if score_method == "mahalanobis" or complete:
+        return None if smallest > floor else FLAT_COMPONENT
+    return None if noise > floor else NO_NOISE
+
+
 @contextmanager
 def largest_named(X: Any, names: Sequence[str] | None) -> Iterator[None]:
     """Let the error about values that are too large name their column.

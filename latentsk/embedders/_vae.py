@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -18,27 +17,27 @@ from torch import Tensor, nn
 from latentsk._device import to_numpy
 from latentsk._random import RandomState, numpy_generator
 from latentsk._threads import fork_safe
+from latentsk._typing import Float64
 from latentsk._validation import require_count
-from latentsk._warnings import warn
 from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
 from latentsk.embedders._vae_likelihood import describe_likelihood
 from latentsk.embedders._vae_state import check_vae
-from latentsk.exceptions import PosteriorCollapseWarning
+from latentsk.embedders._vae_warnings import warn_of_latents
 from latentsk.networks._architecture import Architecture
 from latentsk.persistence._registry import storable
-from latentsk.training._inference import clip_to_finite
-from latentsk.vae._bounds import WARM_UPS, BoundSettings, iwae
+from latentsk.vae._bounds import WARM_UPS, BoundSettings
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
-from latentsk.vae._estimates import rows_at_a_time, sampled, samples_at_a_time
+from latentsk.vae._density import Density
+from latentsk.vae._estimates import rows_at_a_time
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
-from latentsk.vae._mixed import MixedLikelihood, likelihood_of
+from latentsk.vae._mixed import MixedLikelihood, likelihood_of, n_gaps_told
 from latentsk.vae._network import VAE, density_on_host
 from latentsk.vae._objective import VariationalBound
 from latentsk.vae._paths import LatentPathsMixin
 from latentsk.vae._priors import PRIORS, describe_prior, make_prior
-from latentsk.vae._report import LatentReport, active, report
+from latentsk.vae._report import LatentReport, report
 from latentsk.vae._scores import SCORE_METHODS, VariationalInference
 
 MIN_SCALE = 1e-3
@@ -47,8 +46,6 @@ MIN_SCALE = 1e-3
 INITIAL_SCALE = 0.3
 # Samples per row and step that "auto" means for the importance-weighted bound.
 AUTOMATIC_SAMPLES = 5
-# Rows from which their latents can tell whether the posterior collapsed.
-MIN_ROWS_TO_EXAMINE = 32
 
 
 @storable(REQUIRED, optional=OPTIONAL, check=check_vae)
@@ -139,14 +136,14 @@ default="auto"
     prior : {"normal", "mixture", "vamp", "flow"}, default="normal"
         Distribution of the latent coordinates of all rows together. "normal": each
         standard normal and independent. The others are learned. "mixture": a mixture of
-        normal distributions, for rows that come in kinds. "vamp": the mean of the
-        posteriors of pseudo-inputs (Tomczak & Welling, 2018). "flow": a normalizing
-        flow of affine couplings (Dinh et al., 2017).
+        normal distributions, for rows that come in kinds (see Notes). "vamp": the mean
+        of the posteriors of pseudo-inputs (Tomczak & Welling, 2018). "flow": a
+        normalizing flow of affine couplings (Dinh et al., 2017).
 
     n_prior_components : int or "auto", default="auto"
-        Number of components of the mixture, or of pseudo-inputs. "auto" is 10 for
-        "mixture", and the number of rows, 500 at most, for "vamp". The other priors
-        have none.
+        Number of components of the mixture, at most one per row, or of pseudo-inputs.
+        "auto" is the number of rows, 10 at most for "mixture" and 500 for "vamp". The
+        other priors have none.
 
     dynamic_binarization : bool, default=False
         Whether training sees zeros and ones that are drawn anew in every step, with the
@@ -363,7 +360,26 @@ default="auto"
     scored, and `score_contributions` shows the column. The mean over rows, `score`, is
     dominated by them.
 
-    Log-variances of the posterior are bounded smoothly to between -10 and 10.
+    With a likelihood for each column, cells that are missing are left out of the
+    density, which is then that of the other cells, and the encoder is told which they
+    are (Mattei & Frellsen, 2019). In training a quarter of the rows of every step lose
+    up to half of their cells besides, so that later rows may have gaps where those of
+    the fit had none; monitored losses are of the rows as they are. `reconstruct` fills
+    in the mean of the likelihood at the posterior mean, and the most probable category.
+    Custom modules are told of no gaps, and lose no cells: a gap is a zero to them,
+    which is the mean of a number or a count.
+
+    Logarithms of Poisson rates are bounded smoothly to between -30 and 30,
+    log-variances of the posterior to between -10 and 10.
+
+    With ``prior="mixture"`` the first quarter of `max_epochs` pretrains: all components
+    are one normal distribution, and the divergence has a tenth of its weight (not with
+    a `capacity`). Then the components are placed on clusters of the graph of neighbours
+    among the latent coordinates of at most 10,000 training rows, and are learned with
+    the rest. Early stopping and the best weights count from there; a training that
+    stops before has them placed at its end. `partial_fit` places them on the first
+    chunk, before it learns from it, so that `fit` on many rows finds better clusters;
+    `warm_start` and later chunks continue with the components that there are.
 
     Images may be given as an array of shape (n_samples, height, width), (n_samples,
     height, width, channels) or (n_samples, channels, height, width), or as a list of
@@ -411,6 +427,9 @@ default="auto"
     Mathematical Proceedings of the Cambridge Philosophical Society, 52(3), 449-475.
 
     G. Loaiza-Ganem, J. Cunningham (2019). The continuous Bernoulli. NeurIPS.
+
+    P.-A. Mattei, J. Frellsen (2019). MIWAE: deep generative modelling and imputation of
+    incomplete data sets. ICML.
 
     Examples
     --------
@@ -559,7 +578,7 @@ default="auto"
         self._check_settings()
         known = getattr(self, "_architecture", {})  # of a training that continues
         scale, likelihood = self.likelihood_scale, describe_likelihood(self, X, known)
-        n_told = len(likelihood.get("gaps", ()))
+        n_told = n_gaps_told(likelihood)
         return {
             **self._describe_network(X.shape[1], per_latent=2, n_told=n_told),
             **likelihood,
@@ -593,7 +612,7 @@ default="auto"
         scale, n_latents = architecture["scale"], architecture["n_components"]
         learned = {"shared": 1, "feature": self._n_modelled}
         likelihood = likelihood_of(architecture)
-        n_seen = self._n_seen + len(architecture.get("gaps", ()))
+        n_seen = self._n_seen + n_gaps_told(architecture)
         return VAE(
             pair.encoder,
             pair.decoder,
@@ -603,6 +622,7 @@ default="auto"
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             n_conditions=0 if self._table is None else self._table.n_conditions,
             inputs=likelihood.inputs,
+            link=likelihood.link,
         )
 
     def _make_objective(self, network: VAE, precision: str) -> VariationalBound:
@@ -644,16 +664,13 @@ default="auto"
         )
 
     def _warn_of_result(self, X: NDArray[Any]) -> None:
-        mean = self._transform(X)
-        if len(X) >= MIN_ROWS_TO_EXAMINE and not active(mean.astype(np.float64)).any():
-            warn(
-                "The posterior collapsed: it is about the same for every row, so that "
-                f"none of the {self.n_components_} latent dimensions tells rows apart. "
-                "Raise kl_warmup (0.5, say) or free_nats (0.1), lower beta, fix a "
-                "smaller likelihood_scale, or train longer. Data of independent noise "
-                "have no other answer.",
-                PosteriorCollapseWarning,
-            )
+        warn_of_latents(self, *self._latents_and_prior(X))
+
+    def _latents_and_prior(self, X: NDArray[Any]) -> tuple[Float64, Float64, Density]:
+        """Return the posteriors of rows, and the prior in the dtype of inference."""
+        mean, deviation = (part.astype(np.float64) for part in self._posterior(X))
+        exact = self._inference_dtype(mean)
+        return mean, deviation, density_on_host(self.module_, exact)
 
     # Attributes and methods of its own
 
@@ -944,25 +961,9 @@ or None, default=None
         seed = int(numpy_generator(chosen).integers(2**63))
         generator = torch.Generator().manual_seed(seed)
         inference = self._make_inference()
-        density = inference.likelihood.log_density
 
         def estimate(network: VAE, rows: Tensor) -> Tensor:
-            at_a_time = samples_at_a_time(network, rows)
-
-            def draw(start: int) -> Tensor:
-                n_drawn = min(at_a_time, int(n_samples) - start)
-                shape = (n_drawn, len(rows), self.n_components_)
-                noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
-                return noise.to(rows.device)
-
-            parts = map(draw, range(0, int(n_samples), at_a_time))
-            kept = inference.in_range(network, rows)
-            weights = sampled(network, kept, density, parts).log_weights
-            value = iwae(weights)
-            error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
-            unknown = torch.nan_to_num(error, nan=torch.inf)
-            surplus = inference.surplus(network, rows).sum(dim=-1).to(value)
-            return torch.stack([clip_to_finite(value - surplus), unknown], dim=1)
+            return inference.log_likelihood(network, rows, int(n_samples), generator)
 
         both = self._infer(estimate, validated, rows_at_a_time(int(n_samples)))
         return both[:, 0], both[:, 1]
@@ -1008,10 +1009,7 @@ or None, default=None
         rows = self._validate(X, reset=False, method="latent_report")
         if len(rows) < 2:
             raise ValueError("latent_report needs at least 2 rows, got 1.")
-        mean, deviation = self._posterior(rows)
-        moments = mean.astype(np.float64), deviation.astype(np.float64)
-        exact = self._inference_dtype(moments[0])
-        return report(*moments, density_on_host(self.module_, exact))
+        return report(*self._latents_and_prior(rows))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

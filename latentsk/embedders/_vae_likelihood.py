@@ -48,10 +48,9 @@ def describe_likelihood(
     """
     table, standardize = embedder._table, bool(embedder.standardize)
     if table is not None and table.is_mixed:
-        is_custom = embedder.encoder is not None or embedder.decoder is not None
         # A custom encoder takes rows as wide as they are.
-        gaps = [] if is_custom else _columns_with_gaps(table, X)
-        described = _describe_blocks(table, X, gaps, known)
+        tells_gaps = embedder.encoder is None and embedder.decoder is None
+        described = _describe_blocks(table, X, tells_gaps, known)
         return {**described, "standardize": standardize}
     names = embedder._names_of_features
     if table is not None:
@@ -78,7 +77,7 @@ def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
 
 
 def _describe_blocks(
-    table: TableLayout, X: NDArray[Any], gaps: list[int], known: Mapping[str, Any]
+    table: TableLayout, X: NDArray[Any], tells_gaps: bool, known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the blocks of a table, after checking the cells of each column."""
     counts = []
@@ -96,17 +95,10 @@ def _describe_blocks(
         if support == "counts":
             counts.append(cells)
     means, scales = count_moments(np.hstack(counts)) if counts else (None, None)
-    described = MixedLikelihood(table.blocks, means, scales, gaps=gaps).describe()
-    # What the encoder sees stays the same in a training that continues.
-    stays = ("count_means", "count_scales", "gaps")
-    kept = {name: known[name] for name in stays if name in known}
-    return {**described, **kept}
-
-
-def _columns_with_gaps(table: TableLayout, X: NDArray[Any]) -> list[int]:
-    """Return the places of modelled columns of which some training cell is missing."""
-    has_gap = np.isnan(X[:, table.firsts]).any(axis=0)
-    return [int(place) for place in table.firsts[has_gap]]
+    described = MixedLikelihood(table.blocks, means, scales, tells_gaps).describe()
+    # What the encoder sees of counts stays the same in a training that continues.
+    stays = ("count_means", "count_scales")
+    return {**described, **{name: known[name] for name in stays if name in known}}
 
 
 def _require_known(cells: NDArray[Any], label: str) -> None:

@@ -44,21 +44,14 @@ def _likelihood_rules(state: State) -> dict[str, schema.Rule]:
     if table is None or not is_mixed:
         return {"likelihood": schema.text(*LIKELIHOODS)}
     blocks = [list(block) for block in table.blocks]
+    tells_gaps = described.get("network") != "custom"
     n_counts = sum(width for kind, width in blocks if kind == "poisson")
     return {
         "blocks": schema.Rule(lambda value, _: value == blocks, "likelihoods"),
         "count_means": schema.list_of(schema.number(), n_counts),
         "count_scales": schema.list_of(schema.number(1e-300), n_counts),
-        "gaps": schema.Rule(
-            lambda value, _: _are_some_of(value, table.firsts), "columns with gaps"
-        ),
+        "tells_gaps": schema.Rule(lambda value, _: value is tells_gaps, "flag"),
     }
-
-
-def _are_some_of(value: Any, firsts: Any) -> bool:
-    """Tell whether a list holds some of the places of columns, each once."""
-    is_list = isinstance(value, list) and all(type(place) is int for place in value)
-    return is_list and len(set(value)) == len(value) and {*value} <= {*firsts.tolist()}
 
 
 def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
@@ -79,7 +72,8 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     if issubclass(kind, ComponentPrior):
         table = state.get("_table")
         seen = sizes["n_features"] if table is None else len(table.sources)
-        seen += len(state["_architecture"].get("gaps", ()))
+        told = state["_architecture"].get("tells_gaps", False)
+        seen += len(table.modelled) if table is not None and told else 0
         width = seen if issubclass(kind, VampPrior) else sizes["k"]
         objective["n_prior_components"] = _components(state, width)
     check_network(embedder, state, sizes, per_latent=2, objective=objective)

@@ -85,6 +85,10 @@ def refuse_document(document: Any, depth: int = 0) -> Any:
     raise FormatError("The file is altered: a value is of an unknown kind.")
 
 
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and type(item[0]) in (str, int)
+
+
 def encode_value(
     value: Any, name: str, store: ArrayStore, other: Encode = refuse_value
 ) -> Any:
@@ -94,7 +98,8 @@ def encode_value(
     ----------
     value : object
         None, bool, int, float, str, a numpy scalar, an ndarray, a pandas array, a
-        DataFrame, a slice; a list, a tuple or a dict with str keys of these.
+        DataFrame, a slice; a list, a tuple or a dict of these whose keys are str or
+        int.
 
     name : str
         Leads the names of its arrays.
@@ -134,6 +139,15 @@ def encode_value(
         pairs = value.items()
         return {
             "dict": {k: encode_value(v, f"{name}/{k}", store, other) for k, v in pairs}
+        }
+    if type(value) is dict and all(type(key) in (str, int) for key in value):
+        # Columns by name or position, say; the keys of JSON are strings.
+        pairs = value.items()
+        return {
+            "pairs": [
+                [k, encode_value(v, f"{name}/{i}", store, other)]
+                for i, (k, v) in enumerate(pairs)
+            ]
         }
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         if value.flags.f_contiguous and not value.flags.c_contiguous:
@@ -199,6 +213,8 @@ def decode_value(
             return tuple(decoded(item) for item in items)
         case {"dict": dict(items)}:
             return {key: decoded(item) for key, item in items.items()}
+        case {"pairs": list(items)} if all(map(_is_pair, items)):
+            return {key: decoded(item) for key, item in items}
         case {"array": name}:
             return store.take(name)
         case {"transposed": name}:

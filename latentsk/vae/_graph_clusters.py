@@ -11,6 +11,10 @@ from sklearn.neighbors import NearestNeighbors
 from latentsk._typing import Float64
 
 N_NEIGHBORS = 20
+# Of fewer points, most are neighbours.
+MIN_POINTS = 2 * N_NEIGHBORS
+# Coordinates that agree in so many digits are one place.
+PLACE_DIGITS = 9
 # The neighbour whose distance is a point's scale (Zelnik-Manor & Perona, 2004).
 SCALE_NEIGHBOR = 7
 # Eigenvectors per cluster. As many as clusters miss those that a smaller group, such as
@@ -33,7 +37,8 @@ def graph_clusters(points: Float64, n_clusters: int, seed: int) -> NDArray[np.in
 
     Spectral clustering (Ng et al., 2002) of the graph of nearest neighbours, with the
     coordinates of a diffusion map (Coifman & Lafon, 2006): eigenvectors count by how
-    slowly a random walk forgets them, which spares the choice of their number.
+    slowly a random walk forgets them, which spares the choice of their number. Few
+    points are clustered as they are.
 
     Parameters
     ----------
@@ -59,8 +64,12 @@ def graph_clusters(points: Float64, n_clusters: int, seed: int) -> NDArray[np.in
     >>> len(set(labels[:100])), len(set(labels[100:])), labels[0] != labels[100]
     (1, 1, np.True_)
     """
-    affinity = _affinity(points)
-    coordinates = _diffusion_coordinates(affinity, n_clusters, seed)
+    coordinates = points
+    if len(points) >= MIN_POINTS:
+        diffused = _diffusion_coordinates(_affinity(points), n_clusters, seed)
+        # Fewer places than clusters: the graph tells nothing of its points.
+        if len(np.unique(diffused.round(PLACE_DIGITS), axis=0)) >= n_clusters:
+            coordinates = diffused
     means = KMeans(n_clusters, n_init=N_INITIALIZATIONS, random_state=seed)
     return means.fit_predict(coordinates).astype(np.int64)
 

@@ -33,11 +33,11 @@ def discriminant_basis(posterior: Posterior, labels: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> means = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 8.0], [2.0, 8.0]])
-    >>> posterior = Posterior(means, torch.full((4, 2), -torch.inf))
-    >>> discriminant_basis(posterior, torch.tensor([0, 0, 1, 1])).abs().round()
-    tensor([[   0., 2828.],
-            [   1.,    0.]], dtype=torch.float64)
+    >>> means = torch.tensor([[0.0, 0.0], [0.0, 0.0], [4.0, 8.0], [4.0, 8.0]])
+    >>> posterior = Posterior(means, torch.tensor([4.0, 1.0]).log().expand(4, 2))
+    >>> basis = discriminant_basis(posterior, torch.tensor([0, 0, 1, 1]))
+    >>> (basis @ torch.tensor([4.0, 8.0]).double()).abs().round(decimals=3)
+    tensor([8.2460, 0.0000], dtype=torch.float64)
     """
     means = posterior.mean.double()
     variances = posterior.log_variance.double().exp().mean(dim=0)

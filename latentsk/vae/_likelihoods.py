@@ -32,6 +32,9 @@ LOG_TWO = math.log(2.0)
 DEGREES_OF_FREEDOM = 4.0
 # |logit| below which the normalizer of the continuous Bernoulli is a series.
 _SMALL_LOGIT = 0.1
+# Largest |logit| that a decoder returns for it, about where probabilities end in
+# float32, as in torch.distributions; up to half of that nothing changes.
+MAX_LOGIT = 16.0
 
 
 def gaussian(rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
@@ -175,6 +178,23 @@ def _continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     return torch.where(small, series, exact)
 
 
+def bounded_logits(output: Tensor) -> Tensor:
+    """Bound logits smoothly to between -16 and 16; up to 8 nothing changes.
+
+    The density of the continuous Bernoulli has no bound: of a pixel that is always 0,
+    it grows with the logit for ever. Such pixels would outdo all others, and the
+    divergence from the prior.
+
+    Examples
+    --------
+    >>> bounded_logits(torch.tensor([-1e6, -7.5, 0.0, 9.0, 1e6]))
+    tensor([-16.0000,  -7.5000,   0.0000,   8.9948,  16.0000])
+    """
+    half = 0.5 * MAX_LOGIT
+    within = output.clamp(-half, half)
+    return within + half * torch.tanh((output - within) / half)
+
+
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
     """Return numbers in (0, 1), drawn on the generator's device."""
     drawn = torch.rand(
@@ -245,6 +265,8 @@ class Likelihood(NamedTuple):
     support : {"real", "unit interval", "counts", "one-hot"}, default="real"
         The values that a row can have. Real ones are standardized; whatever lies
         outside of the others is refused by a fit, and scored very low.
+    link : callable, default=identity
+        From what the decoder returns to the output, for values that are bounded.
     cells : callable or None, default=None
         ``cells(rows, output, log_scale)``, what each column contributes to the
         log-density. None: that of the column alone.
@@ -265,6 +287,7 @@ class Likelihood(NamedTuple):
     draw: Callable[[Tensor, Tensor, torch.Generator], Tensor]
     has_scale: bool = False
     support: str = "real"
+    link: Callable[[Tensor], Tensor] = _identity
     cells: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     def by_feature(self, rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
@@ -330,6 +353,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
         _continuous_bernoulli_mean,
         _draw_continuous_bernoulli,
         support="unit interval",
+        link=bounded_logits,
     ),
     "poisson": Likelihood(poisson, poisson_mean, draw_poisson, support="counts"),
     "categorical": Likelihood(

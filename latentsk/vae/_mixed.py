@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +12,11 @@ from torch import Tensor
 
 from latentsk._chunks import row_blocks
 from latentsk._typing import Float64
+from latentsk.vae._blocks import Block, Blocks
 from latentsk.vae._likelihoods import LIKELIHOODS, Likelihood
 
-Block = tuple[str, int]
-
-
-class _Part(NamedTuple):
-    """Consecutive columns with one kind of likelihood."""
-
-    likelihood: Likelihood
-    columns: slice
-
-    def scale(self, log_scale: Tensor) -> Tensor:
-        return log_scale if log_scale.numel() == 1 else log_scale[..., self.columns]
+# Share of the rows of a step that lose cells, and the largest share of these.
+HIDDEN_ROWS, HIDDEN_CELLS = 0.25, 0.5
 
 
 class MixedLikelihood:
@@ -46,9 +38,8 @@ class MixedLikelihood:
         with them the encoder sees standardized values, and the decoder returns such
         ones. None: 0 and 1.
 
-    gaps : sequence of int, default=()
-        Places of columns, of those of which the encoder is told whether the cell is
-        missing, in a number behind the row.
+    tells_gaps : bool, default=False
+        Whether the encoder is told which variables are missing, behind the row.
 
     Attributes
     ----------
@@ -73,24 +64,23 @@ class MixedLikelihood:
         blocks: Sequence[Block],
         count_means: ArrayLike | None = None,
         count_scales: ArrayLike | None = None,
-        gaps: Sequence[int] = (),
+        tells_gaps: bool = False,
     ) -> None:
-        self.blocks = [(str(kind), int(width)) for kind, width in blocks]
-        self.gaps = [int(place) for place in gaps]
-        self._parts = _parts(self.blocks)
-        self.has_scale = any(part.likelihood.has_scale for part in self._parts)
-        self.is_real, self._is_count = self._has("real"), self._has("counts")
+        self._blocks = Blocks(blocks)
+        self.tells_gaps = tells_gaps
+        self.n_variables = self._blocks.n_variables
+        self._firsts = self._blocks.firsts
+        kinds = {LIKELIHOODS[kind] for kind, _ in self._blocks.described}
+        self.has_scale = any(likelihood.has_scale for likelihood in kinds)
+        unchanged = LIKELIHOODS["gaussian"].link
+        self._is_bounded = any(kind.link is not unchanged for kind in kinds)
+        self.is_real = self._blocks.of_support("real")
+        self._is_count = self._blocks.of_support("counts")
         # Of all columns, so that one addition and one product serve.
         shift, factor = np.zeros(len(self.is_real)), np.ones(len(self.is_real))
         shift[self._is_count] = 0.0 if count_means is None else count_means
         factor[self._is_count] = 1.0 if count_scales is None else count_scales
         self._shift, self._factor = torch.from_numpy(shift), torch.from_numpy(factor)
-
-    def _has(self, support: str) -> NDArray[np.bool_]:
-        """Tell which columns have a support."""
-        supports = [LIKELIHOODS[kind].support for kind, _ in self.blocks]
-        widths = [width for _, width in self.blocks]
-        return np.repeat(np.array(supports) == support, widths)
 
     def log_density(self, rows: Tensor, output: Tensor, log_scale: Tensor) -> Tensor:
         """Return the joint log-density of the observed cells.
@@ -119,72 +109,88 @@ class MixedLikelihood:
         is_missing, output = torch.isnan(rows), self._natural(output)
         # A value that every kind can have, so that gradients stay finite.
         filled = torch.where(is_missing, 0.0, rows)
-        densities = torch.cat(
-            [
-                part.likelihood.by_feature(
-                    filled[..., part.columns],
-                    output[..., part.columns],
-                    part.scale(log_scale),
-                )
-                for part in self._parts
-            ],
-            dim=-1,
-        )
+        densities = self._blocks.apply(Likelihood.by_feature, filled, output, log_scale)
         return torch.where(is_missing, 0.0, densities)
 
     def mean(self, output: Tensor) -> Tensor:
         """Return means: rates of counts, probabilities of flags and levels."""
-        natural = self._natural(output)
-        return self._joined(lambda part, values: part.likelihood.mean(values), natural)
+        return self._blocks.apply(
+            lambda likelihood, values: likelihood.mean(values), self._natural(output)
+        )
 
     def draw(
         self, output: Tensor, log_scale: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return random rows."""
-
-        def drawn(part: _Part, values: Tensor) -> Tensor:
-            return part.likelihood.draw(values, part.scale(log_scale), generator)
-
-        return self._joined(drawn, self._natural(output))
+        return self._blocks.apply(
+            lambda likelihood, *values: likelihood.draw(*values, generator),
+            self._natural(output),
+            log_scale,
+        )
 
     def inputs(self, rows: Tensor) -> Tensor:
         """Return what the encoder sees of rows: 0 where they have a gap.
 
         Numbers and one-hot columns as they are, flags as -1 and 1, counts as the
-        standardized ``log(1 + count)``; and behind them, for each column that may have
-        gaps, a 1 where it has one.
+        standardized ``log(1 + count)``. If gaps are told, a 1 for each variable that is
+        missing is behind them, and a 0 for each other.
 
         Returns
         -------
-        seen : Tensor of shape (n_rows, n_columns + n_gaps)
+        seen : Tensor of shape (n_rows, n_columns or n_columns + n_variables)
         """
-
-        def seen(part: _Part, values: Tensor) -> Tensor:
-            values = part.likelihood.inputs(values)
-            in_unit = part.likelihood.support == "unit interval"
-            return 2.0 * values - 1.0 if in_unit else values
-
-        values = self._joined(seen, rows)
+        values = self._blocks.apply(_seen, rows)
         values = (values - self._shift.to(rows)) / self._factor.to(rows)
         is_missing = torch.isnan(rows)
         values = torch.where(is_missing, 0.0, values)
-        told = [is_missing[..., place, None].to(values.dtype) for place in self.gaps]
-        return torch.cat([values, *told], dim=-1)
+        if not self.tells_gaps:
+            return values
+        told = is_missing.index_select(-1, self._firsts.to(rows.device))
+        return torch.cat([values, told.to(values.dtype)], dim=-1)
+
+    def hide(self, rows: Tensor, uniform: Tensor) -> Tensor:
+        """Return rows, some of which lack more of their cells.
+
+        The encoder learns from them to do without. A quarter of the rows lose a share
+        of their variables that lies between none and a half.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (n_rows, n_columns)
+
+        uniform : Tensor of shape (n_rows, n_variables + 2)
+            Random numbers in [0, 1).
+
+        Examples
+        --------
+        >>> mixed = MixedLikelihood([("gaussian", 1), ("categorical", 2)])
+        >>> uniform = torch.tensor([[0.2, 0.6, 0.1, 0.4], [0.9, 0.6, 0.1, 0.4]])
+        >>> mixed.hide(torch.zeros(2, 3), uniform)
+        tensor([[nan, 0., 0.],
+                [0., 0., 0.]])
+        """
+        shares = torch.where(uniform[:, :1] < HIDDEN_ROWS, uniform[:, 1:2], 0.0)
+        is_hidden = uniform[:, 2:] < HIDDEN_CELLS * shares
+        return torch.where(
+            is_hidden[:, self._blocks.variables.to(rows.device)], torch.nan, rows
+        )
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the decoder's output, bounded where a kind asks for it."""
+        if not self._is_bounded:
+            return output
+        return self._blocks.apply(_linked, output)
 
     def nearest(self, rows: Tensor) -> Tensor:
         """Return rows with values outside their support replaced by the nearest ones.
 
         Missing cells stay missing.
         """
-        return self._joined(lambda part, cells: part.likelihood.nearest(cells), rows)
+        return self._blocks.apply(Likelihood.nearest, rows)
 
     def penalties(self, rows: Tensor) -> Tensor:
         """Return what values outside their support cost; 0 where they are missing."""
-
-        def cost(part: _Part, cells: Tensor) -> Tensor:
-            return torch.zeros_like(cells) + part.likelihood.penalties(cells)
-
-        return torch.where(torch.isnan(rows), 0.0, self._joined(cost, rows))
+        return torch.where(torch.isnan(rows), 0.0, self._blocks.apply(_costs, rows))
 
     def log_units(self, rows: Tensor, log_scale: Float64) -> Tensor:
         """Return the logarithms of the units of the observed cells; 0 where missing.
@@ -206,37 +212,29 @@ class MixedLikelihood:
     def describe(self) -> dict[str, Any]:
         """Return a JSON-able description, the arguments of the constructor."""
         return {
-            "blocks": [list(block) for block in self.blocks],
+            "blocks": [list(block) for block in self._blocks.described],
             "count_means": self._shift.numpy()[self._is_count].tolist(),
             "count_scales": self._factor.numpy()[self._is_count].tolist(),
-            "gaps": self.gaps,
+            "tells_gaps": self.tells_gaps,
         }
 
     def _natural(self, output: Tensor) -> Tensor:
         """Return outputs with those of counts turned into logarithms of rates."""
         return output * self._factor.to(output) + self._shift.to(output)
 
-    def _joined(
-        self, function: Callable[[_Part, Tensor], Tensor], values: Tensor
-    ) -> Tensor:
-        """Apply a function of a part and its columns, and join the results."""
-        results = (function(part, values[..., part.columns]) for part in self._parts)
-        return torch.cat(list(results), dim=-1)
+
+def _seen(likelihood: Likelihood, rows: Tensor) -> Tensor:
+    values = likelihood.inputs(rows)
+    in_unit = likelihood.support == "unit interval"
+    return 2.0 * values - 1.0 if in_unit else values
 
 
-def _parts(blocks: Sequence[Block]) -> list[_Part]:
-    """Return blocks with their columns; neighbours of one kind are one part."""
-    parts: list[_Part] = []
-    start = 0
-    for kind, width in blocks:
-        likelihood = LIKELIHOODS[kind]
-        # The columns of a categorical one depend on each other.
-        same = bool(parts) and parts[-1].likelihood is likelihood
-        joins = same and likelihood.cells is None
-        first = parts.pop().columns.start if joins else start
-        start += width
-        parts.append(_Part(likelihood, slice(first, start)))
-    return parts
+def _linked(likelihood: Likelihood, output: Tensor) -> Tensor:
+    return likelihood.link(output)
+
+
+def _costs(likelihood: Likelihood, rows: Tensor) -> Tensor:
+    return torch.zeros_like(rows) + likelihood.penalties(rows)
 
 
 def count_moments(X: NDArray[Any]) -> tuple[Float64, Float64]:
@@ -284,13 +282,30 @@ def likelihood_of(architecture: Mapping[str, Any]) -> Likelihood | MixedLikeliho
     >>> mixed = likelihood_of({"blocks": [["poisson", 2]]})
     >>> mixed.describe()["count_means"]
     [0.0, 0.0]
-    >>> likelihood_of(mixed.describe()).blocks
-    [('poisson', 2)]
+    >>> likelihood_of(mixed.describe()).n_variables
+    2
     >>> likelihood_of({"likelihood": "laplace"}).has_scale
     True
     """
     if "blocks" not in architecture:
         return LIKELIHOODS[architecture["likelihood"]]
-    names = ("count_means", "count_scales", "gaps")
+    names = ("count_means", "count_scales", "tells_gaps")
     more = {name: architecture[name] for name in names if name in architecture}
     return MixedLikelihood(architecture["blocks"], **more)
+
+
+def n_gaps_told(architecture: Mapping[str, Any]) -> int:
+    """Return how many numbers tell the encoder which variables of a row are missing.
+
+    Examples
+    --------
+    >>> blocks = [["poisson", 2], ["categorical", 3]]
+    >>> n_gaps_told({"blocks": blocks, "tells_gaps": True})
+    3
+    >>> n_gaps_told({"likelihood": "gaussian"})
+    0
+    """
+    likelihood = likelihood_of(architecture)
+    if isinstance(likelihood, MixedLikelihood) and likelihood.tells_gaps:
+        return likelihood.n_variables
+    return 0

@@ -94,6 +94,7 @@ class MixturePrior(ComponentPrior):
         labels = np.arange(len(different))
         if len(different) > len(self.logits):
             labels = graph_clusters(different, len(self.logits), seed)
+            labels = np.unique(labels, return_inverse=True)[1]  # none left out
         return torch.from_numpy(labels[numbers.ravel()]).to(posterior.mean.device)
 
     def _place(self, posterior: Posterior, labels: Tensor) -> None:

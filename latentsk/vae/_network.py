@@ -87,6 +87,9 @@ class VAE(nn.Module, StartsFromRows):
         From what is modelled of rows to what the encoder sees of it, as a likelihood
         has it.
 
+    link : callable, default=_as_they_are
+        From what the decoder returns to what the likelihood takes, as that has it.
+
     Examples
     --------
     >>> vae = VAE(nn.Linear(3, 4), nn.Linear(2, 3), n_scales=1)
@@ -109,8 +112,10 @@ class VAE(nn.Module, StartsFromRows):
         initial_scale: float = 1.0,
         n_conditions: int = 0,
         inputs: Callable[[Tensor], Tensor] = _as_they_are,
+        link: Callable[[Tensor], Tensor] = _as_they_are,
     ) -> None:
         super().__init__()
+        self.link = link
         self.inputs = inputs
         self.n_conditions = n_conditions
         self.encoder = encoder
@@ -192,7 +197,7 @@ class VAE(nn.Module, StartsFromRows):
         return torch.cat([modelled, self.conditions(rows)], dim=-1)
 
     def decode(self, latents: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the decoder's output.
+        """Return the decoder's output, as the likelihood takes it.
 
         Parameters
         ----------
@@ -206,7 +211,7 @@ class VAE(nn.Module, StartsFromRows):
             given = self.conditions(rows)
             given = given.expand(*latents.shape[:-1], given.shape[-1])
             latents = torch.cat([latents, given], dim=-1)
-        flat = self.decoder(latents.flatten(0, -2))
+        flat = self.link(self.decoder(latents.flatten(0, -2)))
         return flat.view(*latents.shape[:-1], -1)
 
     def forward(

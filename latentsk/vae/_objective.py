@@ -32,6 +32,7 @@ from latentsk.vae._posterior import Posterior
 
 LATENT_NOISE = "latent"
 UNIFORM_NOISE = "binarization"
+GAP_NOISE = "gaps"
 # Of the random numbers that the monitored rows meet at every epoch.
 MONITOR_SEED = 0
 # Few rows meet several, so that their bound is not mostly noise.
@@ -54,6 +55,13 @@ def binarized(rows: Tensor, uniform: Tensor) -> Tensor:
     tensor([0., 1., 0.])
     """
     return (uniform < rows).to(rows.dtype)
+
+
+def _hiding(likelihood: Likelihood | MixedLikelihood) -> MixedLikelihood | None:
+    """Return a likelihood whose encoder is told of gaps; None of any other."""
+    if isinstance(likelihood, MixedLikelihood) and likelihood.tells_gaps:
+        return likelihood
+    return None
 
 
 def _with_binarized(network: VAE, rows: Tensor, uniform: Tensor) -> Tensor:
@@ -129,6 +137,8 @@ class VariationalBound(Objective):
         self.n_samples = n_samples
         self.binarize = binarize
         self.precision = precision
+        # An encoder that is told of gaps learns to do without some cells.
+        self.hiding = _hiding(likelihood)
         self.pretraining = 0.0 if bound.capacity is not None else pretraining
         self.settled_at = max(bound.warm_up, pretraining)
 
@@ -143,6 +153,9 @@ class VariationalBound(Objective):
         if self.binarize:
             width = (n_rows, self.n_features)
             noise[UNIFORM_NOISE] = _random(torch.rand, width, generator)
+        if self.hiding is not None:
+            width = (n_rows, self.hiding.n_variables + 2)
+            noise[GAP_NOISE] = _random(torch.rand, width, generator)
         return noise
 
     def loss(
@@ -152,6 +165,9 @@ class VariationalBound(Objective):
         rows = batch
         if self.binarize:
             rows = _with_binarized(network, batch, noise[UNIFORM_NOISE])
+        if self.hiding is not None:
+            kept = self.hiding.hide(network.modelled(batch), noise[GAP_NOISE])
+            rows = network.with_modelled(batch, kept)
         bound, drawn = self.bound, noise[LATENT_NOISE]
         weight = warm_up(progress, bound.warm_up, bound.schedule)
         if self.pretraining:

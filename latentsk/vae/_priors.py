@@ -90,7 +90,8 @@ def describe_prior(
     Raises
     ------
     ValueError
-        If a number is given, and the prior has no components.
+        If a number is given, and the prior has no components, or a new mixture more
+        than there are rows.
 
     Examples
     --------
@@ -101,10 +102,17 @@ def describe_prior(
     """
     kind = PRIORS[name]
     if issubclass(kind, ComponentPrior):
-        if n_components == "auto":
+        number = n_components
+        if number == "auto":
             automatic = kind.automatic_components(n_rows)
-            n_components = known.get("n_prior_components", automatic)
-        return {"prior": name, "n_prior_components": int(n_components)}
+            number = known.get("n_prior_components", automatic)
+        number = int(number)
+        if kind is MixturePrior and not known and number > n_rows:
+            raise ValueError(
+                f"n_prior_components={number}, but X has {n_rows} rows, and every "
+                f"component starts on some. Set it to {n_rows} or less."
+            )
+        return {"prior": name, "n_prior_components": number}
     if n_components != "auto":
         raise ValueError(
             "n_prior_components is for priors with components, 'mixture' and 'vamp', "

@@ -98,16 +98,16 @@ def report(means: Float64, deviations: Float64, prior: Density) -> LatentReport:
     >>> found.n_active, round(found.distance_from_prior, 4)
     (1, 0.0)
     """
-    posterior = Posterior(*map(torch.from_numpy, (means, 2.0 * np.log(deviations))))
+    posterior = _posterior(means, deviations)
     with torch.no_grad():
         kl, by_dimension = _divergences(posterior, prior)
-        distance = _distance_from_prior(posterior, prior)
     is_active = active(means)
     columns = {
         "kl": by_dimension,
         "mean_variance": means.var(axis=0),
         "active": is_active,
     }
+    distance = distance_from_prior(means, deviations, prior)
     return LatentReport(pd.DataFrame(columns), kl, int(is_active.sum()), distance)
 
 
@@ -151,24 +151,46 @@ def _of_aggregate(
     return torch.cat(list(map(function, parts))).numpy()
 
 
-def _distance_from_prior(posterior: Posterior, prior: Density) -> float:
+def distance_from_prior(means: Float64, deviations: Float64, prior: Density) -> float:
     """Return the divergence of the normal distribution with the moments of all.
 
     In closed form from the standard normal distribution, also where a map leads there.
     Else samples estimate by how much the prior's log-density differs from that one's.
+
+    Parameters
+    ----------
+    means, deviations : ndarray of shape (n_rows, n_latents)
+        Of the posteriors of some rows.
+
+    prior : Density
+        In float64.
+
+    Examples
+    --------
+    >>> means, deviations = np.array([[2.0], [-2.0]]), np.zeros((2, 1)) + 1e-9
+    >>> round(distance_from_prior(means, deviations, StandardNormal(1)), 4)
+    0.8069
     """
     if isinstance(prior, NormalizedDensity):
         per_row = prior.means.numel() if isinstance(prior, GaussianMixture) else 1
-        coordinates = _of_aggregate(prior.normalized, posterior, per_row)
+        with torch.no_grad():
+            posterior = _posterior(means, deviations)
+            coordinates = _of_aggregate(prior.normalized, posterior, per_row)
         return _from_standard_normal(*_moments(coordinates, 0.0))
-    variances = posterior.log_variance.exp().numpy()
-    centre, covariance = _moments(posterior.mean.numpy(), variances)
+    centre, covariance = _moments(means, np.square(deviations))
     closed = _from_standard_normal(centre, covariance)
+    if isinstance(prior, StandardNormal):
+        return closed
     root = torch.from_numpy(np.linalg.cholesky(covariance))
     latents = torch.from_numpy(centre) + _noise(N_DRAWS, len(centre)) @ root.T
     normal = StandardNormal(len(centre))
-    difference = prior.log_density(latents) - normal.log_density(latents)
+    with torch.no_grad():
+        difference = prior.log_density(latents) - normal.log_density(latents)
     return float(closed - difference.mean())
+
+
+def _posterior(means: Float64, deviations: Float64) -> Posterior:
+    return Posterior(*map(torch.from_numpy, (means, 2.0 * np.log(deviations))))
 
 
 def _moments(means: Float64, variances: Float64 | float) -> tuple[Float64, Float64]:

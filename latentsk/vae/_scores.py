@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,6 +135,44 @@ class VariationalInference(Inference):
         surplus, shares = self.surplus(network, rows), torch.as_tensor(self.shares)
         shared = rest[:, None] * shares.to(rows)
         return clip_to_finite(densities - surplus.to(rows) + shared)
+
+    def log_likelihood(
+        self, network: VAE, rows: Tensor, n_samples: int, generator: torch.Generator
+    ) -> Tensor:
+        """Estimate log-likelihoods from random numbers of their own for every row.
+
+        Parameters
+        ----------
+        network : VAE
+
+        rows : Tensor of shape (n_rows, n_features)
+
+        n_samples : int
+
+        generator : torch.Generator
+            On the CPU.
+
+        Returns
+        -------
+        estimates : Tensor of shape (n_rows, 2)
+            With the standard error of each.
+        """
+        at_a_time = samples_at_a_time(network, rows)
+
+        def draw(start: int) -> Tensor:
+            n_drawn = min(at_a_time, n_samples - start)
+            shape = (n_drawn, len(rows), self.noise.shape[-1])
+            noise = torch.randn(shape, generator=generator, dtype=rows.dtype)
+            return noise.to(rows.device)
+
+        parts = map(draw, range(0, n_samples, at_a_time))
+        kept, density = self.in_range(network, rows), self.likelihood.log_density
+        weights = sampled(network, kept, density, parts).log_weights
+        value = iwae(weights)
+        error = torch.exp(weights - value).std(dim=0) / math.sqrt(n_samples)
+        unknown = torch.nan_to_num(error, nan=torch.inf)
+        surplus = self.surplus(network, rows).sum(dim=-1).to(value)
+        return torch.stack([clip_to_finite(value - surplus), unknown], dim=1)
 
     def in_range(self, network: VAE, rows: Tensor) -> Tensor:
         """Return rows whose values have been brought into the likelihood's support."""

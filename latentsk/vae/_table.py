@@ -251,15 +251,20 @@ class TableLayout(NamedTuple):
                     )
         return Moments(len(rows), mean, deviation)
 
-    def kept_conditions(self, rows: NDArray[Any]) -> Float64:
-        """Return the conditions of coded rows, levels by number, of some if many."""
+    def kept_conditions(
+        self, rows: NDArray[Any], before: Float64 | None = None
+    ) -> Float64:
+        """Return the conditions of coded rows, levels by number, of some if many.
+
+        Those kept before come first, and go first.
+        """
         some = rows[:: -(-len(rows) // MAX_KEPT)]
         kept = np.empty((len(some), len(self.conditions)))
         for j, position in enumerate(self.conditions):
             code = some[:, self.places(position)]
             is_level = self.columns[position].levels is not None
             kept[:, j] = code.argmax(axis=1) if is_level else code[:, 0]
-        return kept
+        return kept if before is None else np.vstack([before, kept])[-MAX_KEPT:]
 
     # And back
 

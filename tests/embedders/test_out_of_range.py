@@ -46,7 +46,7 @@ def model(request):
 
 
 def excess_of(embedder, values):
-    if getattr(embedder, "likelihood_", "") == "poisson":
+    if getattr(embedder, "likelihood", "") == "poisson":
         return np.where(values < 0, -values, np.abs(values - values.round()))
     return np.abs(values - values.clip(0, 1))
 
@@ -93,7 +93,7 @@ def test_they_are_embedded_as_the_nearest_possible_row(model):
     embedder, _, outside = model
     nearest = outside.copy()
     nearest[:, 4] = outside[:, 4].clip(0, 1)
-    if getattr(embedder, "likelihood_", "") == "poisson":
+    if getattr(embedder, "likelihood", "") == "poisson":
         nearest[:, 4] = outside[:, 4].clip(0).round()
     for name in ("transform", "reconstruct"):
         found = getattr(embedder, name)(outside)
@@ -117,6 +117,7 @@ def test_rounding_costs_nothing(model):
     )
 
 
+@pytest.mark.parametrize("model", ["bernoulli", "counts", "autoencoder"], indirect=True)
 def test_the_graph_says_the_same(model, tmp_path):
     embedder, inside, outside = model
     dtype = "float32" if isinstance(embedder, VAEEmbedder) else "float64"
@@ -177,7 +178,7 @@ def test_a_map_of_an_image_shows_the_pixel():
 @pytest.mark.parametrize("method", ["auto", "embedder_score"])
 def test_a_detector_around_them_scores_such_rows(model, method):
     embedder, _, outside = model
-    name = "counts" if getattr(embedder, "likelihood_", "") == "poisson" else None
+    name = "counts" if getattr(embedder, "likelihood", "") == "poisson" else None
     X = COUNTS if name else FLAGS
     detector = LatentOutlierDetector(embedder, method=method, random_state=0).fit(X)
     scores = detector.score_samples(np.vstack([X[:20], outside]))

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from latentsk import LatentIndex, VAEEmbedder
-from latentsk.exceptions import PosteriorCollapseWarning
+from latentsk.exceptions import PosteriorCollapseWarning, PriorMismatchWarning
 from latentsk.training import _data as rows_module
 from latentsk.training import _trainer
 from latentsk.training._history import EpochRecord
@@ -77,6 +77,56 @@ def test_a_collapse_is_told_with_its_remedies():
         warnings.simplefilter("error")
         recovered = VAEEmbedder(**options, free_nats=0.5).fit(X)
     assert recovered.latent_report(X).n_active == 2
+
+
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PriorMismatchWarning")
+def test_margins_of_black_pixels_leave_latents_near_the_prior():
+    """With logits that have no bound the distance comes to more than 100 nats."""
+    images = load_digits().images[:400] / 16
+    images = np.kron(np.clip(2 * images - 0.5, 0, 1), np.ones((2, 2)))
+    X = np.pad(images, ((0, 0), (4, 4), (4, 4))).reshape(400, -1)
+    options = {**SMALL, "hidden_layer_sizes": (32,), "max_epochs": 30}
+    vae = VAEEmbedder(
+        **{**options, "n_components": 4}, likelihood="continuous_bernoulli"
+    ).fit(X)
+    assert vae.latent_report(X).distance_from_prior < 30
+    with torch.no_grad():
+        logits = vae.module_.decode(torch.randn(50, 4) * 10)
+    assert logits.abs().max() <= 16
+
+
+FAR = [
+    ({"beta": 1e-4}, {"beta": 1.0}),
+    ({"likelihood_scale": 0.001}, {"likelihood_scale": "feature"}),
+    ({"capacity": 60.0}, {"capacity": 5.0}),
+    ({"free_nats": 25.0}, {"free_nats": 0.5}),
+]
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"), FAR, ids=[next(iter(f)) for f, _ in FAR]
+)
+def test_latents_far_from_the_prior_are_told_with_what_helps(setting, remedy):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 8))
+    X += 0.1 * rng.normal(size=X.shape)
+    options = {
+        **SMALL,
+        "n_components": 6,
+        "hidden_layer_sizes": (32,),
+        "max_epochs": 60,
+    }
+    (name,) = setting
+    with pytest.warns(
+        PriorMismatchWarning, match=f"far from the prior.*{name}"
+    ) as told:
+        far = VAEEmbedder(**options, **setting).fit(X)
+    assert told[0].filename == __file__
+    report = far.latent_report(X)
+    assert report.distance_from_prior > max(10, report.n_active)
+    assert f"{report.distance_from_prior:.1f} nats" in str(told[0].message)
+    near = VAEEmbedder(**options, **remedy).fit(X)  # warnings are errors
+    assert near.latent_report(X).distance_from_prior < 5
 
 
 def test_a_capacity_is_aimed_at(X):

@@ -20,7 +20,7 @@ VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text(), inner, max_size=3)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -75,7 +75,8 @@ def test_the_order_of_an_array_is_kept():
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1: 2}, b"x", {0}, 1j, np.zeros(2, complex)]
+    "value",
+    [object(), {1.5: 2}, {True: 1}, {1: b"x"}, {0}, 1j, np.zeros(2, complex)],
 )
 def test_other_values_are_named(value):
     with pytest.raises(TypeError, match=r"model/x|column|complex"):

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from latentsk.exceptions import DivergenceError
 from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._mlp import initialize, mlp
-from latentsk.training._data import ResidentRows
+from latentsk.training._data import ResidentRows, StartsFromRows
 from latentsk.training._history import EarlyStopping
 from latentsk.training._loop import (
     TrainingSettings,
@@ -20,6 +20,7 @@ from latentsk.training._loop import (
 )
 from latentsk.training._objective import Losses
 from latentsk.training._reconstruction import Reconstruction
+from latentsk.training._start import Start
 from latentsk.training._weights import detached
 
 
@@ -198,3 +199,59 @@ def test_the_caller_may_stop():
     result = run(rows(), 9, 200, 1e-2, on_epoch=lambda record: record.epoch == 3)
     assert len(result.history) == 3
     assert result.complete
+
+
+class StartingNetwork(Autoencoder, StartsFromRows):
+    """Counts what starts, and remembers the weights before."""
+
+    def __init__(self, network, starts_at):
+        super().__init__(network.encoder, network.decoder)
+        self.share = starts_at
+        self.starts = []
+
+    @property
+    def starts_at(self):
+        return self.share
+
+    def start_from(self, rows, generator):
+        self.starts.append(detached(self.encoder))
+
+
+@pytest.mark.parametrize(
+    ("share", "epoch"), [(0.0, 1), (0.25, 3), (0.3, 4), (0.99, 10)]
+)
+def test_parts_start_before_the_epoch_that_their_share_says(share, epoch):
+    seen, made = [], StartingNetwork(network(), share)
+    start = Start(made, ResidentRows(rows()), generator(), max_epochs=10)
+    assert start.epoch == epoch
+
+    def on_epoch(record):
+        seen.append(len(made.starts))
+        return False
+
+    run(rows(), 10, 32, 1e-2, made=made, start=start, on_epoch=on_epoch)
+    assert seen == [0] * (epoch - 1) + [1] * (11 - epoch)
+
+
+def test_the_best_weights_are_those_after_the_start():
+    """Before it the loss is that of another model, were it lower."""
+
+    class Growing(Spy):
+        def monitor(self, network, rows):
+            losses, terms = super().monitor(network, rows)
+            return Losses(losses + 1e3 * len(network.starts), terms)
+
+    made = StartingNetwork(network(), 0.5)
+    start = Start(made, ResidentRows(rows()), generator(), max_epochs=10)
+    result = run(rows(), 10, 32, 1e-2, made=made, objective=Growing(made), start=start)
+    assert result.best_epoch > 5
+
+
+def test_parts_of_a_training_that_ends_before_start_at_its_end():
+    made = StartingNetwork(network(), 0.5)
+    start = Start(made, ResidentRows(rows()), generator(), max_epochs=10)
+    stopped = run(rows(), 10, 32, 1e-2, made=made, start=start, on_epoch=lambda _: True)
+    assert len(stopped.history) == len(made.starts) == 1
+    plain = Start(network(), ResidentRows(rows()), generator(), max_epochs=10)
+    assert plain.epoch is None
+    assert not plain.is_to_come(0)

@@ -18,6 +18,7 @@ from latentsk.vae._bounds import (
 )
 from latentsk.vae._flow_prior import FlowPrior
 from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._mixture import GaussianMixture
 from latentsk.vae._mixture_prior import MixturePrior
 from latentsk.vae._network import VAE
 from latentsk.vae._objective import VariationalBound
@@ -275,3 +276,11 @@ def test_ratios_of_a_learned_prior_are_those_of_its_density():
     normal = distributions.Normal(posterior.mean, (0.5 * posterior.log_variance).exp())
     expected = prior.log_density(latents) - normal.log_prob(latents).sum(dim=-1)
     torch.testing.assert_close(log_ratios(latents, posterior, prior), expected)
+
+
+def test_components_are_one_normal_distribution_before_they_start():
+    mixture = MixturePrior(2, n_components=5).given(None)
+    assert isinstance(mixture, GaussianMixture)
+    latents = torch.randn(7, 2, generator=generator())
+    expected = StandardNormal(2).log_density(latents)
+    torch.testing.assert_close(mixture.log_density(latents), expected)

@@ -6,7 +6,8 @@ import torch
 from scipy import integrate, stats
 from torch import distributions
 
-from latentsk.vae._likelihoods import LIKELIHOODS
+from latentsk.vae._likelihoods import LIKELIHOODS, MAX_LOGIT, bounded_logits
+from latentsk.vae._mixed import MixedLikelihood
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.rand(7, 4, generator=GENERATOR, dtype=torch.float64)
@@ -104,3 +105,32 @@ def test_the_mean_near_a_logit_of_zero():
     expected = torch.sigmoid(logits) / torch.tanh(0.5 * logits) - 1 / logits
     found = LIKELIHOODS["continuous_bernoulli"].mean(logits)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)
+
+
+def test_logits_are_bounded_smoothly():
+    logits = torch.linspace(-60, 60, 1_201, dtype=torch.float64, requires_grad=True)
+    found = bounded_logits(logits)
+    near = logits.abs() <= 8
+    assert torch.equal(found[near], logits[near])
+    assert found.abs().max() <= MAX_LOGIT
+    assert (found.diff() >= 0).all()
+    (slopes,) = torch.autograd.grad(found.sum(), logits)
+    assert slopes.diff().abs().max() < 0.02  # no kink where the bound begins
+    torch.testing.assert_close(found, -found.flip(0))
+
+
+def test_a_density_of_bounded_logits_is_bounded():
+    """Of a pixel that is always 0 the log-density would grow with the logit."""
+    likelihood, black = LIKELIHOODS["continuous_bernoulli"], torch.zeros(1, 1)
+    raw = torch.full((1, 1), -1e5)
+    found = likelihood.log_density(black, likelihood.link(raw), torch.zeros(()))
+    assert float(found) == pytest.approx(np.log(16.0), abs=1e-4)
+    assert float(likelihood.log_density(black, raw, torch.zeros(()))) > 11
+
+
+def test_only_the_columns_that_need_it_are_bounded():
+    mixed = MixedLikelihood([("gaussian", 1), ("continuous_bernoulli", 2)])
+    output = torch.tensor([[100.0, 100.0, 3.0]])
+    torch.testing.assert_close(mixed.link(output), torch.tensor([[100.0, 16.0, 3.0]]))
+    plain = MixedLikelihood([("gaussian", 1), ("bernoulli", 2)])
+    assert plain.link(output) is output

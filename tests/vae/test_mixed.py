@@ -225,3 +225,63 @@ def test_a_bound_on_rows_with_gaps_is_that_of_the_rest(weighted):
     torch.testing.assert_close(found, expected)
     found.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in wide.parameters())
+
+
+def test_some_rows_lose_some_variables_in_training():
+    mixed = MixedLikelihood(BLOCKS, MEANS, SCALES, tells_gaps=True)
+    assert mixed.n_variables == len(VARIABLES)
+    uniform = torch.rand(40_000, 10, generator=torch.Generator().manual_seed(0))
+    rows = ROWS[:1].expand(40_000, 11)
+    is_hidden = torch.isnan(mixed.hide(rows, uniform))
+    by_variable = torch.stack([is_hidden[:, c[0]] for c in VARIABLES], dim=1)
+    for j, columns in enumerate(VARIABLES):
+        assert (is_hidden[:, columns] == by_variable[:, j, None]).all()
+    touched = by_variable.any(dim=1).double().mean()
+    assert 0.15 < float(touched) < 0.25
+    # A quarter of the rows, of which a quarter of the cells on average.
+    assert float(by_variable.double().mean()) == pytest.approx(1 / 16, abs=0.002)
+    kept = mixed.hide(rows, uniform)[~is_hidden]
+    assert torch.equal(kept, rows[~is_hidden])
+
+
+def test_the_encoder_is_told_of_gaps():
+    mixed = MixedLikelihood(
+        [("gaussian", 1), ("categorical", 2), ("poisson", 1)], tells_gaps=True
+    )
+    rows = torch.tensor([[1.0, 0.0, 1.0, 0.0], [torch.nan] * 4])
+    rows[1, 3] = 0.0
+    expected = [
+        [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+    ]
+    assert mixed.inputs(rows).tolist() == expected
+
+
+def test_training_hides_cells_and_monitoring_does_not():
+    torch.manual_seed(0)
+    blocks = [("gaussian", 2), ("categorical", 3)]
+    told = MixedLikelihood(blocks, tells_gaps=True)
+    vae = VAE(nn.Linear(8, 2), nn.Linear(1, 5), inputs=told.inputs)
+    objective = VariationalBound(vae, told, 5, 1)
+    rows = torch.cat([torch.randn(50, 2), torch.eye(3)[torch.arange(50) % 3]], dim=1)
+    noise = objective.draw_noise(50, torch.Generator().manual_seed(0))
+    hidden = told.hide(rows, noise["gaps"])
+    assert torch.isnan(hidden).any()
+    found = objective.loss(vae, rows, noise, torch.ones(())).rows
+    untouched = {**noise, "gaps": torch.ones(50, 5)}
+    expected = objective.loss(vae, hidden, untouched, torch.ones(())).rows
+    torch.testing.assert_close(found, expected)
+    plain = VariationalBound(vae, MixedLikelihood(blocks), 5, 1)
+    assert "gaps" not in plain.draw_noise(5, torch.Generator())
+    torch.testing.assert_close(
+        objective.monitor(vae, rows).rows, plain.monitor(vae, rows).rows
+    )
+
+
+def test_outputs_are_bounded_where_their_kind_asks_for_it():
+    mixed = MixedLikelihood([("continuous_bernoulli", 1), ("gaussian", 1)])
+    linked = mixed.link(torch.tensor([[1e6, 1e6], [1.0, 1.0]]))
+    bound = LIKELIHOODS["continuous_bernoulli"].link(torch.tensor([1e6]))
+    assert linked.tolist() == [[bound.item(), 1e6], [1.0, 1.0]]
+    rows = torch.tensor([[1e6]])
+    assert MixedLikelihood([("gaussian", 1)]).link(rows) is rows

@@ -1,0 +1,82 @@
+"""What VAEEmbedder warns of after a fit: latents that tell nothing, or lie astray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentsk._typing import Float64
+from latentsk._warnings import warn
+from latentsk.exceptions import PosteriorCollapseWarning, PriorMismatchWarning
+from latentsk.vae._density import Density
+from latentsk.vae._report import active, distance_from_prior
+
+# Rows from which their latents can tell.
+MIN_ROWS_TO_EXAMINE = 32
+# Nats in all, and for each active dimension, which is about what a standard deviation
+# of 2.2 instead of 1 makes, or a mean of 1.4 instead of 0.
+MAX_DISTANCE = 10.0
+MAX_DISTANCE_EACH = 1.0
+
+
+def warn_of_latents(
+    embedder: Any, means: Float64, deviations: Float64, prior: Density
+) -> None:
+    """Warn of posteriors that collapsed, or that lie far from the prior together.
+
+    Parameters
+    ----------
+    embedder : VAEEmbedder
+        With its parameters.
+
+    means, deviations : ndarray of shape (n_rows, n_latents)
+        Of the posteriors of some rows; of few ones nothing is said.
+
+    prior : Density
+        In float64.
+    """
+    if len(means) < MIN_ROWS_TO_EXAMINE:
+        return
+    n_active = int(active(means).sum())
+    if not n_active:
+        _warn_of_collapse(means.shape[1])
+        return
+    distance = distance_from_prior(means, deviations, prior)
+    if distance > max(MAX_DISTANCE, MAX_DISTANCE_EACH * n_active):
+        warn(
+            f"The latent coordinates lie far from the prior: {distance:.1f} nats for "
+            f"{n_active} active dimensions (distance_from_prior of latent_report), "
+            "where a good fit has less than 1 for each. Rows that sample draws are "
+            f"unlike the data then. {_remedies(embedder)}",
+            PriorMismatchWarning,
+        )
+
+
+def _warn_of_collapse(n_latents: int) -> None:
+    warn(
+        "The posterior collapsed: it is about the same for every row, so that "
+        f"none of the {n_latents} latent dimensions tells rows apart. "
+        "Raise kl_warmup (0.5, say) or free_nats (0.1), lower beta, fix a "
+        "smaller likelihood_scale, or train longer. Data of independent noise "
+        "have no other answer.",
+        PosteriorCollapseWarning,
+    )
+
+
+def _remedies(embedder: Any) -> str:
+    """Return what helps, as the parameters are."""
+    found = []
+    if not isinstance(embedder.likelihood_scale, str):
+        found.append("Have likelihood_scale='feature' learned, or fix a larger one.")
+    if embedder.capacity is not None:
+        found.append(f"Lower capacity, which is {embedder.capacity:g} nats.")
+    if embedder.free_nats:
+        found.append(f"Lower free_nats, which is {embedder.free_nats:g}.")
+    more = "to 1" if embedder.beta < 1 else f"({4 * embedder.beta:g}, say)"
+    return " ".join(
+        [
+            *found,
+            f"Raise beta {more}, or train for more steps (max_epochs, a smaller "
+            "batch_size); where rows are few for the number of features, try "
+            "weight_decay=0.1, fewer n_components or smaller hidden_layer_sizes.",
+        ]
+    )
