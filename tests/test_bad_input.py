@@ -498,6 +498,16 @@ def sample_calls():
     }
 
 
+def component_calls():
+    some = [None, [0, 1], [0, 1, 2], [[0, 1]], [0.0, 1.0], ["a", "b"], {}, np.nan]
+    return {
+        "sample, component": (
+            BOUNDED_COUNTS | st.sampled_from(some),
+            lambda e, which: e.sample(2, random_state=0, component=which),
+        )
+    }
+
+
 def path_calls():
     row, end, values = ROWS[0], ROWS[1], [-1.0, 0.0]
     return {
@@ -761,6 +771,23 @@ SUBJECTS = {
         embedder_calls("score_map"),
         FITTING,
         ("calibrate",),
+    ),
+    "VAEEmbedder, mixture": Subject(
+        lambda: VAEEmbedder(
+            **SMALL, prior="mixture", n_prior_components=3, n_score_samples=2
+        ),
+        embedder_probe,
+        takes_rows(*FITTING, "predict_component", "predict_component_proba")
+        | component_calls(),
+        FITTING,
+        (),
+    ),
+    "VAEEmbedder, VampPrior": Subject(
+        lambda: VAEEmbedder(**SMALL, prior="vamp", n_score_samples=2),
+        embedder_probe,
+        takes_rows(*FITTING, "score_samples", "latent_report"),
+        FITTING,
+        (),
     ),
     "VAEEmbedder": Subject(
         lambda: VAEEmbedder(**SMALL, n_score_samples=2),

@@ -438,6 +438,7 @@ CASES = {
     "Column … has a category in row … that the first rows did not have": lambda p: vae(likelihood={}).partial_fit(SEASONS).partial_fit(SEASONS.assign(season="c")),
     "likelihood names …, which condition names too": lambda p: vae(condition=[0], likelihood={0: "laplace"}).fit(X),
     "likelihood must hold names out of …": lambda p: vae(likelihood={0: "normal"}).fit(X),
+    "n_prior_components is for priors with components": lambda p: vae(n_prior_components=3).fit(X),
     "doubly_reparameterized=True needs objective='iwae'": lambda p: vae(doubly_reparameterized=True).fit(X),
     "dynamic_binarization=True needs likelihood='bernoulli'": lambda p: vae(dynamic_binarization=True, likelihood="gaussian").fit(X),
     "… continues with the same network, but … is now … instead of …": lambda p: AutoencoderEmbedder(2, **SMALL).fit(X).set_params(warm_start=True, n_components=3).fit(X),
@@ -469,6 +470,9 @@ CASES = {
     "… holds no training": lambda p: AutoencoderEmbedder(checkpoint=saved(pca())).fit(X),
     "… belongs to another training": lambda p: (checkpoint(), AutoencoderEmbedder(**CHECKPOINT, learning_rate_init=0.1).fit(X)),
     # Embedding and sampling
+    "component=… needs a VAE that was fitted with prior='mixture'": lambda p: vae(kl_warmup=0.5).fit(X).sample(component=0),
+    "component must be an integer from 0 to …": lambda p: vae(prior="mixture", kl_warmup=0.5).fit(X).sample(component=10),
+    "This … has no …: it was fitted with another prior": lambda p: vae(kl_warmup=0.5).fit(X).prior_means_,
     "X has values so large that results leave the range of …": lambda p: fitted(PCAEmbedder, 2).score_contributions(np.full((1, 4), 1.7e+308)),
     "labels must have one label for each row of X": lambda p: detector().explain(X, labels=["a"]),
     "X has … columns, but CategoryEncoder returns …": lambda p: CategoryEncoder().fit(MIXED).inverse_transform(X[:, :1]),

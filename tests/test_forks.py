@@ -72,6 +72,13 @@ VAE = {
     "interpolate": lambda e: e.interpolate(some[0], some[1], 550),
     "traverse": lambda e: e.traverse(some[0], 1, np.linspace(-1, 1, 550)),
 }
+COMPONENTS = {
+    "score_samples": lambda e: e.score_samples(some),
+    "predict_component": lambda e: e.predict_component(some),
+    "predict_component_proba": lambda e: e.predict_component_proba(some),
+    "sample": lambda e: e.sample(550, random_state=0, component=1),
+    "latent_report": lambda e: e.latent_report(some).dimensions,
+}
 DETECTOR = {
     "score_samples": lambda e: e.score_samples(some),
     "score_parts": lambda e: e.score_parts(some),
@@ -112,6 +119,7 @@ def without_files(methods):
 CASES = [
     ("autoencoder", autoencoder, EMBEDDER),
     ("VAE", vae, {**EMBEDDER, **VAE}),
+    ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),

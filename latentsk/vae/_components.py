@@ -146,7 +146,7 @@ class MixtureComponentsMixin:
         if not isinstance(prior, MixturePrior):
             raise AttributeError(
                 f"This {type(self).__name__} has no {wanted}: it was fitted with "
-                f"another prior than 'mixture'."
+                "another prior than 'mixture'."
             )
         with torch.no_grad():
             return prior.given(None)

@@ -11,10 +11,16 @@ from latentsk.vae._component_prior import ComponentPrior, Encode, Turn
 from latentsk.vae._mixture import GaussianMixture
 
 MAX_COMPONENTS = 500
+# Share of the training after which pseudo-inputs take the place of a normal prior.
+STARTS_AT = 0.25
 
 
 class VampPrior(ComponentPrior):
     """The mean of the posteriors of inputs that are learned (Tomczak & Welling, 2018).
+
+    It is the standard normal prior until it starts: a network that does not tell rows
+    apart yet would learn that they, and the pseudo-inputs, are all the same, at no
+    cost.
 
     Parameters
     ----------
@@ -39,15 +45,19 @@ class VampPrior(ComponentPrior):
     tensor([-2.9189], grad_fn=<ToCopyBackward0>)
     """
 
+    has_started: Tensor
+
     def __init__(self, n_latents: int, n_components: int, n_inputs: int) -> None:
         super().__init__(n_latents, n_components, n_inputs)
         zeros = torch.zeros(n_components, n_inputs, dtype=torch.float32)
         self.inputs = nn.Parameter(zeros)
+        # A number that posteriors are multiplied by, so that no step is another one.
+        self.register_buffer("has_started", torch.zeros((), dtype=torch.float32))
 
     @property
     def starts_at(self) -> float:
-        """0: before the first epoch."""
-        return 0.0
+        """Share of the training after which the pseudo-inputs are set."""
+        return STARTS_AT
 
     @staticmethod
     def automatic_components(n_rows: int) -> int:
@@ -59,7 +69,8 @@ class VampPrior(ComponentPrior):
         n_components = self.inputs.shape[0]
         posterior = encode(self.inputs)
         weight = posterior.mean.new_full((n_components,), -math.log(n_components))
-        return GaussianMixture(weight, *posterior)
+        mean, log_variance = (self.has_started * moment for moment in posterior)
+        return GaussianMixture(weight, mean, log_variance)
 
     def start_from(
         self,
@@ -72,3 +83,4 @@ class VampPrior(ComponentPrior):
         numbers = torch.arange(len(self.inputs)).remainder(len(rows))
         with torch.no_grad():
             self.inputs.copy_(rows[numbers.to(rows.device)])
+            self.has_started.fill_(1.0)

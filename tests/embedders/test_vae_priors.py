@@ -334,6 +334,25 @@ def test_capacity_holds_the_sum_of_the_divergence(X, prior):
     assert vae.history_[-1]["train_kl"] == pytest.approx(1.0, abs=0.4)
 
 
+def test_a_vamp_prior_does_not_collapse_at_the_start(digits):
+    # Two layers of tanh tell rows apart late: by then the posteriors of rows and of
+    # pseudo-inputs would be the same, which costs nothing.
+    rows = digits[0] / 16.0
+    vae = VAEEmbedder(
+        8,
+        prior="vamp",
+        n_prior_components=50,
+        hidden_layer_sizes=(100, 100),
+        activation="tanh",
+        dynamic_binarization=True,
+        learning_rate_init=2e-3,
+        max_epochs=40,
+        random_state=0,
+        device="cpu",
+    ).fit(rows)
+    assert vae.latent_report(rows).n_active >= 4
+
+
 def test_rows_that_are_set_aside_are_no_pseudo_inputs(X):
     vae = VAEEmbedder(prior="vamp", learning_rate_init=1e-12, **SMALL).fit(X)
     inputs = vae.module_.prior.inputs.detach().numpy()

@@ -46,6 +46,11 @@ def estimators(X):
         "vae-given": latentsk.VAEEmbedder(
             1, condition=["width"], likelihood={"count": "poisson"}, **SMALL
         ).fit(as_given("vae-given", X)),
+        "vae-mixture": latentsk.VAEEmbedder(2, prior="mixture", **SMALL).fit(X),
+        "vae-vamp": latentsk.VAEEmbedder(
+            2, prior="vamp", n_prior_components=5, **SMALL
+        ).fit(X),
+        "vae-flow": latentsk.VAEEmbedder(2, prior="flow", **SMALL).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),

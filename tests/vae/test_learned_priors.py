@@ -138,6 +138,15 @@ def test_one_pseudo_input_makes_its_posterior_the_prior():
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 
+def test_a_vamp_prior_is_the_normal_one_until_it_starts():
+    vae = toy_vae(VampPrior(2, 7, n_inputs=3))
+    latents = torch.randn(6, 2, generator=generator(7))
+    expected = StandardNormal(2).log_density(latents)
+    torch.testing.assert_close(vae.density().log_density(latents), expected)
+    vae.start_from(ResidentRows(rows_of(20)), generator())
+    assert (vae.density().log_density(latents) - expected).abs().max() > 1e-3
+
+
 def test_pseudo_inputs_start_as_training_rows():
     rows = rows_of(20)
     vae = toy_vae(VampPrior(2, 7, n_inputs=3))
