@@ -119,6 +119,7 @@ def without_files(methods):
 CASES = [
     ("autoencoder", autoencoder, EMBEDDER),
     ("VAE", vae, {**EMBEDDER, **VAE}),
+    ("VAE with conditions", VAEEmbedder(condition=[0], **SMALL).fit(rows), {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
