@@ -246,6 +246,11 @@ class EmbedderGraph(nn.Module):
         width = rows.shape[1]  # that of what is modelled
         return rows * self.scale[:width] + self.mean[:width]
 
+    def rebuilt(self, X: Tensor) -> Tensor:
+        """Return rows of a table as they are reconstructed, at their own conditions."""
+        rows = self._standardized(X)
+        return self._rebuilt(X, rows, self.encode(self.network, rows))
+
     def _rebuilt(self, X: Tensor, rows: Tensor, latents: Tensor) -> Tensor:
         if self.table is None:
             return self.original(latents)

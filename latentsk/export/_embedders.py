@@ -44,6 +44,34 @@ class Embed(nn.Module):
         return self.graph.scores(rows)
 
 
+class EmbedTable(nn.Module):
+    """An embedder of tables, whose latents alone do not lead back to rows.
+
+    Parameters
+    ----------
+    graph : EmbedderGraph
+    dtype : torch.dtype
+        Of the latents.
+    """
+
+    def __init__(self, graph: EmbedderGraph, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.graph = graph
+        self.dtype = dtype
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return latent coordinates."""
+        return self.graph.latents(rows).to(self.dtype)
+
+    def rebuild(self, rows: Tensor) -> Tensor:
+        """Return rows as they are reconstructed."""
+        return self.graph.rebuilt(rows).to(self.dtype)
+
+    def score(self, rows: Tensor) -> Tensor:
+        """Return the score of each row."""
+        return self.graph.scores(rows)
+
+
 def embed(step: Any, source: Source, methods: tuple[str, ...]) -> Stage:
     """Return an embedder of this package that can do what methods need."""
     if not hasattr(step, "_onnx_graph"):
@@ -54,7 +82,8 @@ def embed(step: Any, source: Source, methods: tuple[str, ...]) -> Stage:
     is_double = torch.float64 in (graph.dtype, _dtype(source))
     dtype = torch.float64 if is_double else torch.float32
     out = Numbers(step._n_features_out, str(dtype).removeprefix("torch."))
-    return Stage(chain(numbers.module, Embed(graph, dtype)), out)
+    kind = Embed if graph.table is None else EmbedTable
+    return Stage(chain(numbers.module, kind(graph, dtype)), out)
 
 
 def _dtype(source: Source) -> torch.dtype:

@@ -58,7 +58,8 @@ class EmbedderOutputs(nn.Module):
         self.prepare, self.embedder, self.decisions = prepare, embedder, decisions
         self.whole = chain(prepare, embedder)
         self.methods: tuple[str, ...] = ("transform",)
-        if is_invertible(self.whole):
+        self.rebuilds = hasattr(embedder, "rebuild")
+        if is_invertible(prepare if self.rebuilds else self.whole):
             self.methods += ("reconstruct",)
         if decisions is not None:
             self.methods += ("score_samples", *decisions.methods)
@@ -68,8 +69,12 @@ class EmbedderOutputs(nn.Module):
         rows = self.prepare(rows)
         found = {"transform": self.embedder(rows)}
         if "reconstruct" in self.methods:
-            inverse: Any = self.whole.inverse
-            found["reconstruct"] = inverse(found["transform"])
+            steps: Any = self
+            found["reconstruct"] = (
+                steps.prepare.inverse(steps.embedder.rebuild(rows))
+                if self.rebuilds
+                else steps.whole.inverse(found["transform"])
+            )
         if self.decisions is None:
             return found
         scores: Tensor = self.embedder.score(rows)  # type: ignore[operator]
