@@ -19,11 +19,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from latentsk import VAEEmbedder
 
+# Of Okabe and Ito's palette, which all eyes tell apart, and grey for rows of no kind.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#808080"]
 OUTPUT = Path(__file__).parents[1] / "docs" / "_static" / "kinds_of_normal.png"
 KINDS = ("standby", "half load", "full load", "rinsing")
 # Mean and spread of speed and valve, in percent, for each kind.
@@ -122,7 +125,7 @@ def main() -> None:
     figure, axes = plt.subplots(
         1, 5, figsize=(14.0, 3.3), sharex=True, sharey=True, layout="constrained"
     )
-    looks = {"s": 4, "cmap": "tab10", "vmin": -0.5, "vmax": 9.5}
+    looks = {"s": 4, "cmap": ListedColormap(COLOURS), "vmin": -0.5, "vmax": 4.5}
     dots = axes[0].scatter(X["speed"], X["power"], c=kinds, **looks)
     axes[0].set_title("measured", size=10)
     axes[0].set_ylabel("power")
@@ -134,7 +137,7 @@ def main() -> None:
     )
     found = table.idxmax(axis=1).reindex(components).to_numpy()
     for axis, (name, rows) in zip(axes[1:], drawn.items(), strict=True):
-        colours = found if name == "mixture" else np.full(len(rows), 7)
+        colours = found if name == "mixture" else np.full(len(rows), 4)
         axis.scatter(rows[:, 0], rows[:, 3], c=colours, **looks)
         axis.set_title(f"drawn, {TITLES[name]}", size=10)
     for axis in axes:

@@ -789,6 +789,15 @@ SUBJECTS = {
         FITTING,
         (),
     ),
+    "VAEEmbedder, conditions": Subject(
+        lambda: VAEEmbedder(
+            **{**SMALL, "input_shape": None}, condition=[0], n_score_samples=2
+        ),
+        embedder_probe,
+        embedder_calls(*VAE_METHODS[1:]) | path_calls(),
+        FITTING,
+        ("calibrate",),
+    ),
     "VAEEmbedder": Subject(
         lambda: VAEEmbedder(**SMALL, n_score_samples=2),
         embedder_probe,

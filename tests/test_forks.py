@@ -45,6 +45,7 @@ SMALL = {"max_epochs": 1, "hidden_layer_sizes": (128,), "random_state": 0,
          "device": "cpu", "n_components": 3}
 autoencoder = AutoencoderEmbedder(**SMALL).fit(rows)
 vae = VAEEmbedder(**SMALL).fit(rows)
+given = VAEEmbedder(condition=[0], **SMALL).fit(rows)
 folder = Path(tempfile.mkdtemp())
 
 EMBEDDER = {
@@ -119,6 +120,7 @@ def without_files(methods):
 CASES = [
     ("autoencoder", autoencoder, EMBEDDER),
     ("VAE", vae, {**EMBEDDER, **VAE}),
+    ("VAE with conditions", given, {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),

@@ -67,8 +67,8 @@ def mutual_information_gap(
     >>> round(mutual_information_gap(factors, factors), 2)
     1.0
     >>> mixed = factors @ [[1, 1], [1, -1]]
-    >>> round(mutual_information_gap(mixed, factors), 2)
-    0.0
+    >>> mutual_information_gap(mixed, factors) < 0.1
+    True
     """
     require_count("n_bins", n_bins, least=2)
     latents = checked(on_host(Z), dtype=np.float64, input_name="Z")
