@@ -66,6 +66,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/image_defects.py
 	$(BIN)/python benchmarks/image_defects.py --variants
 	$(BIN)/python benchmarks/mnist_likelihood.py
+	$(BIN)/python benchmarks/prior_speed.py
+	$(BIN)/python benchmarks/mnist_family.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py
 
