@@ -11,8 +11,8 @@ number for all, for a GPU. With `--folder` each training keeps a checkpoint ther
 trained network a file, and each estimate what is done of it: another run of the same
 command goes on, and trains nothing again.
 
-Network, learning rate, batch size and warm-up were chosen on 10,000 of the training
-images; `--trial` is that: it trains on the others, and estimates from few samples.
+Settings are tried on 10,000 of the training images with `--trial`, which trains on the
+others and leaves the test images alone.
 """
 
 from __future__ import annotations
