@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -719,7 +720,7 @@ default="auto"
         *,
         component: int | ArrayLike | None = None,
         condition: ArrayLike | None = None,
-    ) -> Any:
+    ) -> NDArray[Any] | pd.DataFrame:
         """Draw new rows from the model.
 
         Parameters
@@ -799,7 +800,7 @@ or None, default=None
     @fork_safe
     def inverse_transform(
         self, X: ArrayLike, condition: ArrayLike | None = None
-    ) -> Any:
+    ) -> NDArray[Any] | pd.DataFrame:
         """Return the rows that latent coordinates stand for.
 
         Parameters

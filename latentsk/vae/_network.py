@@ -197,7 +197,10 @@ class VAE(nn.Module, StartsFromRows):
         # The order of the training is not to change.
         some = next(rows.epoch(MAX_ROWS_TO_START, torch.Generator())).rows
         modelled = torch.nan_to_num(self.modelled(some))
-        constant = (modelled == 0).all(dim=0).cpu() & torch.from_numpy(self.is_real)
+        is_real = torch.from_numpy(self.is_real)
+        constant = (modelled == 0).all(dim=0).cpu() & is_real
+        if torch.equal(constant, is_real):  # equal rows, which tell of no column
+            return
         is_seen = torch.zeros(self.seen(some[:1]).shape[1], dtype=torch.bool)
         is_seen[: len(constant)] = constant
         zero_inputs(self.encoder, is_seen)

@@ -624,6 +624,7 @@ PARAMETERS = st.fixed_dictionaries(
     suppress_health_check=list(HealthCheck),
 )
 @given(parameters=PARAMETERS)
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PriorMismatchWarning")
 def test_round_trip_of_any_parameters(cls, parameters):
     rows = np.random.default_rng(0).normal(size=(40, 4)) * [1, 10, 1e-3, 1e5]
     estimator = cls(max_epochs=1, **parameters).fit(rows)
