@@ -61,13 +61,6 @@ class Column(NamedTuple):
         return 1 if self.levels is None else len(self.levels)
 
 
-def as_table(X: Any) -> Any:
-    """Return rows as columns can be told of: arrays and tables as they are."""
-    if is_table(X) or isinstance(X, np.ndarray):
-        return X
-    return np.asarray(X)
-
-
 def condition_positions(condition: Any, X: Any) -> list[int]:
     """Return the positions of the columns that are conditions, in ascending order.
 
