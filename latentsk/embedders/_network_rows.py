@@ -18,9 +18,9 @@ from latentsk.training._data import is_memory_mapped
 from latentsk.vae._table import (
     FLOATS,
     INTEGERS,
-    OF_COLUMNS,
     TableLayout,
     learned_layout,
+    tells_columns_apart,
 )
 
 
@@ -57,10 +57,7 @@ def numeric_rows(embedder: Any, X: Any, *, reset: bool) -> Any:
 
 def asks_for_table(embedder: Any) -> bool:
     """Tell whether parameters treat columns of a table by themselves."""
-    condition = embedder.condition
-    has_condition = condition is not None and np.size(condition) > 0
-    likelihood = embedder.likelihood
-    return has_condition or isinstance(likelihood, dict) or likelihood in OF_COLUMNS
+    return tells_columns_apart(embedder.condition, embedder.likelihood)
 
 
 def learned_table(embedder: Any, X: Any, *, declared: bool) -> TableLayout | None:

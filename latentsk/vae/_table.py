@@ -408,6 +408,25 @@ class TableLayout(NamedTuple):
         return summed
 
 
+def tells_columns_apart(condition: Any, likelihood: Any) -> bool:
+    """Tell whether parameters treat columns of a table by themselves.
+
+    Examples
+    --------
+    >>> tells_columns_apart(["season"], "auto"), tells_columns_apart([], "auto")
+    (True, False)
+    """
+    return _names_some(condition) or _is_mixed(likelihood)
+
+
+def _names_some(condition: Any) -> bool:
+    return condition is not None and np.size(condition) > 0
+
+
+def _is_mixed(likelihood: Any) -> bool:
+    return isinstance(likelihood, Mapping) or likelihood in OF_COLUMNS
+
+
 def learned_layout(
     X: Any, condition: Any, likelihood: Any, *, declared: bool = False
 ) -> TableLayout | None:
@@ -441,10 +460,10 @@ def learned_layout(
            [2., 1., 0.],
            [3., 0., 1.]])
     """
-    is_mixed = isinstance(likelihood, Mapping) or likelihood in OF_COLUMNS
-    has_condition = condition is not None and np.size(condition) > 0
-    if not is_mixed and not has_condition:
+    if not tells_columns_apart(condition, likelihood):
         return None
+    is_mixed = _is_mixed(likelihood)
+    has_condition = _names_some(condition)
     given = condition_positions(condition, X) if has_condition else []
     likelihoods = None
     if isinstance(likelihood, Mapping):
