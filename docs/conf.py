@@ -12,6 +12,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 # Links to scikit-learn's pages need its inventory from the network, so they are made
 # on request only.
@@ -29,6 +32,26 @@ autosummary_generate = True
 # The docstrings say it in words.
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+
+# Prompts and output stay behind when code is copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("latentsk",),
+    # Pictures, and what is printed; not what the last line of a block happens to return.
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "abort_on_example_error": True,
+    "min_reported_time": 1_000,
+}
 
 html_theme = "furo"
 html_title = f"latentsk {release}"

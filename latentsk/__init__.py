@@ -2,7 +2,18 @@
 
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
-from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
+from latentsk.display import (
+    ExplanationDisplay,
+    ImageExplanationDisplay,
+    InterpolationDisplay,
+    LatentMapDisplay,
+    LearningCurveDisplay,
+    NeighborsDisplay,
+    OutlierScoreDisplay,
+    RecallDisplay,
+    ReconstructionDisplay,
+    TraversalDisplay,
+)
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
@@ -22,15 +33,23 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "ImageExplanationDisplay",
+    "InterpolationDisplay",
     "LatentIndex",
+    "LatentMapDisplay",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",
+    "LearningCurveDisplay",
     "LossProgressBar",
+    "NeighborsDisplay",
     "OutlierScoreDisplay",
     "PCAEmbedder",
     "PyODAdapter",
+    "RecallDisplay",
+    "ReconstructionDisplay",
     "RobustStandardizer",
     "SlidingWindows",
+    "TraversalDisplay",
     "VAEEmbedder",
     "__version__",
     "load",

@@ -1,0 +1,46 @@
+"""
+Rows that do not fit into memory
+================================
+
+A file of rows is opened as a memory map. A neural embedder trains on it as it is; the
+linear model takes it piece by piece, with the same result as at once.
+"""
+
+# %%
+# A file of 200,000 rows. Yours may have a hundred times as many:
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from latentsk import AutoencoderEmbedder, PCAEmbedder
+
+rng = np.random.default_rng(0)
+path = Path(tempfile.mkdtemp()) / "rows.npy"
+mixing = rng.normal(size=(5, 30))
+noise = 0.3 * rng.normal(size=(200_000, 30))
+np.save(path, (rng.normal(size=(200_000, 5)) @ mixing + noise).astype(np.float32))
+rows = np.load(path, mmap_mode="r")
+
+# %%
+# ``partial_fit`` of the linear model is exact, however the rows are cut:
+
+pca = PCAEmbedder(5)
+for start in range(0, len(rows), 50_000):
+    pca.partial_fit(rows[start : start + 50_000])
+whole = PCAEmbedder(5).fit(rows)
+print(np.allclose(pca.explained_variance_, whole.explained_variance_))
+
+# %%
+# Scores change with every piece, so the threshold is placed at the end:
+
+pca.calibrate(rows[:10_000])
+print(pca.predict(rows[:5]))
+
+# %%
+# An autoencoder reads the map as training goes. Scoring reads it block by block:
+
+autoencoder = AutoencoderEmbedder(5, max_epochs=2, random_state=0).fit(rows)
+print(autoencoder.score_samples(rows).shape)
+path.unlink()
