@@ -22,8 +22,8 @@ X = StandardScaler().fit_transform(load_wine().data)
 folds = KFold(5, shuffle=True, random_state=0)
 
 # %%
-# **The number of components** of the linear model: the mean log-density of rows left out
-# is the score that scikit-learn's search maximizes when there is no `y`.
+# **The number of components** of the linear model: the mean log-density of rows left
+# out is the score that scikit-learn's search maximizes when there is no `y`.
 
 search = GridSearchCV(PCAEmbedder(), {"n_components": range(1, 11)}, cv=folds).fit(X)
 scores = search.cv_results_["mean_test_score"]
@@ -33,17 +33,17 @@ ax.set(xlabel="n_components", ylabel="mean log-density of rows left out (nats)")
 print("best:", search.best_params_)
 
 # %%
-# **A variational autoencoder** leaves dimensions that it does not need unused. More than
-# enough does no harm; the report tells how many nats each one carries:
+# **A variational autoencoder** leaves dimensions that it does not need unused. More
+# than enough does no harm; the report tells how many nats each one carries:
 
 vae = VAEEmbedder(8, kl_warmup=0.5, random_state=0).fit(X)
 print(vae.latent_report(X).dimensions.round(2))
 
 # %%
-# **beta** weighs the divergence (KL). Above 1 the latent coordinates carry less; below 1
-# they carry more, and those of all rows together are farther from the prior, so that
-# draws from it look less like rows. Compare by what you need, not by the loss, which has
-# `beta` in it:
+# **beta** weighs the divergence (KL). Above 1 the latent coordinates carry less; below
+# 1 they carry more, and those of all rows together are farther from the prior, so that
+# draws from it look less like rows. Compare by what you need, not by the loss, which
+# has `beta` in it:
 
 rows = []
 for beta in (0.3, 1.0, 3.0):

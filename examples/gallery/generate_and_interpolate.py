@@ -35,9 +35,7 @@ LearningCurveDisplay.from_estimator(vae, terms=["reconstruction", "kl"])
 # %%
 # The map of all images, and lines of equal density of the prior. No label was used:
 
-LatentMapDisplay.from_estimator(
-    vae, images, color=labels, name="digit", outliers=False
-)
+LatentMapDisplay.from_estimator(vae, images, color=labels, name="digit", outliers=False)
 
 # %%
 # What lies where: a row as it changes along both dimensions at once.

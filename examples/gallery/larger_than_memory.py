@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from matplotlib import pyplot as plt
 
 from latentsk import AutoencoderEmbedder, PCAEmbedder
 
@@ -42,5 +43,12 @@ print(pca.predict(rows[:5]))
 # An autoencoder reads the map as training goes. Scoring reads it block by block:
 
 autoencoder = AutoencoderEmbedder(5, max_epochs=2, random_state=0).fit(rows)
-print(autoencoder.score_samples(rows).shape)
+scores = autoencoder.score_samples(rows)
+
+fig, ax = plt.subplots(figsize=(6.0, 2.8), layout="constrained")
+ax.hist(scores, bins=100)
+ax.axvline(autoencoder.offset_, color="black", linestyle="--", label="threshold")
+ax.set(xlabel="score (higher = more normal)", ylabel="rows")
+ax.legend()
 path.unlink()
+plt.show()

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 
-from latentsk import LatentIndex, PCAEmbedder
+from latentsk import LatentIndex, NeighborsDisplay, PCAEmbedder
 
 rng = np.random.default_rng(0)
 X = load_digits().data
@@ -45,8 +45,6 @@ print(f"{groups['group'].nunique()} groups, {len(groups)} images")
 
 # %%
 # Look at some pairs before anything is deleted:
-
-from latentsk import NeighborsDisplay
 
 NeighborsDisplay.from_estimator(
     index, copies[:4], images, n_neighbors=3, image_shape=(8, 8), labels=ids[-30:-26]

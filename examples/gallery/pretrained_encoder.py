@@ -2,9 +2,9 @@
 Images and texts through an encoder of your own
 ===============================================
 
-A network that was trained elsewhere knows what images or texts are about. Everything here
-works on what it returns: give the embeddings as an array, or put the network into a
-Pipeline.
+A network that was trained elsewhere knows what images or texts are about. Everything
+here works on what it returns: give the embeddings as an array, or put the network into
+a Pipeline.
 """
 
 # %%
@@ -13,7 +13,7 @@ Pipeline.
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from latentsk import LatentIndex, LatentOutlierDetector
+from latentsk import LatentIndex, LatentOutlierDetector, OutlierScoreDisplay
 
 # %%
 # With sentence-transformers it would read ``encode = SentenceTransformer(...).encode``;
@@ -22,6 +22,7 @@ from latentsk import LatentIndex, LatentOutlierDetector
 # scikit-learn instead:
 
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -51,6 +52,7 @@ print([texts[i] for i in found["id"]])
 vectors = encode(texts)
 detector = LatentOutlierDetector(random_state=0).fit(vectors)
 print(texts[detector.score_samples(vectors).argmin()])
+OutlierScoreDisplay.from_estimator(detector, vectors)
 
 # %%
 # A network of torch can be part of the embedder itself, and be trained further:
@@ -70,3 +72,4 @@ embedder = AutoencoderEmbedder(
     encoder=encoder, decoder=decoder, max_epochs=20, random_state=0
 )
 print(embedder.fit_transform(X).shape)
+plt.show()

@@ -3,8 +3,8 @@ A search service that stays up to date
 ======================================
 
 "Show me the products most like this one, in stock, below a price." Rows come and go
-while others search. :class:`~latentsk.LatentIndex` holds ids and metadata with the rows,
-filters by a query string, and is one file on disk.
+while others search. :class:`~latentsk.LatentIndex` holds ids and metadata with the
+rows, filters by a query string, and is one file on disk.
 """
 
 # %%
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 
-from latentsk import LatentIndex, PCAEmbedder
+from latentsk import LatentIndex, NeighborsDisplay, PCAEmbedder
 
 X = load_digits().data
 rng = np.random.default_rng(0)
@@ -46,6 +47,13 @@ wanted = "in_stock and price < 30 and shop == 'north'"
 print(index.search(X[1_750:1_751], filter=wanted, return_metadata=True).round(2))
 
 # %%
+# As pictures:
+
+NeighborsDisplay.from_estimator(
+    index, X[1_750:1_752], X[:1_700], image_shape=(8, 8), labels=["first", "second"]
+)
+
+# %%
 # Products are added, change their price, and go:
 
 index.add(X[1_700:], ids=skus[1_700:], metadata=metadata.iloc[1_700:])
@@ -61,3 +69,4 @@ with tempfile.TemporaryDirectory() as folder:
     index.save(path)
     served = LatentIndex.load(path, embedder=index.embedder_)
 print(served.search(X[1_750:1_751], filter="price < 5", fewer="allow").round(2))
+plt.show()
