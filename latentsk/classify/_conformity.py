@@ -90,7 +90,9 @@ def typical_rows(log_densities: Sequence[Float64]) -> TypicalRows:
     ratios = [log_ratios(rows)[:, k] for k, rows in enumerate(log_densities)]
     parts = []
     for values in (own, ratios):
-        parts.append(np.array([np.median(v) for v in values]))
+        with np.errstate(over="ignore"):  # halfway between two of the largest numbers
+            medians = np.array([np.median(v) for v in values])
+        parts.append(np.clip(medians, -LARGEST, LARGEST))
         parts.append(np.array([_spread(v) for v in values]))
     return TypicalRows(*parts)
 

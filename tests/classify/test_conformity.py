@@ -38,7 +38,9 @@ def test_typical_is_the_median_and_the_robust_deviation():
     assert typical.log_ratio[1] == np.median(own[1][:, 1] - own[1][:, 0])
     np.testing.assert_allclose(typical.log_density_spread, [2.0, 6.0], rtol=0.05)
     spread = math.sqrt(5.0)
-    np.testing.assert_allclose(typical.log_ratio_spread, [spread, 3 * spread], rtol=0.05)
+    np.testing.assert_allclose(
+        typical.log_ratio_spread, [spread, 3 * spread], rtol=0.05
+    )
 
 
 def test_conformity_is_the_log_of_two_logistic_tails():
@@ -48,7 +50,9 @@ def test_conformity_is_the_log_of_two_logistic_tails():
     scale = math.sqrt(3.0) / math.pi  # of unit variance
     first = (densities - typical.log_density) / typical.log_density_spread
     second = (ratios - typical.log_ratio) / typical.log_ratio_spread
-    expected = logistic.logcdf(first, scale=scale) + logistic.logcdf(second, scale=scale)
+    expected = logistic.logcdf(first, scale=scale) + logistic.logcdf(
+        second, scale=scale
+    )
     np.testing.assert_allclose(conformity(densities, typical), expected)
 
 
