@@ -1,4 +1,4 @@
-"""scikit-learn's checks of classifiers, with densities that are fast and the default."""
+"""scikit-learn's checks of classifiers, with fast densities and with the default."""
 
 import pytest
 from sklearn.mixture import GaussianMixture
