@@ -54,6 +54,8 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_title = f"latentsk {release}"
 
 
@@ -64,6 +66,15 @@ def escape_fitted_names(app, what, name, obj, options, lines):
             lines[i] = re.sub(r"(?<=[\s(])(\w+)_(?=[,)])", r"\1\\_", line)
 
 
+def unlink_foreign_roles(app, what, name, obj, options, lines):
+    """Make plain text of what inherited docstrings link to in scikit-learn's pages."""
+    if not (getattr(obj, "__module__", None) or "").startswith("sklearn"):
+        return
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r":(?:ref|term):`([^`<]+?)(?: <[^`]*>)?`", r"\1", line)
+
+
 def setup(app):
     # After numpydoc, whose priority is the default of 500.
     app.connect("autodoc-process-docstring", escape_fitted_names, priority=600)
+    app.connect("autodoc-process-docstring", unlink_foreign_roles, priority=600)
