@@ -3,7 +3,12 @@
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.embedders import (
+    AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
+    PCAEmbedder,
+    VAEEmbedder,
+)
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -22,6 +27,7 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "HierarchicalVAEEmbedder",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",

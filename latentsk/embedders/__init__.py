@@ -1,7 +1,13 @@
 """Embedders: scikit-learn estimators over a latent space."""
 
 from latentsk.embedders._autoencoder import AutoencoderEmbedder
+from latentsk.embedders._hierarchical_vae import HierarchicalVAEEmbedder
 from latentsk.embedders._pca import PCAEmbedder
 from latentsk.embedders._vae import VAEEmbedder
 
-__all__ = ["AutoencoderEmbedder", "PCAEmbedder", "VAEEmbedder"]
+__all__ = [
+    "AutoencoderEmbedder",
+    "HierarchicalVAEEmbedder",
+    "PCAEmbedder",
+    "VAEEmbedder",
+]
