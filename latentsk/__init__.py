@@ -2,6 +2,7 @@
 
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
+from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import (
     AutoencoderEmbedder,
@@ -27,6 +28,7 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "GenerativeClassifier",
     "HierarchicalVAEEmbedder",
     "LatentIndex",
     "LatentNeighborsTransformer",

@@ -64,7 +64,7 @@ def level_widths(n_components: Any, n_features: int) -> list[int]:
 
 
 def _remedy_of_one(value: Any) -> str:
-    is_count = isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+    is_count = isinstance(value, Integral) and not isinstance(value, bool)
     return f", or use VAEEmbedder({value}), which has one level" if is_count else ""
 
 
@@ -123,15 +123,6 @@ def level_names(widths: Sequence[int], numbers: Sequence[int]) -> list[str]:
     ['level2_0', 'level2_1']
     """
     return [f"level{n}_{place}" for n in numbers for place in range(widths[n - 1])]
-
-
-def parameters_of(embedder: Any) -> NetworkParameters:
-    """Return the parameters of an embedder that say which network it trains."""
-    names = [n for n in NetworkParameters._fields if hasattr(embedder, n)]
-    parameters = NetworkParameters(**{name: getattr(embedder, name) for name in names})
-    if parameters.input_shape is None and embedder._layout is not None:
-        return parameters._replace(input_shape=embedder._layout.shape)
-    return parameters
 
 
 def describe_levels(

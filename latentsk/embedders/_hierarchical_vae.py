@@ -21,10 +21,10 @@ from latentsk.embedders._hierarchical_levels import (
     describe_levels,
     level_names,
     level_widths,
-    parameters_of,
     places_of_levels,
 )
 from latentsk.embedders._hierarchical_state import check_hierarchical
+from latentsk.embedders._neural_parameters import network_parameters
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
 from latentsk.embedders._vae_warnings import warn_of_latents, warn_of_levels
 from latentsk.embedders._variational import Parts, VariationalEmbedder
@@ -510,7 +510,7 @@ default="auto"
         chosen_levels(self.levels, len(widths))
         n_conditions = self._n_seen - self._n_modelled
         return describe_levels(
-            parameters_of(self),
+            network_parameters(self),
             self.level_layer_sizes,
             widths,
             n_features - n_conditions,
@@ -554,38 +554,8 @@ default="auto"
     def _n_features_out(self) -> int:
         return sum(self._widths[level - 1] for level in self._chosen)
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
-        """Return the names of the latent coordinates that `transform` returns.
-
-        Parameters
-        ----------
-        input_features : array-like of str or None, default=None
-            Ignored, as in every estimator whose outputs are not its inputs.
-
-        Returns
-        -------
-        names : ndarray of shape (n_components,), dtype object
-            "level1_0" is the first coordinate of the level next to the data.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder is not fitted.
-
-        ValueError
-            If `levels` names a level that there is not.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from latentsk import HierarchicalVAEEmbedder
-        >>> X = np.random.default_rng(0).normal(size=(40, 3))
-        >>> vae = HierarchicalVAEEmbedder((2, 1), max_epochs=1).fit(X)
-        >>> vae.get_feature_names_out().tolist()
-        ['level1_0', 'level1_1', 'level2_0']
-        """
-        check_is_fitted(self)
-        return np.array(level_names(self._widths, self._chosen), dtype=object)
+    def _latent_names(self) -> list[str]:
+        return level_names(self._widths, self._chosen)
 
     @fork_safe
     def score_levels(self, X: ArrayLike) -> NDArray[Any]:

@@ -99,6 +99,8 @@ class VariationalEmbedder(MixtureComponentsMixin, LatentPathsMixin, NeuralEmbedd
         "n_score_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
+    _log_density_scores = ("elbo", "iwae")
+
     likelihood_scale: float | str
     prior: str
     n_prior_components: int | str

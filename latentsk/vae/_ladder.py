@@ -17,6 +17,9 @@ from latentsk.vae._levels import Levels
 from latentsk.vae._levels_density import LevelsDensity
 from latentsk.vae._posterior import Posterior, bounded
 
+# Share of the training in which the lowest level is trained alone.
+STARTS_AT = 0.25
+
 
 def merged(evidence: Posterior, prior: Posterior) -> Posterior:
     """Return the normalized product of two normal distributions, in the prior's units.
@@ -92,10 +95,9 @@ class LadderPosterior(NamedTuple):
                 upper = latents if prior is None else prior.at(latents)
             moments = (moment.expand_as(latents) for moment in given)
             found.append((latents, *moments))
-        latents, *moments = (
-            torch.cat(p[::-1], dim=-1) for p in zip(*found, strict=True)
-        )
-        return latents, Posterior(*moments)
+        parts = zip(*reversed(found), strict=True)
+        latents, mean, log_variance = (torch.cat(part, dim=-1) for part in parts)
+        return latents, Posterior(mean, log_variance)
 
     def central(self) -> Posterior:
         """Return the distributions where the levels above lie at their means."""
@@ -108,6 +110,10 @@ class Ladder(nn.Module, Levels):
     The coordinates of a level are ``u = (z - mean) / scale``, with the mean and the
     scale of z given the level above. They are standard normal, whatever that is, so
     that all but those of the top level are independent.
+
+    Until the ladder starts, levels have nothing to say to each other, and the lowest is
+    trained alone. One that is given noise from above, before anything has been learned
+    there, would be drowned by it and fall out of use.
 
     Parameters
     ----------
@@ -124,9 +130,12 @@ class Ladder(nn.Module, Levels):
     --------
     >>> from latentsk.networks._mlp import initialize
     >>> ladder = initialize(Ladder([3, 2]), torch.Generator().manual_seed(0))
-    >>> ladder.decoded(torch.zeros(5, 5)).shape
-    torch.Size([5, 3])
+    >>> ladder.start()
+    >>> ladder.decoded(torch.ones(1, 5))
+    tensor([[1., 1., 1.]], grad_fn=<CatBackward0>)
     """
+
+    has_started: Tensor
 
     def __init__(
         self,
@@ -142,6 +151,21 @@ class Ladder(nn.Module, Levels):
             mlp([upper, *hidden_layer_sizes, 2 * lower], **options)
             for lower, upper in pairwise(widths)
         )
+        # A number that the output is multiplied by, so that no step is another one.
+        self.register_buffer("has_started", torch.zeros((), dtype=torch.float32))
+
+    @property
+    def starts_at(self) -> float:
+        """Share of the training after which the levels are joined."""
+        return STARTS_AT
+
+    def start(self) -> None:
+        """Join the levels, each with a standard normal prior to begin with."""
+        with torch.no_grad():
+            for perceptron in self.priors:
+                for parameter in list(perceptron.parameters())[-2:]:  # the last layer's
+                    parameter.zero_()
+            self.has_started.fill_(1.0)
 
     def from_the_top(self) -> Iterator[tuple[int, slice]]:
         """Return the number of each level, and the places of its coordinates."""
@@ -149,7 +173,8 @@ class Ladder(nn.Module, Levels):
 
     def prior(self, level: int, upper: Tensor) -> Posterior:
         """Return the distribution of z in a level, given that of the level above."""
-        flat = self.priors[level](upper.flatten(0, -2)).to(upper.dtype)
+        flat = self.has_started * self.priors[level](upper.flatten(0, -2))
+        flat = flat.to(upper.dtype)
         mean, raw = flat.view(*upper.shape[:-1], -1).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
 

@@ -42,6 +42,15 @@ class Levels(ABC):
     lies next to the data, first.
     """
 
+    @property
+    @abstractmethod
+    def starts_at(self) -> float:
+        """Share of the training after which :meth:`start` is called, in [0, 1)."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Let the levels depend on each other."""
+
     @abstractmethod
     def posterior(self, encoded: Posterior) -> LatentPosterior:
         """Return the posterior that an encoder's output means."""
@@ -81,6 +90,14 @@ class Levels(ABC):
 
 class OneLevel(Levels):
     """A single level: everything stays as it is."""
+
+    @property
+    def starts_at(self) -> float:
+        """Return 0."""
+        return 0.0
+
+    def start(self) -> None:
+        """Do nothing."""
 
     def posterior(self, encoded: Posterior) -> Posterior:
         """Return what the encoder says."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.vae._bounds import kl_divergence
-from latentsk.vae._density import NormalizedDensity
+from latentsk.vae._density import Density, NormalizedDensity
 from latentsk.vae._estimates import balanced_noise
 from latentsk.vae._network import VAE
 from latentsk.vae._report import (
@@ -150,7 +150,7 @@ def rows_to_draw(n_rows: int) -> NDArray[np.int64]:
     return np.concatenate(times)[:N_DRAWS]
 
 
-def distance_of_draws(draws: Float64, prior: NormalizedDensity) -> float:
+def distance_of_draws(draws: Float64, prior: Density) -> float:
     """Return the divergence of the normal distribution with the moments of draws.
 
     Parameters
@@ -158,7 +158,7 @@ def distance_of_draws(draws: Float64, prior: NormalizedDensity) -> float:
     draws : ndarray of shape (n_draws, n_latents)
         From the aggregate posterior.
 
-    prior : NormalizedDensity
+    prior : LevelsDensity
         In float64.
 
     Examples
@@ -170,6 +170,7 @@ def distance_of_draws(draws: Float64, prior: NormalizedDensity) -> float:
     >>> distance_of_draws(draws, prior) < 1e-3
     True
     """
+    assert isinstance(prior, NormalizedDensity), "that of levels is"
     with torch.no_grad():
         coordinates = prior.normalized(torch.from_numpy(draws)).numpy()
     return from_standard_normal(*joint_moments(coordinates, 0.0))

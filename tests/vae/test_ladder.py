@@ -61,6 +61,7 @@ def linear_model(shift=0.0):
         levels=Ladder([2, 1]),
         initial_scale=NOISE,
     ).double()
+    network.levels.start()
     lower, first_variances, upper, variance = exact_posterior()
     first, second = network.encoder[0].heads
     zeros = np.zeros((2, 4))
@@ -155,7 +156,9 @@ def test_the_bound_of_another_posterior_is_that_of_closed_forms():
 
 def ladder_posterior(n_rows=4, dtype=torch.float64, widths=(3, 2, 2)):
     widths = list(widths)
-    ladder = initialize(Ladder(widths, [5], activation="tanh"), generator()).to(dtype)
+    ladder = Ladder(widths, [5], activation="tanh").to(dtype)
+    ladder.start()
+    initialize(ladder, generator())
     shape = n_rows, sum(widths)
     mean = torch.randn(shape, generator=generator(1), dtype=dtype)
     log_variance = torch.randn(shape, generator=generator(2), dtype=dtype)
@@ -295,12 +298,12 @@ def test_draws_of_the_density():
 
 
 def test_a_turned_top_level_leaves_the_output_as_it_is():
-    torch.manual_seed(0)
     network = VAE(
         nn.Sequential(BottomUp(nn.Linear(4, 4), [2, 2])),
         nn.Linear(2, 4),
         levels=Ladder([2, 2]),
     )
+    network.levels.start()
     initialize(network, generator())
     rows = torch.randn(5, 4, generator=generator(1))
 
@@ -312,3 +315,16 @@ def test_a_turned_top_level_leaves_the_output_as_it_is():
     network.turn(matrix)
     torch.testing.assert_close(network.encode_top(rows).mean, top @ matrix.T)
     torch.testing.assert_close(reconstructed(), before, atol=1e-5, rtol=1e-4)
+
+
+def test_levels_are_joined_when_the_ladder_starts():
+    ladder = initialize(Ladder([2, 1], [5]), generator())
+    latents = torch.randn(4, 3, generator=generator(1))
+    torch.testing.assert_close(ladder.decoded(latents), latents[:, :2])
+    before = ladder.prior(0, latents[:, 2:])
+    assert all((moment == 0).all() for moment in before)
+    # From there on they can be.
+    ladder.start()
+    torch.testing.assert_close(ladder.decoded(latents), latents[:, :2])
+    ladder.decoded(latents).sum().backward()
+    assert ladder.priors[0][-1].weight.grad.abs().max() > 0
