@@ -29,6 +29,7 @@ class StandardNormal(Prior):
 
     Examples
     --------
+    >>> import torch
     >>> prior = StandardNormal(1)
     >>> prior.log_density(torch.zeros(1, 1))
     tensor([-0.9189])
