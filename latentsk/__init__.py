@@ -15,7 +15,13 @@ from latentsk.display import (
     ReconstructionDisplay,
     TraversalDisplay,
 )
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.embedders import (
+    AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
+    PCAEmbedder,
+    VAEEmbedder,
+    VQVAEEmbedder,
+)
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -35,6 +41,7 @@ __all__ = [
     "DatetimeEncoder",
     "ExplanationDisplay",
     "GenerativeClassifier",
+    "HierarchicalVAEEmbedder",
     "ImageExplanationDisplay",
     "InterpolationDisplay",
     "LatentIndex",
@@ -53,6 +60,7 @@ __all__ = [
     "SlidingWindows",
     "TraversalDisplay",
     "VAEEmbedder",
+    "VQVAEEmbedder",
     "__version__",
     "load",
     "make_table_preprocessor",
