@@ -4,6 +4,7 @@ from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.explorer import Explorer, explore
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -22,6 +23,7 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "Explorer",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",
@@ -33,6 +35,7 @@ __all__ = [
     "SlidingWindows",
     "VAEEmbedder",
     "__version__",
+    "explore",
     "load",
     "make_table_preprocessor",
     "mutual_information_gap",
