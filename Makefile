@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 # A worker for each core; one that is done takes over tests of the other.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-processors lint docs bench soak robustness clean
+.PHONY: demo test test-all test-processors lint docs explorer-assets bench soak robustness clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
@@ -34,6 +34,10 @@ lint: $(STAMP)-dev
 
 docs: $(STAMP)-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# What the page of latentsk.explore draws points with, which is committed: needs npm.
+explorer-assets:
+	cd explorer_assets && npm ci --no-audit --no-fund && npm run --silent build
 
 bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
@@ -70,6 +74,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/mnist_family.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py
+	$(BIN)/python benchmarks/explorer.py
 
 soak: $(STAMP)-cpu
 	$(BIN)/python benchmarks/soak.py --minutes 60

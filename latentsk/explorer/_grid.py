@@ -53,7 +53,6 @@ def decoded_grid(
     steps = (np.arange(N_STEPS) + 0.5) / N_STEPS
     ys, xs = np.meshgrid(steps, steps, indexing="ij")
     shares = np.column_stack([xs.ravel(), ys.ravel()])
-    sides = box.high - box.low
     try:
         rows = on_host(
             embedder.inverse_transform(box.low + shares * (box.high - box.low))
