@@ -66,10 +66,10 @@ def sections_of(contents: Contents, title: str, max_bytes: int) -> dict[str, str
 
     if contents.grid is not None:
         add("grid", section({}, contents.grid.arrays))
-    if contents.pictures is None:
+    if contents.pictures is not None:
+        add("thumbnails", _thumbnails(contents, int(left * THUMBNAIL_SHARE), left))
+    if not _rows_are_images(contents):  # which thumbnails compare
         add("features", _features(contents, int(left * FEATURE_SHARE)))
-    else:
-        add("thumbnails", _thumbnails(contents, int(left * THUMBNAIL_SHARE)))
     _, details = first_that_fits(FULL_COUNTS, partial(_details, contents), left)
     add("details", details)
     return found
@@ -99,6 +99,7 @@ def _core(contents: Contents, title: str) -> tuple[dict[str, Any], Arrays]:
         "ids": id_texts(contents.ids),
         "embedder": described(contents.models.embedder),
         "scorer": described(contents.models.scorer) if scores is not None else None,
+        "hasImages": contents.pictures is not None,
         "hasLabel": contents.label is not None,
         "columns": [column.header for column in columns],
         "threshold": None if scores is None else scores.threshold,
@@ -155,8 +156,8 @@ def _features(contents: Contents, most: int) -> str | None:
     return first_that_fits((count for count in counts if count), made, most)[1]
 
 
-def _thumbnails(contents: Contents, most: int) -> str | None:
-    """Return the largest thumbnails that fit."""
+def _thumbnails(contents: Contents, most: int, left: int) -> str | None:
+    """Return the largest thumbnails that fit; the smallest may take all there is."""
     pictures = contents.pictures
     assert pictures is not None, "there are images"
     images = pictures.bytes(slice(None))
@@ -167,7 +168,12 @@ def _thumbnails(contents: Contents, most: int) -> str | None:
         return section({}, {"image": coarse(small)})
 
     sizes = thumbnail_sizes(contents.n_rows, images.shape[-1])
-    return first_that_fits(sizes, made, most)[1]
+    found = first_that_fits(sizes, made, most)[1]
+    return first_that_fits(sizes[-1:], made, left)[1] if found is None else found
+
+
+def _rows_are_images(contents: Contents) -> bool:
+    return contents.pictures is not None and contents.pictures.layout is not None
 
 
 def _details(contents: Contents, n_each: int) -> str | None:
@@ -179,10 +185,9 @@ def _details(contents: Contents, n_each: int) -> str | None:
     scorer = contents.models.scorer
     reasons = None
     if contents.reasons is not None:
-        pictures = contents.pictures
-        are_pixels = pictures is not None and pictures.layout is not None
+        has_values = not _rows_are_images(contents)
         reasons = all_reasons(
-            scorer, contents.X, rows, contents.cells, has_values=not are_pixels
+            scorer, contents.X, rows, contents.cells, has_values=has_values
         )
     if reasons is not None:
         arrays |= {f"reason_{name}": found for name, found in reasons.items()}

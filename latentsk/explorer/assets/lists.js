@@ -128,6 +128,13 @@ function createSearch(data, app) {
   });
 }
 
+/** Say what only some rows have. */
+function detailWords(data) {
+  const names = { image: "the full image", rebuilt: "the reconstruction", reason_contribution: "all reasons" };
+  const words = Object.keys(names).filter((name) => data.details?.arrays[name]).map((name) => names[name]);
+  return words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : words[0];
+}
+
 /** What the page shows, what it lacks, and its keys. */
 function createAbout(data, app) {
   const panel = find("tab-about");
@@ -136,15 +143,16 @@ function createAbout(data, app) {
     const found = [];
     const n = formatCount(data.n);
     const nDetails = data.detailOf.size;
-    const lacking = data.thumbnails ? "full image, reconstruction and all reasons" : "all reasons";
     if (!app.state.read) return found;
     if (data.details && nDetails < data.n) {
-      found.push(`Of ${n} rows, ${formatCount(nDetails)} have their ${lacking} on this page: those with the lowest scores, `
-        + `and as many others. The other ${formatCount(data.n - nDetails)} have only their five largest reasons`
-        + `${data.thumbnails ? " and a thumbnail" : ""}.`);
+      const others = ["their five largest reasons", data.thumbnails ? "a thumbnail" : null].filter(Boolean);
+      found.push(`Of ${n} rows, ${formatCount(nDetails)} have ${detailWords(data)} on this page: those with the lowest scores, `
+        + `and as many others. The other ${formatCount(data.n - nDetails)} rows lack them; they have ${others.join(" and ")}.`);
     }
-    if (!data.details && data.reasonNames) found.push("Every row has its five largest reasons; there was no room for more.");
-    if (!data.details && !data.reasonNames && data.score) found.push("The score of this model has no reasons: no sum over features.");
+    if (!data.details && (data.reasonNames || data.hasImages)) found.push("There was no room for full images and all reasons of any row.");
+    if (!data.reasonNames && data.score) found.push("The score of this model has no reasons: it is no sum over features.");
+    if (data.hasImages && !data.thumbnails) found.push("There was no room for thumbnails.");
+    if (data.details?.arrays.reason_contribution) found.push("Where all reasons are shown, those below a five-hundredth of the largest count as 0.");
     if (data.thumbnails) {
       const [, height, width, c] = data.thumbnails.shape;
       found.push(`Thumbnails have ${height} × ${width} pixels${c === 1 ? ", in grey" : ""}.`);

@@ -173,7 +173,7 @@ function createMap(data, app) {
 
   const placeOf = (event) => {
     const box = place.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
+    return [event.clientX - box.left - place.clientLeft, event.clientY - box.top - place.clientTop];
   };
 
   place.addEventListener("pointerdown", (event) => {

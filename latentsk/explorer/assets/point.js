@@ -56,8 +56,8 @@ function createPoint(data, app) {
     const heat = heatMap(row, detail);
     if (heat) figures.push(figure(heat, "reasons (orange lowers)"));
     const lacks = detail === undefined && data.details
-      ? element("p", { class: "hint" }, "Full image, reconstruction and all reasons are on this page for "
-        + `${formatRows(data.detailOf.size, data.n)}; this row has its thumbnail.`) : null;
+      ? element("p", { class: "hint" }, `${formatRows(data.detailOf.size, data.n)} have ${detailWords(data)} on this page; `
+        + "this row has its thumbnail.") : null;
     return element("div", {}, element("div", { class: "figures" }, figures), lacks);
   }
 
