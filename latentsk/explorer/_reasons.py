@@ -23,6 +23,8 @@ CELLS_AT_ONCE = 2_000_000
 # A contribution below this share of a row's largest one counts as 0, where all are
 # shown: zeros take no room.
 IMMATERIAL = 0.002
+# Of fractions: a value is shown with more digits than what was expected.
+BITS = {"value": 20, "expected": 11}
 EXPECTED = ("reconstructed", "nearest_1")
 
 
@@ -210,7 +212,7 @@ def _largest(reasons: Reasons, cells: Cells) -> dict[str, NDArray[Any]]:
     for name, matrix in (("value", reasons.values), ("expected", reasons.expected)):
         if matrix is not None:
             chosen = np.take_along_axis(matrix, features, 1)
-            found[name] = rounded(cells.numbers(chosen, features))
+            found[name] = rounded(cells.numbers(chosen, features), BITS[name])
     return found
 
 
@@ -259,7 +261,7 @@ def _every(reasons: Reasons, cells: Cells, has_values: bool) -> dict[str, Any]:
     features = np.broadcast_to(np.arange(shape[1]), shape)
     for name, matrix in (("value", reasons.values), ("expected", reasons.expected)):
         if matrix is not None:
-            found[name] = rounded(cells.numbers(matrix, features))
+            found[name] = rounded(cells.numbers(matrix, features), BITS[name])
     return found
 
 

@@ -34,7 +34,8 @@ function createApp(data) {
       if (at >= 0 && at < data.n) app.select(data.order[at]);
     },
 
-    selectGroup(rows, name) {
+    selectGroup(chosen, name) {
+      const rows = Array.from(chosen);
       const isMember = new Uint8Array(data.n);
       rows.forEach((row) => { isMember[row] = 1; });
       const group = rows.length ? { rows, isMember, name } : null;

@@ -10,7 +10,7 @@ function formatNumber(x, digits = 4) {
   if (x === 0) return "0";
   const size = Math.abs(x);
   let text = String(Number(size.toPrecision(digits)));
-  if (Number.isInteger(x) && size < 1e9) text = size >= 1e4 ? formatCount(size) : String(size);
+  if (Number.isInteger(x) && size < (digits < 6 ? 1e6 : 1e9)) text = size >= 1e4 ? formatCount(size) : String(size);
   else if (size >= 1e6 || size < 1e-4) text = size.toExponential(digits - 2);
   return (x < 0 ? "−" : "") + text;
 }

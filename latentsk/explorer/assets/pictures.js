@@ -57,22 +57,33 @@ function createGrid(data, app) {
   choice.append(element("option", { value: "" }, "nothing"),
     ...options.map((name, i) => element("option", { value: String(i) }, name)));
   find("grid-label").hidden = options.length === 0;
-  choice.addEventListener("change", () => app.map.schedule());
   const tiles = images && Array.from({ length: nSquares }, (_, i) => imageCanvas(images, i, "", 10));
 
-  function tile(i, column) {
-    if (images) return tiles[i];
-    return values.values[i * values.shape[1] + column];
+  /** Return the value that is decoded at a square, and the range of all. */
+  const valueAt = (i, column) => values.values[i * values.shape[1] + column];
+  function rangeOf(column) {
+    const found = Array.from({ length: nSquares }, (_, i) => valueAt(i, column));
+    return [Math.min(...found), Math.max(...found)];
   }
+  const shade = (share) => rampColor(isDark() ? share : 1 - share);
+
+  function showRange() {
+    const place = find("grid-range");
+    place.replaceChildren();
+    if (images || choice.value === "") return;
+    const [low, high] = rangeOf(Number(choice.value));
+    const ramp = element("span", { class: "ramp", role: "img", "aria-label": "colours from low to high" });
+    ramp.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(shade).join(",")})`;
+    place.append(formatNumber(low, 3), " ", ramp, " ", formatNumber(high, 3));
+  }
+  choice.addEventListener("change", () => { showRange(); app.map.schedule(); });
+  app.listen((changed) => { if (changed.has("theme")) showRange(); });
 
   function draw(view) {
     const context = contextOf(canvas, view.width, view.height);
     if (choice.value === "") return;
     const column = Number(choice.value);
-    let low = Infinity, high = -Infinity;
-    if (!images) {
-      for (let i = 0; i < nSquares; i++) { low = Math.min(low, tile(i, column)); high = Math.max(high, tile(i, column)); }
-    }
+    const [low, high] = images ? [0, 1] : rangeOf(column);
     context.imageSmoothingEnabled = false;
     context.globalAlpha = 0.75;
     for (let i = 0; i < nSquares; i++) {
@@ -82,8 +93,7 @@ function createGrid(data, app) {
       if (images) {
         context.drawImage(tiles[i], px, py, qx - px - 1, qy - py - 1);
       } else {
-        const share = high > low ? (tile(i, column) - low) / (high - low) : 0.5;
-        context.fillStyle = rampColor(isDark() ? share : 1 - share);
+        context.fillStyle = shade(high > low ? (valueAt(i, column) - low) / (high - low) : 0.5);
         context.fillRect(px, py, qx - px, qy - py);
       }
     }

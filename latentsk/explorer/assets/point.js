@@ -79,10 +79,10 @@ function createPoint(data, app) {
     return signedCanvas(sums.map((v) => v - median), height, width, "contributions of the pixels to the score", PICTURE);
   }
 
-  const cellOf = (feature, number) => {
+  const cellOf = (feature, number, digits) => {
     const texts = data.details?.reasonTexts?.[feature] ?? data.reasonTexts[feature];
     if (Number.isNaN(number)) return "missing";
-    return texts ? texts[number] ?? formatNumber(number) : formatNumber(number);
+    return texts ? texts[number] ?? formatNumber(number) : formatNumber(number, digits);
   };
 
   /** Return reasons of a row in a section: {feature, contribution, value, expected}. */
@@ -121,10 +121,11 @@ function createPoint(data, app) {
       some.map((r) => [
         element("span", { class: "cut", title: data.reasonNames[r.feature] }, data.reasonNames[r.feature]),
         element("span", { class: "with-bar" }, bar(r.contribution / largest, formatNumber(r.contribution, 3)), formatNumber(r.contribution, 3)),
-        r.value === null ? "" : cellOf(r.feature, r.value),
-        ...(hasExpected ? [r.expected === null ? "" : cellOf(r.feature, r.expected)] : []),
+        r.value === null ? "" : cellOf(r.feature, r.value, 5),
+        ...(hasExpected ? [r.expected === null ? "" : cellOf(r.feature, r.expected, 3)] : []),
       ]));
-    const holder = element("div", {}, table(reasons.slice(0, N_SHOWN_REASONS)));
+    const shown = reasons.slice(0, N_SHOWN_REASONS).filter((r, k) => k === 0 || r.contribution !== 0);
+    const holder = element("div", {}, table(shown));
     const n_features = data.reasonNames.length;
     let note = null;
     if (areAll && reasons.length > N_SHOWN_REASONS) {
