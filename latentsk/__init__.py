@@ -2,6 +2,7 @@
 
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
+from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.explorer import Explorer, explore
@@ -24,6 +25,7 @@ __all__ = [
     "DatetimeEncoder",
     "ExplanationDisplay",
     "Explorer",
+    "GenerativeClassifier",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",

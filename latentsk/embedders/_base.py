@@ -10,11 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,7 +35,6 @@ def _has(method: str) -> Callable[[validation.Method], validation.Method]:
 class BaseEmbedder(
     StateMixin,
     ThresholdMixin,
-    ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     BaseEstimator,
     ABC,
@@ -53,8 +48,9 @@ class BaseEmbedder(
     - ``_fit(X)``, ``_fit_transform(X)``: set the fitted attributes, `offset_` last;
     - ``_transform(X)``, ``_inverse_transform(Z)``, ``_reconstruct(X)``,
       ``_score_samples(X)``;
-    - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)`` and
-      ``_onnx_graph(methods, dtype)``.
+    - where it makes sense ``_partial_fit(X)``, ``_score_contributions(X)``,
+      ``_onnx_graph(methods, dtype)``, and ``_latent_names()``: names of the latent
+      coordinates, where numbers do not tell enough.
 
     `inverse_transform` is a final class's own, since what it takes differs: conditions.
     So is `sample`, of a model that rows can be drawn from.
@@ -70,6 +66,9 @@ class BaseEmbedder(
     _layout: ImageLayout | None = None
     # How columns of a table enter a network; None where they do as they are.
     _table: TableLayout | None = None
+    # Scores, as `score_name` names them, that are log-densities of rows or bounds on
+    # them; the first is the one to choose.
+    _log_density_scores: tuple[str, ...] = ()
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...
@@ -283,6 +282,38 @@ class BaseEmbedder(
                 f"{self._n_features_out} components."
             )
         return Z
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the latent coordinates.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Not used, as names of features say nothing about latent coordinates.
+
+        Returns
+        -------
+        names : ndarray of shape (n_components,), dtype object
+            Names of the columns that `transform` returns.
+
+        Raises
+        ------
+        NotFittedError
+            If the embedder is not fitted.
+
+        Examples
+        --------
+        >>> from latentsk import PCAEmbedder
+        >>> X = [[0, 0], [2, 1], [4, 2], [6, 3.5], [3, 9]]
+        >>> PCAEmbedder(2).fit(X).get_feature_names_out()
+        array(['pcaembedder0', 'pcaembedder1'], dtype=object)
+        """
+        check_is_fitted(self)
+        if hasattr(self, "_latent_names"):
+            return np.asarray(self._latent_names(), dtype=object)
+        name = type(self).__name__.lower()
+        names = [f"{name}{number}" for number in range(self._n_features_out)]
+        return np.asarray(names, dtype=object)
 
     @fork_safe
     def reconstruct(self, X: ArrayLike) -> Any:

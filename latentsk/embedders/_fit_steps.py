@@ -59,7 +59,7 @@ def moments_of(
     """
     if table is not None:
         return table.moments(X, architecture["standardize"])
-    convolutional = architecture["network"] == "conv"
+    convolutional = architecture["network"] in ("conv", "conv-grid")
     return Moments.of(X, architecture["input_shape"][0] if convolutional else None)
 
 

@@ -6,7 +6,6 @@ import copy
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,12 +39,13 @@ from latentsk.embedders._image_rows import (
 from latentsk.embedders._network_rows import learned_table, numeric_rows, table_rows
 from latentsk.embedders._neural_parameters import (
     NEURAL_CONSTRAINTS,
+    network_parameters,
     training_settings,
 )
 from latentsk.embedders._onnx import MAX_PARTS, EmbedderGraph, network_precision
 from latentsk.embedders._onnx_table import TableGraph
 from latentsk.networks import _architecture
-from latentsk.networks._architecture import Architecture, NetworkParameters
+from latentsk.networks._architecture import Architecture
 from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._image_layout import ImageLayout
 from latentsk.networks._mlp import initialize
@@ -62,7 +62,7 @@ from latentsk.training._score_windows import (
     require_window,
 )
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
-from latentsk.training._start import Start
+from latentsk.training._start import Start, end_with
 from latentsk.training._weights import detached
 
 
@@ -184,6 +184,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
                 on_epoch=on_epoch,
                 checkpoint=checkpoint,
             )
+        end_with(network, rows)
         self.module_ = detached(network)
         self.history_ = [record.as_dict(is_validated) for record in result.history]
         self.best_epoch_ = result.best_epoch
@@ -224,6 +225,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         record, state = train_epoch(
             network, objective, rows, settings, generator, stored
         )
+        end_with(network, rows)
         self.module_ = detached(network)
         record = record._replace(epoch=len(self.history_) + 1)
         self.history_ = [*self.history_, record.as_dict(validated=False)]
@@ -273,10 +275,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
     def _describe_network(
         self, n_features: int, per_latent: int, n_told: int = 0
     ) -> Architecture:
-        names = filter(partial(hasattr, self), NetworkParameters._fields)
-        parameters = NetworkParameters(**{name: getattr(self, name) for name in names})
-        if parameters.input_shape is None and self._layout is not None:
-            parameters = parameters._replace(input_shape=self._layout.shape)
+        parameters = network_parameters(self)
         n_conditions = self._n_seen - self._n_modelled
         return _architecture.describe_network(
             parameters, n_features - n_conditions, per_latent, n_conditions, n_told

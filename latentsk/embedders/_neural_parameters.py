@@ -12,7 +12,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from latentsk.networks._architecture import PRESETS
+from latentsk.networks._architecture import PRESETS, NetworkParameters
 from latentsk.networks._mlp import ACTIVATIONS, perceptron_operations
 from latentsk.training._compile import worth_compiling
 from latentsk.training._loop import TrainingSettings
@@ -62,6 +62,21 @@ def automatic_batch_size(n_rows: int) -> int:
     [16, 312, 512]
     """
     return min(512, max(16, n_rows // 32))
+
+
+def network_parameters(embedder: Any) -> NetworkParameters:
+    """Return those parameters of an embedder that say which network it trains.
+
+    Parameters
+    ----------
+    embedder : NeuralEmbedder
+        Images that it knows the layout of have their shape from there.
+    """
+    names = (name for name in NetworkParameters._fields if hasattr(embedder, name))
+    found = NetworkParameters(**{name: getattr(embedder, name) for name in names})
+    if found.input_shape is None and embedder._layout is not None:
+        return found._replace(input_shape=embedder._layout.shape)
+    return found
 
 
 def training_settings(embedder: Any, network: Any, n_rows: int) -> TrainingSettings:

@@ -56,7 +56,8 @@ def describe_likelihood(
     if table is not None:
         X = X[:, : table.n_modelled]
         names = [table.columns[i].label for i in table.modelled]
-    name, is_drawn = _chosen(embedder, X, known), embedder.dynamic_binarization
+    is_drawn = getattr(embedder, "dynamic_binarization", False)
+    name = "bernoulli" if is_drawn else _chosen(embedder, X, known)
     support = LIKELIHOODS[name].support
     if support != "real":
         require_support(X, support, f"likelihood={name!r}", names)
@@ -89,8 +90,6 @@ def describe_scale(likelihood_scale: float | str, one_unit: bool) -> float | str
 
 def _chosen(embedder: Any, X: NDArray[Any], known: Mapping[str, Any]) -> str:
     """Return the likelihood that is named, or the one that the data allow."""
-    if embedder.dynamic_binarization:
-        return "bernoulli"
     if embedder.likelihood != "auto":
         return str(embedder.likelihood)
     if "likelihood" in known:

@@ -147,8 +147,8 @@ def quantized(column: Column) -> Column:
     Examples
     --------
     >>> column = as_column("size", np.linspace(0, 1, 12))
-    >>> [len(np.unique(c.values.view(np.uint32) % 64)) for c in (column, quantized(column))]
-    [12, 1]
+    >>> np.unique(quantized(column).values.view(np.uint32) % 128)
+    array([0], dtype=uint32)
     """
     values = column.values
     known = values[np.isfinite(values)] if column.categories is None else values

@@ -12,6 +12,7 @@ from torch import nn
 
 from latentsk.networks._autoencoder import Autoencoder
 from latentsk.networks._conv import conv_decoder, conv_encoder
+from latentsk.networks._conv_grid import conv_grid_decoder, conv_grid_encoder
 from latentsk.networks._custom import adopt, evaluate, takes_float64
 from latentsk.networks._mlp import mlp
 
@@ -282,8 +283,9 @@ def build_network(
     Parameters
     ----------
     architecture : dict
-        From :func:`describe_network`; for custom modules, `n_components` and `float64`
-        (whether they work in float64) are filled in.
+        From :func:`describe_network`, or with the network "conv-grid" instead of "conv"
+        and the "code_dim" of its vectors. For custom modules, `n_components` and
+        `float64` (whether they work in float64) are filled in.
 
     n_features : int
 
@@ -312,6 +314,11 @@ def build_network(
     if architecture["network"] == "mlp":
         first = mlp(architecture["encoder_sizes"], **options)
         second = mlp(architecture["decoder_sizes"], **options)
+    elif architecture["network"] == "conv-grid":
+        shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
+        code_dim = architecture["code_dim"]
+        first = conv_grid_encoder(shape, channels, code_dim, **options)
+        second = conv_grid_decoder(shape, channels, code_dim, **options)
     else:
         shape, channels = tuple(architecture["input_shape"]), architecture["channels"]
         width = architecture["n_components"]

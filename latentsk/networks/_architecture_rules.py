@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from latentsk.networks._conv import coarse_size
 from latentsk.networks._mlp import ACTIVATIONS
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Rules, Sizes, State, require
@@ -22,6 +23,7 @@ _OPTIONS = {
 _NETWORKS: dict[str, Rules] = {
     "mlp": {"encoder_sizes": _SIZES, "decoder_sizes": _SIZES, **_OPTIONS},
     "conv": {"input_shape": _IMAGE, "channels": _SIZES, **_OPTIONS},
+    "conv-grid": {"input_shape": _IMAGE, "channels": _SIZES, **_OPTIONS},
     "custom": {
         "input_shape": schema.maybe(_SIZES),
         "float64": schema.flag(),
@@ -79,7 +81,7 @@ def check_architecture(
     if name == "mlp":
         beside = n_conditions + n_told, n_conditions
         matrices = _mlp_matrices(architecture, sizes, per_latent, beside)
-    elif name == "conv":
+    elif name in ("conv", "conv-grid"):
         matrices = _conv_matrices(architecture, sizes)
     else:
         shape, matrices = architecture["input_shape"], []
@@ -109,6 +111,10 @@ def _conv_matrices(architecture: State, sizes: Sizes) -> list[tuple[int, int]]:
     require(math.prod(shape) == sizes["n_features"], "its network is for other images")
     require(0 < len(channels) < 64, "its network lacks stages, or has too many")
     require(min(shape[1:]) >= 2 ** len(channels), "its images are too small")
-    height, width = (-(-size // 2 ** len(channels)) for size in shape[1:])
-    last = channels[-1] * height * width
-    return [*pairwise([shape[0], *channels]), (last, sizes["k"])]
+    height, width = coarse_size(shape, channels)
+    stages = [*pairwise([shape[0], *channels])]
+    if architecture["network"] == "conv":
+        return [*stages, (channels[-1] * height * width, sizes["k"])]
+    fits = sizes["k"] == architecture["code_dim"] * height * width
+    require(fits, "its codes are for another grid")
+    return [*stages, (channels[-1], architecture["code_dim"])]

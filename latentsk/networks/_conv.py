@@ -96,12 +96,8 @@ def conv_encoder(
     >>> network(torch.zeros(5, 28 * 28)).shape
     torch.Size([5, 10])
     """
-    margins, coarse = _geometry(input_shape, channels)
-    layers: list[nn.Module] = [nn.Unflatten(1, tuple(input_shape)), Pad(margins)]
-    for n_in, n_out in pairwise((input_shape[0], *channels)):
-        layers.append(skip_init(nn.Conv2d, n_in, n_out, 3, padding=1))
-        layers.extend(_activation(n_out, activation, normalize))
-        layers.append(nn.MaxPool2d(2))
+    coarse = coarse_size(input_shape, channels)
+    layers = halving_stages(input_shape, channels, activation, normalize)
     width = channels[-1] * coarse[0] * coarse[1]
     layers.append(nn.Flatten())
     if dropout:
@@ -157,8 +153,7 @@ def conv_decoder(
     >>> network(torch.zeros(5, 10)).shape
     torch.Size([5, 784])
     """
-    margins, coarse = _geometry(input_shape, channels)
-    shape = (channels[-1], *coarse)
+    shape = (channels[-1], *coarse_size(input_shape, channels))
     width = shape[0] * shape[1] * shape[2]
     layers: list[nn.Module] = [
         skip_init(nn.Linear, n_inputs, width),
@@ -167,14 +162,49 @@ def conv_decoder(
     if dropout:
         layers.append(Dropout(dropout, width))
     layers.append(nn.Unflatten(1, shape))
+    layers += doubling_stages(input_shape, channels, activation, normalize)
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def coarse_size(input_shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
+    """Return height and width of images after all stages.
+
+    Examples
+    --------
+    >>> coarse_size((1, 28, 28), (32, 64, 128))
+    (4, 4)
+    """
+    factor = 2 ** len(channels)
+    return -(-input_shape[1] // factor), -(-input_shape[2] // factor)
+
+
+def halving_stages(
+    input_shape: Shape, channels: Sequence[int], activation: str, normalize: bool
+) -> list[nn.Module]:
+    """Return the stages of an encoder, from flat rows to the coarsest images."""
+    margins = _margins(input_shape, channels)
+    layers: list[nn.Module] = [nn.Unflatten(1, tuple(input_shape)), Pad(margins)]
+    for n_in, n_out in pairwise((input_shape[0], *channels)):
+        layers.append(skip_init(nn.Conv2d, n_in, n_out, 3, padding=1))
+        layers.extend(activated(n_out, activation, normalize))
+        layers.append(nn.MaxPool2d(2))
+    return layers
+
+
+def doubling_stages(
+    input_shape: Shape, channels: Sequence[int], activation: str, normalize: bool
+) -> list[nn.Module]:
+    """Return the stages of a decoder, from the coarsest images to the finest."""
+    layers: list[nn.Module] = []
     for n_in, n_out in pairwise(channels[::-1]):
         layers.append(_doubling(n_in, n_out))
-        layers.extend(_activation(n_out, activation, normalize))
+        layers.extend(activated(n_out, activation, normalize))
     layers.append(_doubling(channels[0], input_shape[0]))
+    margins = _margins(input_shape, channels)
     if any(margins):  # negative ones take away what Pad added
         left, right, top, bottom = margins
         layers.append(nn.ZeroPad2d((-left, -right, -top, -bottom)))
-    return nn.Sequential(*layers, nn.Flatten())
+    return layers
 
 
 def _doubling(n_in: int, n_out: int) -> nn.Module:
@@ -182,7 +212,8 @@ def _doubling(n_in: int, n_out: int) -> nn.Module:
     return skip_init(nn.ConvTranspose2d, n_in, n_out, 4, stride=2, padding=1)
 
 
-def _activation(n_channels: int, activation: str, normalize: bool) -> list[nn.Module]:
+def activated(n_channels: int, activation: str, normalize: bool) -> list[nn.Module]:
+    """Return what follows a convolution: perhaps normalization, and an activation."""
     layers: list[nn.Module] = []
     if normalize:
         n_groups = max(n for n in range(1, MAX_GROUPS + 1) if n_channels % n == 0)
@@ -190,14 +221,14 @@ def _activation(n_channels: int, activation: str, normalize: bool) -> list[nn.Mo
     return [*layers, ACTIVATIONS[activation]()]
 
 
-def _geometry(
-    input_shape: Shape, channels: Sequence[int]
-) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Return the margins to pad with, and height and width after all stages."""
+def _margins(
+    input_shape: Sequence[int], channels: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """Return the margins to pad with, so that every halving is even."""
     factor = 2 ** len(channels)
     _, height, width = input_shape
     # Half of what is missing on either side; the odd one at the end.
     (left, right), (top, bottom) = (
         (-size % factor // 2, (-size % factor + 1) // 2) for size in (width, height)
     )
-    return (left, right, top, bottom), (-(-height // factor), -(-width // factor))
+    return left, right, top, bottom

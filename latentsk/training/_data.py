@@ -87,6 +87,19 @@ class StartsFromRows(ABC):
         """
 
 
+class EndsWithRows(ABC):
+    """A network that tells something of its training rows (abstract)."""
+
+    @abstractmethod
+    def end_with(self, rows: Rows) -> None:
+        """Take note of training rows, after the training.
+
+        Parameters
+        ----------
+        rows : Rows
+        """
+
+
 class ResidentRows:
     """Rows of a tensor that is on the device already.
 

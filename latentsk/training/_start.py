@@ -1,11 +1,11 @@
-"""What of a network starts from training rows, and when."""
+"""What of a network starts from training rows, and when; what ends with them."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from latentsk.training._data import Rows, StartsFromRows
+from latentsk.training._data import EndsWithRows, Rows, StartsFromRows
 
 
 class Start:
@@ -69,3 +69,11 @@ class Start:
         assert isinstance(self.network, StartsFromRows), "asked when due"
         self.network.start_from(self.rows, self.generator)
         self.has_begun = True
+
+
+def end_with(network: nn.Module, rows: Rows) -> None:
+    """Let a trained network take note of its training rows, if it does so."""
+    if isinstance(network, EndsWithRows):
+        network.eval()
+        with torch.no_grad():
+            network.end_with(rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,31 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsk.networks._mlp import (
-    initialize,
-    without_dropout,
-    zero_inputs,
-    zero_outputs,
-)
+from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import Rows, StartsFromRows
+from latentsk.vae._constants import leave_out_constants
 from latentsk.vae._density import Density
 from latentsk.vae._latent_basis import turn_latents
+from latentsk.vae._likelihood_scale import add_scale, floored
 from latentsk.vae._posterior import Posterior, bounded
 from latentsk.vae._priors import ComponentPrior, Prior, StandardNormal
 
 # Random training rows that the prior may start from.
 MAX_ROWS_TO_START = 10_000
-
-
-def floored(raw_log_scale: Tensor, log_floor: Tensor) -> Tensor:
-    """Return the logarithm of a scale above a floor.
-
-    Examples
-    --------
-    >>> floored(torch.tensor([-100.0, 0.0]), torch.tensor(-7.0))
-    tensor([-7.0000e+00,  9.1147e-04])
-    """
-    return torch.logaddexp(raw_log_scale, log_floor)
 
 
 def _as_they_are(rows: Tensor) -> Tensor:
@@ -135,15 +120,7 @@ class VAE(nn.Module, StartsFromRows):
         self.encoder = encoder
         self.decoder = decoder
         self.prior = StandardNormal() if prior is None else prior
-        floor = torch.tensor(math.log(min_scale), dtype=torch.float32)
-        self.register_buffer("log_floor", floor, persistent=False)
-        # What the floor adds is taken away, so that the start is as given.
-        raw = math.log(max(initial_scale - min_scale, 1e-3 * min_scale))
-        start = torch.full((max(1, n_scales),), raw, dtype=torch.float32)
-        if n_scales:
-            self.raw_log_scale = nn.Parameter(start)
-        else:
-            self.register_buffer("raw_log_scale", start)
+        add_scale(self, n_scales, min_scale, initial_scale)
 
     def log_scale(self) -> Tensor:
         """Return the logarithm of the likelihood's scale, above that of the floor."""
@@ -187,24 +164,13 @@ class VAE(nn.Module, StartsFromRows):
                 self.prior.start_from(some, self.encode_seen, generator, self.turn)
 
     def _leave_out_constants(self, rows: Rows) -> None:
-        """Give no weight to columns that are 0, as standardized constants are.
-
-        With weights that no gradient ever corrects, a constant that changes would move
-        the latents anywhere, and the other columns of its row would no longer count.
-        """
         if self.is_real is None:
             return
         # The order of the training is not to change.
         some = next(rows.epoch(MAX_ROWS_TO_START, torch.Generator())).rows
-        modelled = torch.nan_to_num(self.modelled(some))
+        modelled, n_seen = self.modelled(some), self.seen(some[:1]).shape[1]
         is_real = torch.from_numpy(self.is_real)
-        constant = (modelled == 0).all(dim=0).cpu() & is_real
-        if torch.equal(constant, is_real):  # equal rows, which tell of no column
-            return
-        is_seen = torch.zeros(self.seen(some[:1]).shape[1], dtype=torch.bool)
-        is_seen[: len(constant)] = constant
-        zero_inputs(self.encoder, is_seen)
-        zero_outputs(self.decoder, constant)
+        leave_out_constants(self.encoder, self.decoder, modelled, is_real, n_seen)
 
     def turn(self, matrix: Tensor) -> None:
         """Multiply the latents by a matrix, where encoder and decoder can have that.
