@@ -126,7 +126,10 @@ def _compact(numbers: NDArray[np.float64]) -> NDArray[Any]:
 
 
 def _categories(name: str, series: pd.Series) -> Column:
-    codes, found = pd.factorize(series, use_na_sentinel=True)
+    try:
+        codes, found = pd.factorize(series, use_na_sentinel=True)
+    except TypeError:  # dictionaries, say, which are told apart by their text
+        codes, found = pd.factorize(series.map(as_text, na_action="ignore"))
     texts = [as_text(value) for value in found]
     try:
         order = np.argsort(np.array(found), kind="stable")

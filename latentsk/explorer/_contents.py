@@ -82,6 +82,8 @@ def gather(X: Any, request: Request) -> Contents:
     if n_rows < 2:
         raise ValueError(f"X must have at least 2 rows to explore, got {n_rows}.")
     # What is cheap to check comes before any fit.
+    if request.index is not None:
+        model.check_index(request.index, n_rows)
     ids = known.ids_of(X, request.ids, request.index)
     label = known.label_column(X, request.labels)
     metadata = known.metadata_columns(request.metadata, ids, request.index)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from latentsk._threads import fork_safe
 from latentsk.explorer._contents import Request, gather
 from latentsk.explorer._page import Explorer, page_of
-from latentsk.explorer._sections import sections_of
+from latentsk.explorer._sections import TooLarge, sections_of
 from latentsk.persistence._atomic import atomic_file, check_target
 
 
@@ -173,6 +173,14 @@ def _explorer(
     contents = gather(X, request)
     if title is None:
         title = type(contents.models.embedder).__name__
-    empty = len(page_of({}).encode("utf-8"))
-    sections = sections_of(contents, title, max_bytes - empty - 1_000)
+    # The page itself, and the element that each section is in.
+    empty = len(page_of({}).encode("utf-8")) + 1_000
+    try:
+        sections = sections_of(contents, title, max_bytes - empty)
+    except TooLarge as error:
+        raise ValueError(
+            f"max_bytes must be at least {empty + error.n_bytes:,} for the positions, "
+            f"scores, neighbours and reasons of {contents.n_rows:,} rows, got "
+            f"{max_bytes:,}. Raise it, or show fewer rows."
+        ) from None
     return Explorer(page_of(sections), path)

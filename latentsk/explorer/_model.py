@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import _num_samples
 
 from latentsk._device import array_to_numpy
 from latentsk._typing import Float64
@@ -50,7 +49,7 @@ def resolve(
     Raises
     ------
     ValueError
-        If there is no embedder to show, or the index holds other rows.
+        If there is no embedder to show.
     """
     if detector is None and embedder is None and getattr(index, "embedder", 0) is None:
         raise ValueError(
@@ -72,8 +71,6 @@ def resolve(
         )
     check_embedder(embedder)
     embedder = fitted_embedder(embedder, X, None)
-    if index is not None:
-        _check_index(index, _num_samples(X))
     scorer = detector
     if detector is None and hasattr(embedder, "score_samples"):
         scorer = embedder
@@ -89,7 +86,13 @@ def _fitted_detector(detector: Any, X: Any) -> Any:
     return fitted_embedder(detector, X, None)
 
 
-def _check_index(index: Any, n_rows: int) -> None:
+def check_index(index: Any, n_rows: int) -> None:
+    """Refuse an index of other rows.
+
+    Raises
+    ------
+    ValueError
+    """
     active = getattr(index, "active_", np.ones(n_rows, bool))
     if len(active) != n_rows or not active.all():
         raise ValueError(

@@ -133,9 +133,14 @@ class MapBox:
 
     def steps(self, points: Float64) -> NDArray[np.uint16]:
         """Return coordinates in steps; those of points outside are on the edge."""
-        share = (points - self.low) / (self.high - self.low)
-        return np.rint(STEPS * np.clip(share, 0.0, 1.0)).astype(np.uint16)
+        return np.rint(STEPS * np.clip(self._shares(points), 0.0, 1.0)).astype(
+            np.uint16
+        )
 
     def n_outside(self, points: Float64) -> int:
-        """Return how many points lie outside."""
-        return int(((points < self.low) | (points > self.high)).any(axis=1).sum())
+        """Return how many points lie outside, by more than rounding."""
+        beyond = np.abs(self._shares(points) - 0.5) > 0.5 + 1e-6
+        return int(beyond.any(axis=1).sum())
+
+    def _shares(self, points: Float64) -> Float64:
+        return (points - self.low) / (self.high - self.low)

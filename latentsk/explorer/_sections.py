@@ -26,6 +26,20 @@ THUMBNAIL_SHARE, FEATURE_SHARE = 0.6, 0.5
 Arrays = dict[str, NDArray[Any]]
 
 
+class TooLarge(Exception):
+    """The section that every page has is larger than allowed.
+
+    Parameters
+    ----------
+    n_bytes : int
+        What it needs.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__(n_bytes)
+        self.n_bytes = n_bytes
+
+
 def sections_of(contents: Contents, title: str, max_bytes: int) -> dict[str, str]:
     """Return the sections of a page, by name.
 
@@ -44,18 +58,13 @@ def sections_of(contents: Contents, title: str, max_bytes: int) -> dict[str, str
 
     Raises
     ------
-    ValueError
+    TooLarge
         If "core" alone is longer.
     """
     core = section(*_core(contents, title))
     left = max_bytes - len(core)
     if left < 0:
-        raise ValueError(
-            f"max_bytes must leave at least {len(core):,} bytes for the positions, "
-            f"scores, neighbours and reasons of {contents.n_rows:,} rows, got "
-            f"{max(max_bytes, 0):,} beside the page itself. Raise max_bytes, or show "
-            "fewer rows."
-        )
+        raise TooLarge(len(core))
     found = {"core": core}
 
     def add(name: str, made: str | None) -> None:

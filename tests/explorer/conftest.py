@@ -1,6 +1,11 @@
 """Pages of the explorer, and a browser to open them in: Debian's Chromium."""
 
+import base64
+import json
+import math
+import re
 import shutil
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +140,31 @@ def browser():
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
+
+
+def sections_of(html):
+    """Return the sections of a page as {name: (header, arrays)}, read back by numpy."""
+    found = {}
+    pattern = r'<script type="text/plain" id="section-(\w+)">([^<]*)</script>'
+    for name, text in re.findall(pattern, html):
+        content = zlib.decompress(base64.b64decode(text))
+        length = int.from_bytes(content[:4], "little")
+        header = json.loads(content[4 : 4 + length])
+        start = 4 + length + -(4 + length) % 8
+        arrays = {}
+        for key, (code, shape, offset) in header.pop("arrays").items():
+            dtype = np.dtype(f"<{code}")
+            n_bytes = math.prod(shape) * dtype.itemsize
+            planes = np.frombuffer(content, np.uint8, n_bytes, start + offset)
+            joined = np.ascontiguousarray(planes.reshape(dtype.itemsize, -1).T)
+            arrays[key] = joined.view(dtype).reshape(shape)
+        found[name] = header, arrays
+    return found
+
+
+@pytest.fixture(scope="session")
+def read_sections():
+    return sections_of
 
 
 class Opened:
