@@ -12,7 +12,8 @@ STAMP := $(VENV)/.installed
 # A worker for each core; one that is done takes over tests of the other.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-processors lint docs docs-quick bench soak robustness clean
+.PHONY: demo test test-all test-processors lint docs docs-quick explorer-assets bench soak \
+	robustness clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
@@ -38,6 +39,10 @@ docs: $(STAMP)-docs
 # The pages alone, with no script of the gallery run.
 docs-quick: $(STAMP)-docs
 	$(BIN)/python -m sphinx -W --keep-going -D plot_gallery=0 -b html docs docs/_build/quick
+
+# What the page of latentsk.explore draws points with, which is committed: needs npm.
+explorer-assets:
+	cd explorer_assets && npm ci --no-audit --no-fund && npm run --silent build
 
 bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pca.py
@@ -74,6 +79,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/mnist_family.py
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py
+	$(BIN)/python benchmarks/explorer.py
 
 soak: $(STAMP)-cpu
 	$(BIN)/python benchmarks/soak.py --minutes 60

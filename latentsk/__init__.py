@@ -22,6 +22,7 @@ from latentsk.embedders import (
     VAEEmbedder,
     VQVAEEmbedder,
 )
+from latentsk.explorer import Explorer, explore
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -40,6 +41,7 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "Explorer",
     "GenerativeClassifier",
     "HierarchicalVAEEmbedder",
     "ImageExplanationDisplay",
@@ -62,6 +64,7 @@ __all__ = [
     "VAEEmbedder",
     "VQVAEEmbedder",
     "__version__",
+    "explore",
     "load",
     "make_table_preprocessor",
     "mutual_information_gap",
