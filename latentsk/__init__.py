@@ -2,6 +2,7 @@
 
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
+from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
 from latentsk.export import to_onnx
@@ -22,6 +23,7 @@ __all__ = [
     "CategoryEncoder",
     "DatetimeEncoder",
     "ExplanationDisplay",
+    "GenerativeClassifier",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",

@@ -66,6 +66,9 @@ class BaseEmbedder(
     _layout: ImageLayout | None = None
     # How columns of a table enter a network; None where they do as they are.
     _table: TableLayout | None = None
+    # Scores, as `score_name` names them, that are log-densities of rows or bounds on
+    # them; the first is the one to choose.
+    _log_density_scores: tuple[str, ...] = ()
 
     @abstractmethod
     def _validate(self, X: Any, *, reset: bool, method: str) -> Any: ...

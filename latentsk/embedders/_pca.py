@@ -246,6 +246,8 @@ default="likelihood"
 
     _private_state = (*BaseEmbedder._private_state, *PRIVATE_SUMS)
 
+    _log_density_scores = ("likelihood",)
+
     def __init__(
         self,
         n_components: int | float | str | None = "auto",

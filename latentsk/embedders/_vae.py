@@ -476,6 +476,8 @@ default="auto"
         "n_score_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
+    _log_density_scores = ("elbo", "iwae")
+
     def __init__(
         self,
         n_components: int | str = "auto",

@@ -11,7 +11,7 @@ from typing import Any
 
 from latentsk.exceptions import FormatError
 
-# Transformers whose state is arrays and Python's values, and leads numpy, which checks.
+# Estimators whose state is arrays and Python's values, and leads numpy, which checks.
 # Compiled code (of trees, neighbours, clusters) trusts the numbers of its state.
 CLASSES = {
     "compose": "ColumnTransformer make_column_selector",
@@ -19,6 +19,7 @@ CLASSES = {
     "feature_selection": "VarianceThreshold",
     "impute": "KNNImputer MissingIndicator SimpleImputer",
     "kernel_approximation": "AdditiveChi2Sampler Nystroem RBFSampler",
+    "mixture": "BayesianGaussianMixture GaussianMixture",
     "pipeline": "FeatureUnion Pipeline",
     "preprocessing": "Binarizer FunctionTransformer KBinsDiscretizer KernelCenterer "
     "MaxAbsScaler MinMaxScaler Normalizer OneHotEncoder OrdinalEncoder "

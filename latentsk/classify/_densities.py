@@ -1,0 +1,192 @@
+"""The density of a class: which estimators have one, and how it is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_outlier_detector
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import _num_samples
+
+from latentsk._threshold import score_name
+from latentsk._typing import Float64
+from latentsk.classify._bayes import LARGEST, bounded
+from latentsk.embedders._base import BaseEmbedder
+from latentsk.outliers._magnitudes import measure_where_small
+from latentsk.outliers._steps import seeded
+from latentsk.vae._table import is_binary, learned_layout, tells_columns_apart
+
+_OTHERS = (
+    "Take a PCAEmbedder, a VAEEmbedder, or scikit-learn's GaussianMixture or "
+    "KernelDensity."
+)
+
+
+def require_density(estimator: Any) -> None:
+    """Refuse an estimator whose scores are no log-densities in the units of the rows.
+
+    Bayes' rule compares the densities of a row in several classes: they have to be
+    densities, and of the same thing. Of estimators that this package does not know,
+    `score_samples` is taken for a log-density.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> from sklearn.mixture import GaussianMixture
+    >>> require_density(GaussianMixture())
+    >>> require_density(IsolationForest())
+    Traceback (most recent call last):
+    ...
+    ValueError: estimator must have a log-density as its score_samples, ...
+    """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator must be an instance, got the class {estimator.__name__}."
+        )
+    if isinstance(estimator, FrozenEstimator):
+        raise ValueError(
+            "estimator is fitted once for each class, and a FrozenEstimator is fitted "
+            "already. Give what it holds: estimator.estimator."
+        )
+    if isinstance(estimator, Pipeline):
+        _require_one_step(estimator)
+        require_density(estimator.steps[-1][1])
+    elif isinstance(estimator, BaseEmbedder):
+        _require_likelihood(estimator)
+    elif isinstance(estimator, BaseSearchCV):
+        require_density(estimator.estimator)
+    elif is_outlier_detector(estimator):
+        raise _no_density(f"and {type(estimator).__name__} has a score without units")
+
+
+def _require_one_step(pipeline: Pipeline) -> None:
+    """Refuse steps that make other features of each class."""
+    before = [step for _, step in pipeline.steps[:-1]]
+    if all(step is None or step == "passthrough" for step in before):
+        return
+    names = ", ".join(type(step).__name__ for step in before)
+    raise ValueError(
+        f"estimator must be a density without steps before it, got a Pipeline with "
+        f"{names}: each class would have steps of its own, and its density would be "
+        "that of other features, in other units, which cannot be compared. Put them "
+        "before the classifier: make_pipeline(*pipeline[:-1], "
+        "GenerativeClassifier(pipeline[-1]))."
+    )
+
+
+def _require_likelihood(embedder: BaseEmbedder) -> None:
+    known, name = embedder._log_density_scores, score_name(embedder)
+    if name in known:
+        return
+    kind = type(embedder).__name__
+    if not known:
+        raise _no_density(f"and {kind} has a reconstruction error")
+    if getattr(embedder, "score_window", None) is not None:
+        raise _no_density(f"and {name} is one part of it", "Set score_window=None.")
+    raise _no_density(
+        f"got {kind} with score_method={name!r}", f"Set score_method={known[0]!r}."
+    )
+
+
+def _no_density(reason: str, remedy: str = _OTHERS) -> ValueError:
+    return ValueError(
+        f"estimator must have a log-density as its score_samples, {reason}. {remedy}"
+    )
+
+
+def resolved(estimator: Any, X: Any) -> Any:
+    """Return an unfitted estimator that means the same density for any of the rows.
+
+    ``likelihood="auto"`` looks at the rows: zeros and ones have probabilities, other
+    numbers densities. Classes whose own rows differ in that could not be compared.
+
+    Parameters
+    ----------
+    estimator : estimator
+
+    X : array or table of shape (n_rows, n_columns)
+        Rows of all classes.
+
+    Examples
+    --------
+    >>> from latentsk import VAEEmbedder
+    >>> resolved(VAEEmbedder(), np.eye(3)).likelihood
+    'bernoulli'
+    """
+    estimator = clone(estimator)
+    likelihood = getattr(estimator, "likelihood", None)
+    if not isinstance(estimator, BaseEmbedder) or likelihood is None:
+        return estimator
+    condition = getattr(estimator, "condition", None)
+    if not tells_columns_apart(condition, likelihood):
+        if likelihood == "auto" and not _binarizes(estimator):
+            rows = np.asarray(X)
+            name = "bernoulli" if is_binary(rows) else "gaussian"
+            return estimator.set_params(likelihood=name)
+        return estimator
+    layout = learned_layout(X, condition, likelihood)
+    assert layout is not None, "columns are told apart"
+    if layout.is_mixed:
+        names = {i: layout.columns[i].likelihood for i in layout.modelled}
+        return estimator.set_params(likelihood=names)
+    if likelihood == "auto" and not _binarizes(estimator):
+        modelled = layout.coded(X)[:, : layout.n_modelled]
+        name = "bernoulli" if is_binary(modelled) else "gaussian"
+        return estimator.set_params(likelihood=name)
+    return estimator
+
+
+def _binarizes(estimator: Any) -> bool:
+    return bool(getattr(estimator, "dynamic_binarization", False))
+
+
+def fitted_density(
+    estimator: Any, X: Any, label: Any, generator: np.random.Generator
+) -> Any:
+    """Return a clone that is fitted to the rows of one class.
+
+    Raises
+    ------
+    ValueError
+        What the fit raises, with the class.
+    """
+    density = seeded(clone(estimator), generator)
+    try:
+        return density.fit(X)
+    except ValueError as error:
+        label = label.item() if isinstance(label, np.generic) else label
+        raise ValueError(
+            f"{type(estimator).__name__} cannot be fitted to the {_num_samples(X)} "
+            f"row(s) of class {label!r}: {error}"
+        ) from error
+
+
+def class_log_densities(densities: Sequence[Any], X: Any) -> Float64:
+    """Return the log-density of each row in each class, as finite numbers.
+
+    Parameters
+    ----------
+    densities : sequence of fitted estimators
+
+    X : array-like of n_rows rows
+        Those with a magnitude above 1e100 have the lowest number.
+
+    Returns
+    -------
+    log_densities : ndarray of shape (n_rows, n_classes)
+    """
+
+    def measure(rows: Any) -> Float64:
+        found = [np.asarray(d.score_samples(rows), np.float64) for d in densities]
+        return bounded(np.column_stack(found))
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        return measure_where_small(X, measure, np.full(len(densities), -LARGEST))
