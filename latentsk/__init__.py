@@ -4,7 +4,12 @@ from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.embedders import (
+    AutoencoderEmbedder,
+    PCAEmbedder,
+    VAEEmbedder,
+    VQVAEEmbedder,
+)
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -34,6 +39,7 @@ __all__ = [
     "RobustStandardizer",
     "SlidingWindows",
     "VAEEmbedder",
+    "VQVAEEmbedder",
     "__version__",
     "load",
     "make_table_preprocessor",

@@ -3,5 +3,6 @@
 from latentsk.embedders._autoencoder import AutoencoderEmbedder
 from latentsk.embedders._pca import PCAEmbedder
 from latentsk.embedders._vae import VAEEmbedder
+from latentsk.embedders._vq_vae import VQVAEEmbedder
 
-__all__ = ["AutoencoderEmbedder", "PCAEmbedder", "VAEEmbedder"]
+__all__ = ["AutoencoderEmbedder", "PCAEmbedder", "VAEEmbedder", "VQVAEEmbedder"]
