@@ -6,6 +6,7 @@ from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
 from latentsk.embedders import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     PCAEmbedder,
     VAEEmbedder,
     VQVAEEmbedder,
@@ -29,6 +30,7 @@ __all__ = [
     "DatetimeEncoder",
     "ExplanationDisplay",
     "GenerativeClassifier",
+    "HierarchicalVAEEmbedder",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",
