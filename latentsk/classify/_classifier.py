@@ -830,7 +830,7 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             sure = "" if confidence is None else f" with confidence={confidence:g}"
             found = ", ".join(str(sizes[k]) for k in few[:10])
             warn(
-                f"A level of {level:g}{sure} needs {n_needed(level, confidence)} "
+                f"A level of {level:g}{sure} needs {n_needed(level, confidence):.15g} "
                 "calibration rows of a class or more. It rejects no row of "
                 f"{listed(self.classes_[few].tolist())}, which has {found}. Give more "
                 "rows of it, or a higher level."

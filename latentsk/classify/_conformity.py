@@ -21,6 +21,8 @@ from latentsk.persistence._schema import floats
 
 # Slope at which the logistic distribution has unit variance.
 SLOPE = math.pi / math.sqrt(3.0)
+# Deviations are drawn in to it, so that sums and products of them stay finite.
+LARGEST_DEVIATION = 1e300
 
 
 @storable()
@@ -137,12 +139,12 @@ def conformity(log_densities: Float64, typical: TypicalRows) -> Float64:
     if log_densities.shape[1] > 1:
         ratios = log_ratios(log_densities)
         parts.append(_shortfall(ratios, typical.log_ratio, typical.log_ratio_spread))
-    with np.errstate(over="ignore"):
-        return np.maximum(np.sum(parts, axis=0), -LARGEST)
+    return np.sum(parts, axis=0)
 
 
 def _shortfall(values: Float64, typical: Float64, spread: Float64) -> Float64:
     """Return the logarithm of the logistic distribution function of deviations."""
     with np.errstate(over="ignore"):
-        deviations = np.clip(values - typical, -LARGEST, LARGEST) / spread
-        return -np.logaddexp(0.0, -SLOPE * np.clip(deviations, -LARGEST / 4, LARGEST))
+        deviations = (values - typical) / spread
+    most = LARGEST_DEVIATION
+    return -np.logaddexp(0.0, -SLOPE * np.clip(deviations, -most, most))
