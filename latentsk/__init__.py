@@ -4,7 +4,13 @@ from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.classify import GenerativeClassifier
 from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.embedders import (
+    AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
+    PCAEmbedder,
+    VAEEmbedder,
+    VQVAEEmbedder,
+)
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
 from latentsk.outliers import LatentOutlierDetector, PyODAdapter
@@ -24,6 +30,7 @@ __all__ = [
     "DatetimeEncoder",
     "ExplanationDisplay",
     "GenerativeClassifier",
+    "HierarchicalVAEEmbedder",
     "LatentIndex",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",
@@ -34,6 +41,7 @@ __all__ = [
     "RobustStandardizer",
     "SlidingWindows",
     "VAEEmbedder",
+    "VQVAEEmbedder",
     "__version__",
     "load",
     "make_table_preprocessor",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import numpy as np
 import torch
@@ -17,11 +16,14 @@ from latentsk.vae._code_distribution import CodePrior, drawn_codes
 
 # Numbers that stand for a code.
 N_FEATURES = 16
-# Drawn weights of a layer with so many inputs have a variance of 1 / (3 inputs).
-GIVEN_SCALE = math.sqrt(3 * N_FEATURES)
+# Of the vectors' weights, which are drawn with a variance of 1 / (3 features): their
+# numbers start with about 1.
+VECTOR_SCALE = 7.0
 # Hidden units of all positions together, and of one.
 N_UNITS = 512
 MIN_UNITS, MAX_UNITS = 4, 32
+# Logits of a row that are computed at a time: they stay in the processor's cache.
+MAX_LOGITS = 2_048
 # Rows that are drawn at a time.
 ROWS_PER_DRAW = 4_096
 
@@ -154,14 +156,26 @@ class AutoregressiveCodes(CodePrior):
 
     def log_probabilities(self, codes: Tensor) -> Tensor:
         """Return the logarithms of a softmax at each position."""
-        outputs = self.output(F.silu(self.hidden(self._given(codes))))
-        logits = F.linear(outputs, self.vectors.weight) + self.bias
-        chosen = torch.log_softmax(logits, dim=-1).gather(2, codes[..., None])
-        return chosen.squeeze(2)
+        vectors = self._vectors()
+        units = F.silu(self.hidden(F.embedding(codes, vectors)))
+        n_together = max(1, MAX_LOGITS // self.n_codes)
+        parts = zip(
+            self.output(units).split(n_together, dim=1),
+            self.bias.split(n_together),
+            codes.split(n_together, dim=1),
+            strict=True,
+        )
+        chosen = [
+            torch.log_softmax(F.linear(outputs, vectors) + bias, dim=2).gather(
+                2, own.unsqueeze(2)
+            )
+            for outputs, bias, own in parts
+        ]
+        return torch.cat(chosen, dim=1).squeeze(2)
 
-    def _given(self, codes: Tensor) -> Tensor:
-        """Return the vectors of codes, whose numbers start with variance 1."""
-        return GIVEN_SCALE * F.embedding(codes, self.vectors.weight)
+    def _vectors(self) -> Tensor:
+        """Return the vectors of all codes, whose numbers start with a variance of 1."""
+        return VECTOR_SCALE * self.vectors.weight
 
     def observe(self, codes: Tensor) -> None:
         """Do nothing: gradients change the parameters."""
@@ -178,14 +192,15 @@ class AutoregressiveCodes(CodePrior):
 
     def _drawn(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the codes that random numbers in [0, 1) mean."""
+        vectors = self._vectors()
         codes = np.zeros(uniform.shape, np.int64)
-        given = self._given(torch.from_numpy(codes))
-        units = given.new_zeros(*codes.shape, self.hidden.n_outputs)
+        given = vectors.new_zeros(*codes.shape, N_FEATURES)
+        units = vectors.new_zeros(*codes.shape, self.hidden.n_outputs)
         for position in range(self.n_positions):
             units[:, position] = F.silu(self.hidden.at(position, given))
             outputs = self.output.at(position, units)
-            logits = F.linear(outputs, self.vectors.weight) + self.bias[position]
+            logits = F.linear(outputs, vectors) + self.bias[position]
             probabilities = torch.softmax(logits, dim=1)
             codes[:, position] = drawn_codes(probabilities, uniform[:, position])
-            given[:, position] = self._given(torch.from_numpy(codes[:, position]))
+            given[:, position] = vectors[codes[:, position]]
         return codes

@@ -28,14 +28,14 @@ def random_codes(n_rows, n_positions=N_POSITIONS, n_codes=N_CODES, seed=1):
     return (n_codes * uniform.square()).long()
 
 
-def prior_of(name, n_positions=N_POSITIONS, n_codes=N_CODES, seed=0):
+def prior_of(name, n_positions=N_POSITIONS, n_codes=N_CODES, seed=0, scale=0.05):
     """Return a prior in float64 that is not uniform."""
     prior = initialize(CODE_PRIORS[name](n_positions, n_codes), generator(seed))
     prior.observe(random_codes(40, n_positions, n_codes))
     source = generator(seed + 1)
     with torch.no_grad():
         for weight in prior.parameters():
-            weight.add_(0.15 * torch.randn(weight.shape, generator=source))
+            weight.add_(scale * torch.randn(weight.shape, generator=source))
     return prior.double()
 
 
@@ -194,6 +194,14 @@ def test_a_gradient_reaches_all_parameters():
     for layer in (prior.hidden, prior.output):
         slopes = layer.linear.weight.grad
         assert torch.equal(slopes != 0, layer.mask != 0)
+
+
+def test_logits_of_few_positions_at_a_time_are_the_same(monkeypatch):
+    prior, codes = prior_of("autoregressive", 7, 5), random_codes(9, 7, 5)
+    expected = prior.log_probabilities(codes)
+    for most in (1, 10, 15):
+        monkeypatch.setattr("latentsk.vae._autoregressive_codes.MAX_LOGITS", most)
+        torch.testing.assert_close(prior.log_probabilities(codes), expected)
 
 
 def test_parameters_come_from_the_generator():
