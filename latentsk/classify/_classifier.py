@@ -131,9 +131,10 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
     -----
     How well a row conforms to a class is measured by two numbers together: the
     log-density of the class, and the log of its ratio to the best other class's. Each
-    is counted in robust deviations from the median of at most 1,000 training rows of
-    the class, and becomes a tail probability of the logistic distribution; the product
-    of the two is what counts, as in Fisher's method. Density alone misleads where some
+    is counted in deviations from the median of at most 1,000 training rows of the
+    class, those of the lower tail (the distance from the median to the 0.05 quantile,
+    over 1.645), and becomes a tail probability of the logistic distribution; the
+    product of the two is what counts, as in Fisher's method. Density alone misleads where some
     classes are simpler than others, and the ratio alone where a row is far from all.
 
     The p-value of a row for a class is ``(1 + r) / (n + 1)``, where r of the n
@@ -658,9 +659,10 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Higher = more novel; at least 0. A typical row of a class has 1.4 (0.7 where
-            there is but one class), one that is four deviations below it in both
-            numbers about 14.
+            Higher = more novel; at least 0. A typical training row of a class has 1.4
+            (0.7 where there is but one class), one that is four deviations below it in
+            both numbers about 14. New rows have more than training rows, where
+            densities have memorized these.
 
         Raises
         ------
