@@ -48,6 +48,7 @@ def spread(order: np.ndarray) -> np.ndarray:
 
 
 def draw_novelty(axis, novelty: np.ndarray, is_known: np.ndarray) -> None:
+    """Draw histograms of the scores of known and of unknown images."""
     edges = np.geomspace(novelty.min(), novelty.max(), 40)
     for which, colour, name in (
         (is_known, BLUE, "known digits"),
@@ -62,6 +63,7 @@ def draw_novelty(axis, novelty: np.ndarray, is_known: np.ndarray) -> None:
 
 
 def draw_images(axis, images: np.ndarray, captions: list[str], title: str) -> None:
+    """Draw images side by side, with a caption below each."""
     wide = np.full((8, 9 * len(images) - 1), np.nan)
     for i, image in enumerate(images):
         wide[:, 9 * i : 9 * i + 8] = image.reshape(8, 8)

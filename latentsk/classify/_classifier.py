@@ -134,8 +134,9 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
     is counted in deviations from the median of at most 1,000 training rows of the
     class, those of the lower tail (the distance from the median to the 0.05 quantile,
     over 1.645), and becomes a tail probability of the logistic distribution; the
-    product of the two is what counts, as in Fisher's method. Density alone misleads where some
-    classes are simpler than others, and the ratio alone where a row is far from all.
+    product of the two is what counts, as in Fisher's method. Density alone misleads
+    where some classes are simpler than others, and the ratio alone where a row is far
+    from all.
 
     The p-value of a row for a class is ``(1 + r) / (n + 1)``, where r of the n
     calibration rows of the class conform as badly or worse. It has at most probability

@@ -107,7 +107,7 @@ def typical_rows(log_densities: Sequence[Float64]) -> TypicalRows:
 
 
 def _spread(values: Float64) -> float:
-    """Return the deviation that the lower tail of values has: it is what rows fall to."""
+    """Return the deviation of the lower tail of values, which is what counts."""
     with np.errstate(over="ignore", invalid="ignore"):
         low, median = np.quantile(values, [TAIL, 0.5])
         spread = (median - low) / -ndtri(TAIL)

@@ -87,7 +87,7 @@ def test_in_a_pipeline_without_calibration_rows_and_with_images(tmp_path):
 
 
 def test_what_holds_a_tree_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="KernelDensity .* cannot be stored"):
+    with pytest.raises(TypeError, match=r"KernelDensity .* cannot be stored"):
         latentsk.save(fitted(KernelDensity()), tmp_path / "model")
 
 
