@@ -51,8 +51,9 @@ function createThreshold(data, app) {
   }
 
   function rateText(count, threshold) {
+    const unset = data.threshold === null ? "The model sets no threshold; at first, 1 % of the rows lie below. " : "";
     if (!pValues) {
-      return "No error rates: the detector is not calibrated. Its calibrate(X), with normal rows that it was not "
+      return `${unset}No error rates: the detector is not calibrated. Its calibrate(X), with normal rows that it was not `
         + "fitted on, makes them known.";
     }
     const parts = [];
