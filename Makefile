@@ -12,7 +12,8 @@ STAMP := $(VENV)/.installed
 # A worker for each core; one that is done takes over tests of the other.
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-processors lint docs explorer-assets bench soak robustness clean
+.PHONY: demo test test-all test-processors lint docs docs-quick explorer-assets bench soak \
+	robustness clean
 
 demo: $(STAMP)-cpu
 	$(BIN)/python examples/demo.py
@@ -34,6 +35,10 @@ lint: $(STAMP)-dev
 
 docs: $(STAMP)-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# The pages alone, with no script of the gallery run.
+docs-quick: $(STAMP)-docs
+	$(BIN)/python -m sphinx -W --keep-going -D plot_gallery=0 -b html docs docs/_build/quick
 
 # What the page of latentsk.explore draws points with, which is committed: needs npm.
 explorer-assets:

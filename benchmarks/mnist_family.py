@@ -1,9 +1,11 @@
-"""Log-likelihood of MNIST under four priors, dynamically binarized.
+"""Log-likelihood of MNIST under four priors and with two levels, dynamically binarized.
 
-    python benchmarks/mnist_family.py [--priors NAME ...] [--epochs N] [--folder PATH]
+    python benchmarks/mnist_family.py [--models NAME ...] [--epochs N] [--folder PATH]
         [--device D] [--write]
 
-One network for every prior: {network}. Training sees pixels as zeros and ones drawn
+Models are named by their prior, and those with two levels "levels", with a normal prior
+of the top one, and "levels-vamp". One network for all of them: {network}; the upper
+level has {upper} dimensions more. Training sees pixels as zeros and ones drawn
 anew with their intensity as probability; the test images are drawn once. The negative
 log-likelihood in nats per image is estimated from 5,000 importance samples. Epochs are
 those that take about as long for every prior, on one thread of a CPU; `--epochs` is one
@@ -26,26 +28,30 @@ import numpy as np
 import torch
 from _harness import arguments, images, publish, table, threads
 
-from latentsk import VAEEmbedder, load, save
+from latentsk import HierarchicalVAEEmbedder, VAEEmbedder, load, save
 
 N_IMPORTANCE = 5_000
 ROWS_AT_A_TIME = 500
-N_LATENTS, HIDDEN = 40, (300, 300)
+N_LATENTS, N_UPPER, HIDDEN = 40, 10, (300, 300)
 
 
 class Training(NamedTuple):
-    """What differs from prior to prior."""
+    """What differs from model to model."""
 
     epochs: int
     aim: str
+    prior: str
+    has_levels: bool = False
 
 
 # Epochs of about twenty minutes on one thread, and nats to reach with them.
 TRAININGS = {
-    "normal": Training(320, "88.0"),
-    "mixture": Training(300, ""),
-    "vamp": Training(150, "86.0"),
-    "flow": Training(280, "86.0"),
+    "normal": Training(320, "88.0", "normal"),
+    "mixture": Training(300, "", "mixture"),
+    "vamp": Training(150, "86.0", "vamp"),
+    "flow": Training(280, "86.0", "flow"),
+    "levels": Training(250, "86.7", "normal", True),
+    "levels-vamp": Training(130, "", "vamp", True),
 }
 
 
@@ -58,14 +64,15 @@ def binarized(pixels: np.ndarray) -> np.ndarray:
     return (uniform < pixels).astype(np.float32)
 
 
-def model(prior: str, options) -> VAEEmbedder:
-    epochs = options.epochs or TRAININGS[prior].epochs
-    folder = options.folder
-    return VAEEmbedder(
-        N_LATENTS,
+def model(name: str, options) -> VAEEmbedder | HierarchicalVAEEmbedder:
+    training, folder = TRAININGS[name], options.folder
+    epochs = options.epochs or training.epochs
+    kind = HierarchicalVAEEmbedder if training.has_levels else VAEEmbedder
+    return kind(
+        (N_LATENTS, N_UPPER) if training.has_levels else N_LATENTS,
         hidden_layer_sizes=HIDDEN,
         activation=options.activation,
-        prior=prior,
+        prior=training.prior,
         dynamic_binarization=True,
         kl_warmup=options.warm_up,
         batch_size=options.batch_size,
@@ -74,7 +81,7 @@ def model(prior: str, options) -> VAEEmbedder:
         n_iter_no_change=epochs,
         validation_fraction=0.0,
         n_score_samples=1,
-        checkpoint=folder and folder / f"mnist_family_{prior}.checkpoint",
+        checkpoint=folder and folder / f"mnist_family_{name}.checkpoint",
         compile="auto" if on_gpu(options) else False,
         device=options.device,
         random_state=0,
@@ -82,13 +89,13 @@ def model(prior: str, options) -> VAEEmbedder:
     )
 
 
-def fitted(prior: str, pixels: np.ndarray, options) -> tuple[VAEEmbedder, dict]:
+def fitted(name: str, pixels: np.ndarray, options) -> tuple[VAEEmbedder, dict]:
     """Return a trained model and the seconds it took; from the folder, if there."""
-    place = options.folder and options.folder / f"mnist_family_{prior}.latentsk"
+    place = options.folder and options.folder / f"mnist_family_{name}.latentsk"
     notes = place and place.with_suffix(".json")
     if place and place.exists() and notes.exists():
         return load(place), json.loads(notes.read_text())
-    vae, start = model(prior, options), time.process_time()
+    vae, start = model(name, options), time.process_time()
     resumed = vae.checkpoint is not None and vae.checkpoint.exists()
     vae.fit(pixels)
     taken = {
@@ -103,9 +110,9 @@ def fitted(prior: str, pixels: np.ndarray, options) -> tuple[VAEEmbedder, dict]:
     return vae, taken
 
 
-def likelihoods(prior: str, vae: VAEEmbedder, test: np.ndarray, options) -> np.ndarray:
+def likelihoods(name: str, vae: VAEEmbedder, test: np.ndarray, options) -> np.ndarray:
     """Return log-likelihoods and standard errors of rows, going on where it stopped."""
-    place = options.folder and options.folder / f"mnist_family_{prior}.npy"
+    place = options.folder and options.folder / f"mnist_family_{name}.npy"
     done = np.load(place) if place and place.exists() else np.empty((2, 0))
     while done.shape[1] < len(test):
         start = done.shape[1]
@@ -118,31 +125,38 @@ def likelihoods(prior: str, vae: VAEEmbedder, test: np.ndarray, options) -> np.n
     return done[:, : len(test)]
 
 
-def run(prior: str, pixels: np.ndarray, test: np.ndarray, options) -> list[object]:
-    vae, taken = fitted(prior, pixels, options)
-    value, error = likelihoods(prior, vae, test, options)
+def by_level(report, column: str, pattern: str) -> str:
+    """Return a figure of each level, from the lowest, or the one that there is."""
+    if hasattr(report, "levels"):
+        return " + ".join(pattern.format(value) for value in report.levels[column])
+    return pattern.format(getattr(report, column))
+
+
+def run(name: str, pixels: np.ndarray, test: np.ndarray, options) -> list[object]:
+    vae, taken = fitted(name, pixels, options)
+    value, error = likelihoods(name, vae, test, options)
     report = vae.latent_report(test)
     bound = vae.set_params(n_score_samples=64).score(test)
     return [
-        prior,
+        name,
         len(vae.history_),
         f"{taken['seconds']:.0f}",
         f"{taken['processor']:.0f}" + "+" * taken["resumed"],
         f"{-value.mean():.2f}",
         f"{error.mean():.2f}",
         f"{-bound:.2f}",
-        f"{report.kl:.2f}",
-        report.n_active,
+        by_level(report, "kl", "{:.2f}"),
+        by_level(report, "n_active", "{}"),
         f"{report.distance_from_prior:.2f}",
-        TRAININGS[prior].aim,
+        TRAININGS[name].aim,
     ]
 
 
 def main() -> None:
     sizes = "-".join(map(str, (784, *HIDDEN, N_LATENTS)))
-    parser = arguments(__doc__.format(network=sizes))
-    parser.add_argument("--priors", nargs="+", default=list(TRAININGS))
-    parser.add_argument("--epochs", type=int, default=None, help="of every prior")
+    parser = arguments(__doc__.format(network=sizes, upper=N_UPPER))
+    parser.add_argument("--models", nargs="+", default=list(TRAININGS))
+    parser.add_argument("--epochs", type=int, default=None, help="of every model")
     parser.add_argument("--folder", type=Path, default=None, help="to go on from")
     parser.add_argument("--activation", default="tanh")
     parser.add_argument("--batch-size", type=int, default=200)
@@ -164,18 +178,18 @@ def main() -> None:
     test = binarized(test)[: options.test_rows]
     rows = []
     with threads(options.threads):
-        for prior in options.priors:
-            rows.append(run(prior, pixels, test, options))
+        for name in options.models:
+            rows.append(run(name, pixels, test, options))
             print(rows[-1], flush=True)
-    header = ["prior", "epochs", "training (s)", "of the processor (s)", "-log p(x)"]
+    header = ["model", "epochs", "training (s)", "of the processor (s)", "-log p(x)"]
     header += ["its standard error", "-ELBO", "KL", "active units"]
     header += ["distance from the prior", "aim"]
     gpu = on_gpu(options)
     where = torch.cuda.get_device_name() if gpu else f"{options.threads} thread(s)"
     where += f", {source}, {len(test):,} test images, {options.samples:,} samples"
     printed = f"{where}\n\n{table(header, rows)}"
-    name = "mnist_family_gpu" if gpu else "mnist_family"
-    publish(name, printed, {"setting": where, "rows": rows}, options.write)
+    results = "mnist_family_gpu" if gpu else "mnist_family"
+    publish(results, printed, {"setting": where, "rows": rows}, options.write)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 # Links to scikit-learn's pages need its inventory from the network, so they are made
 # on request only.
@@ -30,7 +33,29 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
+# Prompts and output stay behind when code is copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "api/backreferences",
+    "doc_module": ("latentsk",),
+    # Pictures, and what is printed; not what the last line of a block happens to return.
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "abort_on_example_error": True,
+    "min_reported_time": 1_000,
+}
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_title = f"latentsk {release}"
 
 
@@ -41,6 +66,15 @@ def escape_fitted_names(app, what, name, obj, options, lines):
             lines[i] = re.sub(r"(?<=[\s(])(\w+)_(?=[,)])", r"\1\\_", line)
 
 
+def unlink_foreign_roles(app, what, name, obj, options, lines):
+    """Make plain text of what inherited docstrings link to in scikit-learn's pages."""
+    if not (getattr(obj, "__module__", None) or "").startswith("sklearn"):
+        return
+    for i, line in enumerate(lines):
+        lines[i] = re.sub(r":(?:ref|term):`([^`<]+?)(?: <[^`]*>)?`", r"\1", line)
+
+
 def setup(app):
     # After numpydoc, whose priority is the default of 500.
     app.connect("autodoc-process-docstring", escape_fitted_names, priority=600)
+    app.connect("autodoc-process-docstring", unlink_foreign_roles, priority=600)

@@ -3,8 +3,25 @@
 from latentsk._progress import LossProgressBar
 from latentsk._version import __version__
 from latentsk.classify import GenerativeClassifier
-from latentsk.display import ExplanationDisplay, OutlierScoreDisplay
-from latentsk.embedders import AutoencoderEmbedder, PCAEmbedder, VAEEmbedder
+from latentsk.display import (
+    ExplanationDisplay,
+    ImageExplanationDisplay,
+    InterpolationDisplay,
+    LatentMapDisplay,
+    LearningCurveDisplay,
+    NeighborsDisplay,
+    OutlierScoreDisplay,
+    RecallDisplay,
+    ReconstructionDisplay,
+    TraversalDisplay,
+)
+from latentsk.embedders import (
+    AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
+    PCAEmbedder,
+    VAEEmbedder,
+    VQVAEEmbedder,
+)
 from latentsk.explorer import Explorer, explore
 from latentsk.export import to_onnx
 from latentsk.index import LatentIndex, LatentNeighborsTransformer
@@ -26,16 +43,26 @@ __all__ = [
     "ExplanationDisplay",
     "Explorer",
     "GenerativeClassifier",
+    "HierarchicalVAEEmbedder",
+    "ImageExplanationDisplay",
+    "InterpolationDisplay",
     "LatentIndex",
+    "LatentMapDisplay",
     "LatentNeighborsTransformer",
     "LatentOutlierDetector",
+    "LearningCurveDisplay",
     "LossProgressBar",
+    "NeighborsDisplay",
     "OutlierScoreDisplay",
     "PCAEmbedder",
     "PyODAdapter",
+    "RecallDisplay",
+    "ReconstructionDisplay",
     "RobustStandardizer",
     "SlidingWindows",
+    "TraversalDisplay",
     "VAEEmbedder",
+    "VQVAEEmbedder",
     "__version__",
     "explore",
     "load",

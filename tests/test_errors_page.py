@@ -491,7 +491,9 @@ CASES = {
     "method must be one of …": lambda p: vae().fit(X).interpolate(X[0], X[1], 5, method="cubic"),
     "dimension must be an integer from 0 to …": lambda p: vae().fit(X).traverse(X[0], 2, [0.0]),
     "values must have one dimension": lambda p: vae().fit(X).traverse(X[0], 0, [[0.0]]),
-    "… must be a row of shape (…,) or (1, …)": lambda p: vae().fit(X).interpolate(X[:2], X[1], 5),
+    "… must be a row of shape (…,) or (1, …)": lambda p: vae().fit(X).traverse(X[:2], 0, [0.0]),
+    "a and b must hold as many rows, or one of them a single row": lambda p: vae().fit(X).interpolate(X[:2], X[:3], 5),
+    "dimension must name at least one latent dimension, got none": lambda p: vae().fit(X).traverse(X[0], [], [0.0]),
     # Scoring and deciding
     "score_method=… is undefined: every component is kept": lambda p: PCAEmbedder(4, score_method="reconstruction").fit(X).score(X),
     "score_method=… is undefined: a component that is kept has no variance": lambda p: PCAEmbedder(4).fit(FLAT).score(X),

@@ -1,7 +1,10 @@
-"""Examples that are quick enough to run as they are."""
+"""Examples that are quick enough to run as they are, and those of the gallery."""
 
 import importlib.util
+import runpy
 from pathlib import Path
+
+import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
 
@@ -11,6 +14,14 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "gallery").glob("*.py")), ids=lambda p: p.stem
+)
+def test_scripts_of_the_gallery_run(path):
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def test_a_live_index_answers_many_clients(capsys):

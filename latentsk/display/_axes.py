@@ -15,10 +15,16 @@ def require_matplotlib(caller: str) -> None:
         ) from error
 
 
-def given_or_new(ax: Any, size: tuple[float, float] | None = None) -> Any:
-    """Return `ax`, or the axes of a new figure that makes room for every label."""
+def given_or_new(
+    ax: Any, size: tuple[float, float] | None = None, *, is_picture: bool = False
+) -> Any:
+    """Return `ax`, or the axes of a new figure that makes room for every label.
+
+    Pictures keep their shape, and the figure's layout has to know.
+    """
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=size, layout="constrained")[1]
+    layout = "compressed" if is_picture else "constrained"
+    return plt.subplots(figsize=size, layout=layout)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -80,8 +81,9 @@ class ExplanationDisplay:
         cls,
         detector: Any,
         X: ArrayLike,
-        row: int = 0,
+        row: Any = 0,
         *,
+        labels: Sequence[Any] | None = None,
         max_features: int = 10,
         ax: Any = None,
     ) -> Self:
@@ -96,8 +98,12 @@ class ExplanationDisplay:
         X : array-like of shape (n_samples, n_features)
             Rows.
 
-        row : int, default=0
-            Position of the row among `X`, counted from 0.
+        row : int or object, default=0
+            Which row: its position among `X`, counted from 0, or a label that is no
+            integer.
+
+        labels : sequence of length n_samples or None, default=None
+            Labels of the rows. None: those of a DataFrame's index, else positions.
 
         max_features : int, default=10
             How many features have a bar of their own. The others share the last one.
@@ -117,7 +123,7 @@ class ExplanationDisplay:
             If there is no matplotlib.
 
         ValueError
-            If `X`, `row` or `max_features` is not valid.
+            If `X`, `row`, `labels` or `max_features` is not valid.
 
         Examples
         --------
@@ -133,13 +139,10 @@ class ExplanationDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
         _check_max_features(max_features)
-        n_rows = _num_samples(X)
-        if not isinstance(row, Integral) or not 0 <= row < n_rows:
-            raise ValueError(f"row must be an integer in [0, {n_rows}), got {row!r}.")
-        chosen = _safe_indexing(X, [int(row)])
-        reasons = detector.explain(chosen)
-        if not isinstance(X, pd.DataFrame):
-            reasons = _renamed(reasons, int(row))
+        names = _labels(X, labels)
+        position = _position(row, names)
+        chosen = _safe_indexing(X, [position])
+        reasons = _renamed(detector.explain(chosen), names[position])
         score = float(detector.score_samples(chosen)[0])
         return cls(reasons, score=score).plot(ax, max_features=max_features)
 
@@ -232,10 +235,38 @@ def _check_max_features(max_features: Any) -> None:
         raise ValueError(f"max_features must be an integer >= 1, got {max_features!r}.")
 
 
-def _renamed(reasons: pd.DataFrame, row: int) -> pd.DataFrame:
-    """Return the reasons of a single row under the number that it has in the array."""
+def _labels(X: Any, labels: Any) -> Any:
+    """Return the label of each row."""
+    n_rows = _num_samples(X)
+    if labels is None:
+        return X.index if isinstance(X, pd.DataFrame) else range(n_rows)
+    if len(labels) != n_rows:
+        raise ValueError(
+            f"labels must be {n_rows}, one for each row, got {len(labels)}."
+        )
+    return labels
+
+
+def _position(row: Any, labels: Any) -> int:
+    """Return the position of a row that is named by it, or by its label."""
+    n_rows = len(labels)
+    if isinstance(row, Integral):
+        if 0 <= int(row) < n_rows:
+            return int(row)
+        raise ValueError(f"row must be an integer in [0, {n_rows}), got {row!r}.")
+    found = [i for i, label in enumerate(labels) if label == row]
+    if len(found) != 1:
+        raise ValueError(
+            "row must be the position of a row or the label of one, got "
+            f"{row!r}, which {len(found)} rows have."
+        )
+    return found[0]
+
+
+def _renamed(reasons: pd.DataFrame, label: Any) -> pd.DataFrame:
+    """Return the reasons of a single row under its label."""
     features = reasons.index.get_level_values(-1)
-    index = pd.MultiIndex.from_product([[row], features], names=reasons.index.names)
+    index = pd.MultiIndex.from_product([[label], features], names=reasons.index.names)
     return reasons.set_axis(index)
 
 

@@ -48,7 +48,13 @@ OPTIONAL = {
 
 
 def check_network(
-    embedder: Any, state: State, sizes: Sizes, *, per_latent: int, objective: Rules
+    embedder: Any,
+    state: State,
+    sizes: Sizes,
+    *,
+    per_latent: int,
+    objective: Rules,
+    n_latents: int | None = None,
 ) -> None:
     """Refuse a network that is another than the weights, or the rows, are for.
 
@@ -66,6 +72,9 @@ def check_network(
 
     objective : mapping of str to Rule
         Of what the architecture says of the objective.
+
+    n_latents : int or None, default=None
+        Latent dimensions between encoder and decoder; None: all.
 
     Raises
     ------
@@ -92,6 +101,7 @@ def check_network(
         more,
         n_conditions,
         n_told=_n_told(state),
+        n_latents=n_latents,
     )
     if architecture["network"] == "custom":
         given = embedder.encoder is not None and embedder.decoder is not None

@@ -63,10 +63,43 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
     ------
     FormatError, ValueError
     """
+    check_variational(embedder, state, sizes, sizes["k"], sizes["k"], {})
+
+
+def check_variational(
+    embedder: Any,
+    state: State,
+    sizes: Sizes,
+    n_lowest: int,
+    n_top: int,
+    levels: dict[str, schema.Rule],
+) -> None:
+    """Refuse a network that does not fit the file, and scores without end.
+
+    Parameters
+    ----------
+    embedder : estimator
+        With its parameters.
+
+    state : mapping of str to object
+
+    sizes : dict of str to int
+
+    n_lowest, n_top : int
+        Latent dimensions next to the data, and those that the prior is for.
+
+    levels : dict of str to Rule
+        Of what the architecture says of levels.
+
+    Raises
+    ------
+    FormatError, ValueError
+    """
     drawn = embedder.n_score_samples * sizes["k"]
     require(drawn <= MAX_DRAWN, "it scores with too many samples")
     objective = {
         **_likelihood_rules(state),
+        **levels,
         "scale": schema.either(schema.text("shared", "feature"), SCALE),
         "prior": schema.text(*PRIORS),
     }
@@ -76,6 +109,8 @@ def check_vae(embedder: Any, state: State, sizes: Sizes) -> None:
         seen = sizes["n_features"] if table is None else len(table.sources)
         told = state["_architecture"].get("tells_gaps", False)
         seen += len(table.modelled) if table is not None and told else 0
-        width = seen if issubclass(kind, VampPrior) else sizes["k"]
+        width = seen if issubclass(kind, VampPrior) else n_top
         objective["n_prior_components"] = _components(state, width)
-    check_network(embedder, state, sizes, per_latent=2, objective=objective)
+    check_network(
+        embedder, state, sizes, per_latent=2, objective=objective, n_latents=n_lowest
+    )

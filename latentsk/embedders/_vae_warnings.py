@@ -1,14 +1,16 @@
-"""What VAEEmbedder warns of after a fit: latents that tell nothing, or lie astray."""
+"""Warnings after the fit of a variational autoencoder: latents that tell nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from latentsk._typing import Float64
 from latentsk._warnings import warn
 from latentsk.exceptions import PosteriorCollapseWarning, PriorMismatchWarning
-from latentsk.vae._density import Density
-from latentsk.vae._report import active, distance_from_prior
+from latentsk.vae._report import active
 
 # Rows from which their latents can tell.
 MIN_ROWS_TO_EXAMINE = 32
@@ -19,20 +21,20 @@ MAX_DISTANCE_EACH = 1.0
 
 
 def warn_of_latents(
-    embedder: Any, means: Float64, deviations: Float64, prior: Density
+    embedder: Any, means: Float64, distance_from_prior: Callable[[], float]
 ) -> None:
     """Warn of posteriors that collapsed, or that lie far from the prior together.
 
     Parameters
     ----------
-    embedder : VAEEmbedder
+    embedder : VariationalEmbedder
         With its parameters.
 
-    means, deviations : ndarray of shape (n_rows, n_latents)
+    means : ndarray of shape (n_rows, n_latents)
         Of the posteriors of some rows; of few ones nothing is said.
 
-    prior : Density
-        In float64.
+    distance_from_prior : callable
+        Of the same rows; asked only where it tells something.
     """
     if len(means) < MIN_ROWS_TO_EXAMINE:
         return
@@ -40,7 +42,7 @@ def warn_of_latents(
     if not n_active:
         _warn_of_collapse(means.shape[1])
         return
-    distance = distance_from_prior(means, deviations, prior)
+    distance = distance_from_prior()
     if distance > max(MAX_DISTANCE, MAX_DISTANCE_EACH * n_active):
         warn(
             f"The latent coordinates lie far from the prior: {distance:.1f} nats for "
@@ -49,6 +51,34 @@ def warn_of_latents(
             f"unlike the data then. {_remedies(embedder)}",
             PriorMismatchWarning,
         )
+
+
+def warn_of_levels(means: Float64, widths: Sequence[int]) -> None:
+    """Warn of levels that no row makes use of, where others are used.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_rows, n_latents)
+        Of the posteriors of some rows; of few ones nothing is said.
+
+    widths : sequence of int
+        Latent dimensions of each level, from the lowest.
+    """
+    if len(means) < MIN_ROWS_TO_EXAMINE:
+        return
+    is_used = [
+        bool(part.any()) for part in np.split(active(means), np.cumsum(widths)[:-1])
+    ]
+    unused = [str(level) for level, used in enumerate(is_used, 1) if not used]
+    if not unused or not any(is_used):
+        return
+    warn(
+        f"Level {' and '.join(unused)} of {len(widths)} is not used: its posterior is "
+        "about the same for every row. Raise kl_warmup (0.5, say) or free_nats (0.1), "
+        "or train longer. If that does not help, the rows need no more levels: use "
+        "fewer, or VAEEmbedder.",
+        PosteriorCollapseWarning,
+    )
 
 
 def _warn_of_collapse(n_latents: int) -> None:

@@ -40,6 +40,7 @@ def check_architecture(
     more: Rules,
     n_conditions: int = 0,
     n_told: int = 0,
+    n_latents: int | None = None,
 ) -> None:
     """Refuse descriptions of unknown networks, and of larger ones than their weights.
 
@@ -64,6 +65,9 @@ def check_architecture(
     n_told : int, default=0
         Numbers that the encoder alone is given besides.
 
+    n_latents : int or None, default=None
+        Latent dimensions between encoder and decoder; None: all.
+
     Raises
     ------
     FormatError
@@ -78,6 +82,8 @@ def check_architecture(
     }
     described = schema.fields(rules).fits(architecture, sizes)
     require(described, "its network is not described")
+    if n_latents is not None:
+        sizes = {**sizes, "k": n_latents}
     if name == "mlp":
         beside = n_conditions + n_told, n_conditions
         matrices = _mlp_matrices(architecture, sizes, per_latent, beside)

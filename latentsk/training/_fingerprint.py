@@ -22,6 +22,7 @@ IGNORED_PARAMETERS = {
     "decoder",
     "device",
     "encoder",
+    "levels",
     "max_time",
     "n_score_samples",
     "random_state",

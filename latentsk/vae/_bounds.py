@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from latentsk.vae._density import Density
-from latentsk.vae._posterior import Posterior
+from latentsk.vae._levels_density import LevelsDensity
+from latentsk.vae._posterior import Posterior, standard_divergence
 
 # Of the cyclical warm-up.
 N_CYCLES = 4
@@ -90,11 +91,24 @@ def kl_divergence(latents: Tensor, posterior: Posterior, prior: Density) -> Tens
     tensor([[0.5000]])
     """
     divergences = prior.divergence(posterior)
-    if divergences is None:
-        densities = prior.log_density(latents)
-        cross = densities.view(-1, densities.shape[-1]).mean(dim=0)
-        divergences = -(posterior.entropy() + cross)[:, None]
-    return divergences
+    if divergences is not None:
+        return _over_samples(divergences, 2)
+    if isinstance(prior, LevelsDensity):
+        (lower, upper), n_lower = prior.parts(posterior), prior.n_lower
+        closed = _over_samples(standard_divergence(lower), 2)
+        estimate = kl_divergence(latents[..., n_lower:], upper, prior.top)
+        n_upper = upper.mean.shape[-1]
+        shares = (estimate / n_upper).expand(-1, n_upper)
+        return torch.cat([closed, shares], dim=1)
+    cross = _over_samples(prior.log_density(latents), 1)
+    return -(_over_samples(posterior.entropy(), 1) + cross)[:, None]
+
+
+def _over_samples(values: Tensor, n_axes: int) -> Tensor:
+    """Return means over what lies before so many axes."""
+    if values.ndim == n_axes:
+        return values
+    return values.flatten(0, -n_axes - 1).mean(dim=0)
 
 
 def iwae(log_weights: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from latentsk.vae._bounds import log_ratios
 from latentsk.vae._density import Density
+from latentsk.vae._levels import LatentPosterior
 from latentsk.vae._network import VAE
-from latentsk.vae._posterior import Posterior
 
 # Values of a linear layer at a time: samples times rows times units.
 CHUNK_ELEMENTS = 2**20
@@ -82,14 +82,14 @@ class Sampled(NamedTuple):
         Of the rows given the samples.
     log_ratios : Tensor of shape (n_samples, n_rows)
         Of the prior's density at the samples to the posterior's.
-    posterior : Posterior
+    posterior : LatentPosterior
         That the samples were drawn from.
     prior : Density
     """
 
     log_densities: Tensor
     log_ratios: Tensor
-    posterior: Posterior
+    posterior: LatentPosterior
     prior: Density
 
     @property
@@ -140,10 +140,10 @@ def sampled(
     modelled = vae.modelled(rows)
     densities, ratios = [], []
     for part in noise:
-        latents = posterior.at(part)
+        latents, given = posterior.draw(part)
         output = vae.decode(latents, rows)
         densities.append(log_density(modelled, output, log_scale))
-        ratios.append(log_ratios(latents, posterior, prior))
+        ratios.append(log_ratios(latents, given, prior))
     return Sampled(torch.cat(densities), torch.cat(ratios), posterior, prior)
 
 
@@ -151,7 +151,7 @@ def feature_log_densities(
     vae: VAE,
     rows: Tensor,
     by_feature: Callable[[Tensor, Tensor, Tensor], Tensor],
-    posterior: Posterior,
+    posterior: LatentPosterior,
     noise: Tensor,
     weights: Tensor,
 ) -> Tensor:
@@ -167,7 +167,7 @@ def feature_log_densities(
     by_feature : callable
         Of the likelihood: what each modelled feature contributes to the log-density.
 
-    posterior : Posterior
+    posterior : LatentPosterior
         Of the rows.
 
     noise : Tensor of shape (n_samples, n_rows or 1, n_latents)
@@ -192,6 +192,6 @@ def feature_log_densities(
     log_scale, modelled = vae.log_scale(), vae.modelled(rows)
     total = torch.zeros_like(modelled)
     for sample, weight in zip(noise, weights, strict=True):
-        output = vae.decode(posterior.at(sample), rows)
+        output = vae.decode(posterior.draw(sample)[0], rows)
         total += weight[:, None] * by_feature(modelled, output, log_scale)
     return total

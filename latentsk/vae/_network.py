@@ -15,7 +15,7 @@ from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import Rows, StartsFromRows
 from latentsk.vae._constants import leave_out_constants
 from latentsk.vae._density import Density
-from latentsk.vae._latent_basis import turn_latents
+from latentsk.vae._levels import LatentPosterior, Levels, OneLevel
 from latentsk.vae._likelihood_scale import add_scale, floored
 from latentsk.vae._posterior import Posterior, bounded
 from latentsk.vae._priors import ComponentPrior, Prior, StandardNormal
@@ -37,6 +37,7 @@ class Output(NamedTuple):
         Of the decoder, for each sample of the latents.
     latents : Tensor of shape (n_samples, n_rows, n_latents)
     posterior : Posterior
+        That the latents were drawn from.
     log_scale : Tensor
         Of the likelihood.
     """
@@ -60,6 +61,9 @@ class VAE(nn.Module, StartsFromRows):
 
     prior : Prior, ComponentPrior or None, default=None
         Of the latents; None is the standard normal one.
+
+    levels : Levels or None, default=None
+        How the latents lie between the two; None: all in one level.
 
     n_scales : int, default=0
         Number of scales of the likelihood that are learned: none, one, or one per
@@ -104,6 +108,7 @@ class VAE(nn.Module, StartsFromRows):
         decoder: nn.Module,
         prior: Prior | ComponentPrior | None = None,
         *,
+        levels: Levels | None = None,
         n_scales: int = 0,
         min_scale: float = 1e-3,
         initial_scale: float = 1.0,
@@ -119,6 +124,7 @@ class VAE(nn.Module, StartsFromRows):
         self.n_conditions = n_conditions
         self.encoder = encoder
         self.decoder = decoder
+        self.levels: Levels = OneLevel() if levels is None else levels
         self.prior = StandardNormal() if prior is None else prior
         add_scale(self, n_scales, min_scale, initial_scale)
 
@@ -126,16 +132,19 @@ class VAE(nn.Module, StartsFromRows):
         """Return the logarithm of the likelihood's scale, above that of the floor."""
         return floored(self.raw_log_scale, self.log_floor)
 
-    def encode(self, rows: Tensor) -> Posterior:
+    def encode(self, rows: Tensor) -> LatentPosterior:
         """Return the posterior of the latents."""
-        return self.encode_seen(self.seen(rows))
+        return self.levels.posterior(self._encoded(self.seen(rows)))
 
     def seen(self, rows: Tensor) -> Tensor:
         """Return what the encoder sees of rows."""
         return self.with_modelled(rows, self.inputs(self.modelled(rows)))
 
-    def encode_seen(self, seen: Tensor) -> Posterior:
-        """Return the posterior of the latents for what the encoder sees."""
+    def encode_top(self, seen: Tensor) -> Posterior:
+        """Return the top level's posterior for what the encoder sees."""
+        return self.levels.top(self._encoded(seen))
+
+    def _encoded(self, seen: Tensor) -> Posterior:
         mean, raw = self.encoder(seen).chunk(2, dim=-1)
         return Posterior(mean, bounded(raw))
 
@@ -145,23 +154,27 @@ class VAE(nn.Module, StartsFromRows):
         It is computed from the parameters as they are: once per step or batch.
         """
         if not isinstance(self.prior, ComponentPrior):
-            return self.prior
+            return self.levels.density(self.prior)
         with without_dropout(self.encoder):
-            return self.prior.given(self.encode_seen)
+            return self.levels.density(self.prior.given(self.encode_top))
 
     @property
     def starts_at(self) -> float:
-        """Share of the training after which the prior starts from rows."""
-        return self.prior.starts_at if isinstance(self.prior, ComponentPrior) else 0.0
+        """Share of the training after which prior and levels start."""
+        levels = self.levels.starts_at
+        if not isinstance(self.prior, ComponentPrior):
+            return levels
+        return max(self.prior.starts_at, levels)
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set what the training starts from: the prior, and what is constant."""
         self._leave_out_constants(rows)
+        self.levels.start()
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
             some = self.seen(next(rows.epoch(MAX_ROWS_TO_START, generator)).rows)
             with torch.no_grad(), without_dropout(self.encoder):
-                self.prior.start_from(some, self.encode_seen, generator, self.turn)
+                self.prior.start_from(some, self.encode_top, generator, self.turn)
 
     def _leave_out_constants(self, rows: Rows) -> None:
         if self.is_real is None:
@@ -181,7 +194,7 @@ class VAE(nn.Module, StartsFromRows):
         ----------
         matrix : Tensor of shape (n_latents, n_latents)
         """
-        turn_latents(self.encoder, self.decoder, matrix)
+        self.levels.turn(self.encoder, self.decoder, matrix)
 
     def modelled(self, rows: Tensor) -> Tensor:
         """Return what is modelled of rows: all but the conditions."""
@@ -212,7 +225,8 @@ class VAE(nn.Module, StartsFromRows):
             given = self.conditions(rows)
             given = given.expand(*latents.shape[:-1], given.shape[-1])
             latents = torch.cat([latents, given], dim=-1)
-        flat = self.link(self.decoder(latents.flatten(0, -2)))
+        inputs = self.levels.decoded(latents.flatten(0, -2))
+        flat = self.link(self.decoder(inputs))
         return flat.view(*latents.shape[:-1], -1)
 
     def forward(
@@ -231,8 +245,7 @@ class VAE(nn.Module, StartsFromRows):
             What the gradient that comes to the encoder through the latents is
             multiplied by; no value changes.
         """
-        posterior = self.encode(rows)
-        latents = posterior.at(noise)
+        latents, posterior = self.encode(rows).draw(noise)
         if slope is not None:
             part = slope[..., None] * latents
             latents = latents.detach() + (part - part.detach())
@@ -252,6 +265,6 @@ def density_on_host(vae: VAE, dtype: torch.dtype) -> Density:
     """
     vae = copy.deepcopy(vae).cpu()
     if not isinstance(vae.prior, ComponentPrior):
-        return vae.prior.double()
+        return vae.levels.density(vae.prior.double())
     with torch.no_grad():
         return vae.to(dtype).density()

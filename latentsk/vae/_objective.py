@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsk.networks._mlp import dropout_layers, perceptron_operations
 from latentsk.training._objective import (
@@ -146,7 +146,7 @@ class VariationalBound(Objective):
         """Return masks of dropout, noise of the latents, and what binarizes rows."""
         noise = {}
         for name, layer in self.masked.items():
-            times = self.n_samples if name.startswith("decoder.") else 1
+            times = 1 if name.startswith("encoder.") else self.n_samples
             noise[name] = layer.draw(n_rows * times, generator)
         shape = (self.n_samples, n_rows, self.n_latents)
         noise[LATENT_NOISE] = _random(torch.randn, shape, generator)
@@ -211,8 +211,10 @@ class VariationalBound(Objective):
 
     def operations_per_row(self, network: VAE) -> float:
         """Return the operations of encoding a row and decoding its samples."""
-        decoding = self.n_samples * perceptron_operations(network.decoder)
-        return perceptron_operations(network.encoder) + decoding
+        decoding = perceptron_operations(network.decoder)
+        if isinstance(network.levels, nn.Module):  # once to draw, once to decode
+            decoding += 2 * perceptron_operations(network.levels)
+        return perceptron_operations(network.encoder) + self.n_samples * decoding
 
     def _decode(
         self, network: VAE, rows: Tensor, noise: Tensor, slope: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -102,8 +102,8 @@ class LatentPathsMixin:
 
         Parameters
         ----------
-        a, b : array-like of shape (n_features,) or (1, n_features)
-            Two rows, or two images.
+        a, b : array-like of shape (n_features,) or (n_pairs, n_features)
+            Two rows or two images, or as many of each; one goes with each of many.
 
         n_steps : int, default=10
             Rows to return, the reconstructions of both ends included; at least 2.
@@ -114,10 +114,12 @@ class LatentPathsMixin:
 
         Returns
         -------
-        rows : ndarray or DataFrame of shape (n_steps, n_features)
+        rows : ndarray of shape (n_steps, n_features) or (n_pairs, n_steps, \
+n_features), or DataFrame
             In original units; images, in the layout of the fit, where it was fitted on
             images. Conditions go from those of `a` to those of `b`: numbers steadily,
-            categories half of the way. A DataFrame where columns hold strings.
+            categories half of the way. A DataFrame where columns hold strings, whose
+            index says "pair" and "step" where there are several pairs.
 
         Raises
         ------
@@ -135,37 +137,53 @@ class LatentPathsMixin:
         >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
         >>> vae.interpolate(X[0], X[1], 5).shape
         (5, 3)
+        >>> vae.interpolate(X[:4], X[4:8], 5).shape
+        (4, 5, 3)
         """
         check_is_fitted(self)
         require_count("n_steps", n_steps, least=2)
         if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")
-        first, last = _as_rows(self, a, "a"), _as_rows(self, b, "b")
-        start, end = _latents_of(self, first), _latents_of(self, last)
-        path = PATHS[method](start, end, int(n_steps))
-        return self._decode_path(path.astype(np.result_type(start, end)), first, last)
+        firsts, lasts = _each_row(self, a, "a"), _each_row(self, b, "b")
+        n_pairs = max(len(firsts), len(lasts))
+        if not {len(firsts), len(lasts)} <= {1, n_pairs}:
+            raise ValueError(
+                f"a and b must hold as many rows, or one of them a single row, got "
+                f"{len(firsts)} and {len(lasts)}."
+            )
+        paths = []
+        for pair in range(n_pairs):
+            first, last = firsts[pair % len(firsts)], lasts[pair % len(lasts)]
+            start, end = _latents_of(self, first), _latents_of(self, last)
+            path = PATHS[method](start, end, int(n_steps))
+            dtype = np.result_type(start, end)
+            paths.append(self._decode_path(path.astype(dtype), first, last))
+        return _stacked(paths, "pair") if n_pairs > 1 else paths[0]
 
     @fork_safe
-    def traverse(self, x: ArrayLike, dimension: int, values: ArrayLike) -> Any:
-        """Return a row as it changes along one latent dimension.
+    def traverse(
+        self, x: ArrayLike, dimension: int | Sequence[int], values: ArrayLike
+    ) -> Any:
+        """Return a row as it changes along a latent dimension, or along each of some.
 
         Parameters
         ----------
         x : array-like of shape (n_features,) or (1, n_features)
             The row, or an image.
 
-        dimension : int
-            Which latent dimension.
+        dimension : int or sequence of int
+            Which latent dimension, or several, one at a time.
 
         values : array-like of shape (n_values,)
             What it is set to; the others stay. The prior's standard deviation is 1.
 
         Returns
         -------
-        rows : ndarray or DataFrame of shape (n_values, n_features)
+        rows : ndarray of shape (n_values, n_features) or (n_dimensions, n_values, \
+n_features), or DataFrame
             In original units; images, in the layout of the fit, where it was fitted on
             images. Conditions are those of the row. A DataFrame where columns hold
-            strings.
+            strings, whose index says "dimension" and "step" where there are several.
 
         Raises
         ------
@@ -183,24 +201,66 @@ class LatentPathsMixin:
         >>> vae = VAEEmbedder(1, max_epochs=20, random_state=0).fit(X)
         >>> vae.traverse(X[0], 0, [-2, -1, 0, 1, 2]).shape
         (5, 3)
+        >>> vae.traverse(X[0], [0], [-2, -1, 0, 1, 2]).shape
+        (1, 5, 3)
         """
         check_is_fitted(self)
         row = _as_rows(self, x, "x")
         latents = _latents_of(self, row)
-        n_latents = len(latents)
-        if not isinstance(dimension, Integral) or not 0 <= dimension < n_latents:
-            raise ValueError(
-                f"dimension must be an integer from 0 to {n_latents - 1}, got "
-                f"{dimension!r}."
-            )
+        dimensions = _dimensions(dimension, len(latents))
         values = checked(
             on_host(values), ensure_2d=False, dtype=np.float64, input_name="values"
         )
         if values.ndim != 1:
             raise ValueError(f"values must have one dimension, got {values.ndim}.")
-        path = np.tile(latents, (len(values), 1))
-        path[:, dimension] = values
-        return self._decode_path(path, row, row)
+        lines = []
+        for chosen in dimensions:
+            path = np.tile(latents, (len(values), 1))
+            path[:, chosen] = values
+            lines.append(self._decode_path(path, row, row))
+        is_one = isinstance(dimension, Integral)
+        return lines[0] if is_one else _stacked(lines, "dimension", dimensions)
+
+
+def _dimensions(dimension: Any, n_latents: int) -> list[int]:
+    """Return the latent dimensions that a caller names.
+
+    Raises
+    ------
+    ValueError
+    """
+    named = [dimension] if np.ndim(dimension) == 0 else list(dimension)
+    for chosen in named:
+        if not isinstance(chosen, Integral) or not 0 <= chosen < n_latents:
+            raise ValueError(
+                f"dimension must be an integer from 0 to {n_latents - 1}, or several, "
+                f"got {dimension!r}."
+            )
+    if not named:
+        raise ValueError("dimension must name at least one latent dimension, got none.")
+    return list(map(int, named))
+
+
+def _stacked(parts: list[Any], name: str, keys: Sequence[int] | None = None) -> Any:
+    """Return paths in one array, or in one table that says where each begins."""
+    if isinstance(parts[0], pd.DataFrame):
+        numbered = [part.reset_index(drop=True) for part in parts]
+        named = range(len(parts)) if keys is None else keys
+        return pd.concat(numbered, keys=named, names=[name, "step"])
+    return np.stack(parts)
+
+
+def _each_row(embedder: Any, rows: Any, name: str) -> list[Any]:
+    """Return each of some rows as a table, or an array of images, of its own."""
+    if isinstance(rows, pd.DataFrame):
+        each = [rows.iloc[[i]] for i in range(len(rows))]
+    elif isinstance(rows, pd.Series):
+        each = [rows]
+    else:
+        found = np.asarray(reject_masked(on_host(rows)))
+        is_one = found.ndim == 1 or found.size == embedder.n_features_in_
+        each = [found] if is_one else [found[i : i + 1] for i in range(len(found))]
+    return [_as_rows(embedder, row, name) for row in each]
 
 
 def _latents_of(embedder: Any, row: Any) -> NDArray[Any]:

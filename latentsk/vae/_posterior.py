@@ -43,6 +43,14 @@ class Posterior(NamedTuple):
         """
         return torch.addcmul(self.mean, torch.exp(0.5 * self.log_variance), noise)
 
+    def draw(self, noise: Tensor) -> tuple[Tensor, Posterior]:
+        """Return latents, and the distributions that they were drawn from: these."""
+        return self.at(noise), self
+
+    def central(self) -> Posterior:
+        """Return the distributions themselves: none depends on another one."""
+        return self
+
     def log_density(self, latents: Tensor) -> Tensor:
         """Return the log-density of latents, summed over them, in nats."""
         squares = (latents - self.mean).square() * torch.exp(-self.log_variance)
@@ -64,3 +72,19 @@ def bounded(raw: Tensor) -> Tensor:
     tensor([-10.0000,   0.0000,   0.1000,  10.0000])
     """
     return MAX_LOG_VARIANCE * torch.tanh(raw / MAX_LOG_VARIANCE)
+
+
+def standard_divergence(posterior: Posterior) -> Tensor:
+    """Return the divergence of every coordinate from the standard normal distribution.
+
+    ``(mean**2 + variance - 1 - log variance) / 2``, at least 0, in nats.
+
+    Examples
+    --------
+    >>> log_variance = 2 * torch.tensor([[0.8]]).log()
+    >>> standard_divergence(Posterior(torch.tensor([[0.5]]), log_variance))
+    tensor([[0.1681]])
+    """
+    mean, log_variance = posterior
+    # expm1 keeps the digits of variances near one.
+    return 0.5 * (mean * mean + torch.expm1(log_variance) - log_variance)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from latentsk.vae._component_prior import ComponentPrior
 from latentsk.vae._density import Prior
 from latentsk.vae._flow_prior import FlowPrior
 from latentsk.vae._mixture_prior import MixturePrior
-from latentsk.vae._posterior import Posterior
+from latentsk.vae._posterior import Posterior, standard_divergence
 from latentsk.vae._vamp_prior import VampPrior
 
 __all__ = ["PRIORS", "ComponentPrior", "Prior", "StandardNormal"]
@@ -30,6 +29,7 @@ class StandardNormal(Prior):
 
     Examples
     --------
+    >>> import torch
     >>> prior = StandardNormal(1)
     >>> prior.log_density(torch.zeros(1, 1))
     tensor([-0.9189])
@@ -51,9 +51,7 @@ class StandardNormal(Prior):
 
     def divergence(self, posterior: Posterior) -> Tensor:
         """Return ``(mean**2 + variance - 1 - log variance) / 2``, at least 0."""
-        mean, log_variance = posterior
-        # expm1 keeps the digits of variances near one.
-        return 0.5 * (mean * mean + torch.expm1(log_variance) - log_variance)
+        return standard_divergence(posterior)
 
     def draw(self, n_rows: int, generator: np.random.Generator) -> NDArray[Any]:
         """Return random latents, of shape (n_rows, n_latents), in float64."""

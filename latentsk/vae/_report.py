@@ -176,9 +176,9 @@ def distance_from_prior(means: Float64, deviations: Float64, prior: Density) -> 
         with torch.no_grad():
             posterior = _posterior(means, deviations)
             coordinates = _of_aggregate(prior.normalized, posterior, per_row)
-        return _from_standard_normal(*_moments(coordinates, 0.0))
-    centre, covariance = _moments(means, np.square(deviations))
-    closed = _from_standard_normal(centre, covariance)
+        return from_standard_normal(*joint_moments(coordinates, 0.0))
+    centre, covariance = joint_moments(means, np.square(deviations))
+    closed = from_standard_normal(centre, covariance)
     if isinstance(prior, StandardNormal):
         return closed
     root = torch.from_numpy(np.linalg.cholesky(covariance))
@@ -193,14 +193,16 @@ def _posterior(means: Float64, deviations: Float64) -> Posterior:
     return Posterior(*map(torch.from_numpy, (means, 2.0 * np.log(deviations))))
 
 
-def _moments(means: Float64, variances: Float64 | float) -> tuple[Float64, Float64]:
+def joint_moments(
+    means: Float64, variances: Float64 | float
+) -> tuple[Float64, Float64]:
     """Return mean and covariance of all rows, of which each has variances."""
     covariance = np.atleast_2d(np.cov(means, rowvar=False, bias=True))
     more = np.broadcast_to(variances, means.shape).mean(axis=0)
     return means.mean(axis=0), covariance + np.diag(more)
 
 
-def _from_standard_normal(centre: Float64, covariance: Float64) -> float:
+def from_standard_normal(centre: Float64, covariance: Float64) -> float:
     """Return the divergence of a normal distribution from the standard one."""
     _, log_determinant = np.linalg.slogdet(covariance)
     squares = np.trace(covariance) + centre @ centre

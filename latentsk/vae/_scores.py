@@ -11,7 +11,8 @@ from torch import Tensor
 
 from latentsk._typing import Float64
 from latentsk.training._inference import Inference, clip_to_finite
-from latentsk.vae._bounds import elbo, iwae, log_ratios
+from latentsk.vae._bounds import elbo, iwae, kl_divergence, log_ratios
+from latentsk.vae._density import Density
 from latentsk.vae._estimates import (
     Sampled,
     balanced_noise,
@@ -21,9 +22,11 @@ from latentsk.vae._estimates import (
     sampled,
     samples_at_a_time,
 )
+from latentsk.vae._levels import LatentPosterior
 from latentsk.vae._likelihoods import Likelihood
 from latentsk.vae._mixed import MixedLikelihood
 from latentsk.vae._network import VAE
+from latentsk.vae._posterior import Posterior
 
 # Seed of the random numbers that all rows have in common when they are scored.
 SCORE_SEED = 0
@@ -48,12 +51,16 @@ class VariationalInference(Inference):
     scale : ndarray of shape (n_features,)
         Of the standardization: densities are those of original units.
 
-    shares : ndarray of shape (n_features,) or None, default=None
-        What each feature gets of what belongs to none; None: all get the same.
-
     n_parts : int or None, default=None
         In how many parts samples are decoded, at most; then the steps are the same for
         any number of rows. None: in as many as memory asks for.
+
+    shares : ndarray of shape (n_features,) or None, default=None
+        What each feature gets of what belongs to none; None: all get the same.
+
+    kept : sequence of int or None, default=None
+        Places of the latents that are returned, and taken; None: all. Scores are of
+        all.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class VariationalInference(Inference):
         scale: Float64,
         n_parts: int | None = None,
         shares: Float64 | None = None,
+        kept: Sequence[int] | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.method = method
@@ -78,14 +86,28 @@ class VariationalInference(Inference):
         self.noise = source(n_samples, n_latents, generator)
         self.rows_per_score = rows_at_a_time(n_samples)
         self.rows_per_contribution = rows_at_a_time(n_samples * len(scale))
+        self.n_latents = n_latents
+        self.kept = None if kept is None else list(kept)
 
     def encode(self, network: VAE, rows: Tensor) -> Tensor:
-        """Return the means of the posteriors."""
-        return network.encode(rows).mean
+        """Return the means of the posteriors, or the kept ones of them."""
+        means = network.encode(rows).central().mean
+        return means if self.kept is None else means[:, self.kept]
 
     def decode(self, network: VAE, latents: Tensor) -> Tensor:
-        """Return the means of the likelihood."""
+        """Return the means of the likelihood; latents that are not kept are 0."""
+        if self.kept is not None:
+            latents = self._whole(latents)
         return self.likelihood.mean(network.decode(latents))
+
+    def _whole(self, latents: Tensor) -> Tensor:
+        """Return all latents, and the conditions that lie behind the kept ones."""
+        assert self.kept is not None, "asked where some are not"
+        columns = latents.unbind(dim=1)
+        zero = torch.zeros_like(columns[0])
+        found = dict(zip(self.kept, columns, strict=False))
+        whole = [found.get(place, zero) for place in range(self.n_latents)]
+        return torch.stack([*whole, *columns[len(self.kept) :]], dim=1)
 
     def score(self, network: VAE, rows: Tensor) -> Tensor:
         """Return the bound or part of it that `method` names."""
@@ -209,6 +231,8 @@ class VariationalInference(Inference):
         """Return the divergence of each row's posterior from the prior."""
         posterior = network.encode(rows) if found is None else found.posterior
         prior = network.density() if found is None else found.prior
+        if not isinstance(posterior, Posterior):
+            return self._mean_divergences(network, rows, posterior, prior).sum(dim=1)
         divergences = prior.divergence(posterior)
         if divergences is not None:
             return divergences.sum(dim=1)
@@ -217,3 +241,39 @@ class VariationalInference(Inference):
         parts = self._noise_parts(network, rows)
         ratios = [log_ratios(posterior.at(part), posterior, prior) for part in parts]
         return -torch.cat(ratios).mean(dim=0)
+
+    def by_level(self, network: VAE, rows: Tensor, widths: Sequence[int]) -> Tensor:
+        """Split the evidence lower bound of each row by levels of its latents.
+
+        Parameters
+        ----------
+        network : VAE
+
+        rows : Tensor of shape (n_rows, n_features)
+
+        widths : sequence of int
+            Latent dimensions of each level.
+
+        Returns
+        -------
+        parts : Tensor of shape (n_rows, 1 + n_levels)
+            The mean log-density, and minus the divergence of each level.
+        """
+        kept = self.in_range(network, rows)
+        found = self._sampled(network, kept)
+        posterior, prior = found.posterior, found.prior
+        divergences = self._mean_divergences(network, kept, posterior, prior)
+        by_level = [part.sum(dim=1) for part in divergences.split(list(widths), dim=1)]
+        surplus = self.surplus(network, rows).sum(dim=-1).to(divergences)
+        density = found.log_densities.mean(dim=0) - surplus
+        return clip_to_finite(torch.stack([density, *(-kl for kl in by_level)], dim=1))
+
+    def _mean_divergences(
+        self, network: VAE, rows: Tensor, posterior: LatentPosterior, prior: Density
+    ) -> Tensor:
+        """Return the divergence of each latent, on average over the levels above."""
+        parts = self._noise_parts(network, rows)
+        sums = [
+            len(part) * kl_divergence(*posterior.draw(part), prior) for part in parts
+        ]
+        return torch.stack(sums).sum(dim=0) / len(self.noise)

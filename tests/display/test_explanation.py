@@ -141,9 +141,18 @@ def test_given_axes_are_drawn_on(detector, wine):
     assert plt.get_fignums() == [figure.number]
 
 
-@pytest.mark.parametrize("row", [-1, 71, 1.5, "a", None])
-def test_bad_rows(detector, wine, row):
-    with pytest.raises(ValueError, match=r"row must be an integer in \[0, 71\), got"):
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (-1, r"row must be an integer in \[0, 71\), got"),
+        (71, r"row must be an integer in \[0, 71\), got"),
+        (1.5, "row must be the position of a row or the label of one, got 1.5"),
+        ("a", "row must be the position of a row or the label of one, got 'a'"),
+        (None, "row must be the position of a row or the label of one, got None"),
+    ],
+)
+def test_bad_rows(detector, wine, row, message):
+    with pytest.raises(ValueError, match=message):
         ExplanationDisplay.from_estimator(detector, wine[1], row)
 
 

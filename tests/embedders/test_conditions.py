@@ -145,6 +145,11 @@ def test_paths_take_the_conditions_of_their_rows(vae, X):
         np.testing.assert_allclose(found[name], given, rtol=1e-4)
     traverse = vae.traverse(winter, 0, [-1.0, 1.0])
     assert list(traverse["season"]) == ["winter"] * 2
+    rows = pd.concat([X[X["season"] == "winter"].iloc[[0]], summer])
+    both = vae.interpolate(rows, summer, 4)
+    assert both.index.names == ["pair", "step"]
+    pd.testing.assert_frame_equal(both.loc[0], path, check_names=False)
+    assert list(both.loc[1, "season"]) == ["summer"] * 4
 
 
 def test_a_row_is_scored_by_itself(vae, X):

@@ -47,6 +47,18 @@ def test_paths_through_the_latent_space(X):
         vae.interpolate(X[0], X[1], method="cubic")
 
 
+def test_paths_of_several_rows_are_those_of_each(X):
+    vae = VAEEmbedder(3, **SMALL).fit(X)
+    pairs = [vae.interpolate(X[i], X[i + 3], 4) for i in range(3)]
+    np.testing.assert_allclose(vae.interpolate(X[:3], X[3:6], 4), pairs)
+    from_one = [vae.interpolate(X[0], X[i], 4, "slerp") for i in (1, 2)]
+    np.testing.assert_allclose(vae.interpolate(X[0], X[1:3], 4, "slerp"), from_one)
+    lines = [vae.traverse(X[0], i, [-1.0, 1.0]) for i in (2, 0)]
+    np.testing.assert_allclose(vae.traverse(X[0], [2, 0], [-1.0, 1.0]), lines)
+    with pytest.raises(ValueError, match="a and b must hold as many rows"):
+        vae.interpolate(X[:2], X[:3], 4)
+
+
 def test_rows_of_any_form(X):
     frame = pd.DataFrame(X, columns=list("abcde"))
     vae = VAEEmbedder(2, **SMALL).fit(frame)

@@ -1,0 +1,59 @@
+"""
+Generate images, and walk between them
+======================================
+
+A variational autoencoder learns a smooth latent space: points drawn from it become new
+images, and the way from one image to another leads through images.
+"""
+
+# %%
+# Handwritten digits as images, in [0, 1]:
+
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_digits
+
+from latentsk import (
+    InterpolationDisplay,
+    LatentMapDisplay,
+    LearningCurveDisplay,
+    TraversalDisplay,
+    VAEEmbedder,
+)
+
+digits = load_digits()
+images, labels = digits.images / 16.0, digits.target
+
+# %%
+# Two latent dimensions, so that they can be drawn. Pixels between black and white have
+# the continuous Bernoulli distribution:
+
+vae = VAEEmbedder(
+    2, likelihood="continuous_bernoulli", max_epochs=150, random_state=0
+).fit(images)
+LearningCurveDisplay.from_estimator(vae, terms=["reconstruction", "kl"])
+
+# %%
+# The map of all images, and lines of equal density of the prior. No label was used:
+
+LatentMapDisplay.from_estimator(vae, images, color=labels, name="digit", outliers=False)
+
+# %%
+# What lies where: a row as it changes along both dimensions at once.
+
+TraversalDisplay.from_estimator(vae, images, dimensions=[(0, 1)])
+
+# %%
+# The journey from a four to a seven to a nine:
+
+stops = [(labels == digit).argmax() for digit in (4, 7, 9)]
+InterpolationDisplay.from_estimator(vae, images[stops], labels=["4", "7", "9"])
+
+# %%
+# And images that nobody wrote:
+
+drawn = vae.sample(16, random_state=0)
+fig, axes = plt.subplots(2, 8, figsize=(6.4, 1.8), layout="constrained")
+for ax, image in zip(axes.flat, drawn, strict=True):
+    ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+    ax.set_axis_off()
+plt.show()

@@ -1,0 +1,63 @@
+"""
+Classify rows, or say "none of these"
+=====================================
+
+A classifier is asked about things that it has never seen, and most answer all the same.
+This one has a density for each class, and an error rate for "none of these".
+"""
+
+# %%
+# Six digits are known, and four are not:
+
+import numpy as np
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from latentsk import GenerativeClassifier, PCAEmbedder
+
+digits = load_digits()
+X, y = digits.data, digits.target
+X_train, X_test, y_train, y_test = train_test_split(
+    X, y, test_size=0.4, stratify=y, random_state=0
+)
+known = y_train < 6
+
+# %%
+# ``reject=0.05``: of the rows of each class at most five percent shall be called
+# unknown. Rows are set aside to keep that promise.
+
+classifier = GenerativeClassifier(PCAEmbedder(15), reject=0.05, random_state=0)
+classifier.fit(X_train[known], y_train[known])
+answers = classifier.predict(X_test)
+is_known = y_test < 6
+print(f"unknown, of known digits:   {np.mean(answers[is_known] == -1):.1%}")
+print(f"unknown, of unknown digits: {np.mean(answers[~is_known] == -1):.1%}")
+right = answers[is_known] == y_test[is_known]
+print(f"right, of known digits:     {right.mean():.1%}")
+
+# %%
+# How new is a row? ``novelty_score`` joins the density with the ratio between the best
+# class and the next:
+
+novelty = classifier.novelty_score(X_test)
+fig, ax = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
+bins = np.linspace(*np.quantile(novelty, [0.0, 0.995]), 50)
+for rows, name in ((is_known, "known digits"), (~is_known, "unknown digits")):
+    ax.hist(novelty[rows], bins, alpha=0.6, label=name, density=True)
+ax.set(xlabel="novelty", ylabel="density")
+ax.legend()
+
+# %%
+# A row may be typical of its class, or belong to it only for want of a better one:
+
+typicality = classifier.typicality(X_test)
+fives = np.flatnonzero(answers == 5)
+order = fives[np.argsort(-typicality[fives])]
+shown = order[np.linspace(0, len(order) - 1, 8).astype(int)]
+fig, axes = plt.subplots(1, 8, figsize=(7.2, 1.4), layout="constrained")
+for ax, i in zip(axes, shown, strict=True):
+    ax.imshow(X_test[i].reshape(8, 8), cmap="gray")
+    ax.set_title(f"{typicality[i]:.2f}", size=9)
+    ax.set_axis_off()
+plt.show()
