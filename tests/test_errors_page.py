@@ -689,6 +689,18 @@ CASES = {
     "max_features must be an integer >= 1": lambda p: ExplanationDisplay(detector().explain(X[:1])).plot(max_features=0),
     "row must be an integer in [0, …)": lambda p: ExplanationDisplay.from_estimator(detector(), X, row=99),
     "reasons must be those of one row": lambda p: ExplanationDisplay(detector().explain(X)).plot(),
+    # Exploring
+    "X must have at least 2 rows to explore": lambda p: latentsk.explore(X[:1]),
+    "max_bytes must be a positive integer": lambda p: latentsk.explore(X, max_bytes=0.5),
+    "max_bytes must be at least …": lambda p: latentsk.explore(X, max_bytes=9),
+    "The index has no embedder, so there is no latent space to show": lambda p: latentsk.explore(X, index=index()),
+    "… has no embedder_, so there is no latent space to show": lambda p: latentsk.explore(X, detector=PyODAdapter(PCAEmbedder(2))),
+    "detector must have score_samples": lambda p: latentsk.explore(X, detector=PCA(2)),
+    "index must hold the … rows of X, in their order": lambda p: latentsk.explore(X[:9], index=index(PCAEmbedder(2))),
+    "projection must be an array of shape …": lambda p: latentsk.explore(X, projection=X),
+    "images must be an array with an image for each of the … rows": lambda p: latentsk.explore(X, images=COLOUR[:9]),
+    "images must be arrays of images, (height, width) or (channels, height, width)": lambda p: latentsk.explore(X, images=(4,)),
+    "images=… has … values, but rows of X have …": lambda p: latentsk.explore(X, images=(3, 3)),
     # Missing packages
     "backend='faiss' needs FAISS": lambda p: without_faiss(p, lambda: index(backend="faiss")),
     "target_recall and index_spec need FAISS": lambda p: without_faiss(p, lambda: index(**LISTS)),

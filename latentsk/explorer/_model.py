@@ -51,7 +51,8 @@ def resolve(
     ValueError
         If there is no embedder to show.
     """
-    if detector is None and embedder is None and getattr(index, "embedder", 0) is None:
+    is_alone = detector is None and embedder is None and index is not None
+    if is_alone and getattr(index, "embedder_", None) is None:
         raise ValueError(
             "The index has no embedder, so there is no latent space to show. Pass "
             "embedder=..., or an index with an embedder: LatentIndex(PCAEmbedder())."

@@ -240,6 +240,20 @@ def test_mixed_tables_have_values_as_text(read_sections):
     assert features[3]["isDate"]
 
 
+def test_missing_values_are_shown(read_sections):
+    table = WINE.assign(hue=WINE["hue"].where(KINDS > 0))
+    sections = read_sections(explore(table, labels=WINE["alcohol"], path=None).html)
+    column = list(WINE.columns).index("hue")
+    values = sections["features"][1][f"column_{column}"]
+    np.testing.assert_array_equal(np.isnan(values), KINDS == 0)
+    assert sections["core"][0]["columns"][0]["categories"] is None  # labels are numbers
+    rows = table.to_numpy()
+    np.testing.assert_array_equal(
+        core(read_sections, rows)[1]["score"],
+        LatentOutlierDetector(random_state=0).fit(rows).score_samples(rows),
+    )
+
+
 def test_texts_and_sparse_rows_are_compared_by_their_latents(read_sections):
     texts = [f"word{i % 7} word{i % 5} end" for i in range(60)]
     texts = [*texts, "something else altogether"]

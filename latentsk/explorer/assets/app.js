@@ -21,9 +21,11 @@ function createApp(data) {
     },
 
     select(row, { tab = true } = {}) {
-      app.update({ selected: row });
+      keepingFocus(() => {
+        app.update({ selected: row });
+        if (row !== null && tab) app.openTab("row");
+      }, () => find(`tab-${app.tab}`));
       if (row === null) return;
-      if (tab) app.openTab("row");
       announce(`Row ${data.idOf(row)}${data.score ? `, score ${formatNumber(data.score[row])}` : ""}`);
     },
 
@@ -39,8 +41,11 @@ function createApp(data) {
       const isMember = new Uint8Array(data.n);
       rows.forEach((row) => { isMember[row] = 1; });
       const group = rows.length ? { rows, isMember, name } : null;
-      app.update({ group });
-      if (group) { app.openTab("group"); announce(`Group of ${formatCount(rows.length)} rows`); }
+      keepingFocus(() => {
+        app.update({ group });
+        if (group) app.openTab("group");
+      }, () => find(`tab-${app.tab}`));
+      if (group) announce(`Group of ${formatCount(rows.length)} rows`);
     },
 
     openRow() { app.openTab("row"); find("tab-row").focus(); },
@@ -185,6 +190,7 @@ async function start() {
 window.explorer = { ready: start(), csvOf, csvCell, whatTells, meanDifference, countAtDiscoveryRate, rowsWithId };
 window.explorer.ready.then((app) => {
   window.explorer.app = app;
+  performance.mark("explorer-ready");
   document.documentElement.dataset.ready = "true";
 }, (error) => {
   const failure = find("failure");

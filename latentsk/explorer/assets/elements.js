@@ -74,3 +74,15 @@ function withArrowKeys(list, selector) {
     nodes[next].focus();
   });
 }
+
+/** Do what replaces the focused element, and put the focus where a reader expects it. */
+function keepingFocus(call, fallback) {
+  const before = document.activeElement;
+  const wasInside = find("panel").contains(before);
+  call();
+  const isShown = (node) => node.isConnected && node.offsetParent !== null;
+  if (!wasInside || isShown(before)) return;
+  // Where it was drawn anew, the same control; else what is shown now.
+  const again = before.id ? find(before.id) : null;
+  (again && isShown(again) ? again : fallback()).focus({ preventScroll: true });
+}

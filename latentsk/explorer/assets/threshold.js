@@ -15,7 +15,8 @@ function createThreshold(data, app) {
   function setThreshold(threshold, keepsInput = false) {
     if (Number.isNaN(threshold)) return;
     app.update({ threshold });
-    if (!keepsInput) input.value = String(threshold);
+    // The threshold stays exact; a reader needs no more digits than these.
+    if (!keepsInput) input.value = String(Number(threshold.toPrecision(5)));
   }
 
   slider.addEventListener("input", () => setThreshold(Number(slider.value)));
@@ -51,8 +52,9 @@ function createThreshold(data, app) {
   }
 
   function rateText(count, threshold) {
+    const unset = data.threshold === null ? "The model sets no threshold; at first, 1 % of the rows lie below. " : "";
     if (!pValues) {
-      return "No error rates: the detector is not calibrated. Its calibrate(X), with normal rows that it was not "
+      return `${unset}No error rates: the detector is not calibrated. Its calibrate(X), with normal rows that it was not `
         + "fitted on, makes them known.";
     }
     const parts = [];
@@ -124,7 +126,7 @@ function createThreshold(data, app) {
     if (changed.has("threshold") || changed.has("theme")) show();
   });
   new ResizeObserver(() => drawHistogram(countBelow(sorted, app.state.threshold))).observe(find("histogram").parentElement);
-  input.value = String(app.state.threshold);
+  input.value = String(Number(app.state.threshold.toPrecision(5)));
   return { setThreshold, pValues, rates };
 }
 

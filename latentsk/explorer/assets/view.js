@@ -6,7 +6,7 @@ function createView(data) {
   const view = { x: 0, y: 0, zoom: 1, width: 1, height: 1, stretch: 1 };
 
   /** Pixels of one unit of the map. */
-  view.unit = () => 0.47 * Math.min(view.width, view.height) * view.zoom;
+  view.unit = () => 0.45 * Math.min(view.width, view.height) * view.zoom;
 
   view.resize = (width, height) => {
     const before = view.stretch;
