@@ -44,7 +44,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("latentsk",),
-    # Pictures, and what is printed; not what the last line of a block happens to return.
+    # Pictures, and what is printed; not what the last line of a block returns.
     "capture_repr": (),
     "download_all_examples": False,
     "show_memory": False,
