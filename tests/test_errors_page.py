@@ -31,6 +31,7 @@ from latentsk import (
     CategoryEncoder,
     DatetimeEncoder,
     ExplanationDisplay,
+    GenerativeClassifier,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -59,6 +60,7 @@ FLAT = np.column_stack([X[:, :2], X[:, 0] + X[:, 1], np.ones(60)])
 # Smooth images in colour, with channels last.
 COLOUR = np.linspace(0, 1, 60 * 5).reshape(60, 1, 5, 1) * np.ones((60, 5, 5, 3))
 ONES = (X > 0) * 1.0
+KINDS = np.arange(60) % 2
 SEASONS = FRAME[["a", "b"]].assign(season=np.where(X[:, 2] > 0, "a", "b"))
 MANY = np.random.default_rng(0).normal(size=(2_000, 4))
 HUGE32 = np.clip(X, -1, 1).astype(np.float32) * 1e30
@@ -74,6 +76,11 @@ def fitted(kind, *arguments, **parameters):
 
 def pca(**parameters):
     return fitted(PCAEmbedder, 2, **parameters)
+
+
+def classifier(density=None, **parameters):
+    density = PCAEmbedder(1) if density is None else density
+    return GenerativeClassifier(density, random_state=0, **parameters)
 
 
 def vae(**parameters):
@@ -530,6 +537,25 @@ CASES = {
     "T must be a number of at least 0": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_with_rejection(X, T=-1),
     "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
+    # Classifying
+    "A level of … needs … calibration rows of a class or more": lambda p: classifier(reject=0.01).fit(X, KINDS),
+    "estimator must have a log-density as its score_samples": lambda p: classifier(AutoencoderEmbedder()).fit(X, KINDS),
+    "estimator must be a density without steps before it": lambda p: classifier(make_pipeline(StandardScaler(), PCAEmbedder(1))).fit(X, KINDS),
+    "estimator is fitted once for each class, and a FrozenEstimator is fitted already": lambda p: classifier(FrozenEstimator(pca())).fit(X, KINDS),
+    "estimator must be an instance, got the class …": lambda p: classifier(PCAEmbedder).fit(X, KINDS),
+    "… cannot be fitted to the … row(s) of class …": lambda p: classifier(PCAEmbedder(3)).fit(X, [0] * 2 + [1] * 58),
+    "unknown_label must be a …, as the classes are": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(str)),
+    "unknown_label=… is one of the classes": lambda p: classifier(reject=0.1, unknown_label=1).fit(X, KINDS),
+    "unknown_label=… does not fit the dtype of y": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(np.uint8)),
+    "With reject, rows may belong to no class, and both True and False are classes": lambda p: classifier(reject=0.1).fit(X, KINDS > 0),
+    "priors must hold one number for each of the … classes": lambda p: classifier(priors=[1.0]).fit(X, KINDS),
+    "priors must sum to one": lambda p: classifier(priors=[1.0, 1.0]).fit(X, KINDS),
+    "priors must not be negative": lambda p: classifier(priors=[2.0, -1.0]).fit(X, KINDS),
+    "priors must hold numbers": lambda p: classifier(priors=["a", "b"]).fit(X, KINDS),
+    "y must hold a label for each row": lambda p: classifier().fit(X, np.array([None] * 60)),
+    "y has the label …, which is none of the classes of the fit": lambda p: classifier().fit(X, KINDS).calibrate(X, KINDS + 1),
+    "y must be one label, or one for each of n_samples=… rows": lambda p: classifier().fit(X, KINDS).sample(3, [0, 1]),
+    "There are no calibration rows: fit with reject=0.05": lambda p: classifier().fit(X, KINDS).p_values(X),
     # Building an index: rows, ids and metadata
     "The embedder must return an array of shape …": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[:, 0])).fit(X),
     "The embedder's output is ragged: …": lambda p: LatentIndex(FunctionTransformer(lambda rows: [[0.0], [0.0, 1.0]] * 30)).fit(X),

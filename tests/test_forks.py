@@ -10,6 +10,7 @@ import torch
 
 from latentsk import (
     AutoencoderEmbedder,
+    GenerativeClassifier,
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
@@ -108,6 +109,24 @@ INDEX = {
     "compact": lambda e: e.remove(range(300)).compact().kneighbors(some)[1],
     "pickle": lambda e: pickle.loads(pickle.dumps(e)).kneighbors(some)[1],
 }
+CLASSIFIER = {
+    "fit": lambda e: e.fit(rows, kinds).class_score_samples(some),
+    "class_score_samples": lambda e: e.class_score_samples(some),
+    "score_samples": lambda e: e.score_samples(some),
+    "predict_proba": lambda e: e.predict_proba(some),
+    "predict_log_proba": lambda e: e.predict_log_proba(some),
+    "predict": lambda e: e.predict(some),
+    "score": lambda e: e.score(some, kinds[:550]),
+    "calibrate": lambda e: e.calibrate(some, kinds[:550]).p_values(some),
+    "p_values": lambda e: e.p_values(some),
+    "predict_set": lambda e: e.predict_set(some, 0.2),
+    "novelty_score": lambda e: e.novelty_score(some),
+    "typicality": lambda e: e.typicality(some),
+    "sample": lambda e: e.sample(550, random_state=0)[0],
+    "pickle": lambda e: pickle.loads(pickle.dumps(e)).predict_proba(some),
+    "save": lambda e: saved(e).predict_proba(some),
+}
+kinds = np.arange(600) % 2
 table = pd.DataFrame({"n": range(600)})
 clusters = make_pipeline(StandardScaler(), KMeans(5, n_init=1, random_state=0))
 
@@ -126,6 +145,13 @@ CASES = [
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),
     ("PyOD", PyODAdapter(autoencoder).fit(rows), PYOD),
+    (
+        "classifier",
+        GenerativeClassifier(
+            VAEEmbedder(**SMALL), reject=0.2, random_state=0
+        ).fit(rows, kinds),
+        CLASSIFIER,
+    ),
     (
         "index over an autoencoder",
         LatentIndex(autoencoder).fit(rows, metadata=table),
@@ -305,6 +331,7 @@ BY_OTHERS_OF_PYOD = {
         (VAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),
+        (GenerativeClassifier, set()),
     ],
 )
 def test_no_public_method_is_forgotten(kind, others):

@@ -131,10 +131,12 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
     -----
     How well a row conforms to a class is measured by two numbers together: the
     log-density of the class, and the log of its ratio to the best other class's. Each
-    is counted in robust deviations from the median of at most 1,000 training rows of
-    the class, and becomes a tail probability of the logistic distribution; the product
-    of the two is what counts, as in Fisher's method. Density alone misleads where some
-    classes are simpler than others, and the ratio alone where a row is far from all.
+    is counted in deviations from the median of at most 1,000 training rows of the
+    class, those of the lower tail (the distance from the median to the 0.05 quantile,
+    over 1.645), and becomes a tail probability of the logistic distribution; the
+    product of the two is what counts, as in Fisher's method. Density alone misleads
+    where some classes are simpler than others, and the ratio alone where a row is far
+    from all.
 
     The p-value of a row for a class is ``(1 + r) / (n + 1)``, where r of the n
     calibration rows of the class conform as badly or worse. It has at most probability
@@ -658,9 +660,10 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,)
-            Higher = more novel; at least 0. A typical row of a class has 1.4 (0.7 where
-            there is but one class), one that is four deviations below it in both
-            numbers about 14.
+            Higher = more novel; at least 0. A typical training row of a class has 1.4
+            (0.7 where there is but one class), one that is four deviations below it in
+            both numbers about 14. New rows have more than training rows, where
+            densities have memorized these.
 
         Raises
         ------
@@ -830,7 +833,7 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             sure = "" if confidence is None else f" with confidence={confidence:g}"
             found = ", ".join(str(sizes[k]) for k in few[:10])
             warn(
-                f"A level of {level:g}{sure} needs {n_needed(level, confidence)} "
+                f"A level of {level:g}{sure} needs {n_needed(level, confidence):.15g} "
                 "calibration rows of a class or more. It rejects no row of "
                 f"{listed(self.classes_[few].tolist())}, which has {found}. Give more "
                 "rows of it, or a higher level."

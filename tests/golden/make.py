@@ -87,6 +87,12 @@ def estimators(X):
         "standardizer": latentsk.RobustStandardizer().fit(coded),
         "categories": latentsk.CategoryEncoder().fit(X.round()),
         "windows": latentsk.SlidingWindows(3, step=2).fit(X),
+        "classifier": latentsk.GenerativeClassifier(
+            latentsk.VAEEmbedder(1, **SMALL),
+            reject=0.2,
+            unknown_label="?",
+            random_state=0,
+        ).fit(X, load_iris().target_names[load_iris().target]),
         "dates": latentsk.DatetimeEncoder().fit(as_given("dates", X)),
         "detector-mixed": latentsk.LatentOutlierDetector(random_state=0).fit(
             as_given("detector-mixed", X)
@@ -120,7 +126,8 @@ def as_given(name, rows):
 
 def answers(estimator, rows):
     found = {}
-    for name in ("transform", "score_samples", "decision_function", "kneighbors"):
+    scoring = ("transform", "score_samples", "decision_function", "kneighbors")
+    for name in (*scoring, "class_score_samples", "novelty_score"):
         has_threshold = hasattr(estimator, "offset_") or hasattr(estimator, "labels_")
         if not hasattr(estimator, name) or (name[0] == "d" and not has_threshold):
             continue
