@@ -681,7 +681,7 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         >>> X, y = load_iris(return_X_y=True)
         >>> classifier = GenerativeClassifier(GaussianMixture()).fit(X, y)
         >>> classifier.novelty_score([X[0], [5, 5, 5, 5]]).round(1)
-        array([  0.4, 147. ])
+        array([ 0.5, 77.9])
         """
         found = conformity(self.class_score_samples(X), self._typical)
         return -found.max(axis=1)
