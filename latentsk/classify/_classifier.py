@@ -835,8 +835,8 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             warn(
                 f"A level of {level:g}{sure} needs {n_needed(level, confidence):.15g} "
                 "calibration rows of a class or more. It rejects no row of "
-                f"{listed(self.classes_[few].tolist())}, which has {found}. Give more "
-                "rows of it, or a higher level."
+                f"{listed(self.classes_[few].tolist())}, of which there are "
+                f"{found}. Give more, or a higher level."
             )
         return ranks
 

@@ -22,9 +22,11 @@ from sklearn.preprocessing import StandardScaler
 from latentsk import (
     AutoencoderEmbedder,
     GenerativeClassifier,
+    HierarchicalVAEEmbedder,
     LatentOutlierDetector,
     PCAEmbedder,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 
 X, Y = load_iris(return_X_y=True)
@@ -211,6 +213,21 @@ NO_DENSITIES = [
 def test_what_is_no_density_is_refused(estimator, message):
     with pytest.raises(ValueError, match=message):
         GenerativeClassifier(estimator).fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        HierarchicalVAEEmbedder((2, 1), **SMALL),
+        VQVAEEmbedder(n_codes=8, **SMALL),
+    ],
+    ids=lambda embedder: type(embedder).__name__,
+)
+def test_every_embedder_with_a_likelihood_will_do(embedder):
+    classifier = fitted(embedder, reject=0.1).fit(X, Y)
+    assert classifier.predict_set(X, 0.1).shape == (150, 3)
+    assert classifier.sample(4, y=1, random_state=0)[0].shape == (4, 4)
 
 
 def test_the_remedy_for_a_pipeline_works():
