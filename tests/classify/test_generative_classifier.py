@@ -324,6 +324,24 @@ def test_zeros_and_ones_of_one_class_do_not_decide_for_it_alone():
     assert [e.likelihood_ for e in both.estimators_] == ["gaussian"] * 2
 
 
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_column_that_is_constant_in_a_class_has_a_scale_in_any_unit(unit):
+    generator = np.random.default_rng(0)
+    rows, y = generator.normal(size=(400, 3)), np.repeat([0, 1], 200)
+    rows[:200, 1] = 0.0  # where the other class is dense, too
+    rows[:, 2] = 7.0
+    density = VAEEmbedder(1, max_epochs=30, hidden_layer_sizes=(8,), device="cpu")
+    classifier = fitted(density).fit(rows[::2] * [1.0, unit, unit], y[::2])
+    # Bayes' rule by the noise: a tenth as wide, rows of the second are seldom as near.
+    assert classifier.score(rows[1::2] * [1.0, unit, unit], y[1::2]) > 0.85
+    found = classifier.class_score_samples(
+        np.array([[0.0, 0.0, 7.0]]) * [1, unit, unit]
+    )
+    ratio = found[0, 0] - found[0, 1]
+    assert 0.5 < ratio < 4.5  # log 10, in any unit
+
+
 def test_images_are_taken_as_the_density_takes_them():
     images = np.random.default_rng(0).uniform(size=(60, 6, 5, 3)).astype(np.float32)
     y = np.repeat([0, 1], 30)
