@@ -41,6 +41,7 @@ from latentsk import (
     RobustStandardizer,
     SlidingWindows,
     VAEEmbedder,
+    VQVAEEmbedder,
     _faiss,
     make_table_preprocessor,
 )
@@ -346,6 +347,7 @@ def with_both_faiss(patch, call):
 CASES = {
     # Warnings
     "The posterior collapsed": lambda p: VAEEmbedder(beta=30, max_epochs=20, random_state=0).fit(X),
+    "The codes collapsed": lambda p: VQVAEEmbedder(4, **SMALL).fit(np.ones((60, 3))),
     "The latent coordinates lie far from the prior": lambda p: VAEEmbedder(3, capacity=60, max_epochs=40, random_state=0).fit(X),
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
@@ -445,6 +447,9 @@ CASES = {
     "Column … has a category in row … that the first rows did not have": lambda p: vae(likelihood={}).partial_fit(SEASONS).partial_fit(SEASONS.assign(season="c")),
     "likelihood names …, which condition names too": lambda p: vae(condition=[0], likelihood={0: "laplace"}).fit(X),
     "likelihood must hold names out of …": lambda p: vae(likelihood={0: "normal"}).fit(X),
+    "quantizer='fsq' has a number of levels for every coordinate": lambda p: VQVAEEmbedder(17, quantizer="fsq").fit(X),
+    "quantizer='fsq' cannot make n_codes=…": lambda p: VQVAEEmbedder(27, quantizer="fsq", code_dim=4).fit(X),
+    "n_positions=…, but codes of network='conv' lie on the grid": lambda p: VQVAEEmbedder(n_positions=3, network="conv", hidden_layer_sizes=(4,)).fit(COLOUR),
     "n_prior_components is for priors with components": lambda p: vae(n_prior_components=3).fit(X),
     "doubly_reparameterized=True needs objective='iwae'": lambda p: vae(doubly_reparameterized=True).fit(X),
     "dynamic_binarization=True needs likelihood='bernoulli'": lambda p: vae(dynamic_binarization=True, likelihood="gaussian").fit(X),
@@ -490,6 +495,8 @@ CASES = {
     "condition must have … columns, the conditions, or …, whole rows": lambda p: conditional().sample(condition=[["a", "b"]]),
     "condition must have one row, or … rows": lambda p: conditional().sample(3, condition=[["a"], ["b"]]),
     "condition lacks column …": lambda p: conditional().sample(condition=FRAME[:1]),
+    "codes has … columns, but a row has … codes": lambda p: fitted(VQVAEEmbedder, 4, **SMALL).inverse_transform_codes([[0]]),
+    "codes must be whole numbers from 0 to …": lambda p: fitted(VQVAEEmbedder, 4, **SMALL).inverse_transform_codes([[0, 4]]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
     "The covariance is singular": lambda p: PCAEmbedder(None).fit(FLAT).get_precision(),
@@ -504,6 +511,7 @@ CASES = {
     "score_method=… is undefined: a component that is kept has no variance": lambda p: PCAEmbedder(4).fit(FLAT).score(X),
     "… the directions that are left out have no variance": lambda p: PCAEmbedder(2).fit(FLAT).score(X),
     "score_method='kl' is no sum over features": lambda p: vae(score_method="kl").fit(X).score_contributions(X),
+    "score_method='quantization' is no sum over features": lambda p: VQVAEEmbedder(4, score_method="quantization", **SMALL).fit(X).score_contributions(X),
     "This … has no threshold": lambda p: PCAEmbedder(2).partial_fit(X).predict(X),
     "… needs images. Fit on an array of shape …": lambda p: AutoencoderEmbedder(**SMALL, score_window=3).fit(X),
     "score_window=… is larger than images of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, score_window=6).fit(COLOUR),

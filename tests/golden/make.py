@@ -51,6 +51,13 @@ def estimators(X):
             2, prior="vamp", n_prior_components=5, **SMALL
         ).fit(X),
         "vae-flow": latentsk.VAEEmbedder(2, prior="flow", **SMALL).fit(X),
+        "vq-vae": latentsk.VQVAEEmbedder(8, n_positions=2, **SMALL).fit(X),
+        "vq-vae-levels": latentsk.VQVAEEmbedder(
+            9,
+            quantizer="fsq",
+            prior="independent",
+            **{**CONV, "hidden_layer_sizes": (3,)},
+        ).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
