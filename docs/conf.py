@@ -44,7 +44,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("latentsk",),
-    # Pictures, and what is printed; not what the last line of a block happens to return.
+    # Pictures, and what is printed; not what the last line of a block returns.
     "capture_repr": (),
     "download_all_examples": False,
     "show_memory": False,
@@ -68,7 +68,8 @@ def escape_fitted_names(app, what, name, obj, options, lines):
 
 def unlink_foreign_roles(app, what, name, obj, options, lines):
     """Make plain text of what inherited docstrings link to in scikit-learn's pages."""
-    if not (getattr(obj, "__module__", None) or "").startswith("sklearn"):
+    is_foreign = (getattr(obj, "__module__", None) or "").startswith("sklearn")
+    if not is_foreign or os.environ.get("LATENTSK_DOCS_LINKS"):
         return
     for i, line in enumerate(lines):
         lines[i] = re.sub(r":(?:ref|term):`([^`<]+?)(?: <[^`]*>)?`", r"\1", line)

@@ -30,6 +30,7 @@ from latentsk import (
     AutoencoderEmbedder,
     CategoryEncoder,
     DatetimeEncoder,
+    GenerativeClassifier,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -38,6 +39,7 @@ from latentsk import (
     RobustStandardizer,
     SlidingWindows,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk._faiss import faiss_available
 from latentsk.exceptions import (
@@ -79,6 +81,7 @@ MEANT = (PosteriorCollapseWarning, PriorMismatchWarning)
 MEANT_MESSAGES = (
     "contamination=0.1 asks for",
     "likelihood='bernoulli' is meant for",
+    "A level of",
     "The recall of",
     "X has feature names",
     "X does not have valid feature names",
@@ -698,6 +701,43 @@ def detector_probe(detector):
     return [detector.score_samples(probe), detector.offset_]
 
 
+LABELS = np.arange(24) % 2
+
+
+def labels_of(X):
+    """Return as many labels of two classes as there are rows."""
+    return to_update(X) % 2
+
+
+def classifier_calls():
+    scoring = ("class_score_samples", "score_samples", "predict_proba", "predict")
+    others = ("predict_log_proba", "p_values", "novelty_score", "typicality")
+    return {
+        **takes_rows(*scoring, *others),
+        **{
+            name: (
+                hostile(3),
+                lambda e, X, name=name: getattr(e, name)(X, labels_of(X)),
+            )
+            for name in ("fit", "calibrate", "score")
+        },
+        "fit, y": (ids(), lambda e, y: e.fit(ROWS[:2], y)),
+        "calibrate, y": (ids(), lambda e, y: e.calibrate(ROWS[:2], y)),
+        "predict_set, level": (AMOUNTS, lambda e, a: e.predict_set(PROBE, a)),
+        "predict_set, confidence": (
+            AMOUNTS,
+            lambda e, a: e.predict_set(PROBE, 0.4, confidence=a),
+        ),
+        **sample_calls(),
+        "sample, y": (ids(), lambda e, y: e.sample(2, y, random_state=0)),
+    }
+
+
+def classifier_probe(classifier):
+    probe = WIDE_PROBE[:, : classifier.n_features_in_]
+    return [classifier.class_score_samples(probe), classifier.predict(probe)]
+
+
 def windows_calls():
     """Series, and what is said of the windows of ROWS."""
     values = st.sampled_from(["x", None, 1, [], ["mean"], object()])
@@ -805,6 +845,20 @@ SUBJECTS = {
         FITTING,
         ("calibrate",),
     ),
+    "VQVAEEmbedder": Subject(
+        lambda: VQVAEEmbedder(
+            8,
+            n_positions=N_COMPONENTS,
+            code_dim=1,
+            **{k: v for k, v in SMALL.items() if k != "n_components"},
+        ),
+        embedder_probe,
+        embedder_calls("score_map", "transform_codes")
+        | sample_calls()
+        | takes_rows("inverse_transform_codes", width=N_COMPONENTS),
+        FITTING,
+        ("calibrate",),
+    ),
     "LatentIndex": Subject(
         lambda: LatentIndex(device="cpu"),
         index_probe,
@@ -887,6 +941,14 @@ SUBJECTS = {
         detector_probe,
         takes_rows("fit", "score_samples", "explain"),
         ("fit",),
+    ),
+    "GenerativeClassifier": Subject(
+        lambda: GenerativeClassifier(PCAEmbedder(1), reject=0.3, random_state=0),
+        classifier_probe,
+        classifier_calls(),
+        ("fit", "fit, y"),
+        ("calibrate", "calibrate, y"),
+        lambda e: e.fit(ROWS, LABELS),
     ),
     "RobustStandardizer": Subject(
         RobustStandardizer,
@@ -981,7 +1043,7 @@ def test_every_method_is_in_the_table(estimator):
 def fitted(label):
     subject = SUBJECTS[label]
     estimator = subject.fit(subject.make())
-    if hasattr(estimator, "p_values"):
+    if hasattr(estimator, "p_values") and not hasattr(estimator, "classes_"):
         estimator.calibrate(RNG_CALIBRATION)
     return estimator
 
@@ -1316,7 +1378,9 @@ def test_components_that_arpack_does_not_find():
         PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(zeros)
 
 
-@pytest.mark.parametrize("make", [PCAEmbedder, AutoencoderEmbedder, VAEEmbedder])
+@pytest.mark.parametrize(
+    "make", [PCAEmbedder, AutoencoderEmbedder, VAEEmbedder, VQVAEEmbedder]
+)
 @pytest.mark.parametrize("value", [1.01e100, 1.7e308])
 def test_magnitudes_without_meaning_are_refused(make, value):
     embedder = make()

@@ -31,6 +31,7 @@ from latentsk import (
     CategoryEncoder,
     DatetimeEncoder,
     ExplanationDisplay,
+    GenerativeClassifier,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -40,6 +41,7 @@ from latentsk import (
     RobustStandardizer,
     SlidingWindows,
     VAEEmbedder,
+    VQVAEEmbedder,
     _faiss,
     make_table_preprocessor,
 )
@@ -59,6 +61,7 @@ FLAT = np.column_stack([X[:, :2], X[:, 0] + X[:, 1], np.ones(60)])
 # Smooth images in colour, with channels last.
 COLOUR = np.linspace(0, 1, 60 * 5).reshape(60, 1, 5, 1) * np.ones((60, 5, 5, 3))
 ONES = (X > 0) * 1.0
+KINDS = np.arange(60) % 2
 SEASONS = FRAME[["a", "b"]].assign(season=np.where(X[:, 2] > 0, "a", "b"))
 MANY = np.random.default_rng(0).normal(size=(2_000, 4))
 HUGE32 = np.clip(X, -1, 1).astype(np.float32) * 1e30
@@ -74,6 +77,11 @@ def fitted(kind, *arguments, **parameters):
 
 def pca(**parameters):
     return fitted(PCAEmbedder, 2, **parameters)
+
+
+def classifier(density=None, **parameters):
+    density = PCAEmbedder(1) if density is None else density
+    return GenerativeClassifier(density, random_state=0, **parameters)
 
 
 def vae(**parameters):
@@ -339,6 +347,7 @@ def with_both_faiss(patch, call):
 CASES = {
     # Warnings
     "The posterior collapsed": lambda p: VAEEmbedder(beta=30, max_epochs=20, random_state=0).fit(X),
+    "The codes collapsed": lambda p: VQVAEEmbedder(4, **SMALL).fit(np.ones((60, 3))),
     "The latent coordinates lie far from the prior": lambda p: VAEEmbedder(3, capacity=60, max_epochs=40, random_state=0).fit(X),
     "Batches of … rows did not fit into the device's memory": lambda p: in_batches(out_of_memory, torch.zeros(30, 2), 20),
     "Training was interrupted": lambda p: AutoencoderEmbedder(hidden_layer_sizes=(4,)).set_callbacks(Interrupt()).fit(X),
@@ -438,6 +447,9 @@ CASES = {
     "Column … has a category in row … that the first rows did not have": lambda p: vae(likelihood={}).partial_fit(SEASONS).partial_fit(SEASONS.assign(season="c")),
     "likelihood names …, which condition names too": lambda p: vae(condition=[0], likelihood={0: "laplace"}).fit(X),
     "likelihood must hold names out of …": lambda p: vae(likelihood={0: "normal"}).fit(X),
+    "quantizer='fsq' has a number of levels for every coordinate": lambda p: VQVAEEmbedder(17, quantizer="fsq").fit(X),
+    "quantizer='fsq' cannot make n_codes=…": lambda p: VQVAEEmbedder(27, quantizer="fsq", code_dim=4).fit(X),
+    "n_positions=…, but codes of network='conv' lie on the grid": lambda p: VQVAEEmbedder(n_positions=3, network="conv", hidden_layer_sizes=(4,)).fit(COLOUR),
     "n_prior_components is for priors with components": lambda p: vae(n_prior_components=3).fit(X),
     "doubly_reparameterized=True needs objective='iwae'": lambda p: vae(doubly_reparameterized=True).fit(X),
     "dynamic_binarization=True needs likelihood='bernoulli'": lambda p: vae(dynamic_binarization=True, likelihood="gaussian").fit(X),
@@ -483,6 +495,8 @@ CASES = {
     "condition must have … columns, the conditions, or …, whole rows": lambda p: conditional().sample(condition=[["a", "b"]]),
     "condition must have one row, or … rows": lambda p: conditional().sample(3, condition=[["a"], ["b"]]),
     "condition lacks column …": lambda p: conditional().sample(condition=FRAME[:1]),
+    "codes has … columns, but a row has … codes": lambda p: fitted(VQVAEEmbedder, 4, **SMALL).inverse_transform_codes([[0]]),
+    "codes must be whole numbers from 0 to …": lambda p: fitted(VQVAEEmbedder, 4, **SMALL).inverse_transform_codes([[0, 4]]),
     "X has … columns, but this … has … components": lambda p: pca().inverse_transform(X),
     "This PCAEmbedder was fitted on tensors": lambda p: fitted_on_tensors().transform(X),
     "The covariance is singular": lambda p: PCAEmbedder(None).fit(FLAT).get_precision(),
@@ -499,6 +513,7 @@ CASES = {
     "score_method=… is undefined: a component that is kept has no variance": lambda p: PCAEmbedder(4).fit(FLAT).score(X),
     "… the directions that are left out have no variance": lambda p: PCAEmbedder(2).fit(FLAT).score(X),
     "score_method='kl' is no sum over features": lambda p: vae(score_method="kl").fit(X).score_contributions(X),
+    "score_method='quantization' is no sum over features": lambda p: VQVAEEmbedder(4, score_method="quantization", **SMALL).fit(X).score_contributions(X),
     "This … has no threshold": lambda p: PCAEmbedder(2).partial_fit(X).predict(X),
     "… needs images. Fit on an array of shape …": lambda p: AutoencoderEmbedder(**SMALL, score_window=3).fit(X),
     "score_window=… is larger than images of … x … pixels": lambda p: AutoencoderEmbedder(**SMALL, score_window=6).fit(COLOUR),
@@ -532,6 +547,25 @@ CASES = {
     "T must be a number of at least 0": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_with_rejection(X, T=-1),
     "delta must be a number between 0 and 1": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).compute_rejection_stats(delta=0),
     "method must be 'linear' or 'unify'": lambda p: PyODAdapter(PCAEmbedder(2)).fit(X).predict_proba(X, "cubic"),
+    # Classifying
+    "A level of … needs … calibration rows of a class or more": lambda p: classifier(reject=0.01).fit(X, KINDS),
+    "estimator must have a log-density as its score_samples": lambda p: classifier(AutoencoderEmbedder()).fit(X, KINDS),
+    "estimator must be a density without steps before it": lambda p: classifier(make_pipeline(StandardScaler(), PCAEmbedder(1))).fit(X, KINDS),
+    "estimator is fitted once for each class, and a FrozenEstimator is fitted already": lambda p: classifier(FrozenEstimator(pca())).fit(X, KINDS),
+    "estimator must be an instance, got the class …": lambda p: classifier(PCAEmbedder).fit(X, KINDS),
+    "… cannot be fitted to the … row(s) of class …": lambda p: classifier(PCAEmbedder(3)).fit(X, [0] * 2 + [1] * 58),
+    "unknown_label must be a …, as the classes are": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(str)),
+    "unknown_label=… is one of the classes": lambda p: classifier(reject=0.1, unknown_label=1).fit(X, KINDS),
+    "unknown_label=… does not fit the dtype of y": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(np.uint8)),
+    "With reject, rows may belong to no class, and both True and False are classes": lambda p: classifier(reject=0.1).fit(X, KINDS > 0),
+    "priors must hold one number for each of the … classes": lambda p: classifier(priors=[1.0]).fit(X, KINDS),
+    "priors must sum to one": lambda p: classifier(priors=[1.0, 1.0]).fit(X, KINDS),
+    "priors must not be negative": lambda p: classifier(priors=[2.0, -1.0]).fit(X, KINDS),
+    "priors must hold numbers": lambda p: classifier(priors=["a", "b"]).fit(X, KINDS),
+    "y must hold a label for each row": lambda p: classifier().fit(X, np.array([None] * 60)),
+    "y has the label …, which is none of the classes of the fit": lambda p: classifier().fit(X, KINDS).calibrate(X, KINDS + 1),
+    "y must be one label, or one for each of n_samples=… rows": lambda p: classifier().fit(X, KINDS).sample(3, [0, 1]),
+    "There are no calibration rows: fit with reject=0.05": lambda p: classifier().fit(X, KINDS).p_values(X),
     # Building an index: rows, ids and metadata
     "The embedder must return an array of shape …": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[:, 0])).fit(X),
     "The embedder's output is ragged: …": lambda p: LatentIndex(FunctionTransformer(lambda rows: [[0.0], [0.0, 1.0]] * 30)).fit(X),

@@ -4,6 +4,7 @@ import importlib.util
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -55,3 +56,22 @@ def test_a_query_that_is_wrong_or_hostile_is_told_to_the_client():
     assert answers[::2] == [400, 400]
     assert b"no attributes" in answers[1]
     assert b"no column 'ownr'" in answers[3]
+
+
+def test_the_direction_that_a_plane_drops_is_its_noise(capsys):
+    noisy, denoised = load("denoising").plane()
+    said = capsys.readouterr().out
+    assert said.count("[ 0.71") == 2
+    # What is taken away is the difference of X0 and X2, as far as PCA knows.
+    dropped = (noisy[:, 0] - noisy[:, 2]) / 2
+    expected = noisy - dropped[:, None] * [1, 0, -1]
+    np.testing.assert_allclose(denoised, expected, atol=0.05)
+
+
+def test_digits_that_were_never_seen_are_none_of_these(capsys, monkeypatch, tmp_path):
+    picture = tmp_path / "picture.png"
+    monkeypatch.setattr("sys.argv", ["none_of_these.py", "--output", str(picture)])
+    load("none_of_these").main()
+    said = capsys.readouterr().out
+    assert "digits never seen, called unknown: 100.0%" in said
+    assert picture.stat().st_size > 10_000

@@ -10,10 +10,12 @@ import torch
 
 from latentsk import (
     AutoencoderEmbedder,
+    GenerativeClassifier,
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
     VAEEmbedder,
+    VQVAEEmbedder,
     _threads,
 )
 from latentsk._threads import fork_safe
@@ -43,6 +45,7 @@ rows = np.random.default_rng(0).normal(size=(600, 64))
 some = rows[:550]
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (128,), "random_state": 0,
          "device": "cpu", "n_components": 3}
+CODED = {name: value for name, value in SMALL.items() if name != "n_components"}
 autoencoder = AutoencoderEmbedder(**SMALL).fit(rows)
 vae = VAEEmbedder(**SMALL).fit(rows)
 given = VAEEmbedder(condition=[0], **SMALL).fit(rows)
@@ -72,6 +75,11 @@ VAE = {
     "latent_report": lambda e: e.latent_report(some).dimensions,
     "interpolate": lambda e: e.interpolate(some[0], some[1], 550),
     "traverse": lambda e: e.traverse(some[0], 1, np.linspace(-1, 1, 550)),
+}
+CODES = {
+    "sample": lambda e: e.sample(550, random_state=0),
+    "transform_codes": lambda e: e.transform_codes(some),
+    "inverse_transform_codes": lambda e: e.inverse_transform_codes(np.ones((550, 3))),
 }
 COMPONENTS = {
     "score_samples": lambda e: e.score_samples(some),
@@ -108,6 +116,24 @@ INDEX = {
     "compact": lambda e: e.remove(range(300)).compact().kneighbors(some)[1],
     "pickle": lambda e: pickle.loads(pickle.dumps(e)).kneighbors(some)[1],
 }
+CLASSIFIER = {
+    "fit": lambda e: e.fit(rows, kinds).class_score_samples(some),
+    "class_score_samples": lambda e: e.class_score_samples(some),
+    "score_samples": lambda e: e.score_samples(some),
+    "predict_proba": lambda e: e.predict_proba(some),
+    "predict_log_proba": lambda e: e.predict_log_proba(some),
+    "predict": lambda e: e.predict(some),
+    "score": lambda e: e.score(some, kinds[:550]),
+    "calibrate": lambda e: e.calibrate(some, kinds[:550]).p_values(some),
+    "p_values": lambda e: e.p_values(some),
+    "predict_set": lambda e: e.predict_set(some, 0.2),
+    "novelty_score": lambda e: e.novelty_score(some),
+    "typicality": lambda e: e.typicality(some),
+    "sample": lambda e: e.sample(550, random_state=0)[0],
+    "pickle": lambda e: pickle.loads(pickle.dumps(e)).predict_proba(some),
+    "save": lambda e: saved(e).predict_proba(some),
+}
+kinds = np.arange(600) % 2
 table = pd.DataFrame({"n": range(600)})
 clusters = make_pipeline(StandardScaler(), KMeans(5, n_init=1, random_state=0))
 
@@ -122,10 +148,19 @@ CASES = [
     ("VAE", vae, {**EMBEDDER, **VAE}),
     ("VAE with conditions", given, {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
+    ("codes", VQVAEEmbedder(64, n_positions=3, code_dim=1, **CODED).fit(rows),
+     {**EMBEDDER, **CODES}),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),
     ("PyOD", PyODAdapter(autoencoder).fit(rows), PYOD),
+    (
+        "classifier",
+        GenerativeClassifier(
+            VAEEmbedder(**SMALL), reject=0.2, random_state=0
+        ).fit(rows, kinds),
+        CLASSIFIER,
+    ),
     (
         "index over an autoencoder",
         LatentIndex(autoencoder).fit(rows, metadata=table),
@@ -303,8 +338,10 @@ BY_OTHERS_OF_PYOD = {
         (PCAEmbedder, set()),
         (AutoencoderEmbedder, set()),
         (VAEEmbedder, set()),
+        (VQVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),
+        (GenerativeClassifier, set()),
     ],
 )
 def test_no_public_method_is_forgotten(kind, others):

@@ -31,6 +31,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk.index._exact import ExactSearch
 from latentsk.index._ivf_search import IVFSearch
@@ -60,6 +61,9 @@ EMBEDDERS = {
     "VAE, reconstruction": VAEEmbedder(**MLP, score_method="reconstruction"),
     "VAE, kl": VAEEmbedder(**MLP, score_method="kl"),
     "convolutional VAE": VAEEmbedder(**CONV),
+    "codes": VQVAEEmbedder(
+        16, n_positions=3, code_dim=1, hidden_layer_sizes=(16,), **SHORT
+    ),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
 }
 INDEXES = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
 from latentsk._typing import Float64
+
+# Numbers of rows above are told to their leading digits.
+EXACT = 1e9
 
 
 def n_as_low(scores: Float64, calibration: Float64) -> NDArray[np.intp]:
@@ -72,7 +77,7 @@ def lowest_rank(n_rows: int, level: float, confidence: float | None = None) -> i
     )
 
 
-def n_needed(level: float, confidence: float | None = None) -> int:
+def n_needed(level: float, confidence: float | None = None) -> float:
     """Return how many calibration rows a class needs, that rows can fail at all.
 
     Examples
@@ -81,10 +86,19 @@ def n_needed(level: float, confidence: float | None = None) -> int:
     (19, 59)
     """
     if confidence is None:
-        guess = int(1.0 / level) - 2
-    else:  # rank 1 of n: 1 - (1 - level)^n
-        guess = int(np.log1p(-confidence) / np.log1p(-level)) - 2
-    n_rows = max(guess, 1)
-    while lowest_rank(n_rows, level, confidence) == 0:
+        guess = 1.0 / level - 1.0
+    else:
+        guess = math.log1p(-confidence) / math.log1p(-level)
+    if guess > EXACT:
+        return guess
+    # To the row, as ranks are compared.
+    n_rows = max(int(guess) - 1, 1)
+    while not _can_fail(n_rows, level, confidence):
         n_rows += 1
     return n_rows
+
+
+def _can_fail(n_rows: int, level: float, confidence: float | None) -> bool:
+    if confidence is None:
+        return 1.0 / (n_rows + 1.0) <= level
+    return bool(beta.cdf(level, 1, n_rows) >= confidence)

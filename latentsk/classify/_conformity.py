@@ -12,20 +12,29 @@ from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
 
 from latentsk._typing import Float64
 from latentsk.classify._bayes import LARGEST
 from latentsk.outliers._decisions import typical_spread
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import floats
+from latentsk.preprocessing._columns import is_rounding
 
 # Slope at which the logistic distribution has unit variance.
 SLOPE = math.pi / math.sqrt(3.0)
+# Share of the rows that a deviation is measured by: those that conform worst.
+TAIL = 0.05
+# Deviations are drawn in to it, so that sums and products of them stay finite.
+LARGEST_DEVIATION = 1e300
 
 
 @storable()
 class TypicalRows(NamedTuple):
     """Median and spread of what rows of a class have, for each class.
+
+    The spread is that of the lower tail: the distance from the median to the 0.05
+    quantile, over what it is for a normal distribution of unit variance.
 
     Attributes
     ----------
@@ -98,9 +107,13 @@ def typical_rows(log_densities: Sequence[Float64]) -> TypicalRows:
 
 
 def _spread(values: Float64) -> float:
+    """Return the deviation of the lower tail of values, which is what counts."""
     with np.errstate(over="ignore", invalid="ignore"):
-        spread = typical_spread(values)
-    return min(max(float(spread), 5e-324), LARGEST) if spread == spread else 1.0
+        low, median = np.quantile(values, [TAIL, 0.5])
+        spread = (median - low) / -ndtri(TAIL)
+        if not np.isfinite(spread) or is_rounding(spread, values):
+            spread = typical_spread(values)
+    return min(float(spread), LARGEST) if spread > 0 else 1.0
 
 
 def conformity(log_densities: Float64, typical: TypicalRows) -> Float64:
@@ -130,19 +143,19 @@ def conformity(log_densities: Float64, typical: TypicalRows) -> Float64:
     >>> own = np.array([[-1.0, -5.0], [-2.0, -9.0], [-3.0, -7.0]])
     >>> typical = typical_rows([own, own[:, ::-1]])
     >>> conformity(np.array([[-2.0, -6.0], [-2.0, -2.0]]), typical).round(2)
-    array([[ -1.39, -16.03],
+    array([[ -1.39, -24.39],
            [ -6.26,  -6.26]])
     """
     parts = [_shortfall(log_densities, typical.log_density, typical.log_density_spread)]
     if log_densities.shape[1] > 1:
         ratios = log_ratios(log_densities)
         parts.append(_shortfall(ratios, typical.log_ratio, typical.log_ratio_spread))
-    with np.errstate(over="ignore"):
-        return np.maximum(np.sum(parts, axis=0), -LARGEST)
+    return np.sum(parts, axis=0)
 
 
 def _shortfall(values: Float64, typical: Float64, spread: Float64) -> Float64:
     """Return the logarithm of the logistic distribution function of deviations."""
     with np.errstate(over="ignore"):
-        deviations = np.clip(values - typical, -LARGEST, LARGEST) / spread
-        return -np.logaddexp(0.0, -SLOPE * np.clip(deviations, -LARGEST / 4, LARGEST))
+        deviations = (values - typical) / spread
+    most = LARGEST_DEVIATION
+    return -np.logaddexp(0.0, -SLOPE * np.clip(deviations, -most, most))

@@ -12,7 +12,7 @@ def set_aside(
     codes: NDArray[np.intp],
     n_classes: int,
     share: float,
-    needed: int,
+    needed: float,
     generator: np.random.Generator,
 ) -> tuple[Positions, Positions]:
     """Return the positions of the rows to fit, and of those set aside.
@@ -27,7 +27,7 @@ def set_aside(
     share : float in (0, 1)
         Of the rows of each class that is set aside, rounded down.
 
-    needed : int
+    needed : float
         Rows of a class below which they are of no use: so many are set aside instead
         where they are at most half of the class.
 
@@ -45,7 +45,7 @@ def set_aside(
         own = generator.permutation(np.flatnonzero(codes == k))
         n_aside = int(share * len(own))
         if n_aside < needed <= len(own) // 2:
-            n_aside = needed
+            n_aside = int(needed)
         is_aside[own[:n_aside]] = True
     return np.flatnonzero(~is_aside), np.flatnonzero(is_aside)
 

@@ -67,6 +67,8 @@ def check_fit(owner: Any, state: State, sizes: Sizes) -> None:
     FormatError
     """
     require(bool(np.isclose(state["class_prior_"].sum(), 1.0)), "priors are none")
+    same = len(state["_typical"].log_density) == sizes["classes"]
+    require(same, "the typical rows are of other classes")
     filled = all(len(scores) for scores in state["_training_scores"])
     require(filled, "a class has no training scores")
     widths = {

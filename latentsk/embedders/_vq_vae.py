@@ -399,6 +399,8 @@ default="auto"
         "score_method": [StrOptions(set(SCORE_METHODS))],
     }
 
+    _log_density_scores = ("elbo",)
+
     def __init__(
         self,
         n_codes: int = 512,

@@ -11,7 +11,9 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor, nn
 
 from latentsk._threshold import score_name
+from latentsk.classify import GenerativeClassifier
 from latentsk.embedders._base import BaseEmbedder
+from latentsk.export._classifier import ClassifierOutputs
 from latentsk.export._decisions import Decisions
 from latentsk.export._detector import DistancesGraph, ScoreGraph
 from latentsk.export._embedders import embed
@@ -53,6 +55,8 @@ def outputs_of(estimator: Any, source: Source, methods: Sequence[str] | None) ->
         return _detector(estimator, prepare)
     if isinstance(estimator, BaseEmbedder):
         return _embedder(estimator, prepare, methods)
+    if isinstance(estimator, GenerativeClassifier):
+        return _classifier(estimator, prepare)
     if isinstance(estimator, PyODAdapter):
         raise cannot_export(
             estimator,
@@ -135,6 +139,22 @@ def _detector(detector: Any, prepare: Stage) -> nn.Module:
         DistancesGraph(embedder, detector),
         score,
         Decisions(offset_of(detector), calibration),
+    )
+
+
+def _classifier(classifier: GenerativeClassifier, prepare: Stage) -> nn.Module:
+    classifier._validate_params()
+    if any(reads_tables(density) for density in classifier.estimators_):
+        raise cannot_export(
+            classifier,
+            "each class codes the columns of a table by itself",
+            "Encode them before, and give the classifier numbers.",
+        )
+    numbers = as_numbers(prepare.source)
+    return ClassifierOutputs(
+        chain(prepare.module, numbers.module),
+        [score_of(density, numbers.source) for density in classifier.estimators_],
+        classifier,
     )
 
 

@@ -21,6 +21,9 @@ OUTPUTS = {
     "decision_function": "score minus threshold, negative for outliers",
     "predict": "+1, or -1 for outliers",
     "p_values": "how often a normal row scores as low",
+    "class_score_samples": "log-density of each row in each class",
+    "predict_proba": "probability of each class",
+    "novelty_score": "how little a row resembles any class",
 }
 
 Results = dict[str, Tensor]

@@ -20,8 +20,14 @@ import latentsk.export._functions
 import latentsk.export._robust_standardizer
 import latentsk.export._scalers  # noqa: F401
 from latentsk._version import __version__
+from latentsk.classify import GenerativeClassifier
 from latentsk.embedders._onnx import DTYPES
 from latentsk.embedders._onnx_file import require_packages, traced, write_model
+from latentsk.export._classifier import (
+    ClassifierOutputs,
+    answers_of,
+    put_names_behind,
+)
 from latentsk.export._estimators import final_of, offset_of, outputs_of
 from latentsk.export._outputs import OUTPUTS
 from latentsk.export._registry import cannot_export
@@ -53,12 +59,17 @@ class Whole(nn.Module):
     def _cast(self, result: Tensor) -> Tensor:
         if not result.is_floating_point():
             return result
-        if result.dim() > 1 or self.dtype == torch.float64:
+        has_bounds = isinstance(self.outputs, ClassifierOutputs)
+        is_score = result.dim() == 1 or has_bounds
+        if not is_score or self.dtype == torch.float64:
             return result.to(self.dtype)
-        # A score beyond the range is the lowest there is.
-        lowest = torch.tensor(torch.finfo(self.dtype).min, dtype=self.dtype)
+        # A score beyond the range is the lowest there is, or the largest.
         cast = result.to(self.dtype)
-        return torch.where(cast < lowest, lowest, cast)
+        for is_beyond, limit in ((torch.lt, "min"), (torch.gt, "max")):
+            value = getattr(torch.finfo(self.dtype), limit)
+            bound = torch.tensor(value, dtype=self.dtype)
+            cast = torch.where(is_beyond(cast, bound), bound, cast)
+        return cast
 
 
 def to_onnx(
@@ -77,8 +88,9 @@ def to_onnx(
     Parameters
     ----------
     estimator : fitted estimator
-        A :class:`LatentOutlierDetector`, an embedder, or a Pipeline of steps that can
-        be exported. The user guide lists them on the page "Export".
+        A :class:`LatentOutlierDetector`, a :class:`GenerativeClassifier` over
+        embedders, an embedder, or a Pipeline of steps that can be exported. The user
+        guide lists them on the page "Export".
 
     path : str or path-like
         Where to write; an existing file is replaced in a single step.
@@ -87,7 +99,9 @@ def to_onnx(
         What the file computes: of "score_samples", "decision_function", "predict" and,
         after `calibrate`, "p_values" of a detector; of "transform", "reconstruct",
         "score_samples", "decision_function" and "predict" of an embedder; "transform"
-        of a transformer. None: all of these that there are. A detector has the latent
+        of a transformer; "class_score_samples", "score_samples", "predict_proba",
+        "predict", "novelty_score" and, where there are calibration rows, "p_values" of
+        a classifier. None: all of these that there are. A detector has the latent
         coordinates, too, on request: "transform".
 
     dtype : {"float32", "float64"}, default="float64"
@@ -151,6 +165,10 @@ def to_onnx(
     require_packages()
     whole, inputs = graph_of(estimator, wanted, dtype)
     model = model_of(whole, inputs)
+    if isinstance(whole.outputs, ClassifierOutputs) and "predict" in whole.methods:
+        names = whole.outputs.labels.names
+        if names is not None:
+            put_names_behind(model, names)
     write_model(path, model, metadata_of(estimator, inputs, whole.methods))
 
 
@@ -251,6 +269,13 @@ def metadata_of(
     kinds = kinds if inputs.is_matrix else kinds_of(inputs)
     metadata["inputs"] = json.dumps(kinds)
     final = final_of(estimator)
+    if isinstance(final, GenerativeClassifier):
+        meanings = {method: ClassifierOutputs.meanings[method] for method in methods}
+        metadata["outputs"] = json.dumps(meanings)
+        metadata["classes"] = json.dumps(answers_of(final)[: len(final.classes_)])
+        if final.reject is not None:
+            metadata["unknown_label"] = json.dumps(answers_of(final)[-1])
+        return metadata
     if hasattr(final, "score_samples"):
         one = getattr(final, "method", "reconstruction")
         metadata["score_method"] = getattr(final, "score_method", None) or one

@@ -11,7 +11,7 @@ from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import EndsWithRows, Rows, StartsFromRows
 from latentsk.training._inference import in_batches
 from latentsk.vae._code_prior import CodePrior
-from latentsk.vae._constants import leave_out_constants
+from latentsk.vae._constants import leave_out_constants, leave_out_unseen
 from latentsk.vae._likelihood_scale import (
     INITIAL_SCALE,
     MIN_SCALE,
@@ -166,7 +166,9 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
         self.quantizer.start_from(vectors, generator)
 
     def end_with(self, rows: Rows) -> None:
-        """Count the codes of training rows."""
+        """Count the codes of training rows; leave out again what starts left out."""
+        # The optimizer has moved it a little, from memory.
+        leave_out_unseen(self.encoder, self.decoder)
         self.code_counts.zero_()
         # Their order does not matter.
         for batch in rows.epoch(ROWS_TO_COUNT, torch.Generator()):

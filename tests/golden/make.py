@@ -51,6 +51,13 @@ def estimators(X):
             2, prior="vamp", n_prior_components=5, **SMALL
         ).fit(X),
         "vae-flow": latentsk.VAEEmbedder(2, prior="flow", **SMALL).fit(X),
+        "vq-vae": latentsk.VQVAEEmbedder(8, n_positions=2, **SMALL).fit(X),
+        "vq-vae-levels": latentsk.VQVAEEmbedder(
+            9,
+            quantizer="fsq",
+            prior="independent",
+            **{**CONV, "hidden_layer_sizes": (3,)},
+        ).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),
@@ -87,6 +94,12 @@ def estimators(X):
         "standardizer": latentsk.RobustStandardizer().fit(coded),
         "categories": latentsk.CategoryEncoder().fit(X.round()),
         "windows": latentsk.SlidingWindows(3, step=2).fit(X),
+        "classifier": latentsk.GenerativeClassifier(
+            latentsk.VAEEmbedder(1, **SMALL),
+            reject=0.2,
+            unknown_label="?",
+            random_state=0,
+        ).fit(X, load_iris().target_names[load_iris().target]),
         "dates": latentsk.DatetimeEncoder().fit(as_given("dates", X)),
         "detector-mixed": latentsk.LatentOutlierDetector(random_state=0).fit(
             as_given("detector-mixed", X)
@@ -120,7 +133,8 @@ def as_given(name, rows):
 
 def answers(estimator, rows):
     found = {}
-    for name in ("transform", "score_samples", "decision_function", "kneighbors"):
+    scoring = ("transform", "score_samples", "decision_function", "kneighbors")
+    for name in (*scoring, "class_score_samples", "novelty_score"):
         has_threshold = hasattr(estimator, "offset_") or hasattr(estimator, "labels_")
         if not hasattr(estimator, name) or (name[0] == "d" and not has_threshold):
             continue

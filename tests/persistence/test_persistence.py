@@ -441,6 +441,8 @@ QUERIES = (
     "kneighbors",
     "search",
     "score_parts",
+    "class_score_samples",
+    "novelty_score",
 )
 
 
