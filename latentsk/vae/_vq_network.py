@@ -153,7 +153,7 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set what the training starts from: the prior, the codes, what is constant."""
-        fresh = type(self.prior)(self.prior.n_positions, self.prior.n_codes)
+        fresh = type(self.prior)(self.prior.n_positions, self.prior.n_codes).float()
         self.prior.load_state_dict(initialize(fresh, generator).state_dict())
         some = next(rows.epoch(MAX_ROWS_TO_START, generator)).rows
         is_real = torch.full((some.shape[1],), self.is_real)
