@@ -84,8 +84,8 @@ def make_page(folder: Path | None, output: Path) -> Explorer:
     )
 
 
-def photograph(page_path: Path, folder: Path) -> None:
-    """Take pictures of the page, wide and narrow, with the lowest score selected."""
+def photograph(page_path: Path, row: int, folder: Path) -> None:
+    """Take pictures of the page, wide and narrow, with a row selected."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -97,7 +97,8 @@ def photograph(page_path: Path, folder: Path) -> None:
             page = browser.new_page(viewport=viewport)
             page.goto(page_path.resolve().as_uri())
             page.wait_for_selector("html[data-ready]")
-            page.locator("#tab-lowest .row").nth(2).click()
+            page.fill("#search-id", f"image {row}")
+            page.keyboard.press("Enter")
             page.evaluate("scrollTo(0, 0)")
             page.wait_for_timeout(500)
             page.screenshot(path=folder / f"{name}.png")
@@ -111,13 +112,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where MNIST's files are")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--screenshot", action="store_true")
+    parser.add_argument("--row", type=int, default=0, help="the row on the pictures")
     options = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         explorer = make_page(options.folder, options.output)
     print(explorer)
     if options.screenshot:
-        photograph(options.output, PICTURES)
+        photograph(options.output, options.row, PICTURES)
 
 
 if __name__ == "__main__":

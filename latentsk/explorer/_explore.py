@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from latentsk._threads import fork_safe
 from latentsk.explorer._contents import Request, gather
+from latentsk.explorer._model import last_step
 from latentsk.explorer._page import Explorer, page_of
 from latentsk.explorer._sections import TooLarge, sections_of
 from latentsk.persistence._atomic import atomic_file, check_target
@@ -89,7 +90,7 @@ def explore(
         near-duplicates. None: a tenth of the median distance to the nearest row.
 
     title : str or None, default=None
-        Title of the page. None: the name of the embedder's class.
+        Title of the page. None: the name of the class that scores, or embeds, rows.
 
     path : str, path-like or None, default="explorer.html"
         Where to write the page; a file that is there is replaced. None: nowhere.
@@ -172,7 +173,9 @@ def _explorer(
 ) -> Explorer:
     contents = gather(X, request)
     if title is None:
-        title = type(contents.models.embedder).__name__
+        models = contents.models
+        shown = models.embedder if models.scorer is None else models.scorer
+        title = type(last_step(shown)).__name__
     # The page itself, and the element that each section is in.
     empty = len(page_of({}).encode("utf-8")) + 1_000
     try:

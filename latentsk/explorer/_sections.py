@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,12 @@ from sklearn.utils import _safe_indexing
 
 from latentsk._device import on_host
 from latentsk._version import __version__
-from latentsk.explorer._budget import FULL_COUNTS, first_that_fits, full_rows, section
+from latentsk.explorer._budget import (
+    first_that_fits,
+    full_counts,
+    rows_by_priority,
+    section,
+)
 from latentsk.explorer._columns import Column
 from latentsk.explorer._contents import Contents
 from latentsk.explorer._known import id_texts
@@ -79,8 +83,7 @@ def sections_of(contents: Contents, title: str, max_bytes: int) -> dict[str, str
         add("thumbnails", _thumbnails(contents, int(left * THUMBNAIL_SHARE), left))
     if not _rows_are_images(contents):  # which thumbnails compare
         add("features", _features(contents, int(left * FEATURE_SHARE)))
-    _, details = first_that_fits(FULL_COUNTS, partial(_details, contents), left)
-    add("details", details)
+    add("details", _details(contents, left))
     return found
 
 
@@ -185,28 +188,40 @@ def _rows_are_images(contents: Contents) -> bool:
     return contents.pictures is not None and contents.pictures.layout is not None
 
 
-def _details(contents: Contents, n_each: int) -> str | None:
-    """Return what only some rows have: images, reconstructions and all reasons."""
+def _details(contents: Contents, left: int) -> str | None:
+    """Return what only some rows have: images, reconstructions and all reasons.
+
+    It is there once, for as many rows as may be; of these, as many as fit are taken.
+    """
+    reasons = contents.reasons
+    counts = full_counts(1 if reasons is None else len(reasons.names))
     scores = None if contents.scores is None else contents.scores.values
-    rows = full_rows(scores, contents.n_rows, n_each)
-    texts = {j: len(t) for j, t in contents.cells.texts.items()}
-    arrays: Arrays = {}
-    scorer = contents.models.scorer
-    reasons = None
-    if contents.reasons is not None:
-        has_values = not _rows_are_images(contents)
-        reasons = all_reasons(
-            scorer, contents.X, rows, contents.cells, has_values=has_values
-        )
-    if reasons is not None:
-        arrays |= {f"reason_{name}": found for name, found in reasons.items()}
-    arrays |= _full_images(contents, rows)
+    priority = rows_by_priority(scores, contents.n_rows, counts[0])
+    arrays = {**_all_reasons(contents, priority), **_full_images(contents, priority)}
     if not arrays:
         return None
-    more = {
-        str(j): t for j, t in contents.cells.texts.items() if len(t) > texts.get(j, 0)
-    }
-    return section({"reasonTexts": more}, {"row": rows.astype(np.uint32), **arrays})
+    header = {"reasonTexts": {str(j): t for j, t in contents.cells.texts.items()}}
+
+    def made(n_each: int) -> str:
+        rows = priority[: 2 * n_each]
+        order = np.argsort(rows)
+        chosen = {name: array[order] for name, array in arrays.items()}
+        return section(header, {"row": rows[order].astype(np.uint32), **chosen})
+
+    return first_that_fits(counts, made, left)[1]
+
+
+def _all_reasons(contents: Contents, rows: NDArray[np.int64]) -> Arrays:
+    if contents.reasons is None:
+        return {}
+    reasons = all_reasons(
+        contents.models.scorer,
+        contents.X,
+        rows,
+        contents.cells,
+        has_values=not _rows_are_images(contents),
+    )
+    return {f"reason_{name}": found for name, found in (reasons or {}).items()}
 
 
 def _full_images(contents: Contents, rows: NDArray[np.int64]) -> Arrays:

@@ -133,7 +133,7 @@ def test_without_models_a_detector_is_fitted(read_sections):
     assert header["scorer"].startswith("LatentOutlierDetector")
     assert header["columns"][0]["categories"] == ["0", "1", "2"]
     assert header["reasonNames"] == list(WINE.columns)
-    assert header["title"] == "Pipeline"
+    assert header["title"] == "LatentOutlierDetector"
 
 
 def test_an_embedder_scores_and_explains_by_itself(read_sections):

@@ -34,7 +34,7 @@ def test_a_point_has_the_colour_of_its_label(open_page, digits, fragment):
     )
     row = int(np.argmin(digits.scores))  # drawn large, and opaque
     others = np.delete(places, row, axis=0)
-    assert np.hypot(*(others - places[row]).T).min() > 6
+    assert np.hypot(*(others - places[row]).T).min() > 5
     x, y = places[row]
     wanted = shown.page.evaluate(
         "code => getComputedStyle(document.querySelectorAll('#legend .swatch')[code])"
@@ -416,6 +416,9 @@ def test_hostile_strings_are_only_text(open_page, hostile, hostile_texts):
     assert shown.run("return data.idOf(0);") == f"{hostile_texts[0]}0"
     shown.run("app.select(0);")
     assert shown.text("#row-heading") == f"{hostile_texts[0]}0"
+    features = shown.page.locator("#color-by optgroup option").all_inner_texts()
+    assert len(features) == hostile.X.shape[1]
+    assert features[0] == hostile.X.columns[0]
     for i in range(shown.page.locator("#color-by option").count()):
         shown.page.select_option("#color-by", str(i))
     shown.run("app.selectGroup([...Array(60).keys()], '<b>group</b>');")

@@ -125,12 +125,19 @@ function createTheme(app) {
   return apply;
 }
 
+/** Let the reader choose the colours; more columns may be added once they are read. */
 function createColorChoice(data, app) {
   const choices = colorings(data);
   const select = find("color-by");
-  select.append(...choices.map(({ name }, i) => element("option", { value: String(i) }, name)));
+  const optionsFrom = (start) => choices.slice(start).map(({ name }, i) => element("option", { value: String(start + i) }, name));
+  select.append(...optionsFrom(0));
   select.addEventListener("change", () => app.update({ coloring: choices[Number(select.value)] }));
   app.state.coloring = choices[0];
+  return (heading, columns) => {
+    const start = choices.length;
+    choices.push(...columns.map((column) => coloringBy(column, data.n)));
+    select.append(element("optgroup", { label: heading }, optionsFrom(start)));
+  };
 }
 
 function createHeading(data) {
@@ -146,7 +153,10 @@ async function readTheRest(data, app) {
   const [thumbnails, features, grid, details] = await Promise.all(
     ["thumbnails", "features", "grid", "details"].map(readSection));
   data.thumbnails = thumbnails?.arrays.image ?? null;
-  if (features) data.features = { columns: columnsOf(features), nColumns: features.nColumns };
+  if (features) {
+    data.features = { columns: columnsOf(features), nColumns: features.nColumns };
+    app.addColorings(data.featuresAre === "latents" ? "Latents" : "Columns", data.features.columns);
+  }
   data.grid = grid;
   data.details = details;
   valuesOf(details, "row")?.forEach((row, at) => data.detailOf.set(row, at));
@@ -159,7 +169,7 @@ async function start() {
   const app = createApp(data);
   createHeading(data);
   const applyTheme = createTheme(app);
-  createColorChoice(data, app);
+  app.addColorings = createColorChoice(data, app);
   createTabs(data, app);
   document.documentElement.dataset.theme = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   app.map = createMap(data, app);

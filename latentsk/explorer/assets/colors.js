@@ -81,6 +81,13 @@ function numberColors(column, n, lowStandsOut) {
   };
 }
 
+function coloringBy(column, n) {
+  return {
+    name: column.name, column,
+    make: () => (column.categories ? categoryColors(column, n) : numberColors(column, n, false)),
+  };
+}
+
 /** Return what points can be coloured by: name, codes and palette. */
 function colorings(data) {
   const found = [];
@@ -89,11 +96,8 @@ function colorings(data) {
     make: () => ({ codes: new Uint8Array(data.n), entries: [], palette: () => [cssColor("--accent")] }),
   };
   data.columns.forEach((column, i) => {
-    const isLabel = data.hasLabel && i === 0;
-    found.push({
-      name: isLabel ? "label" : column.name, column,
-      make: () => (column.categories ? categoryColors(column, data.n) : numberColors(column, data.n, false)),
-    });
+    const coloring = coloringBy(column, data.n);
+    found.push(data.hasLabel && i === 0 ? { ...coloring, name: "label" } : coloring);
   });
   if (data.score) {
     const column = { name: "score", values: data.score, categories: null };
