@@ -335,9 +335,9 @@ BY_OTHERS_OF_PYOD = {
 @pytest.mark.parametrize(
     ("kind", "others"),
     [
-        (PCAEmbedder, set()),
-        (AutoencoderEmbedder, set()),
-        (VAEEmbedder, set()),
+        (PCAEmbedder, {"get_feature_names_out"}),
+        (AutoencoderEmbedder, {"get_feature_names_out"}),
+        (VAEEmbedder, {"get_feature_names_out"}),
         (VQVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),
