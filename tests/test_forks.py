@@ -11,6 +11,7 @@ import torch
 from latentsk import (
     AutoencoderEmbedder,
     GenerativeClassifier,
+    HierarchicalVAEEmbedder,
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
@@ -47,6 +48,8 @@ SMALL = {"max_epochs": 1, "hidden_layer_sizes": (128,), "random_state": 0,
 autoencoder = AutoencoderEmbedder(**SMALL).fit(rows)
 vae = VAEEmbedder(**SMALL).fit(rows)
 given = VAEEmbedder(condition=[0], **SMALL).fit(rows)
+levels = HierarchicalVAEEmbedder(**{**SMALL, "n_components": (2, 1)}).fit(rows)
+LEVELS = {"score_levels": lambda e: e.score_levels(some)}
 folder = Path(tempfile.mkdtemp())
 
 EMBEDDER = {
@@ -139,6 +142,7 @@ def without_files(methods):
 CASES = [
     ("autoencoder", autoencoder, EMBEDDER),
     ("VAE", vae, {**EMBEDDER, **VAE}),
+    ("VAE with levels", levels, {**EMBEDDER, **VAE, **LEVELS}),
     ("VAE with conditions", given, {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
@@ -329,6 +333,7 @@ BY_OTHERS_OF_PYOD = {
         (PCAEmbedder, set()),
         (AutoencoderEmbedder, set()),
         (VAEEmbedder, set()),
+        (HierarchicalVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),
         (GenerativeClassifier, set()),

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from latentsk import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -60,6 +61,7 @@ EMBEDDERS = {
     "VAE, reconstruction": VAEEmbedder(**MLP, score_method="reconstruction"),
     "VAE, kl": VAEEmbedder(**MLP, score_method="kl"),
     "convolutional VAE": VAEEmbedder(**CONV),
+    "levels": HierarchicalVAEEmbedder(**{**MLP, "n_components": (2, 1)}),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
 }
 INDEXES = {

@@ -51,6 +51,9 @@ def estimators(X):
             2, prior="vamp", n_prior_components=5, **SMALL
         ).fit(X),
         "vae-flow": latentsk.VAEEmbedder(2, prior="flow", **SMALL).fit(X),
+        "vae-levels": latentsk.HierarchicalVAEEmbedder(
+            (2, 1), prior="vamp", n_prior_components=5, levels=(2, 1), **SMALL
+        ).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),

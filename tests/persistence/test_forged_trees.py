@@ -11,6 +11,7 @@ from torch import nn
 import latentsk
 from latentsk import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     PCAEmbedder,
@@ -42,10 +43,35 @@ def altered(path, estimator, change):
 MODULES = {"encoder": nn.Linear(30, 3), "decoder": nn.Linear(3, 30)}
 CUSTOM = AutoencoderEmbedder(max_epochs=1, random_state=0, **MODULES).fit(X)
 VAE = VAEEmbedder(3, **SMALL)
+LEVELS = HierarchicalVAEEmbedder((3, 2), **SMALL)
 ATTACKS = {
     "samples without end": (
         VAE,
         lambda e, a: e["parameters"].update(n_score_samples=10**8),
+    ),
+    "a level that there is not": (
+        LEVELS,
+        lambda e, a: e["parameters"].update(levels=3),
+    ),
+    "levels of other widths": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[2, 3]),
+    ),
+    "one level": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[5]),
+    ),
+    "levels without end": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[3, 2] + [0] * 999),
+    ),
+    "layers without end between levels": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_layers=[10**9]),
+    ),
+    "layers that are no list": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_layers="many"),
     ),
     "a path to write to": (
         VAE,
