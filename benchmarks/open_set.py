@@ -67,12 +67,18 @@ DENSITIES: dict[str, Density] = {}
 class TrainedOnce(BaseEstimator):
     """The density of rows: trained where they are new, else the one that there is."""
 
-    def __init__(self, folder: Path | None = None, epochs: int = 40) -> None:
-        self.folder, self.epochs = folder, epochs
+    def __init__(
+        self,
+        folder: Path | None = None,
+        epochs: int = 40,
+        scale: float | str = SCALE,
+    ) -> None:
+        self.folder, self.epochs, self.scale = folder, epochs, scale
 
     def fit(self, X: np.ndarray, y: None = None) -> TrainedOnce:
         """Find the density of these very rows, or train it."""
         name = f"{zlib.crc32(X.tobytes()):08x}-{self.epochs}"
+        name += "" if self.scale == SCALE else f"-{self.scale}"
         if name not in DENSITIES:
             DENSITIES[name] = self.restored(name) or self.trained(X, name)
         self.density_ = DENSITIES[name]
@@ -93,7 +99,7 @@ class TrainedOnce(BaseEstimator):
             N_LATENTS,
             hidden_layer_sizes=HIDDEN,
             likelihood="gaussian",
-            likelihood_scale=SCALE,  # learned, it is far less, and fits noise
+            likelihood_scale=self.scale,  # learned, it is far less, and fits noise
             standardize=False,
             batch_size=100,
             max_epochs=self.epochs,
@@ -114,6 +120,10 @@ class TrainedOnce(BaseEstimator):
     def score_samples(self, X: np.ndarray) -> np.ndarray:
         """Return bounds on the log-densities of rows."""
         return self.density_.score(X)
+
+
+def as_scale(word: str) -> float | str:
+    return word if word == "shared" else float(word)
 
 
 def digits(folder: Path, part: str) -> np.ndarray:
@@ -144,7 +154,7 @@ def splits() -> list[np.ndarray]:
 
 
 def ours(options) -> GenerativeClassifier:
-    density = TrainedOnce(options.folder, options.epochs)
+    density = TrainedOnce(options.folder, options.epochs, options.scale)
     return GenerativeClassifier(density, random_state=0)
 
 
@@ -299,6 +309,7 @@ def main() -> None:
     sizes = "-".join(map(str, (784, *HIDDEN, N_LATENTS)))
     parser = arguments(__doc__.format(network=sizes))
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--scale", type=as_scale, default=SCALE, help="or 'shared'")
     parser.add_argument("--peer-epochs", type=int, default=20)
     parser.add_argument("--folder", type=Path, default=None, help="to go on from")
     parser.add_argument("--trial", action="store_true", help="on the training images")

@@ -41,6 +41,15 @@ def escape_fitted_names(app, what, name, obj, options, lines):
             lines[i] = re.sub(r"(?<=[\s(])(\w+)_(?=[,)])", r"\1\\_", line)
 
 
+def drop_foreign_labels(app, what, name, obj, options, lines):
+    """Leave the text of links to scikit-learn's pages, in what is inherited of it."""
+    if not os.environ.get("LATENTSK_DOCS_LINKS"):
+        lines[:] = [
+            re.sub(r":ref:`([^<`]+) <accuracy_score>`", r"\1", x) for x in lines
+        ]
+
+
 def setup(app):
     # After numpydoc, whose priority is the default of 500.
     app.connect("autodoc-process-docstring", escape_fitted_names, priority=600)
+    app.connect("autodoc-process-docstring", drop_foreign_labels, priority=600)

@@ -13,7 +13,20 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TEXTS = HERE / "shared_parameters.txt"
 PACKAGE = HERE.parent / "latentsk"
-CLASSES = [PACKAGE / "embedders" / name for name in ("_autoencoder.py", "_vae.py")]
+FILES = ("_autoencoder.py", "_vae.py", "_hierarchical_vae.py", "_vq_vae.py")
+CLASSES = [PACKAGE / "embedders" / name for name in FILES]
+# Codes are no latent dimensions as others are, levels are several; neither takes custom
+# modules.
+WORDED_BY_ITSELF = {
+    "_hierarchical_vae.py": {
+        "n_components",
+        "network",
+        "input_shape",
+        "learning_rate_init",
+        "n_components_",
+    },
+    "_vq_vae.py": {"network", "dropout", "input_shape", "module_", "n_components_"},
+}
 # A line with a name and a type, which a backslash may continue, and indented lines.
 ENTRY = r"{indent}(?P<names>[\w, ]+?) : .*\n(?:(?<=\\\n).*\n)?(?:{indent}    .*\n)+"
 
@@ -22,6 +35,12 @@ def entries(text):
     """Return the texts by the names of the parameters."""
     found = re.finditer(ENTRY.format(indent=""), text, flags=re.MULTILINE)
     return {entry["names"]: entry[0] for entry in found}
+
+
+def texts_for(path, texts):
+    """Return the texts that a file takes as they are."""
+    own = WORDED_BY_ITSELF.get(path.name, set())
+    return {name: text for name, text in texts.items() if name not in own}
 
 
 def indented(text):
@@ -52,7 +71,7 @@ def main():
     stale = []
     for path in CLASSES:
         source = path.read_text(encoding="utf-8")
-        wanted = rewritten(source, texts)
+        wanted = rewritten(source, texts_for(path, texts))
         if wanted != source:
             stale.append(path.name)
             if "--check" not in sys.argv[1:]:

@@ -40,6 +40,7 @@ from latentsk import (
     RobustStandardizer,
     SlidingWindows,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk._faiss import faiss_available
 from latentsk.exceptions import (
@@ -854,6 +855,20 @@ SUBJECTS = {
         FITTING,
         ("calibrate",),
     ),
+    "VQVAEEmbedder": Subject(
+        lambda: VQVAEEmbedder(
+            8,
+            n_positions=N_COMPONENTS,
+            code_dim=1,
+            **{k: v for k, v in SMALL.items() if k != "n_components"},
+        ),
+        embedder_probe,
+        embedder_calls("score_map", "transform_codes")
+        | sample_calls()
+        | takes_rows("inverse_transform_codes", width=N_COMPONENTS),
+        FITTING,
+        ("calibrate",),
+    ),
     "LatentIndex": Subject(
         lambda: LatentIndex(device="cpu"),
         index_probe,
@@ -1373,7 +1388,9 @@ def test_components_that_arpack_does_not_find():
         PCAEmbedder(2, svd_solver="arpack", random_state=0).fit(zeros)
 
 
-@pytest.mark.parametrize("make", [PCAEmbedder, AutoencoderEmbedder, VAEEmbedder])
+@pytest.mark.parametrize(
+    "make", [PCAEmbedder, AutoencoderEmbedder, VAEEmbedder, VQVAEEmbedder]
+)
 @pytest.mark.parametrize("value", [1.01e100, 1.7e308])
 def test_magnitudes_without_meaning_are_refused(make, value):
     embedder = make()

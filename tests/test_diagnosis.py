@@ -31,6 +31,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk._diagnosis import diagnosed, diagnosis
 
@@ -60,6 +61,7 @@ ESTIMATORS = {
     "PCA": lambda: PCAEmbedder(2),
     "autoencoder": lambda: AutoencoderEmbedder(2, **SMALL),
     "VAE": lambda: VAEEmbedder(2, **SMALL),
+    "codes": lambda: VQVAEEmbedder(4, **SMALL),
     "index": LatentIndex,
     "index over a Pipeline": lambda: LatentIndex(
         make_pipeline(StandardScaler(), PCAEmbedder(2))

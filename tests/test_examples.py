@@ -56,3 +56,12 @@ def test_the_direction_that_a_plane_drops_is_its_noise(capsys):
     dropped = (noisy[:, 0] - noisy[:, 2]) / 2
     expected = noisy - dropped[:, None] * [1, 0, -1]
     np.testing.assert_allclose(denoised, expected, atol=0.05)
+
+
+def test_digits_that_were_never_seen_are_none_of_these(capsys, monkeypatch, tmp_path):
+    picture = tmp_path / "picture.png"
+    monkeypatch.setattr("sys.argv", ["none_of_these.py", "--output", str(picture)])
+    load("none_of_these").main()
+    said = capsys.readouterr().out
+    assert "digits never seen, called unknown: 100.0%" in said
+    assert picture.stat().st_size > 10_000

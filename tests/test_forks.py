@@ -16,6 +16,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     VAEEmbedder,
+    VQVAEEmbedder,
     _threads,
 )
 from latentsk._threads import fork_safe
@@ -45,6 +46,7 @@ rows = np.random.default_rng(0).normal(size=(600, 64))
 some = rows[:550]
 SMALL = {"max_epochs": 1, "hidden_layer_sizes": (128,), "random_state": 0,
          "device": "cpu", "n_components": 3}
+CODED = {name: value for name, value in SMALL.items() if name != "n_components"}
 autoencoder = AutoencoderEmbedder(**SMALL).fit(rows)
 vae = VAEEmbedder(**SMALL).fit(rows)
 given = VAEEmbedder(condition=[0], **SMALL).fit(rows)
@@ -76,6 +78,11 @@ VAE = {
     "latent_report": lambda e: e.latent_report(some).dimensions,
     "interpolate": lambda e: e.interpolate(some[0], some[1], 550),
     "traverse": lambda e: e.traverse(some[0], 1, np.linspace(-1, 1, 550)),
+}
+CODES = {
+    "sample": lambda e: e.sample(550, random_state=0),
+    "transform_codes": lambda e: e.transform_codes(some),
+    "inverse_transform_codes": lambda e: e.inverse_transform_codes(np.ones((550, 3))),
 }
 COMPONENTS = {
     "score_samples": lambda e: e.score_samples(some),
@@ -145,6 +152,8 @@ CASES = [
     ("VAE with levels", levels, {**EMBEDDER, **VAE, **LEVELS}),
     ("VAE with conditions", given, {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
+    ("codes", VQVAEEmbedder(64, n_positions=3, code_dim=1, **CODED).fit(rows),
+     {**EMBEDDER, **CODES}),
     ("PCA", PCAEmbedder(3, random_state=0).fit(rows), EMBEDDER),
     ("detector over an autoencoder", detector(autoencoder), DETECTOR),
     ("detector over k-means", detector(clusters), without_files(DETECTOR)),
@@ -330,10 +339,11 @@ BY_OTHERS_OF_PYOD = {
 @pytest.mark.parametrize(
     ("kind", "others"),
     [
-        (PCAEmbedder, set()),
-        (AutoencoderEmbedder, set()),
-        (VAEEmbedder, set()),
-        (HierarchicalVAEEmbedder, set()),
+        (PCAEmbedder, {"get_feature_names_out"}),
+        (AutoencoderEmbedder, {"get_feature_names_out"}),
+        (VAEEmbedder, {"get_feature_names_out"}),
+        (HierarchicalVAEEmbedder, {"get_feature_names_out"}),
+        (VQVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),
         (GenerativeClassifier, set()),

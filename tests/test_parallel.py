@@ -32,6 +32,7 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk.index._exact import ExactSearch
 from latentsk.index._ivf_search import IVFSearch
@@ -62,6 +63,9 @@ EMBEDDERS = {
     "VAE, kl": VAEEmbedder(**MLP, score_method="kl"),
     "convolutional VAE": VAEEmbedder(**CONV),
     "levels": HierarchicalVAEEmbedder(**{**MLP, "n_components": (2, 1)}),
+    "codes": VQVAEEmbedder(
+        16, n_positions=3, code_dim=1, hidden_layer_sizes=(16,), **SHORT
+    ),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
 }
 INDEXES = {

@@ -26,7 +26,7 @@ from latentsk.classify._conformal import lowest_rank, n_as_low, n_needed
 from latentsk.classify._conformity import conformity, typical_rows
 from latentsk.classify._densities import (
     class_log_densities,
-    fitted_density,
+    fitted_densities,
     require_density,
     resolved,
 )
@@ -145,9 +145,11 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
     bad ones make the sets larger, and never invalid. Classes that are not exchangeable
     with what they were (drift) void this.
 
-    Densities are compared with each other: a class in which a column is constant has a
-    density that is as high there as the estimator's least scale allows.
-    ``likelihood="auto"`` of a VAEEmbedder is decided by the rows of all classes.
+    Densities are compared with each other. So ``likelihood="auto"`` of a VAEEmbedder is
+    decided by the rows of all classes. Where an embedder standardizes rows of numbers,
+    a column that is constant in a class has noise while the density of the class is
+    fitted, of a tenth of the deviation that the column has over all classes (of 0.1 if
+    it has none): else its scale would be that of rounding.
 
     References
     ----------
@@ -266,10 +268,9 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             fitted, aside = set_aside(codes, n_classes, share, needed, generator)
         estimator = resolved(estimator, _safe_indexing(rows, fitted))
         own = [fitted[codes[fitted] == k] for k in range(n_classes)]
-        self.estimators_ = [
-            fitted_density(estimator, _safe_indexing(rows, places), label, generator)
-            for places, label in zip(own, self.classes_, strict=True)
-        ]
+        self.estimators_ = fitted_densities(
+            estimator, rows, own, self.classes_, generator
+        )
         known = [
             self._log_densities(
                 _safe_indexing(rows, at_most(places, MOST_REFERENCE_ROWS, generator))
@@ -681,7 +682,7 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         >>> X, y = load_iris(return_X_y=True)
         >>> classifier = GenerativeClassifier(GaussianMixture()).fit(X, y)
         >>> classifier.novelty_score([X[0], [5, 5, 5, 5]]).round(1)
-        array([  0.4, 147. ])
+        array([ 0.5, 77.9])
         """
         found = conformity(self.class_score_samples(X), self._typical)
         return -found.max(axis=1)
@@ -835,8 +836,8 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             warn(
                 f"A level of {level:g}{sure} needs {n_needed(level, confidence):.15g} "
                 "calibration rows of a class or more. It rejects no row of "
-                f"{listed(self.classes_[few].tolist())}, which has {found}. Give more "
-                "rows of it, or a higher level."
+                f"{listed(self.classes_[few].tolist())}, of which there are "
+                f"{found}. Give more, or a higher level."
             )
         return ranks
 

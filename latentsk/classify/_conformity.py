@@ -143,7 +143,7 @@ def conformity(log_densities: Float64, typical: TypicalRows) -> Float64:
     >>> own = np.array([[-1.0, -5.0], [-2.0, -9.0], [-3.0, -7.0]])
     >>> typical = typical_rows([own, own[:, ::-1]])
     >>> conformity(np.array([[-2.0, -6.0], [-2.0, -2.0]]), typical).round(2)
-    array([[ -1.39, -16.03],
+    array([[ -1.39, -24.39],
            [ -6.26,  -6.26]])
     """
     parts = [_shortfall(log_densities, typical.log_density, typical.log_density_spread)]

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_outlier_detector
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from latentsk._threshold import score_name
-from latentsk._typing import Float64
+from latentsk._typing import Float64, Positions
 from latentsk.classify._bayes import LARGEST, bounded
+from latentsk.classify._constants import deviations, needs_scale, with_noise
 from latentsk.embedders._base import BaseEmbedder
 from latentsk.outliers._magnitudes import measure_where_small
 from latentsk.outliers._steps import seeded
@@ -148,23 +151,53 @@ def _binarizes(estimator: Any) -> bool:
     return bool(getattr(estimator, "dynamic_binarization", False))
 
 
-def fitted_density(
-    estimator: Any, X: Any, label: Any, generator: np.random.Generator
-) -> Any:
-    """Return a clone that is fitted to the rows of one class.
+def fitted_densities(
+    estimator: Any,
+    rows: Any,
+    own: Sequence[Positions],
+    labels: NDArray[Any],
+    generator: np.random.Generator,
+) -> list[Any]:
+    """Return clones of an estimator, each fitted to the rows of a class.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As `resolved` returns it.
+
+    rows : array or table of n_rows rows
+
+    own : sequence of n_classes ndarrays
+        Positions of the rows of each class.
+
+    labels : ndarray of shape (n_classes,)
+
+    generator : numpy.random.Generator
 
     Raises
     ------
     ValueError
-        What the fit raises, with the class.
+        What a fit raises, with the class.
     """
-    density = seeded(clone(estimator), generator)
+    deviation = None
+    if isinstance(rows, np.ndarray) and needs_scale(estimator):
+        deviation = deviations(rows[np.concatenate(own)])
+    fitted = []
+    for places, label in zip(own, labels, strict=True):
+        some = _safe_indexing(rows, places)
+        if deviation is not None:
+            some = with_noise(some, deviation, generator)
+        fitted.append(_fitted(seeded(clone(estimator), generator), some, label))
+    return fitted
+
+
+def _fitted(density: Any, rows: Any, label: Any) -> Any:
     try:
-        return density.fit(X)
+        return density.fit(rows)
     except ValueError as error:
         label = label.item() if isinstance(label, np.generic) else label
         raise ValueError(
-            f"{type(estimator).__name__} cannot be fitted to the {_num_samples(X)} "
+            f"{type(density).__name__} cannot be fitted to the {_num_samples(rows)} "
             f"row(s) of class {label!r}: {error}"
         ) from error
 

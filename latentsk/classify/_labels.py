@@ -125,13 +125,13 @@ def checked_unknown_label(unknown_label: Any, classes: Labels) -> Labels:
         is_object = classes.dtype == object
         label = np.array(unknown_label, dtype=object if is_object else None)
         return label.astype(np.result_type(label, classes)) if not is_object else label
-    label = _in_dtype(unknown_label, classes.dtype)
-    if label is None or label.item() != unknown_label:
+    found = _in_dtype(unknown_label, classes.dtype)
+    if found is None or found.item() != unknown_label:
         raise ValueError(
             f"unknown_label={_shown(unknown_label)} does not fit the dtype of y, "
             f"{classes.dtype}. Choose another one, or make y.astype(int)."
         )
-    return label
+    return found
 
 
 def _in_dtype(label: Any, dtype: np.dtype[Any]) -> Labels | None:

@@ -37,7 +37,7 @@ def class_rows(classifier: Any, estimator: Any, X: Any, *, reset: bool) -> Any:
     ------
     TypeError, ValueError
     """
-    tags = get_tags(estimator).input_tags
+    tags = get_tags(classifier).input_tags
     if _reads_tables(estimator) or not tags.two_d_array:
         return rows_for_embedder(classifier, X, reset=reset, least=1)
     # scikit-learn's mixtures compute scores in the dtype of rows, integers included.

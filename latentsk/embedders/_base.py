@@ -283,6 +283,7 @@ class BaseEmbedder(
             )
         return Z
 
+    @fork_safe
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the latent coordinates.
 

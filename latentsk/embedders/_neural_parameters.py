@@ -99,7 +99,8 @@ def training_settings(embedder: Any, network: Any, n_rows: int) -> TrainingSetti
     if compile == "auto":
         # The steps of a perceptron on a CPU are short as they are.
         on_cpu = next(network.parameters()).device.type == "cpu"
-        is_short = on_cpu and perceptron_operations(network) < math.inf
+        parts = (network.encoder, network.decoder)
+        is_short = on_cpu and sum(map(perceptron_operations, parts)) < math.inf
         long = worth_compiling(n_rows, int(batch_size), embedder.max_epochs)
         compile = long and not is_short
     clip_norm = None if embedder.clip_norm is None else float(embedder.clip_norm)

@@ -399,6 +399,8 @@ default="auto"
         "score_method": [StrOptions(set(SCORE_METHODS))],
     }
 
+    _log_density_scores = ("elbo",)
+
     def __init__(
         self,
         n_codes: int = 512,
@@ -510,7 +512,7 @@ default="auto"
             pair.encoder,
             pair.decoder,
             quantizer,
-            prior(architecture["n_positions"], n_codes),
+            prior(architecture["n_positions"], n_codes).float(),
             n_scales=learned.get(scale, 0) if likelihood.has_scale else 0,
             initial_scale=INITIAL_SCALE if isinstance(scale, str) else scale,
             inputs=likelihood.inputs,

@@ -204,14 +204,13 @@ def put_names_behind(model: Any, names: Sequence[str]) -> None:
             for i, name in enumerate(names_of):
                 if name == "predict":
                     names_of[i] = inner
-    values = [name.encode() for name in names]
-    labels = onnx.helper.make_tensor(
-        "predict/labels", onnx.TensorProto.STRING, [len(values)], values
-    )
+    values: Any = [name.encode() for name in names]
+    kind = onnx.TensorProto.STRING
+    labels = onnx.helper.make_tensor("predict/labels", kind, [len(values)], values)
     graph.initializer.append(labels)
     graph.node.append(
         onnx.helper.make_node("Gather", [labels.name, inner], ["predict"], axis=0)
     )
     for value in graph.output:
         if value.name == "predict":
-            value.type.tensor_type.elem_type = onnx.TensorProto.STRING
+            value.type.tensor_type.elem_type = kind

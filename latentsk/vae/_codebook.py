@@ -14,11 +14,11 @@ from latentsk.vae._quantizer import Quantizer
 
 # Means are of about so many vectors for each code, and of a hundred steps at most: a
 # codebook that is slower than the encoder is left behind, and few codes are used.
-WINDOW = 10
+WINDOW = 40
 MAX_DECAY = 0.99
 # Of the vectors that a code has if all codes have equally many: with fewer than this
 # share it is given up.
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.05
 # Lengths and shares below this are none.
 TINY = 1e-12
 # Vectors that k-means sees at a time, and how often it sees all of them.
@@ -31,7 +31,7 @@ def decay_of(n_vectors: int, n_codes: int) -> float:
     Examples
     --------
     >>> [round(decay_of(n_vectors, 512), 2) for n_vectors in (32, 512, 8192)]
-    [0.99, 0.9, 0.2]
+    [0.99, 0.98, 0.67]
     """
     return min(MAX_DECAY, math.exp(-n_vectors / (WINDOW * n_codes)))
 

@@ -11,7 +11,7 @@ from latentsk.networks._mlp import initialize, without_dropout
 from latentsk.training._data import EndsWithRows, Rows, StartsFromRows
 from latentsk.training._inference import in_batches
 from latentsk.vae._code_prior import CodePrior
-from latentsk.vae._constants import leave_out_constants
+from latentsk.vae._constants import leave_out_constants, leave_out_unseen
 from latentsk.vae._likelihood_scale import (
     INITIAL_SCALE,
     MIN_SCALE,
@@ -153,7 +153,7 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
         """Set what the training starts from: the prior, the codes, what is constant."""
-        fresh = type(self.prior)(self.prior.n_positions, self.prior.n_codes)
+        fresh = type(self.prior)(self.prior.n_positions, self.prior.n_codes).float()
         self.prior.load_state_dict(initialize(fresh, generator).state_dict())
         some = next(rows.epoch(MAX_ROWS_TO_START, generator)).rows
         is_real = torch.full((some.shape[1],), self.is_real)
@@ -166,7 +166,9 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
         self.quantizer.start_from(vectors, generator)
 
     def end_with(self, rows: Rows) -> None:
-        """Count the codes of training rows."""
+        """Count the codes of training rows; leave out again what starts left out."""
+        # The optimizer has moved it a little, from memory.
+        leave_out_unseen(self.encoder, self.decoder)
         self.code_counts.zero_()
         # Their order does not matter.
         for batch in rows.epoch(ROWS_TO_COUNT, torch.Generator()):

@@ -30,8 +30,8 @@ def test_ratios_of_ties_are_zero_and_of_extremes_finite():
     assert np.isfinite(log_ratios(np.array([[-LARGEST, LARGEST]]))).all()
 
 
-def test_typical_is_the_median_and_the_robust_deviation():
-    own = [RNG.normal(size=(4_001, 2)) * [2.0, 1.0] + [5.0, 0.0]]
+def test_typical_is_the_median_and_the_deviation_of_the_lower_tail():
+    own = [RNG.normal(size=(20_001, 2)) * [2.0, 1.0] + [5.0, 0.0]]
     own.append(own[0][:, ::-1] * 3)
     typical = typical_rows(own)
     assert typical.log_density[0] == np.median(own[0][:, 0])
@@ -41,6 +41,15 @@ def test_typical_is_the_median_and_the_robust_deviation():
     np.testing.assert_allclose(
         typical.log_ratio_spread, [spread, 3 * spread], rtol=0.05
     )
+
+
+def test_the_upper_tail_and_a_few_outliers_do_not_count():
+    values = np.sort(RNG.normal(size=2_000))
+    wide = np.where(values > 1, 100 * values, values)
+    wide[:20] -= 1e6
+    spread = typical_rows([wide[:, None]]).log_density_spread[0]
+    usual = typical_rows([values[:, None]]).log_density_spread[0]
+    assert spread == pytest.approx(usual, rel=0.1)
 
 
 def test_conformity_is_the_log_of_two_logistic_tails():

@@ -22,9 +22,11 @@ from sklearn.preprocessing import StandardScaler
 from latentsk import (
     AutoencoderEmbedder,
     GenerativeClassifier,
+    HierarchicalVAEEmbedder,
     LatentOutlierDetector,
     PCAEmbedder,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 
 X, Y = load_iris(return_X_y=True)
@@ -213,6 +215,21 @@ def test_what_is_no_density_is_refused(estimator, message):
         GenerativeClassifier(estimator).fit(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        HierarchicalVAEEmbedder((2, 1), **SMALL),
+        VQVAEEmbedder(n_codes=8, **SMALL),
+    ],
+    ids=lambda embedder: type(embedder).__name__,
+)
+def test_every_embedder_with_a_likelihood_will_do(embedder):
+    classifier = fitted(embedder, reject=0.1).fit(X, Y)
+    assert classifier.predict_set(X, 0.1).shape == (150, 3)
+    assert classifier.sample(4, y=1, random_state=0)[0].shape == (4, 4)
+
+
 def test_the_remedy_for_a_pipeline_works():
     pipeline = make_pipeline(StandardScaler(), GaussianMixture())
     whole = make_pipeline(*pipeline[:-1], GenerativeClassifier(pipeline[-1]))
@@ -305,6 +322,24 @@ def test_zeros_and_ones_of_one_class_do_not_decide_for_it_alone():
     rows[40:] += 0.5
     both = fitted(VAEEmbedder(1, **SMALL)).fit(rows, y)
     assert [e.likelihood_ for e in both.estimators_] == ["gaussian"] * 2
+
+
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_column_that_is_constant_in_a_class_has_a_scale_in_any_unit(unit):
+    generator = np.random.default_rng(0)
+    rows, y = generator.normal(size=(400, 3)), np.repeat([0, 1], 200)
+    rows[:200, 1] = 0.0  # where the other class is dense, too
+    rows[:, 2] = 7.0
+    density = VAEEmbedder(1, max_epochs=30, hidden_layer_sizes=(8,), device="cpu")
+    classifier = fitted(density).fit(rows[::2] * [1.0, unit, unit], y[::2])
+    # Bayes' rule by the noise: a tenth as wide, rows of the second are seldom as near.
+    assert classifier.score(rows[1::2] * [1.0, unit, unit], y[1::2]) > 0.85
+    found = classifier.class_score_samples(
+        np.array([[0.0, 0.0, 7.0]]) * [1, unit, unit]
+    )
+    ratio = found[0, 0] - found[0, 1]
+    assert 0.5 < ratio < 4.5  # log 10, in any unit
 
 
 def test_images_are_taken_as_the_density_takes_them():

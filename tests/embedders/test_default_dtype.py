@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentsk import AutoencoderEmbedder, VAEEmbedder
+from latentsk import AutoencoderEmbedder, VAEEmbedder, VQVAEEmbedder
 
 SMALL = {"max_epochs": 2, "random_state": 0, "device": "cpu"}
 SIZES = {"hidden_layer_sizes": (6,)}
@@ -53,6 +53,10 @@ CASES = {
         2, dynamic_binarization=True, **IMAGES, **SMALL
     ),
     "custom vae": lambda: VAEEmbedder(2, **custom(4), **SMALL),
+    "codes": lambda: VQVAEEmbedder(8, n_positions=2, dropout=0.1, **SIZES, **SMALL),
+    "levels": lambda: VQVAEEmbedder(
+        9, quantizer="fsq", prior="independent", **IMAGES, **SMALL
+    ),
 }
 
 

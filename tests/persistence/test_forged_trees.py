@@ -16,6 +16,7 @@ from latentsk import (
     LatentNeighborsTransformer,
     PCAEmbedder,
     VAEEmbedder,
+    VQVAEEmbedder,
 )
 from latentsk.exceptions import FormatError
 from latentsk.persistence import _format
@@ -43,34 +44,86 @@ def altered(path, estimator, change):
 MODULES = {"encoder": nn.Linear(30, 3), "decoder": nn.Linear(3, 30)}
 CUSTOM = AutoencoderEmbedder(max_epochs=1, random_state=0, **MODULES).fit(X)
 VAE = VAEEmbedder(3, **SMALL)
-LEVELS = HierarchicalVAEEmbedder((3, 2), **SMALL)
+HIERARCHY = HierarchicalVAEEmbedder((3, 2), **SMALL)
+CODES = VQVAEEmbedder(8, n_positions=3, **SMALL)
+LEVELS = VQVAEEmbedder(9, n_positions=3, quantizer="fsq", **SMALL)
+GRID = VQVAEEmbedder(
+    8, network="conv", input_shape=(1, 5, 6), max_epochs=1, hidden_layer_sizes=(3,)
+)
 ATTACKS = {
+    "more codes than vectors": (
+        CODES,
+        lambda e, a: item(e, "_architecture", "n_codes", 2**40),
+    ),
+    "no vectors of as many codes": (
+        CODES,
+        lambda e, a: item(e, "_architecture", "n_codes", 7),
+    ),
+    "positions without end": (
+        CODES,
+        lambda e, a: (
+            item(e, "_architecture", "n_positions", 2**40),
+            e["state"].update(n_components_=2**41),
+        ),
+    ),
+    "codes of another length": (
+        CODES,
+        lambda e, a: item(e, "_architecture", "code_dim", 3),
+    ),
+    "codes of no quantizer": (
+        CODES,
+        lambda e, a: item(e, "_architecture", "quantizer", "k-means"),
+    ),
+    "codes of no prior": (
+        CODES,
+        lambda e, a: item(e, "_architecture", "code_prior", "normal"),
+    ),
+    "codes of no levels": (
+        LEVELS,
+        lambda e, a: item(e, "_architecture", "n_codes", 17),
+    ),
+    "codes on another grid": (
+        GRID,
+        lambda e, a: item(e, "_architecture", "input_shape", [1, 10, 3]),
+    ),
+    "codes without vectors": (
+        CODES,
+        lambda e, a: a.update(
+            {k: v * np.inf for k, v in a.items() if k.endswith("codebook")}
+        ),
+    ),
+    "codes that were had less than never": (
+        CODES,
+        lambda e, a: a.update(
+            {k: v - 10**6 for k, v in a.items() if k.endswith("code_counts")}
+        ),
+    ),
     "samples without end": (
         VAE,
         lambda e, a: e["parameters"].update(n_score_samples=10**8),
     ),
     "a level that there is not": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["parameters"].update(levels=3),
     ),
     "levels of other widths": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["state"]["_architecture"].update(level_sizes=[2, 3]),
     ),
     "one level": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["state"]["_architecture"].update(level_sizes=[5]),
     ),
     "levels without end": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["state"]["_architecture"].update(level_sizes=[3, 2] + [0] * 999),
     ),
     "layers without end between levels": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["state"]["_architecture"].update(level_layers=[10**9]),
     ),
     "layers that are no list": (
-        LEVELS,
+        HIERARCHY,
         lambda e, a: e["state"]["_architecture"].update(level_layers="many"),
     ),
     "a path to write to": (
