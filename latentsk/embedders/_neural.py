@@ -232,8 +232,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         record = record._replace(epoch=len(self.history_) + 1)
         self.history_ = [*self.history_, record.as_dict(validated=False)]
         self.best_epoch_ = len(self.history_)
-        seed = np.array(generator.get_state().numpy())
-        self._optimizer_state = {**state, "generator": seed}
+        self._optimizer_state = {**state, "generator": generator.get_state().numpy()}
 
     def _new_seed(self) -> int:
         return int(numpy_generator(self.random_state).integers(2**63))
