@@ -13,11 +13,19 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TEXTS = HERE / "shared_parameters.txt"
 PACKAGE = HERE.parent / "latentsk"
-FILES = ("_autoencoder.py", "_vae.py", "_vq_vae.py")
+FILES = ("_autoencoder.py", "_vae.py", "_hierarchical_vae.py", "_vq_vae.py")
 CLASSES = [PACKAGE / "embedders" / name for name in FILES]
-# Codes are no latent dimensions as others are, and need no custom modules.
+# Codes are no latent dimensions as others are, levels are several; neither takes custom
+# modules.
 WORDED_BY_ITSELF = {
-    "_vq_vae.py": {"network", "dropout", "input_shape", "module_", "n_components_"}
+    "_hierarchical_vae.py": {
+        "n_components",
+        "network",
+        "input_shape",
+        "learning_rate_init",
+        "n_components_",
+    },
+    "_vq_vae.py": {"network", "dropout", "input_shape", "module_", "n_components_"},
 }
 # A line with a name and a type, which a backslash may continue, and indented lines.
 ENTRY = r"{indent}(?P<names>[\w, ]+?) : .*\n(?:(?<=\\\n).*\n)?(?:{indent}    .*\n)+"

@@ -342,7 +342,7 @@ BY_OTHERS_OF_PYOD = {
         (PCAEmbedder, {"get_feature_names_out"}),
         (AutoencoderEmbedder, {"get_feature_names_out"}),
         (VAEEmbedder, {"get_feature_names_out"}),
-        (HierarchicalVAEEmbedder, set()),
+        (HierarchicalVAEEmbedder, {"get_feature_names_out"}),
         (VQVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),

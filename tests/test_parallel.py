@@ -62,10 +62,10 @@ EMBEDDERS = {
     "VAE, reconstruction": VAEEmbedder(**MLP, score_method="reconstruction"),
     "VAE, kl": VAEEmbedder(**MLP, score_method="kl"),
     "convolutional VAE": VAEEmbedder(**CONV),
+    "levels": HierarchicalVAEEmbedder(**{**MLP, "n_components": (2, 1)}),
     "codes": VQVAEEmbedder(
         16, n_positions=3, code_dim=1, hidden_layer_sizes=(16,), **SHORT
     ),
-    "levels": HierarchicalVAEEmbedder(**{**MLP, "n_components": (2, 1)}),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
 }
 INDEXES = {

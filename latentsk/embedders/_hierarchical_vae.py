@@ -70,7 +70,7 @@ class HierarchicalVAEEmbedder(VariationalEmbedder):
 default="mlp"
         A multilayer perceptron, or a convolutional network for images. The others are
         classic networks with these hidden layers and ReLU; the last is for images of
-        32 x 32 pixels and has 10 latent dimensions unless told otherwise.
+        32 x 32 pixels. They lie between the rows and the lowest level.
 
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         "mlp": widths of the encoder's hidden layers. "auto" is two layers, the first
@@ -197,8 +197,9 @@ default="auto"
         Number of rows per step. "auto": one in 32 of the rows, 16 at least and 512 at
         most.
 
-    learning_rate_init : float, default=3e-3
-        Learning rate of AdamW at the start.
+    learning_rate_init : float, default=1e-3
+        Learning rate of AdamW at the start. Larger ones leave the upper levels out of
+        use.
 
     learning_rate : {"constant", "cosine"}, default="cosine"
         Schedule of the learning rate over `max_epochs`.
@@ -436,7 +437,7 @@ default="auto"
         n_score_samples: int = 8,
         standardize: bool = True,
         batch_size: int | str = "auto",
-        learning_rate_init: float = 3e-3,
+        learning_rate_init: float = 1e-3,
         learning_rate: str = "cosine",
         weight_decay: float = 0.0,
         clip_norm: float | None = None,

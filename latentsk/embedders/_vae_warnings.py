@@ -16,6 +16,8 @@ from latentsk.vae._report import active
 MIN_ROWS_TO_EXAMINE = 32
 # Epochs after which an upper level should have come into use.
 MIN_EPOCHS_TO_TELL = 50
+# Nats that a level's means tell of a row, at least, if it is of use.
+MIN_INFORMATION = 0.05
 # Nats in all, and for each active dimension, which is about what a standard deviation
 # of 2.2 instead of 1 makes, or a mean of 1.4 instead of 0.
 MAX_DISTANCE = 10.0
@@ -71,8 +73,8 @@ def warn_of_levels(n_epochs: int, means: Float64, widths: Sequence[int]) -> None
     """
     if len(means) < MIN_ROWS_TO_EXAMINE or n_epochs < MIN_EPOCHS_TO_TELL:
         return
-    by_level = np.split(active(means), np.cumsum(widths)[:-1])
-    is_used = [bool(part.any()) for part in by_level]
+    variances = np.split(means.var(axis=0), np.cumsum(widths)[:-1])
+    is_used = [0.5 * float(part.sum()) >= MIN_INFORMATION for part in variances]
     unused = [str(level) for level, used in enumerate(is_used, 1) if not used]
     if not unused or not any(is_used):
         return

@@ -460,6 +460,12 @@ or None, default=None
         mean, log_variance = np.split(joined, 2, axis=1)
         return mean, np.exp(0.5 * log_variance)
 
+    def _prior_latents(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self)
+        rows = self._validate_in_range(X, reset=False, method="predict_component")
+        mean, _ = self._posterior(rows)
+        return mean[:, -self.prior_means_.shape[1] :]
+
     @fork_safe
     def log_likelihood(
         self, X: ArrayLike, n_samples: int = 1_000, random_state: RandomState = None

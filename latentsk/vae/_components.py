@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,9 @@ class MixtureComponentsMixin:
     These are `prior`, `module_` and `transform`.
     """
 
+    # Provided by the embedder: those of its latents that the prior is for.
+    _prior_latents: Callable[[Any], NDArray[Any]]
+
     @property
     def prior_weights_(self) -> NDArray[np.float64]:
         """Weights of the components of the mixture prior, which sum to one."""
@@ -189,9 +193,8 @@ class MixtureComponentsMixin:
         >>> vae.predict_component_proba(X).shape
         (150, 3)
         """
-        embedder: Any = self
         mixture = self.prior_weights_, self.prior_means_, self.prior_scales_
-        return component_probabilities(embedder.transform(X), *mixture)
+        return component_probabilities(self._prior_latents(X), *mixture)
 
     @available_if(_has_mixture)
     @fork_safe

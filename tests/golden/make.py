@@ -51,15 +51,15 @@ def estimators(X):
             2, prior="vamp", n_prior_components=5, **SMALL
         ).fit(X),
         "vae-flow": latentsk.VAEEmbedder(2, prior="flow", **SMALL).fit(X),
+        "vae-levels": latentsk.HierarchicalVAEEmbedder(
+            (2, 1), prior="vamp", n_prior_components=5, levels=(2, 1), **SMALL
+        ).fit(X),
         "vq-vae": latentsk.VQVAEEmbedder(8, n_positions=2, **SMALL).fit(X),
         "vq-vae-levels": latentsk.VQVAEEmbedder(
             9,
             quantizer="fsq",
             prior="independent",
             **{**CONV, "hidden_layer_sizes": (3,)},
-        ).fit(X),
-        "vae-levels": latentsk.HierarchicalVAEEmbedder(
-            (2, 1), prior="vamp", n_prior_components=5, levels=(2, 1), **SMALL
         ).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
