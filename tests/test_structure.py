@@ -15,7 +15,7 @@ SOURCES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted(ROOT.rglob("*.py"))
 }
-MAX_LINES, MAX_LINES_OF_A_FILE = 28_000, 400
+MAX_LINES, MAX_LINES_OF_A_FILE = 32_000, 400
 # Blank lines, comments and what ends or indents others.
 NO_CODE = {
     tokenize.COMMENT,
