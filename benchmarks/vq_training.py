@@ -3,8 +3,8 @@
     python benchmarks/vq_training.py [--data FOLDER] [--epochs N] [--rounds N]
         [--threads N] [--write]
 
-Everybody trains the same perceptron from the same weights, with 512 codes of the same
-length, the same batches, epochs and Adam, without validation or early stopping, on
+Everybody trains the same perceptron, its weights drawn alike, with 512 codes of the
+same length, the same batches, epochs and Adam, without validation or early stopping, on
 images that are ready to use. pythae learns its codebook by gradients, or as moving
 means ("EMA"); ours learns a prior of the codes besides: "independent", or the default,
 "autoregressive". Times are those of the processor in the steps of an epoch alone, on

@@ -435,7 +435,7 @@ CASES = {
     "likelihood_scale must be 'auto', 'feature', 'shared' or a number": lambda p: vae(likelihood_scale=True).fit(X),
     "… is for objective='elbo', got 'iwae'": lambda p: vae(objective="iwae", capacity=5.0).fit(X),
     "free_nats and capacity exclude each other": lambda p: vae(free_nats=0.1, capacity=5.0).fit(X),
-    "n_components must be 'auto' or hold at least two positive integers": lambda p: HierarchicalVAEEmbedder(8).fit(X),
+    "n_components must be 'auto', a positive integer, or hold at least two": lambda p: HierarchicalVAEEmbedder((8,)).fit(X),
     "levels must be None, a level from 1 … to …": lambda p: HierarchicalVAEEmbedder((2, 1), levels=3).fit(X),
     "n_prior_components=…, but X has … rows": lambda p: vae(prior="mixture", n_prior_components=5).fit(X[:3]),
     "… names column …, which X does not have": lambda p: vae(condition=["q"]).fit(FRAME),

@@ -34,38 +34,38 @@ def level_widths(n_components: Any, n_features: int) -> list[int]:
 
     Parameters
     ----------
-    n_components : sequence of int or "auto"
+    n_components : int, sequence of int or "auto"
+        An integer is the width of the lowest of two levels.
 
     n_features : int
 
     Raises
     ------
     ValueError
-        If they are no sequence of at least two positive integers.
+        If they are no positive integer, and no sequence of at least two.
 
     Examples
     --------
-    >>> level_widths((32, 8), 5), level_widths("auto", 784)
-    ([32, 8], [28, 7])
+    >>> level_widths((32, 8), 5), level_widths(32, 5), level_widths("auto", 784)
+    ([32, 8], [32, 8], [28, 7])
     """
-    if isinstance(n_components, str):
-        first = automatic_components(n_features)
-        return [first, math.ceil(first / NARROWING)]
+    is_automatic = isinstance(n_components, str)
+    first = automatic_components(n_features) if is_automatic else n_components
+    if _is_count(first):
+        return [int(first), math.ceil(first / NARROWING)]
     sizes = [] if np.ndim(n_components) != 1 else list(n_components)
-    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes)
-    if len(sizes) < 2 or not whole or min(sizes) < 1:
-        one = _remedy_of_one(n_components)
+    if len(sizes) < 2 or not all(map(_is_count, sizes)):
         raise ValueError(
-            "n_components must be 'auto' or hold at least two positive integers, the "
-            "latent dimensions of each level from the lowest to the top, got "
-            f"{n_components!r}. Set it to (32, 8), say{one}."
+            "n_components must be 'auto', a positive integer, or hold at least two of "
+            "them, the latent dimensions of each level from the lowest to the top, got "
+            f"{n_components!r}. Set it to (32, 8), say; one level is a VAEEmbedder."
         )
     return [int(size) for size in sizes]
 
 
-def _remedy_of_one(value: Any) -> str:
-    is_count = isinstance(value, Integral) and not isinstance(value, bool)
-    return f", or use VAEEmbedder({value}), which has one level" if is_count else ""
+def _is_count(value: Any) -> bool:
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return is_whole and int(value) > 0
 
 
 def chosen_levels(levels: Any, n_levels: int) -> list[int]:

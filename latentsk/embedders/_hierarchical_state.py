@@ -43,5 +43,8 @@ def check_hierarchical(embedder: Any, state: State, sizes: Sizes) -> None:
         "level_sizes": schema.Rule(lambda value, _: value == widths, "levels"),
         "level_layers": schema.Rule(lambda value, _: value == layers, "layers"),
     }
-    chosen_levels(embedder.levels, len(widths))
+    try:
+        chosen_levels(embedder.levels, len(widths))
+    except ValueError:
+        require(False, "its parameter levels names others than it has")
     check_variational(embedder, state, sizes, widths[0], widths[-1], more)

@@ -55,10 +55,10 @@ class HierarchicalVAEEmbedder(VariationalEmbedder):
 
     Parameters
     ----------
-    n_components : sequence of int or "auto", default=(32, 8)
+    n_components : int, sequence of int or "auto", default=(32, 8)
         Latent dimensions of each level, at least two: from the lowest, which lies next
-        to the data, to the top. "auto" is two levels: as many as a VAEEmbedder has, and
-        a quarter of that, rounded up.
+        to the data, to the top. An integer is the lowest of two levels, of which the
+        top has a quarter, rounded up; "auto" takes that of a VAEEmbedder.
 
     levels : int, sequence of int or None, default=None
         The levels that `transform` returns and `inverse_transform` takes, side by side:
@@ -401,7 +401,6 @@ default="auto"
 
     _parameter_constraints: dict[str, Any] = {
         **VariationalEmbedder._parameter_constraints,
-        # An integer is refused by a message that says what to do.
         "n_components": ["array-like", Integral, StrOptions({"auto"})],
         "level_layer_sizes": ["array-like", StrOptions({"auto"})],
         "levels": ["array-like", Integral, None],
@@ -409,7 +408,7 @@ default="auto"
 
     def __init__(
         self,
-        n_components: Sequence[int] | str = (32, 8),
+        n_components: int | Sequence[int] | str = (32, 8),
         *,
         levels: int | Sequence[int] | None = None,
         network: str = "mlp",

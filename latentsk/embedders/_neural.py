@@ -62,7 +62,7 @@ from latentsk.training._score_windows import (
     require_window,
 )
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
-from latentsk.training._start import Start, begin_with, end_with
+from latentsk.training._start import Start, end_with
 from latentsk.training._weights import detached
 
 
@@ -171,8 +171,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         objective = self._make_objective(network, precision)
         start = None  # a network that continues has started
         if not hasattr(self, "module_"):
-            begin_with(network, rows)
-            start = Start(network, rows, generator, int(self.max_epochs))
+            start = Start(network, rows, generator, int(self.max_epochs), is_new=True)
         with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
                 network,
@@ -217,9 +216,8 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         if stored is not None:
             generator.set_state(torch.tensor(stored["generator"]))
         rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
-        start = Start(network, rows, generator)
+        start = Start(network, rows, generator, is_new=not hasattr(self, "module_"))
         if start.epoch is not None and not hasattr(self, "module_"):
-            begin_with(network, rows)
             start.begin()
         precision = resolve_precision(self.precision, device)
         objective = self._make_objective(network, precision)
@@ -232,8 +230,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         record = record._replace(epoch=len(self.history_) + 1)
         self.history_ = [*self.history_, record.as_dict(validated=False)]
         self.best_epoch_ = len(self.history_)
-        seed = np.array(generator.get_state().numpy())
-        self._optimizer_state = {**state, "generator": seed}
+        self._optimizer_state = {**state, "generator": generator.get_state().numpy()}
 
     def _new_seed(self) -> int:
         return int(numpy_generator(self.random_state).integers(2**63))

@@ -25,6 +25,10 @@ class Start:
     max_epochs : int, default=1
         Epochs of the training.
 
+    is_new : bool, default=False
+        Whether the network has not been trained yet. Then it is told of the rows at
+        once, if it asks for that.
+
     Attributes
     ----------
     epoch : int or None
@@ -47,12 +51,16 @@ class Start:
         rows: Rows,
         generator: torch.Generator,
         max_epochs: int = 1,
+        *,
+        is_new: bool = False,
     ) -> None:
         self.network = network
         self.rows = rows
         self.generator = generator
         self.has_begun = False
         self.epoch: int | None = None
+        if is_new and isinstance(network, BeginsWithRows):
+            network.begin_with(rows)
         if isinstance(network, StartsFromRows):
             self.epoch = 1 + int(network.starts_at * max_epochs)
 
@@ -69,12 +77,6 @@ class Start:
         assert isinstance(self.network, StartsFromRows), "asked when due"
         self.network.start_from(self.rows, self.generator)
         self.has_begun = True
-
-
-def begin_with(network: nn.Module, rows: Rows) -> None:
-    """Let a new network take note of its training rows, if it does so."""
-    if isinstance(network, BeginsWithRows):
-        network.begin_with(rows)
 
 
 def end_with(network: nn.Module, rows: Rows) -> None:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from latentsk._device import to_numpy
 from latentsk._threads import fork_safe
 from latentsk._validation import available_if
+from latentsk.vae._levels_density import LevelsDensity
 from latentsk.vae._mixture import GaussianMixture
 from latentsk.vae._mixture_prior import MixturePrior
 from latentsk.vae._network import VAE, density_on_host
@@ -109,7 +110,11 @@ def draw_latents(
             f"of n_samples={n_samples} of them, got {component!r}."
         )
     chosen = np.broadcast_to(numbers.astype(np.int64), n_samples)
-    return mixture.draw_from(chosen, generator)
+    latents, joint = mixture.draw_from(chosen, generator), vae.levels.density(mixture)
+    if isinstance(joint, LevelsDensity):
+        lower = generator.standard_normal((n_samples, joint.n_lower))
+        return np.hstack([lower, latents])
+    return latents
 
 
 def _has_mixture(embedder: Any) -> bool:

@@ -37,24 +37,3 @@ def leave_out_constants(
     is_seen[: len(constant)] = constant
     zero_inputs(encoder, is_seen)
     zero_outputs(decoder, constant)
-
-
-def leave_out_unseen(encoder: nn.Module, decoder: nn.Module) -> None:
-    """Give no weight to the outputs of a perceptron whose inputs have none.
-
-    Parameters
-    ----------
-    encoder, decoder : nn.Module
-        The decoder is changed in place. Others than perceptrons stay as they are.
-
-    Examples
-    --------
-    >>> encoder, decoder = (nn.Sequential(nn.Linear(2, 2)) for _ in range(2))
-    >>> encoder[0].weight.data[:, 1] = 0.0
-    >>> leave_out_unseen(encoder, decoder)
-    >>> decoder[0].weight != 0
-    tensor([[ True,  True],
-            [False, False]])
-    """
-    if isinstance(encoder, nn.Sequential) and isinstance(encoder[0], nn.Linear):
-        zero_outputs(decoder, (encoder[0].weight == 0).all(dim=0))

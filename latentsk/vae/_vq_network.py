@@ -8,10 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from latentsk.networks._mlp import initialize, without_dropout
-from latentsk.training._data import EndsWithRows, Rows, StartsFromRows
+from latentsk.training._data import (
+    BeginsWithRows,
+    EndsWithRows,
+    Rows,
+    StartsFromRows,
+)
 from latentsk.training._inference import in_batches
 from latentsk.vae._code_prior import CodePrior
-from latentsk.vae._constants import leave_out_constants, leave_out_unseen
+from latentsk.vae._constants import leave_out_constants
 from latentsk.vae._likelihood_scale import (
     INITIAL_SCALE,
     MIN_SCALE,
@@ -33,7 +38,7 @@ def _as_they_are(rows: Tensor) -> Tensor:
     return rows
 
 
-class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
+class VQVAE(nn.Module, BeginsWithRows, StartsFromRows, EndsWithRows):
     """An encoder to vectors, a quantizer, a decoder, a prior of codes, and a scale.
 
     Parameters
@@ -151,13 +156,18 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
         """Share of the training after which the codes start from rows."""
         return STARTS_AT
 
+    def begin_with(self, rows: Rows) -> None:
+        """Leave out columns that are constant."""
+        # The order of the training is not to change.
+        some = next(rows.epoch(MAX_ROWS_TO_START, torch.Generator())).rows
+        is_real = torch.full((some.shape[1],), self.is_real)
+        leave_out_constants(self.encoder, self.decoder, some, is_real, some.shape[1])
+
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
-        """Set what the training starts from: the prior, the codes, what is constant."""
+        """Set what the training starts from: the prior and the codes."""
         fresh = type(self.prior)(self.prior.n_positions, self.prior.n_codes).float()
         self.prior.load_state_dict(initialize(fresh, generator).state_dict())
         some = next(rows.epoch(MAX_ROWS_TO_START, generator)).rows
-        is_real = torch.full((some.shape[1],), self.is_real)
-        leave_out_constants(self.encoder, self.decoder, some, is_real, some.shape[1])
         with torch.no_grad(), without_dropout(self.encoder):
             vectors = in_batches(self.encode, some).flatten(0, 1)
         n_kept = VECTORS_PER_CODE * self.quantizer.n_codes
@@ -166,9 +176,7 @@ class VQVAE(nn.Module, StartsFromRows, EndsWithRows):
         self.quantizer.start_from(vectors, generator)
 
     def end_with(self, rows: Rows) -> None:
-        """Count the codes of training rows; leave out again what starts left out."""
-        # The optimizer has moved it a little, from memory.
-        leave_out_unseen(self.encoder, self.decoder)
+        """Count the codes of training rows."""
         self.code_counts.zero_()
         # Their order does not matter.
         for batch in rows.epoch(ROWS_TO_COUNT, torch.Generator()):

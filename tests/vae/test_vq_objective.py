@@ -136,7 +136,7 @@ def test_constant_columns_are_left_out():
     parts = Codebook(5, 2), CODE_PRIORS["independent"](3, 5)
     encoder, decoder = (nn.Sequential(nn.Linear(*n)) for n in ((4, 6), (6, 4)))
     model = VQVAE(encoder, decoder, *parts)
-    model.start_from(ResidentRows(rows), torch.Generator().manual_seed(0))
+    model.begin_with(ResidentRows(rows))
     assert (encoder[0].weight[:, 2] == 0).all()
     assert (decoder[0].weight[2] == 0).all()
 
