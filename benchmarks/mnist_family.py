@@ -5,13 +5,13 @@
 
 Models are named by their prior, and those with two levels "levels", with a normal prior
 of the top one, and "levels-vamp". One network for all of them: {network}; the upper
-level has {upper} dimensions more. Training sees pixels as zeros and ones drawn
-anew with their intensity as probability; the test images are drawn once. The negative
+level has {upper} dimensions more. Training sees pixels as zeros and ones drawn anew
+with their intensity as probability; the test images are drawn once. The negative
 log-likelihood in nats per image is estimated from 5,000 importance samples. Epochs are
-those that take about as long for every prior, on one thread of a CPU; `--epochs` is one
-number for all, for a GPU. With `--folder` each training keeps a checkpoint there, each
-trained network a file, and each estimate what is done of it: another run of the same
-command goes on, and trains nothing again.
+those that take about as long for every model, on one thread of a CPU; `--share` takes a
+part of each, and `--epochs` is one number for all, for a GPU. With `--folder` each
+training keeps a checkpoint there, each trained network a file, and each estimate what
+is done of it: another run of the same command goes on, and trains nothing again.
 
 Settings are tried on 10,000 of the training images with `--trial`, which trains on the
 others and leaves the test images alone.
@@ -42,6 +42,7 @@ class Training(NamedTuple):
     aim: str
     prior: str
     has_levels: bool = False
+    warm_up: float = 0.3
 
 
 # Epochs of about twenty minutes on one thread, and nats to reach with them.
@@ -50,8 +51,9 @@ TRAININGS = {
     "mixture": Training(300, "", "mixture"),
     "vamp": Training(150, "86.0", "vamp"),
     "flow": Training(280, "86.0", "flow"),
-    "levels": Training(250, "86.7", "normal", True),
-    "levels-vamp": Training(130, "", "vamp", True),
+    # Their lowest level is trained alone at first, which takes the place of a warm-up.
+    "levels": Training(250, "", "normal", True, 0.0),
+    "levels-vamp": Training(130, "", "vamp", True, 0.0),
 }
 
 
@@ -66,7 +68,7 @@ def binarized(pixels: np.ndarray) -> np.ndarray:
 
 def model(name: str, options) -> VAEEmbedder | HierarchicalVAEEmbedder:
     training, folder = TRAININGS[name], options.folder
-    epochs = options.epochs or training.epochs
+    epochs = options.epochs or max(1, round(options.share * training.epochs))
     kind = HierarchicalVAEEmbedder if training.has_levels else VAEEmbedder
     return kind(
         (N_LATENTS, N_UPPER) if training.has_levels else N_LATENTS,
@@ -74,7 +76,7 @@ def model(name: str, options) -> VAEEmbedder | HierarchicalVAEEmbedder:
         activation=options.activation,
         prior=training.prior,
         dynamic_binarization=True,
-        kl_warmup=options.warm_up,
+        kl_warmup=training.warm_up if options.warm_up is None else options.warm_up,
         batch_size=options.batch_size,
         learning_rate_init=options.learning_rate,
         max_epochs=epochs,
@@ -157,11 +159,12 @@ def main() -> None:
     parser = arguments(__doc__.format(network=sizes, upper=N_UPPER))
     parser.add_argument("--models", nargs="+", default=list(TRAININGS))
     parser.add_argument("--epochs", type=int, default=None, help="of every model")
+    parser.add_argument("--share", type=float, default=1.0, help="of the epochs")
     parser.add_argument("--folder", type=Path, default=None, help="to go on from")
     parser.add_argument("--activation", default="tanh")
     parser.add_argument("--batch-size", type=int, default=200)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--warm-up", type=float, default=0.3)
+    parser.add_argument("--warm-up", type=float, default=None, help="of every model")
     parser.add_argument("--samples", type=int, default=N_IMPORTANCE)
     parser.add_argument("--test-rows", type=int, default=10_000)
     parser.add_argument("--trial", action="store_true", help="on the training images")

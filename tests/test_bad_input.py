@@ -31,6 +31,7 @@ from latentsk import (
     CategoryEncoder,
     DatetimeEncoder,
     GenerativeClassifier,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -835,6 +836,15 @@ SUBJECTS = {
         ),
         embedder_probe,
         embedder_calls(*VAE_METHODS[1:]) | path_calls(),
+        FITTING,
+        ("calibrate",),
+    ),
+    "HierarchicalVAEEmbedder": Subject(
+        lambda: HierarchicalVAEEmbedder(
+            **{**SMALL, "n_components": (2, 1)}, n_score_samples=2
+        ),
+        embedder_probe,
+        embedder_calls(*VAE_METHODS, "score_levels") | sample_calls() | path_calls(),
         FITTING,
         ("calibrate",),
     ),

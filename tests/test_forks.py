@@ -11,6 +11,7 @@ import torch
 from latentsk import (
     AutoencoderEmbedder,
     GenerativeClassifier,
+    HierarchicalVAEEmbedder,
     LatentOutlierDetector,
     PCAEmbedder,
     PyODAdapter,
@@ -49,6 +50,8 @@ CODED = {name: value for name, value in SMALL.items() if name != "n_components"}
 autoencoder = AutoencoderEmbedder(**SMALL).fit(rows)
 vae = VAEEmbedder(**SMALL).fit(rows)
 given = VAEEmbedder(condition=[0], **SMALL).fit(rows)
+levels = HierarchicalVAEEmbedder(**{**SMALL, "n_components": (2, 1)}).fit(rows)
+LEVELS = {"score_levels": lambda e: e.score_levels(some)}
 folder = Path(tempfile.mkdtemp())
 
 EMBEDDER = {
@@ -146,6 +149,7 @@ def without_files(methods):
 CASES = [
     ("autoencoder", autoencoder, EMBEDDER),
     ("VAE", vae, {**EMBEDDER, **VAE}),
+    ("VAE with levels", levels, {**EMBEDDER, **VAE, **LEVELS}),
     ("VAE with conditions", given, {**EMBEDDER, **VAE}),
     ("VAE with a mixture", VAEEmbedder(prior="mixture", **SMALL).fit(rows), COMPONENTS),
     ("codes", VQVAEEmbedder(64, n_positions=3, code_dim=1, **CODED).fit(rows),
@@ -335,9 +339,10 @@ BY_OTHERS_OF_PYOD = {
 @pytest.mark.parametrize(
     ("kind", "others"),
     [
-        (PCAEmbedder, set()),
-        (AutoencoderEmbedder, set()),
-        (VAEEmbedder, set()),
+        (PCAEmbedder, {"get_feature_names_out"}),
+        (AutoencoderEmbedder, {"get_feature_names_out"}),
+        (VAEEmbedder, {"get_feature_names_out"}),
+        (HierarchicalVAEEmbedder, set()),
         (VQVAEEmbedder, set()),
         (LatentOutlierDetector, BY_OTHERS),
         (PyODAdapter, BY_OTHERS | BY_OTHERS_OF_PYOD),

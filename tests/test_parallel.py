@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from latentsk import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -64,6 +65,7 @@ EMBEDDERS = {
     "codes": VQVAEEmbedder(
         16, n_positions=3, code_dim=1, hidden_layer_sizes=(16,), **SHORT
     ),
+    "levels": HierarchicalVAEEmbedder(**{**MLP, "n_components": (2, 1)}),
     "pipeline": make_pipeline(StandardScaler(), PCAEmbedder(3)),
 }
 INDEXES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from latentsk.embedders._hierarchical_levels import chosen_levels
 from latentsk.embedders._vae_state import check_variational
 from latentsk.persistence import _schema as schema
 from latentsk.persistence._schema import Sizes, State, require
@@ -42,4 +43,5 @@ def check_hierarchical(embedder: Any, state: State, sizes: Sizes) -> None:
         "level_sizes": schema.Rule(lambda value, _: value == widths, "levels"),
         "level_layers": schema.Rule(lambda value, _: value == layers, "layers"),
     }
+    chosen_levels(embedder.levels, len(widths))
     check_variational(embedder, state, sizes, widths[0], widths[-1], more)

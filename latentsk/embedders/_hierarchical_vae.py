@@ -531,7 +531,7 @@ default="auto"
     def _warn_of_result(self, X: NDArray[Any]) -> None:
         mean, _ = self._posterior(X)
         warn_of_latents(self, mean, lambda: self._distance_from_prior(X))
-        warn_of_levels(mean, self._widths)
+        warn_of_levels(len(self.history_), mean, self._widths)
 
     # Attributes and methods of its own
 

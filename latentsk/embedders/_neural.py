@@ -62,7 +62,7 @@ from latentsk.training._score_windows import (
     require_window,
 )
 from latentsk.training._standardize import Moments, Standardizer, network_dtype
-from latentsk.training._start import Start, end_with
+from latentsk.training._start import Start, begin_with, end_with
 from latentsk.training._weights import detached
 
 
@@ -171,6 +171,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         objective = self._make_objective(network, precision)
         start = None  # a network that continues has started
         if not hasattr(self, "module_"):
+            begin_with(network, rows)
             start = Start(network, rows, generator, int(self.max_epochs))
         with reported_epochs(self, X, network, is_validated) as on_epoch:
             result = train(
@@ -218,6 +219,7 @@ class NeuralEmbedder(CallbackSupportMixin, BaseEmbedder):
         rows, *_ = split_rows(X, self._standardizer, device, 0.0, generator)
         start = Start(network, rows, generator)
         if start.epoch is not None and not hasattr(self, "module_"):
+            begin_with(network, rows)
             start.begin()
         precision = resolve_precision(self.precision, device)
         objective = self._make_objective(network, precision)

@@ -14,6 +14,8 @@ from latentsk.vae._report import active
 
 # Rows from which their latents can tell.
 MIN_ROWS_TO_EXAMINE = 32
+# Epochs after which an upper level should have come into use.
+MIN_EPOCHS_TO_TELL = 50
 # Nats in all, and for each active dimension, which is about what a standard deviation
 # of 2.2 instead of 1 makes, or a mean of 1.4 instead of 0.
 MAX_DISTANCE = 10.0
@@ -53,22 +55,24 @@ def warn_of_latents(
         )
 
 
-def warn_of_levels(means: Float64, widths: Sequence[int]) -> None:
+def warn_of_levels(n_epochs: int, means: Float64, widths: Sequence[int]) -> None:
     """Warn of levels that no row makes use of, where others are used.
 
     Parameters
     ----------
+    n_epochs : int
+        Of the training; a short one tells nothing.
+
     means : ndarray of shape (n_rows, n_latents)
         Of the posteriors of some rows; of few ones nothing is said.
 
     widths : sequence of int
         Latent dimensions of each level, from the lowest.
     """
-    if len(means) < MIN_ROWS_TO_EXAMINE:
+    if len(means) < MIN_ROWS_TO_EXAMINE or n_epochs < MIN_EPOCHS_TO_TELL:
         return
-    is_used = [
-        bool(part.any()) for part in np.split(active(means), np.cumsum(widths)[:-1])
-    ]
+    by_level = np.split(active(means), np.cumsum(widths)[:-1])
+    is_used = [bool(part.any()) for part in by_level]
     unused = [str(level) for level, used in enumerate(is_used, 1) if not used]
     if not unused or not any(is_used):
         return

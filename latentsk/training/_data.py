@@ -87,6 +87,19 @@ class StartsFromRows(ABC):
         """
 
 
+class BeginsWithRows(ABC):
+    """A network that is told of its training rows before all else (abstract)."""
+
+    @abstractmethod
+    def begin_with(self, rows: Rows) -> None:
+        """Take note of training rows, before the first step.
+
+        Parameters
+        ----------
+        rows : Rows
+        """
+
+
 class EndsWithRows(ABC):
     """A network that tells something of its training rows (abstract)."""
 

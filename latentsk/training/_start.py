@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from latentsk.training._data import EndsWithRows, Rows, StartsFromRows
+from latentsk.training._data import BeginsWithRows, EndsWithRows, Rows, StartsFromRows
 
 
 class Start:
@@ -69,6 +69,12 @@ class Start:
         assert isinstance(self.network, StartsFromRows), "asked when due"
         self.network.start_from(self.rows, self.generator)
         self.has_begun = True
+
+
+def begin_with(network: nn.Module, rows: Rows) -> None:
+    """Let a new network take note of its training rows, if it does so."""
+    if isinstance(network, BeginsWithRows):
+        network.begin_with(rows)
 
 
 def end_with(network: nn.Module, rows: Rows) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsk.networks._mlp import initialize, without_dropout
-from latentsk.training._data import Rows, StartsFromRows
+from latentsk.training._data import BeginsWithRows, Rows, StartsFromRows
 from latentsk.vae._constants import leave_out_constants
 from latentsk.vae._density import Density
 from latentsk.vae._levels import LatentPosterior, Levels, OneLevel
@@ -48,7 +48,7 @@ class Output(NamedTuple):
     log_scale: Tensor
 
 
-class VAE(nn.Module, StartsFromRows):
+class VAE(nn.Module, BeginsWithRows, StartsFromRows):
     """An encoder to means and log-variances, a decoder, a prior, and a scale.
 
     Parameters
@@ -167,8 +167,7 @@ class VAE(nn.Module, StartsFromRows):
         return max(self.prior.starts_at, levels)
 
     def start_from(self, rows: Rows, generator: torch.Generator) -> None:
-        """Set what the training starts from: the prior, and what is constant."""
-        self._leave_out_constants(rows)
+        """Set what the training starts from, of the prior and the levels."""
         self.levels.start()
         initialize(self.prior, generator)
         if isinstance(self.prior, ComponentPrior):
@@ -176,7 +175,8 @@ class VAE(nn.Module, StartsFromRows):
             with torch.no_grad(), without_dropout(self.encoder):
                 self.prior.start_from(some, self.encode_top, generator, self.turn)
 
-    def _leave_out_constants(self, rows: Rows) -> None:
+    def begin_with(self, rows: Rows) -> None:
+        """Leave out columns that are constant."""
         if self.is_real is None:
             return
         # The order of the training is not to change.

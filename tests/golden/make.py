@@ -58,6 +58,9 @@ def estimators(X):
             prior="independent",
             **{**CONV, "hidden_layer_sizes": (3,)},
         ).fit(X),
+        "vae-levels": latentsk.HierarchicalVAEEmbedder(
+            (2, 1), prior="vamp", n_prior_components=5, levels=(2, 1), **SMALL
+        ).fit(X),
         "pipeline": make_pipeline(StandardScaler(), latentsk.PCAEmbedder(2)).fit(X),
         "index": latentsk.LatentIndex(scaled).fit(X, ids=ids, metadata=metadata),
         "index-lists": latentsk.LatentIndex(index_spec=spec).fit(many),

@@ -11,6 +11,7 @@ from torch import nn
 import latentsk
 from latentsk import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     PCAEmbedder,
@@ -44,10 +45,11 @@ MODULES = {"encoder": nn.Linear(30, 3), "decoder": nn.Linear(3, 30)}
 CUSTOM = AutoencoderEmbedder(max_epochs=1, random_state=0, **MODULES).fit(X)
 VAE = VAEEmbedder(3, **SMALL)
 CODES = VQVAEEmbedder(8, n_positions=3, **SMALL)
-LEVELS = VQVAEEmbedder(9, n_positions=3, quantizer="fsq", **SMALL)
+SCALAR = VQVAEEmbedder(9, n_positions=3, quantizer="fsq", **SMALL)
 GRID = VQVAEEmbedder(
     8, network="conv", input_shape=(1, 5, 6), max_epochs=1, hidden_layer_sizes=(3,)
 )
+LEVELS = HierarchicalVAEEmbedder((3, 2), **SMALL)
 ATTACKS = {
     "more codes than vectors": (
         CODES,
@@ -77,7 +79,7 @@ ATTACKS = {
         lambda e, a: item(e, "_architecture", "code_prior", "normal"),
     ),
     "codes of no levels": (
-        LEVELS,
+        SCALAR,
         lambda e, a: item(e, "_architecture", "n_codes", 17),
     ),
     "codes on another grid": (
@@ -99,6 +101,30 @@ ATTACKS = {
     "samples without end": (
         VAE,
         lambda e, a: e["parameters"].update(n_score_samples=10**8),
+    ),
+    "a level that there is not": (
+        LEVELS,
+        lambda e, a: e["parameters"].update(levels=3),
+    ),
+    "levels of other widths": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[2, 3]),
+    ),
+    "one level": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[5]),
+    ),
+    "levels without end": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_sizes=[3, 2] + [0] * 999),
+    ),
+    "layers without end between levels": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_layers=[10**9]),
+    ),
+    "layers that are no list": (
+        LEVELS,
+        lambda e, a: e["state"]["_architecture"].update(level_layers="many"),
     ),
     "a path to write to": (
         VAE,

@@ -33,6 +33,7 @@ from torch import nn
 import latentsk
 from latentsk import (
     AutoencoderEmbedder,
+    HierarchicalVAEEmbedder,
     LatentIndex,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
@@ -220,6 +221,18 @@ CASES = {
         VAEEmbedder(3, **SMALL),
         lambda e: e.partial_fit(X).calibrate(X),
         NEW,
+        {},
+    ),
+    "levels": (
+        HierarchicalVAEEmbedder((2, 1), levels=[2], score_method="iwae", **SMALL),
+        lambda e: e.fit(FRAME),
+        FRAME,
+        {},
+    ),
+    "levels conv": (
+        HierarchicalVAEEmbedder((2, 1), prior="flow", **CONV),
+        lambda e: e.fit(DIGITS),
+        DIGITS,
         {},
     ),
     "pipeline": (
@@ -1000,9 +1013,12 @@ def test_parameters_that_no_fit_takes_are_not_saved(tmp_path):
         (LatentIndex(), {"memory_budget": "much"}),
         (make_pipeline(StandardScaler(), PCAEmbedder(2)), {"pcaembedder__tol": -1}),
         (AutoencoderEmbedder(max_epochs=1, **MODULES), {"encoder": None}),
+        (HierarchicalVAEEmbedder((2, 1), **SMALL), {"levels": 3}),
     ]:
         estimator.fit(X).set_params(**bad)
-        with pytest.raises(ValueError, match=r"contamin|metric|memory|tol|encoder"):
+        with pytest.raises(
+            ValueError, match=r"contamin|metric|memory|tol|encoder|levels"
+        ):
             latentsk.save(estimator, tmp_path / "model")
         assert not (tmp_path / "model").exists()
 
