@@ -42,6 +42,11 @@ function bar(share, title) {
   return element("span", { class: "bars", title, role: "img", "aria-label": title }, inner);
 }
 
+/** Return a number with its bar. */
+function barWith(share, text) {
+  return element("span", { class: "with-bar" }, bar(share, text), element("span", { class: "amount" }, text));
+}
+
 /** Size a canvas to its place on the screen; return its context, in CSS pixels. */
 function contextOf(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;

@@ -59,7 +59,7 @@ function createGroup(data, app) {
     const largest = Math.max(1, ...told.map((t) => Math.abs(t.difference)).filter(Number.isFinite));
     const rows = told.map((t) => [
       element("span", { class: "cut", title: t.name }, t.name),
-      element("span", { class: "with-bar" }, bar(t.difference / largest, formatNumber(t.difference, 3)), formatNumber(t.difference, 3)),
+      barWith(t.difference / largest, formatNumber(t.difference, 3)),
       t.member, t.other,
     ]);
     const shown = data.features && data.features.nColumns > data.features.columns.length

@@ -120,7 +120,7 @@ function createPoint(data, app) {
       ["feature", "contribution", "value", ...(hasExpected ? ["expected"] : [])],
       some.map((r) => [
         element("span", { class: "cut", title: data.reasonNames[r.feature] }, data.reasonNames[r.feature]),
-        element("span", { class: "with-bar" }, bar(r.contribution / largest, formatNumber(r.contribution, 3)), formatNumber(r.contribution, 3)),
+        barWith(r.contribution / largest, formatNumber(r.contribution, 3)),
         r.value === null ? "" : cellOf(r.feature, r.value, 5),
         ...(hasExpected ? [r.expected === null ? "" : cellOf(r.feature, r.expected, 3)] : []),
       ]));

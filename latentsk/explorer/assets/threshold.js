@@ -66,8 +66,8 @@ function createThreshold(data, app) {
         + `${formatShare(bound)} at most.`);
     }
     if (count > 0) {
-      parts.push(rates[count] >= 1
-        ? "As many rows may score below by chance: no bound on the false discovery rate is less than 100 %."
+      parts.push(rates[count] > 0.99
+        ? "About as many rows would score below by chance: there is no useful bound on the false discovery rate."
         : `False discovery rate (Benjamini–Hochberg): at most ${formatShare(rates[count])} of the rows below are `
           + "expected to be normal.");
     }
