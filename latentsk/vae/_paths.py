@@ -208,15 +208,15 @@ n_features), or DataFrame
         row = _as_rows(self, x, "x")
         latents = _latents_of(self, row)
         dimensions = _dimensions(dimension, len(latents))
-        values = checked(
+        given: Float64 = checked(
             on_host(values), ensure_2d=False, dtype=np.float64, input_name="values"
         )
-        if values.ndim != 1:
-            raise ValueError(f"values must have one dimension, got {values.ndim}.")
+        if given.ndim != 1:
+            raise ValueError(f"values must have one dimension, got {given.ndim}.")
         lines = []
         for chosen in dimensions:
-            path = np.tile(latents, (len(values), 1))
-            path[:, chosen] = values
+            path = np.tile(latents, (len(given), 1))
+            path[:, chosen] = given
             lines.append(self._decode_path(path, row, row))
         is_one = isinstance(dimension, Integral)
         return lines[0] if is_one else _stacked(lines, "dimension", dimensions)
@@ -231,7 +231,7 @@ def _dimensions(dimension: Any, n_latents: int) -> list[int]:
     """
     named = [dimension] if np.ndim(dimension) == 0 else list(dimension)
     for chosen in named:
-        if not isinstance(chosen, Integral) or not 0 <= chosen < n_latents:
+        if not isinstance(chosen, Integral) or not 0 <= int(chosen) < n_latents:
             raise ValueError(
                 f"dimension must be an integer from 0 to {n_latents - 1}, or several, "
                 f"got {dimension!r}."
@@ -252,6 +252,7 @@ def _stacked(parts: list[Any], name: str, keys: Sequence[int] | None = None) -> 
 
 def _each_row(embedder: Any, rows: Any, name: str) -> list[Any]:
     """Return each of some rows as a table, or an array of images, of its own."""
+    each: list[Any]
     if isinstance(rows, pd.DataFrame):
         each = [rows.iloc[[i]] for i in range(len(rows))]
     elif isinstance(rows, pd.Series):
