@@ -494,3 +494,24 @@ def test_pipelines_and_the_detector():
     assert pipeline.score_samples(ROWS).shape == (400,)
     detector = LatentOutlierDetector(two_levels(), random_state=0).fit(ROWS)
     assert detector.predict(ROWS).shape == (400,)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"prior": "vamp", "levels": 2}, {"levels": (2, 1), "score_method": "iwae"}],
+)
+def test_a_file_for_onnxruntime(parameters, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rows = ROWS.astype(np.float32)
+    model = two_levels(n_score_samples=2, **parameters).fit(rows)
+    names = ["transform", "reconstruct", "score_samples"]
+    model.to_onnx(tmp_path / "levels.onnx", methods=names)
+    session = onnxruntime.InferenceSession(tmp_path / "levels.onnx")
+    for name, found in zip(names, session.run(names, {"X": rows}), strict=True):
+        expected = getattr(model, name)(rows)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # Perceptrons are written in float64, too.
+    model.to_onnx(tmp_path / "exact.onnx", methods="transform", dtype="float64")
+    session = onnxruntime.InferenceSession(tmp_path / "exact.onnx")
+    (found,) = session.run(None, {"X": ROWS})
+    np.testing.assert_allclose(found, model.transform(ROWS), rtol=1e-9, atol=1e-9)
