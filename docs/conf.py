@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "abort_on_example_error": True,
     "min_reported_time": 1_000,
+    "write_computation_times": False,
 }
 
 html_theme = "furo"

@@ -835,9 +835,10 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
             found = ", ".join(str(sizes[k]) for k in few[:10])
             warn(
                 f"A level of {level:g}{sure} needs {n_needed(level, confidence):.15g} "
-                "calibration rows of a class or more. It rejects no row of "
-                f"{listed(self.classes_[few].tolist())}, of which there are "
-                f"{found}. Give more, or a higher level."
+                "calibration rows of a class or more. Sets always hold "
+                f"{listed(self.classes_[few].tolist())}, of which there are {found}, "
+                "and no row is rejected whose most probable class that is; its other "
+                "rows may be. Give more, or a higher level."
             )
         return ranks
 

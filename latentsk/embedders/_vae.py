@@ -414,7 +414,6 @@ default="auto"
     Examples
     --------
     >>> import numpy as np
-    import torch
     >>> from latentsk import VAEEmbedder
     >>> u, v = np.random.default_rng(0).uniform(-1, 1, size=(2, 500))
     >>> saddle = np.column_stack([u, v, u * v])
@@ -585,7 +584,6 @@ default="auto"
         Examples
         --------
         >>> import numpy as np
-        import torch
         >>> from latentsk import VAEEmbedder
         >>> X = np.random.default_rng(0).normal(size=(200, 1)) * [1.0, 2.0, 3.0]
         >>> vae = VAEEmbedder(1, max_epochs=50, random_state=0).fit(X)

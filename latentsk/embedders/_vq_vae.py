@@ -561,6 +561,7 @@ default="auto"
     @property
     def codebook_(self) -> NDArray[np.float32]:
         """The vector of each code."""
+        check_is_fitted(self)
         codes = torch.arange(self._architecture["n_codes"])
         quantizer = self.module_.quantizer
         found = quantizer.vectors_of(codes.to(self.module_.code_counts.device))
@@ -569,16 +570,19 @@ default="auto"
     @property
     def code_usage_(self) -> float:
         """Share of the codes that training rows have."""
+        check_is_fitted(self)
         return float((to_numpy(self.module_.code_counts) > 0).mean())
 
     @property
     def perplexity_(self) -> float:
         """The exponential of the entropy of the codes of training rows."""
+        check_is_fitted(self)
         return perplexity(to_numpy(self.module_.code_counts))
 
     @property
     def bits_per_row_(self) -> float:
         """Bits that the codes of a row take as they are."""
+        check_is_fitted(self)
         return self.n_positions_ * math.log2(self._architecture["n_codes"])
 
     @property

@@ -259,7 +259,7 @@ def _each_row(embedder: Any, rows: Any, name: str) -> list[Any]:
         each = [rows]
     else:
         found = np.asarray(reject_masked(on_host(rows)))
-        is_one = found.ndim == 1 or found.size == embedder.n_features_in_
+        is_one = found.ndim < 2 or found.size == embedder.n_features_in_
         each = [found] if is_one else [found[i : i + 1] for i in range(len(found))]
     return [_as_rows(embedder, row, name) for row in each]
 
