@@ -198,7 +198,9 @@ class Opened:
 
     def frame(self):
         """Wait until what was changed is drawn."""
-        self.run("await app.drawn; await app.map.nextFrame();")
+        self.run(
+            "await app.drawn; await app.map.nextFrame(); await app.map.nextFrame();"
+        )
 
     def reset(self):
         """Go back to what the page showed at first."""
