@@ -77,6 +77,8 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/mnist_likelihood.py
 	$(BIN)/python benchmarks/prior_speed.py
 	$(BIN)/python benchmarks/mnist_family.py
+	$(BIN)/python benchmarks/vector_quantization.py --threads 1
+	$(BIN)/python benchmarks/vq_training.py --threads 1 --rounds 3
 	$(BIN)/python benchmarks/codes.py
 	$(BIN)/python benchmarks/open_set.py --threads 1
 	$(BIN)/python benchmarks/gpu_training.py
