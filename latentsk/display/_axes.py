@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def require_matplotlib(caller: str) -> None:
@@ -28,3 +32,48 @@ def given_or_new(
 
     layout = "compressed" if is_picture else "constrained"
     return plt.subplots(figsize=size, layout=layout)[1]
+
+
+def given_or_new_panels(
+    axes: Any,
+    sizes: Sequence[tuple[float, float]],
+    of: str,
+    *,
+    is_picture: bool = False,
+) -> NDArray[Any]:
+    """Return `axes`, or those of a new figure, side by side.
+
+    Parameters
+    ----------
+    axes : array-like of matplotlib Axes or None
+
+    sizes : sequence of (width, height)
+        Of each, in inches.
+
+    of : str
+        What they are for, for the message.
+
+    is_picture : bool, default=False
+        Whether they hold pictures, which keep their shape.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many.
+    """
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        widths = [width for width, _ in sizes]
+        return plt.subplots(
+            1,
+            len(sizes),
+            figsize=(sum(widths), max(height for _, height in sizes)),
+            layout="compressed" if is_picture else "constrained",
+            squeeze=False,
+            width_ratios=widths,
+        )[1][0]
+    found = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    if len(found) != len(sizes):
+        raise ValueError(f"axes must be {len(sizes)}, {of}, got {len(found)}.")
+    return found

@@ -13,9 +13,12 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._device import on_host
 from latentsk._typing import Float64
-from latentsk.display._axes import require_matplotlib
+from latentsk.display._axes import given_or_new_panels, require_matplotlib
 from latentsk.display._numbers import short
 from latentsk.display._pictures import image_shape_of, pictures, unit_range
+
+# Inches of the image, and of the heat map with its bar.
+PANEL_SIZES = ((2.8, 2.8), (3.6, 2.8))
 
 
 class ImageExplanationDisplay:
@@ -208,7 +211,7 @@ class ImageExplanationDisplay:
                 f"An image of shape {image.shape} needs contributions of shape "
                 f"{image.shape[:2]}, got {found.shape}."
             )
-        self.axes_ = _given_or_new(axes)
+        self.axes_ = given_or_new_panels(axes, PANEL_SIZES, "for image and heat map")
         self.figure_ = self.axes_[0].figure
         low, high = unit_range(image)
         grey = (image - low) / (high - low)
@@ -282,17 +285,3 @@ def _flat_contributions(estimator: Any, row: Any) -> Any:
     if hasattr(estimator, "explain"):
         return estimator.explain(row)["contribution"].to_numpy()
     return np.asarray(on_host(estimator.score_contributions(row)))
-
-
-def _given_or_new(axes: Any) -> NDArray[Any]:
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        widths = {"width_ratios": [1.0, 1.3]}
-        return plt.subplots(
-            1, 2, figsize=(6.4, 2.8), layout="constrained", gridspec_kw=widths
-        )[1]
-    found = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-    if len(found) != 2:
-        raise ValueError(f"axes must be 2, for image and heat map, got {len(found)}.")
-    return found

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsk._typing import Float64
-from latentsk.display._axes import require_matplotlib
+from latentsk.display._axes import given_or_new_panels, require_matplotlib
 
 TRAIN, VALIDATION = "train_", "validation_"
+PANEL_SIZE = (3.6, 3.0)  # inches
 LABELS = {"kl": "KL divergence", "kl_weight": "weight of the KL divergence"}
 
 
@@ -181,7 +182,11 @@ class LearningCurveDisplay:
         """
         require_matplotlib(f"{type(self).__name__}.plot")
         panels = ["loss", *self._chosen_terms(terms)]
-        self.axes_ = _given_or_new(axes, len(panels))
+        self.axes_ = given_or_new_panels(
+            axes,
+            [PANEL_SIZE] * len(panels),
+            "one for the loss and one for each term",
+        )
         self.figure_ = self.axes_[0].figure
         self.lines_ = {}
         for ax, panel in zip(self.axes_, panels, strict=True):
@@ -243,21 +248,3 @@ def _show_the_later(ax: Any, curves: list[Float64]) -> None:
     low, high = values.min(), values.max()
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     ax.set_ylim(low - room, high + room)
-
-
-def _given_or_new(axes: Any, n_panels: int) -> NDArray[Any]:
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        size = (3.6 * n_panels, 3.0)
-        _, found = plt.subplots(
-            1, n_panels, figsize=size, layout="constrained", squeeze=False
-        )
-        return found[0]
-    found = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-    if len(found) != n_panels:
-        raise ValueError(
-            f"axes must be {n_panels}, one for the loss and one for each term, got "
-            f"{len(found)}."
-        )
-    return found

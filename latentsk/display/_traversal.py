@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64
-from latentsk.display._axes import require_matplotlib
+from latentsk.display._axes import given_or_new_panels, require_matplotlib
 from latentsk.display._numbers import short
 from latentsk.display._pictures import (
     draw_mosaic,
@@ -31,6 +31,7 @@ from latentsk.display._value_table import (
 )
 
 MOST_DIMENSIONS = 8
+PANELS = "one for all single dimensions and one for each pair"
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
@@ -246,13 +247,15 @@ class TraversalDisplay:
         n_panels = len(pairs) + bool(single)
         if shape is None:
             table = self._table(single, max_features)
-            self.axes_ = _given_or_new(axes, [table_size(table.texts, table.names)])
+            self.axes_ = given_or_new_panels(
+                axes, [table_size(table.texts, table.names)], PANELS
+            )
         else:
             n_values = np.shape(self.values)[1]
             heights = [len(single)] * bool(single) + [n_values] * len(pairs)
             names = [self._name(dimension) for dimension, _ in single]
             sizes = [mosaic_size((h, n_values, *shape[1:]), names) for h in heights]
-            self.axes_ = _given_or_new(axes, sizes, is_picture=True)
+            self.axes_ = given_or_new_panels(axes, sizes, PANELS, is_picture=True)
         self.figure_ = self.axes_[0].figure
         if shape is None:
             self.images_ = [table.draw(self.axes_[0])]
@@ -409,28 +412,3 @@ def _latent_names(estimator: Any, n_latents: int) -> list[str] | None:
         return None
     names = list(map(str, estimator.get_feature_names_out()))
     return names if len(names) == n_latents else None
-
-
-def _given_or_new(
-    axes: Any, sizes: list[tuple[float, float]], is_picture: bool = False
-) -> NDArray[Any]:
-    if axes is None:
-        import matplotlib.pyplot as plt
-
-        widths = [width for width, _ in sizes]
-        size = sum(widths), max(height for _, height in sizes)
-        return plt.subplots(
-            1,
-            len(sizes),
-            figsize=size,
-            layout="compressed" if is_picture else "constrained",
-            squeeze=False,
-            gridspec_kw={"width_ratios": widths},
-        )[1][0]
-    found = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
-    if len(found) != len(sizes):
-        raise ValueError(
-            f"axes must be {len(sizes)}, one for all single dimensions and one for "
-            f"each pair, got {len(found)}."
-        )
-    return found
