@@ -26,6 +26,7 @@ from latentsk.display._value_table import (
     as_table,
     differences,
     draw_table,
+    most_different,
     spreads,
     table_size,
 )
@@ -247,8 +248,7 @@ class InterpolationDisplay:
         whole = pd.concat([first, *later], ignore_index=True)
         start = whole.iloc[[0] * len(whole)].reset_index(drop=True)
         changes = differences(whole, start) / spreads(whole)
-        span = np.abs(changes).max(axis=0)
-        chosen = np.argsort(-span, kind="stable")[:max_features]
+        chosen = most_different(changes, max_features)
         texts = [[short(value) for value in whole.iloc[:, i]] for i in chosen]
         names = [str(whole.columns[i]) for i in chosen]
         columns = _stop_labels(labels, [len(leg) for leg in self.legs])

@@ -25,6 +25,7 @@ from latentsk.display._value_table import (
     as_table,
     differences,
     draw_table,
+    most_different,
     spreads,
     table_size,
 )
@@ -292,7 +293,7 @@ class NeighborsDisplay:
             spreads(found) if self.scale is None else self.scale, np.float64
         )
         shades = differences(found, asked) / scale
-        chosen = np.argsort(-np.abs(shades).max(axis=0), kind="stable")[:max_features]
+        chosen = most_different(shades, max_features)
         texts = [
             [short(value) for value in (query.iloc[0, i], *found.iloc[:, i])]
             for i in chosen

@@ -25,6 +25,7 @@ from latentsk.display._value_table import (
     as_table,
     differences,
     draw_table,
+    most_different,
     spreads,
     table_size,
 )
@@ -251,7 +252,7 @@ class ReconstructionDisplay:
             spreads(rows) if self.scale is None else self.scale, np.float64
         )
         found = differences(rows, made) / scale
-        largest = np.argsort(-np.abs(found).max(axis=0), kind="stable")[:max_features]
+        largest = most_different(found, max_features)
         texts = [
             [
                 f"{short(value)} → {short(other)}"

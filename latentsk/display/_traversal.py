@@ -26,6 +26,7 @@ from latentsk.display._value_table import (
     as_table,
     differences,
     draw_table,
+    most_different,
     spreads,
     table_size,
 )
@@ -317,8 +318,7 @@ class TraversalDisplay:
         for (dimension, _), table in zip(single, tables, strict=True):
             middle = table.iloc[[len(table) // 2] * len(table)].reset_index(drop=True)
             changes = differences(table, middle) / scale
-            largest = np.argsort(-np.abs(changes).max(axis=0), kind="stable")
-            for i in largest[:max_features]:
+            for i in most_different(changes, max_features):
                 texts.append([short(value) for value in table.iloc[:, i]])
                 names.append(f"{self._name(dimension)}: {table.columns[i]}")
                 shades.append(changes[:, i])

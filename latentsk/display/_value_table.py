@@ -83,6 +83,18 @@ def differences(left: pd.DataFrame, right: pd.DataFrame) -> Float64:
     return np.nan_to_num(found)
 
 
+def most_different(shades: Float64, n_most: int) -> NDArray[np.intp]:
+    """Return the features that differ most in any row, in this order.
+
+    Examples
+    --------
+    >>> most_different(np.array([[0.1, -3.0, 0.0], [2.0, 0.0, 0.0]]), 2)
+    array([1, 0])
+    """
+    order = np.argsort(-np.abs(shades).max(axis=0), kind="stable")
+    return order[:n_most]
+
+
 def table_size(
     texts: Sequence[Sequence[str]], labels: Sequence[str]
 ) -> tuple[float, float]:
