@@ -569,3 +569,31 @@ def test_a_notebook_shows_it_in_a_frame_of_its_own(browser, digits):
     reaches = "() => { try { return parent.document.title } catch { return 'no' } }"
     assert frame.evaluate(reaches) == "no"
     page.close()
+
+
+@pytest.mark.parametrize("hidden", ["display: none", "width: 0", "height: 0"])
+def test_a_frame_has_its_points_whenever_it_is_shown(browser, digits, hidden):
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    hidden += "; overflow: hidden"
+    shown = "width: 900px"
+    page.set_content(f"<div style='{hidden}'>{digits.explorer._repr_html_()}</div>")
+    frame = page.frames[1]
+    frame.wait_for_function("() => document.readyState == 'complete'", polling=50)
+    for style in (shown, hidden, shown):
+        page.eval_on_selector("div", f"div => {{ div.style = '{style}' }}")
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+    frame.wait_for_selector("html[data-ready]", timeout=30_000)
+    assert errors == []
+    n_painted = """() => explorer.app.map.nextFrame().then(() => {
+        const { width, height } = document.getElementById("points-canvas");
+        const copy = new OffscreenCanvas(width, height).getContext("2d");
+        copy.drawImage(document.getElementById("points-canvas"), 0, 0);
+        const { data } = copy.getImageData(0, 0, width, height);
+        return data.filter((value, i) => i % 4 == 3 && value > 0).length;
+    })"""
+    assert frame.evaluate(n_painted) > 1_000
+    x, y = frame.evaluate("() => explorer.app.map.screenOf(3)")
+    assert 0 < x < 900
+    assert 0 < y < 760
+    page.close()

@@ -164,8 +164,16 @@ async function readTheRest(data, app) {
   app.update({ read: true });
 }
 
+/** Wait until there is a place to draw on: a frame that nobody sees has no size. */
+async function beSeen() {
+  while (!window.innerWidth || !window.innerHeight) {
+    await new Promise((resolve) => window.addEventListener("resize", resolve, { once: true }));
+  }
+}
+
 async function start() {
   const data = dataOf(await readSection("core"));
+  await beSeen();
   const app = createApp(data);
   createHeading(data);
   const applyTheme = createTheme(app);

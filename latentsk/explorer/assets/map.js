@@ -298,15 +298,16 @@ function createMap(data, app) {
     schedule();
   });
 
-  new ResizeObserver(() => {
+  // A page that nobody sees yet, such as a frame in a tab, has no size.
+  function fit() {
     const { clientWidth, clientHeight } = place;
     if (!clientWidth || !clientHeight) return;
     view.resize(clientWidth, clientHeight);
     plot.resize(clientWidth, clientHeight);
     schedule();
-  }).observe(place);
-  view.resize(place.clientWidth, place.clientHeight);
-  plot.resize(place.clientWidth, place.clientHeight);
+  }
+  new ResizeObserver(fit).observe(place);
+  fit();
 
   const described = `Map of ${formatCount(n)} rows; `
     + `horizontal: ${data.map.axes[0]}, vertical: ${data.map.axes[1]}`;
