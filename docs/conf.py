@@ -1,7 +1,12 @@
 import os
 import re
+import sys
+from pathlib import Path
 
 import latentsk
+
+sys.path.append(str(Path(__file__).parent))
+from gallery_pages import describe_thumbnails
 
 project = "latentsk"
 author = "The latentsk developers"
@@ -41,13 +46,15 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_pages.ByJob",
+    "image_scrapers": "gallery_pages.described_pictures",
     "backreferences_dir": "api/backreferences",
     "doc_module": ("latentsk",),
     # Pictures, and what is printed; not what the last line of a block returns.
     "capture_repr": (),
     "download_all_examples": False,
     "show_memory": False,
+    "remove_config_comments": True,
     "show_signature": False,
     "abort_on_example_error": True,
     "min_reported_time": 1_000,
@@ -77,6 +84,7 @@ def unlink_foreign_roles(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.connect("doctree-read", describe_thumbnails)
     # After numpydoc, whose priority is the default of 500.
     app.connect("autodoc-process-docstring", escape_fitted_names, priority=600)
     app.connect("autodoc-process-docstring", unlink_foreign_roles, priority=600)

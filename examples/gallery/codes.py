@@ -23,11 +23,16 @@ print(codes[:3])
 print(f"{embedder.bits_per_row_:.0f} bits an image, of {64 * 4} as they came")
 print(f"usage {embedder.code_usage_:.0%}, perplexity {embedder.perplexity_:.0f} of 64")
 LearningCurveDisplay.from_estimator(embedder, terms=["reconstruction", "codes"])
+# sphinx_gallery_alt = "Learning curves of training and validation: the loss, the "
+# sphinx_gallery_alt = "reconstruction and the codes, with a line at the epoch whose "
+# sphinx_gallery_alt = "weights are kept."
 
 # %%
 # From codes back to images:
 
 ReconstructionDisplay.from_estimator(embedder, images, n_rows=8)
+# sphinx_gallery_alt = "Eight handwritten digits, what is left of them in eight codes, "
+# sphinx_gallery_alt = "which is a little blurred, and the differences."
 
 # %%
 # The prior knows which codes go together. New images are drawn from it:
@@ -38,3 +43,6 @@ for ax, image in zip(axes, drawn, strict=True):
     ax.imshow(image, cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
 plt.show()
+# sphinx_gallery_alt = "Twelve digits drawn from the prior over codes, most of them "
+# sphinx_gallery_alt = "readable."
+# sphinx_gallery_thumbnail_number = 2

@@ -54,15 +54,24 @@ print("AUROC:", round(roc_auc_score(is_defective, -embedder.score_samples(new)),
 embedder.set_params(contamination=0.01).calibrate(more)
 labels = np.where(is_defective, "defective", "faultless")
 OutlierScoreDisplay.from_estimator(embedder, new, y=labels)
+# sphinx_gallery_alt = "Histograms of scores: all defective images lie below the "
+# sphinx_gallery_alt = "threshold, and nearly all faultless ones above."
 
 # %%
 # Why: the heat map, with a frame around the worst window.
 
 lowest = int(embedder.score_samples(new).argmin())
 ImageExplanationDisplay.from_estimator(embedder, new, row=lowest)
+# sphinx_gallery_alt = "Left, an image of a weave. Right, a heat map of contributions, "
+# sphinx_gallery_alt = "in which one spot is red, with a frame around the worst "
+# sphinx_gallery_alt = "window."
 
 # %%
 # What the network makes of some images. The spots are missing in the middle:
 
 ReconstructionDisplay.from_estimator(embedder, new, n_rows=6, labels=labels)
 plt.show()
+# sphinx_gallery_alt = "Six images of a weave, their reconstructions, and the "
+# sphinx_gallery_alt = "differences: of the defective ones, the spot is left in the "
+# sphinx_gallery_alt = "difference."
+# sphinx_gallery_thumbnail_number = 2

@@ -39,6 +39,8 @@ for ax, rows, name in zip(axes, (noisy, denoised), ("noisy", "denoised"), strict
     ax.plot(rows[:, 0], rows[:, 2], ".", markersize=2)
     ax.set(xlabel="X0", title=name, aspect="equal")
 axes[0].set_ylabel("X2")
+# sphinx_gallery_alt = "X2 against X0 of five thousand points: noisy, a long cloud; "
+# sphinx_gallery_alt = "denoised, a line."
 
 # %%
 # **Images.** An autoencoder that is given noisy images, and has to return clean ones,
@@ -68,3 +70,5 @@ for line, images, name in rows:
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name)
 plt.show()
+# sphinx_gallery_alt = "Eight digits with noise, without it, and as they were before "
+# sphinx_gallery_alt = "noise was added."

@@ -63,6 +63,8 @@ ax.axvline(pd.Timestamp("2026-03-18 12:00"), color="C3", label="the tax begins")
 ax.set_ylabel("alerts a day")
 ax.tick_params(axis="x", labelrotation=30)
 ax.legend()
+# sphinx_gallery_alt = "Alerts of each day, around the twenty asked for, and more on "
+# sphinx_gallery_alt = "most days after the tax begins."
 
 # %%
 # After an update on the new normal, a calibration, and the same number of alerts:

@@ -47,12 +47,16 @@ scores = pd.Series(detector.score_samples(X), index=X.index)
 print(scores.nsmallest(3).round(1))
 print(fraud[scores.argsort()[:24]].sum(), "frauds among the 24 lowest scores")
 OutlierScoreDisplay.from_estimator(detector, X, y=np.where(fraud, "fraud", "other"))
+# sphinx_gallery_alt = "Histograms of scores of frauds and of other payments, with the "
+# sphinx_gallery_alt = "threshold: most frauds lie below it."
 
 # %%
 # Contributions add up to the score. They are in the table's own columns and values,
 # also where a column was a date or a category:
 
 ExplanationDisplay.from_estimator(detector, X, row=scores.idxmin())
+# sphinx_gallery_alt = "Bars of the contributions to the score of payment tx9: nearly "
+# sphinx_gallery_alt = "all of it comes from its amount."
 
 # %%
 # Say how many alerts you can look at, and the threshold follows:

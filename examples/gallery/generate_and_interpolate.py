@@ -31,22 +31,30 @@ vae = VAEEmbedder(
     2, likelihood="continuous_bernoulli", max_epochs=150, random_state=0
 ).fit(images)
 LearningCurveDisplay.from_estimator(vae, terms=["reconstruction", "kl"])
+# sphinx_gallery_alt = "Learning curves of training and validation: the loss and the "
+# sphinx_gallery_alt = "reconstruction fall, the KL divergence rises."
 
 # %%
 # The map of all images, and lines of equal density of the prior. No label was used:
 
 LatentMapDisplay.from_estimator(vae, images, color=labels, name="digit", outliers=False)
+# sphinx_gallery_alt = "A map of digits in two latent dimensions, coloured by digit, "
+# sphinx_gallery_alt = "each in a place of its own, with circles of equal density."
 
 # %%
 # What lies where: a row as it changes along both dimensions at once.
 
 TraversalDisplay.from_estimator(vae, images, dimensions=[(0, 1)])
+# sphinx_gallery_alt = "A grid of images decoded from two latent dimensions: digits "
+# sphinx_gallery_alt = "turn into one another."
 
 # %%
 # The journey from a four to a seven to a nine:
 
 stops = [(labels == digit).argmax() for digit in (4, 7, 9)]
 InterpolationDisplay.from_estimator(vae, images[stops], labels=["4", "7", "9"])
+# sphinx_gallery_alt = "Two rows of images: on the way from a four to a seven, and "
+# sphinx_gallery_alt = "from a seven to a nine."
 
 # %%
 # And images that nobody wrote:
@@ -57,3 +65,6 @@ for ax, image in zip(axes.flat, drawn, strict=True):
     ax.imshow(image, cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
 plt.show()
+# sphinx_gallery_alt = "Sixteen new images drawn from the model, most of them readable "
+# sphinx_gallery_alt = "digits."
+# sphinx_gallery_thumbnail_number = 3

@@ -43,6 +43,8 @@ print("weights:", vae.prior_weights_.round(2))
 # The latent space, and the density of the prior:
 
 LatentMapDisplay.from_estimator(vae, X, color=found, name="component", outliers=False)
+# sphinx_gallery_alt = "A map of rows in two latent dimensions: four groups apart from "
+# sphinx_gallery_alt = "each other, in the colours of the four components."
 
 # %%
 # What a component stands for: the mean of rows drawn from it.

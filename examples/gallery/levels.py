@@ -39,6 +39,9 @@ for line, found, name in rows:
         ax.imshow(image, cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+# sphinx_gallery_alt = "Eight digits, their reconstructions from the top level alone, "
+# sphinx_gallery_alt = "which are typical digits, and from both levels, which are like "
+# sphinx_gallery_alt = "the images."
 
 # %%
 # Similar rows by what matters most: how often the five nearest have the same digit.

@@ -35,6 +35,9 @@ ax.hist(distances.ravel(), bins=80)
 ax.axvline(3.0, color="black", linestyle="--", label="threshold")
 ax.set(xlabel="distance to the nearest other image", ylabel="images")
 ax.legend()
+# sphinx_gallery_alt = "A histogram of distances to the nearest other image: a small "
+# sphinx_gallery_alt = "peak near 1, a gap with the threshold at 3, and a broad peak "
+# sphinx_gallery_alt = "around 11."
 
 # %%
 # So 3 is a good threshold. Groups come as a table, with the ids that the rows have:
@@ -50,3 +53,6 @@ NeighborsDisplay.from_estimator(
     index, copies[:4], images, n_neighbors=3, image_shape=(8, 8), labels=ids[-30:-26]
 )
 plt.show()
+# sphinx_gallery_alt = "Four copies, each with its three nearest images: itself, the "
+# sphinx_gallery_alt = "image it was copied from, and another one of the same digit."
+# sphinx_gallery_thumbnail_number = 2

@@ -47,6 +47,8 @@ for rows, name in ((is_known, "known digits"), (~is_known, "unknown digits")):
     ax.hist(novelty[rows], bins, alpha=0.6, label=name, density=True)
 ax.set(xlabel="novelty", ylabel="density")
 ax.legend()
+# sphinx_gallery_alt = "Histograms of the novelty of known digits, most below 10, and "
+# sphinx_gallery_alt = "of unknown ones, most above."
 
 # %%
 # A row may be typical of its class, or belong to it only for want of a better one:
@@ -61,3 +63,5 @@ for ax, i in zip(axes, shown, strict=True):
     ax.set_title(f"{typicality[i]:.2f}", size=9)
     ax.set_axis_off()
 plt.show()
+# sphinx_gallery_alt = "Eight images called a five, from the most typical to the "
+# sphinx_gallery_alt = "least."

@@ -13,7 +13,12 @@ a Pipeline.
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
 
-from latentsk import LatentIndex, LatentOutlierDetector, OutlierScoreDisplay
+from latentsk import (
+    LatentIndex,
+    LatentOutlierDetector,
+    OutlierScoreDisplay,
+    PCAEmbedder,
+)
 
 # %%
 # With sentence-transformers it would read ``encode = SentenceTransformer(...).encode``;
@@ -47,12 +52,15 @@ found = index.search(["order 1234 was shipped to Basel"], n_neighbors=2)
 print([texts[i] for i in found["id"]])
 
 # %%
-# Outliers among texts are outliers among their vectors:
+# Outliers among texts are outliers among their vectors. These have far more columns
+# than there are texts; a few components keep what texts have in common:
 
 vectors = encode(texts)
-detector = LatentOutlierDetector(random_state=0).fit(vectors)
+detector = LatentOutlierDetector(PCAEmbedder(8), random_state=0).fit(vectors)
 print(texts[detector.score_samples(vectors).argmin()])
 OutlierScoreDisplay.from_estimator(detector, vectors)
+# sphinx_gallery_alt = "A histogram of the scores of texts: all but one are near 0, "
+# sphinx_gallery_alt = "and one is far below the threshold."
 
 # %%
 # A network of torch can be part of the embedder itself, and be trained further:

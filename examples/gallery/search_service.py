@@ -52,6 +52,8 @@ print(index.search(X[1_750:1_751], filter=wanted, return_metadata=True).round(2)
 NeighborsDisplay.from_estimator(
     index, X[1_750:1_752], X[:1_700], image_shape=(8, 8), labels=["first", "second"]
 )
+# sphinx_gallery_alt = "Two queries and the five products most like each of them, with "
+# sphinx_gallery_alt = "their distances."
 
 # %%
 # Products are added, change their price, and go:

@@ -72,6 +72,9 @@ for ax in axes:
     for fault in drifts, stuck, low:
         ax.axvspan(fault[0], fault[-1], color="0.85", zorder=0)
     ax.legend(loc="lower left", ncols=4, fontsize="small")
+# sphinx_gallery_alt = "Above, scores of a week, which fall below the threshold at "
+# sphinx_gallery_alt = "three faults. Below, the contributions of four sensors: at "
+# sphinx_gallery_alt = "each fault, another one is the lowest."
 
 # %%
 # The same as a list: when, how low, and which sensor.
