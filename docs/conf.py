@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
+html_js_files = ["search.js"]
 html_title = f"latentsk {release}"
 
 

@@ -33,5 +33,5 @@ detector = detector.fit(known[:800]).calibrate(known[800:])
 
 # sphinx_gallery_capture_repr = ("_repr_html_",)
 # sphinx_gallery_thumbnail_path = '_static/explorer.png'
-# sphinx_gallery_alt = "A page with a map of digits, a threshold, and the reasons of one."
+# sphinx_gallery_alt = "A map of digits, a threshold, and the reasons of one row."
 explore(shown, detector=detector, labels=labels, title="Digits", path=None)
