@@ -2,8 +2,8 @@
 
     .venv/bin/python examples/guide_figures.py
 
-Handwritten digits and drawn numbers; a minute on one core. The speeds in the picture of
-approximate search are those of the machine that it is drawn on.
+Handwritten digits, cells and drawn numbers; a minute on one core. The speeds in the
+picture of approximate search are those of the machine that it is drawn on.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.cluster import DBSCAN
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.manifold import TSNE
 from sklearn.pipeline import make_pipeline
 
 from latentsk import (
+    ExplanationDisplay,
     LatentIndex,
     LatentMapDisplay,
     LatentNeighborsTransformer,
+    LatentOutlierDetector,
     NeighborsDisplay,
+    OutlierScoreDisplay,
     PCAEmbedder,
     RecallDisplay,
     ReconstructionDisplay,
+    VAEEmbedder,
 )
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "_static"
@@ -199,6 +203,34 @@ def from_pyod(X: np.ndarray, y: np.ndarray) -> plt.Figure:
     return figure
 
 
+def pictures(X: np.ndarray, y: np.ndarray) -> plt.Figure:
+    """Draw a map, reconstructions, scores and reasons, each by its display."""
+    figure = plt.figure(figsize=(10.4, 6.8), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1.1, 1.0])
+    of_map, of_images = above.subplots(1, 2, width_ratios=[1.0, 1.5])
+    of_scores, of_reasons = below.subplots(1, 2, width_ratios=[1.2, 1.0])
+    pixels = X / 16
+    vae = VAEEmbedder(
+        2, likelihood="continuous_bernoulli", max_epochs=150, random_state=0
+    ).fit(pixels)
+    LatentMapDisplay.from_estimator(
+        vae, pixels, color=y, name="digit", outliers=False, ax=of_map
+    )
+    ReconstructionDisplay.from_estimator(
+        vae, pixels, n_rows=7, image_shape=(8, 8), labels=y, ax=of_images
+    )
+    cells = load_breast_cancer(as_frame=True)
+    detector = LatentOutlierDetector(assume_clean=True, random_state=0)
+    detector.fit(cells.data[cells.target == 1])
+    kinds = cells.target_names[cells.target]
+    OutlierScoreDisplay.from_estimator(detector, cells.data, y=kinds, ax=of_scores)
+    lowest = int(detector.score_samples(cells.data).argmin())
+    ExplanationDisplay.from_estimator(
+        detector, cells.data, row=lowest, max_features=6, ax=of_reasons
+    )
+    return figure
+
+
 FIGURES: dict[str, Callable[[np.ndarray, np.ndarray], plt.Figure]] = {
     "pca": pca,
     "similarity": similarity,
@@ -209,6 +241,7 @@ FIGURES: dict[str, Callable[[np.ndarray, np.ndarray], plt.Figure]] = {
     "saving": saving,
     "export": export,
     "from_pyod": from_pyod,
+    "pictures": pictures,
 }
 
 
