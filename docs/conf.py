@@ -6,6 +6,7 @@ from pathlib import Path
 import latentsk
 
 sys.path.append(str(Path(__file__).parent))
+from file_links import LinkFiles
 from gallery_pages import describe_thumbnails
 
 project = "latentsk"
@@ -17,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
+    "myst_parser",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -85,6 +87,7 @@ def unlink_foreign_roles(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.add_transform(LinkFiles)
     app.connect("doctree-read", describe_thumbnails)
     # After numpydoc, whose priority is the default of 500.
     app.connect("autodoc-process-docstring", escape_fitted_names, priority=600)
