@@ -17,9 +17,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from sklearn.cluster import DBSCAN
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.manifold import TSNE
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from latentsk import (
@@ -221,12 +223,15 @@ def pictures(X: np.ndarray, y: np.ndarray) -> plt.Figure:
     )
     cells = load_breast_cancer(as_frame=True)
     detector = LatentOutlierDetector(assume_clean=True, random_state=0)
-    detector.fit(cells.data[cells.target == 1])
-    kinds = cells.target_names[cells.target]
-    OutlierScoreDisplay.from_estimator(detector, cells.data, y=kinds, ax=of_scores)
-    lowest = int(detector.score_samples(cells.data).argmin())
+    benign = cells.data[cells.target == 1]
+    fitted, others = train_test_split(benign, train_size=157, random_state=0)
+    detector.fit(fitted)
+    rows = pd.concat([others, cells.data[cells.target == 0]])
+    kinds = cells.target_names[cells.target[rows.index]]
+    OutlierScoreDisplay.from_estimator(detector, rows, y=kinds, ax=of_scores)
+    lowest = int(detector.score_samples(rows).argmin())
     ExplanationDisplay.from_estimator(
-        detector, cells.data, row=lowest, max_features=6, ax=of_reasons
+        detector, rows, row=lowest, max_features=6, ax=of_reasons
     )
     return figure
 

@@ -3,9 +3,9 @@
     .venv/bin/python examples/outliers.py
 
 Breast cancer data (569 rows of 30 features, shipped with scikit-learn); benign rows are
-the normal ones. Half of them are fitted, a quarter calibrates the error rate, and the
-last quarter is judged together with all malignant rows. Prints what is found and why,
-and writes one picture to examples/output/outliers.png.
+the normal ones. 157 of them are fitted, 100 calibrate the error rate, 100 are judged
+together with all malignant rows, as on the page "Find abnormal rows" of the user guide.
+Prints what is found and why, and writes one picture to examples/output/outliers.png.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def load() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, np.ndarray]:
     data = load_breast_cancer(as_frame=True)
     names = data.target_names[data.target]
     benign, malignant = data.data[names == "benign"], data.data[names == "malignant"]
-    fitted, others = train_test_split(benign, test_size=0.5, random_state=0)
-    calibration, normal = train_test_split(others, test_size=0.5, random_state=0)
+    fitted, others = train_test_split(benign, train_size=157, random_state=0)
+    calibration, normal = train_test_split(others, train_size=100, random_state=0)
     kinds = np.repeat(["benign", "malignant"], [len(normal), len(malignant)])
     return fitted, calibration, pd.concat([normal, malignant]), kinds
 
