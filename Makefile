@@ -33,13 +33,14 @@ lint: $(STAMP)-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# -a: else the search has the words of what has changed alone.
 docs: $(STAMP)-docs
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -a -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python docs/check_pages.py docs/_build/html
 
 # The pages alone, with no script of the gallery run.
 docs-quick: $(STAMP)-docs
-	$(BIN)/python -m sphinx -W --keep-going -D plot_gallery=0 -b html docs docs/_build/quick
+	$(BIN)/python -m sphinx -a -W --keep-going -D plot_gallery=0 -b html docs docs/_build/quick
 	$(BIN)/python docs/check_pages.py docs/_build/quick
 
 # What the page of latentsk.explore draws points with, which is committed: needs npm.
