@@ -37,11 +37,13 @@ lint: $(STAMP)-dev
 docs: $(STAMP)-docs
 	$(BIN)/python -m sphinx -a -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python docs/check_pages.py docs/_build/html
+	$(BIN)/python docs/check_in_browser.py docs/_build/html
 
 # The pages alone, with no script of the gallery run.
 docs-quick: $(STAMP)-docs
 	$(BIN)/python -m sphinx -a -W --keep-going -D plot_gallery=0 -b html docs docs/_build/quick
 	$(BIN)/python docs/check_pages.py docs/_build/quick
+	$(BIN)/python docs/check_in_browser.py docs/_build/quick
 
 # What the page of latentsk.explore draws points with, which is committed: needs npm.
 explorer-assets:

@@ -23,7 +23,9 @@ class LinkFiles(SphinxTransform):
         """Replace literals; those within a link or a heading stay."""
         for literal in list(self.document.findall(nodes.literal)):
             found = _FILE.match(literal.astext())
-            if found is None or isinstance(literal.parent, (nodes.reference, nodes.title)):
+            if found is None or isinstance(
+                literal.parent, (nodes.reference, nodes.title)
+            ):
                 continue
             if not (ROOT / found[0]).exists():
                 raise ValueError(f"{self.env.docname} names {found[0]}: no such file")
