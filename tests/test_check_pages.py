@@ -21,7 +21,7 @@ def check(folder, content, words=None):
     """Write two pages and an index of words, and run the check on them."""
     text = SCRIPT.read_text(encoding="utf-8")
     wanted = re.findall(r'^    "([a-z ]+)",$', text, re.MULTILINE)
-    entries = dict.fromkeys(wanted if words is None else words, [])
+    entries = {word: [] for word in (wanted if words is None else words)}
     index = f"Search.setIndex({json.dumps({'indexentries': entries})})"
     (folder / "searchindex.js").write_text(index, encoding="utf-8")
     (folder / "dot.png").write_bytes(b"")
