@@ -16,9 +16,12 @@ from latentsk._typing import Float64
 from latentsk.display._axes import given_or_new_panels, require_matplotlib
 from latentsk.display._numbers import short
 from latentsk.display._pictures import image_shape_of, pictures, unit_range
+from latentsk.outliers._image_input import image_embedder
 
-# Inches of the image, and of the heat map with its bar.
-PANEL_SIZES = ((2.8, 2.8), (3.6, 2.8))
+# Inches of the image and of the heat map, with the room that the bar takes of both.
+PANEL_SIZES = ((3.3, 2.8), (3.3, 2.8))
+# What is black below the heat map: a light grey, on which colours are seen.
+LIGHTEST_BLACK = 0.6
 
 
 class ImageExplanationDisplay:
@@ -111,6 +114,7 @@ class ImageExplanationDisplay:
         estimator : object
             Anything fitted that has `score_samples` and one of `score_map`,
             `score_contributions` and `explain`: an embedder, a LatentOutlierDetector.
+            A detector with ``method="embedder_score"`` is drawn as its embedder.
 
         X : array-like of images, or of shape (n_samples, n_features)
             Images.
@@ -168,7 +172,7 @@ class ImageExplanationDisplay:
             pictures(chosen, shape)[0],
             _contributions(estimator, chosen, shape),
             score=float(np.asarray(estimator.score_samples(chosen))[0]),
-            window=getattr(estimator, "score_window", None),
+            window=getattr(mapping_embedder(estimator), "score_window", None),
             name=f"image {row}" if name is None else name,
         )
         return display.plot(axes)
@@ -211,7 +215,9 @@ class ImageExplanationDisplay:
                 f"An image of shape {image.shape} needs contributions of shape "
                 f"{image.shape[:2]}, got {found.shape}."
             )
-        self.axes_ = given_or_new_panels(axes, PANEL_SIZES, "for image and heat map")
+        self.axes_ = given_or_new_panels(
+            axes, PANEL_SIZES, "for image and heat map", is_picture=True
+        )
         self.figure_ = self.axes_[0].figure
         low, high = unit_range(image)
         grey = (image - low) / (high - low)
@@ -227,8 +233,9 @@ class ImageExplanationDisplay:
 
     def _draw_heat_map(self, ax: Any, grey: Float64, found: Float64) -> None:
         # A faint image below, so that one sees where a pixel lies.
-        below = grey.mean(axis=2) if grey.ndim == 3 else grey
-        ax.imshow(1.0 - 0.25 * below, cmap="gray", vmin=0.0, vmax=1.0)
+        below = grey[..., :3].mean(axis=2) if grey.ndim == 3 else grey
+        faint = LIGHTEST_BLACK + (1.0 - LIGHTEST_BLACK) * below
+        ax.imshow(faint, cmap="gray", vmin=0.0, vmax=1.0)
         reach = float(np.abs(found).max()) or 1.0
         self.heat_map_ = ax.imshow(
             found,
@@ -237,7 +244,9 @@ class ImageExplanationDisplay:
             vmax=reach,
             alpha=np.clip(np.abs(found) / (0.5 * reach), 0.0, 1.0),
         )
-        bar = self.figure_.colorbar(self.heat_map_, ax=ax, shrink=0.8)
+        # Both panels make room for it, and so stay alike in size.
+        panels = list(self.axes_)
+        bar = self.figure_.colorbar(self.heat_map_, ax=panels, shrink=0.8)
         bar.set_label("contribution to the score\n(negative = less normal)")
         self.frame_ = None
         if self.window is not None:
@@ -269,10 +278,32 @@ def lowest_window(contributions: Float64, window: int) -> tuple[int, int]:
     return int(top), int(left)
 
 
+def mapping_embedder(estimator: Any) -> Any:
+    """Return the embedder whose `score_map` says what pixels add to a score.
+
+    Parameters
+    ----------
+    estimator : fitted object
+        An embedder, or a detector that has the score of one.
+
+    Returns
+    -------
+    embedder : fitted embedder or None
+        None: no map says it.
+    """
+    found = estimator
+    if getattr(estimator, "method", None) == "embedder_score":
+        found = getattr(estimator, "embedder_", None)
+    found = image_embedder(found) or found
+    has_map = hasattr(found, "input_shape_") and hasattr(found, "score_map")
+    return found if has_map else None
+
+
 def _contributions(estimator: Any, row: Any, shape: Sequence[int]) -> Float64:
     """Return what each pixel of an image adds to its score, channels together."""
-    if hasattr(estimator, "input_shape_") and hasattr(estimator, "score_map"):
-        found = np.asarray(estimator.score_map(row))[0]
+    embedder = mapping_embedder(estimator)
+    if embedder is not None:
+        found = np.asarray(embedder.score_map(row))[0]
     else:
         found = (
             np.asarray(_flat_contributions(estimator, row)).reshape(shape).sum(axis=0)

@@ -16,6 +16,8 @@ MISSING = "(missing)"
 LONGEST_TEXT = 200  # characters
 # So many whole numbers, or fewer, are names of kinds rather than amounts.
 MOST_KINDS = 10
+# So many categories have a colour of their own.
+MOST_COLORS = 10
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,27 @@ class Column:
     is_date: bool = False
 
     @property
+    def is_text(self) -> bool:
+        """Whether values tell rows apart, and no groups: nearly all are different.
+
+        Examples
+        --------
+        >>> as_column("name", [f"product {i}" for i in range(20)]).is_text
+        True
+        >>> as_column("kind", [f"kind {i % 5}" for i in range(20)]).is_text
+        False
+        """
+        n_categories = len(self.categories or ())
+        return n_categories > max(MOST_COLORS, len(self.values) // 2)
+
+    @property
     def header(self) -> dict[str, Any]:
         """What the page is told, but for the values."""
         return {
             "name": self.name,
             "categories": self.categories,
             "isDate": self.is_date,
+            "isText": self.is_text,
         }
 
 

@@ -92,7 +92,7 @@ def gather(X: Any, request: Request) -> Contents:
         X, request.embedder, request.detector, request.index, request.random_state
     )
     pictures = pictures_of(X, request.images, model.last_step(models.embedder))
-    latents = model.latents_of(models.embedder, X)
+    latents = model.latents_of(models, X)
     scores = model.scores_of(models.scorer, X)
     values = None if scores is None else scores.values
     positions = positions_of(latents, request.projection, values)

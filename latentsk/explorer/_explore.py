@@ -45,13 +45,15 @@ def explore(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows to show; what the models take: tables, images, texts.
+    X : array-like of shape (n_samples, n_features) or images
+        Rows to show; what the models take: tables, images (channels first or last),
+        texts. Rows that models were fitted to look more normal than new ones: leave
+        them out where rates are to mean something.
 
     embedder : transformer or None, default=None
         The latent space: any object with `fit` and `transform`. A fitted one is used as
         it is; an unfitted one is cloned and fitted to `X`. None: that of the detector,
-        or of the index.
+        or of the index; of an index without one, the vectors themselves.
 
     detector : object or None, default=None
         What scores rows, such as :class:`LatentOutlierDetector`: any object with
@@ -72,10 +74,12 @@ def explore(
         Images to show rows as: an array of (height, width), with channels first or
         last. A tuple: rows of `X` are images of this height and width, or channels,
         height and width. None: they are where `X` or the embedder says so.
+        Reconstructions are shown where rows of `X` are images, too.
 
     metadata : DataFrame of n_samples rows or None, default=None
         What else is known of the rows, to colour and compare by. Aligned by the `ids`,
-        as in :meth:`LatentIndex.fit`. None: that of the index.
+        as in :meth:`LatentIndex.fit`. The first column of texts that nearly all differ
+        stands beside the ids in lists. None: that of the index.
 
     ids : array-like of shape (n_samples,) or None, default=None
         Unique ids. None: those of the index, the index of a DataFrame, or row numbers.
@@ -174,7 +178,8 @@ def _explorer(
     contents = gather(X, request)
     if title is None:
         models = contents.models
-        shown = models.embedder if models.scorer is None else models.scorer
+        every = (models.scorer, models.embedder, models.index)
+        shown = next(model for model in every if model is not None)
         title = type(last_step(shown)).__name__
     # The page itself, and the element that each section is in.
     empty = len(page_of({}).encode("utf-8")) + 1_000

@@ -60,7 +60,8 @@ def decoded_grid(
     except (TypeError, ValueError, AttributeError):  # it needs conditions, say
         return None
     if pictures is not None and pictures.layout is not None:
-        return DecodedGrid({"image": coarse(pictures.rebuilt(_array(rows)))})
+        images = pictures.rebuilt(rows)
+        return None if images is None else DecodedGrid({"image": coarse(images)})
     values = _array(rows)
     if values.ndim != 2 or values.shape[1] != n_features or n_features > MOST_FEATURES:
         return None

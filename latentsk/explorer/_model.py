@@ -10,11 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from latentsk._device import array_to_numpy
 from latentsk._typing import Float64
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import check_embedder, embed, fitted_embedder
+from latentsk.index._vectors import as_matrix
 from latentsk.outliers import LatentOutlierDetector
 
 # Above so many rows, a search that finds most neighbours replaces an exact one.
@@ -27,7 +29,8 @@ class Models:
 
     Attributes
     ----------
-    embedder : fitted transformer
+    embedder : fitted transformer or None
+        None: rows are vectors, which are the latent space themselves.
 
     scorer : fitted object or None
         What scores rows: the detector, or the embedder where that does.
@@ -51,12 +54,6 @@ def resolve(
     ValueError
         If there is no embedder to show.
     """
-    is_alone = detector is None and embedder is None and index is not None
-    if is_alone and getattr(index, "embedder_", None) is None:
-        raise ValueError(
-            "The index has no embedder, so there is no latent space to show. Pass "
-            "embedder=..., or an index with an embedder: LatentIndex(PCAEmbedder())."
-        )
     if detector is None and embedder is None and index is None:
         detector = LatentOutlierDetector(random_state=random_state)
     if detector is not None:
@@ -65,6 +62,8 @@ def resolve(
         embedder = getattr(detector, "embedder_", None)
     if embedder is None:
         embedder = getattr(index, "embedder_", None)
+    if embedder is None and index is not None:
+        return Models(None, detector, index)
     if embedder is None:
         raise ValueError(
             f"{type(detector).__name__} has no embedder_, so there is no latent space "
@@ -103,8 +102,26 @@ def check_index(index: Any, n_rows: int) -> None:
         )
 
 
-def latents_of(embedder: Any, X: Any) -> Float64:
-    """Return latent vectors, checked."""
+def latents_of(models: Models, X: Any) -> Float64:
+    """Return latent vectors, checked: of an index without an embedder, X itself.
+
+    Raises
+    ------
+    ValueError
+        If X does not hold the vectors of such an index.
+    """
+    embedder = models.embedder
+    if embedder is None:
+        embedder = FunctionTransformer()  # which returns them as they are
+        width, shape = models.index.n_features_in_, np.shape(as_matrix(X))
+        if len(shape) != 2 or shape[1] != width:
+            raise ValueError(
+                "The index has no embedder, so X must be the vectors that it was "
+                f"fitted to, of shape (n_samples, {width}), got {type(X).__name__} "
+                f"of shape {shape}. "
+                "Pass these as X, and what they stand for as images or metadata; or "
+                "pass embedder=..."
+            )
     return np.asarray(embed(embedder, entering(embedder, X)), np.float64)
 
 
@@ -213,7 +230,9 @@ def p_values_of(scorer: Any, X: Any, scores: Scores | None) -> Float64 | None:
         return None
 
 
-def described(model: Any) -> str:
-    """Return what a model is, in a line."""
+def described(model: Any) -> str | None:
+    """Return what a model is, in a line; None if there is none."""
+    if model is None:
+        return None
     text = " ".join(repr(model).split())
     return text if len(text) <= 300 else text[:299] + "…"

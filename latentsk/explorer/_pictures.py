@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentsk._images import as_images
+from latentsk._device import on_host
+from latentsk._images import MOST_CHANNELS, as_images, channels_seen
 from latentsk.embedders._image_rows import image_rows
 from latentsk.networks._image_layout import ImageLayout
 
@@ -73,21 +74,78 @@ class Pictures:
 
     layout : ImageLayout or None
         How rows of X are images; None where they are none.
+
+    grey_of_rows : Grey or None
+        The scale of rows of X, where these are images.
     """
 
     images: NDArray[Any]
     grey: Grey
     layout: ImageLayout | None
+    grey_of_rows: Grey | None
 
     def bytes(self, rows: Any) -> Bytes:
         """Return some images, of at most 128 pixels a side."""
         return shrunk(self.grey.bytes(self.images[rows]), MOST_SIDE)
 
-    def rebuilt(self, rows: NDArray[Any]) -> Bytes:
-        """Return reconstructed rows of X as images."""
+    def rebuilt(self, rows: Any) -> Bytes | None:
+        """Return reconstructed rows of X as images, whatever their layout is.
+
+        None where they have another number of values than rows of X.
+        """
         assert self.layout is not None, "rows are images"
-        flat = np.asarray(rows, np.float32).reshape(len(rows), -1)
-        return shrunk(self.grey.bytes(_last(flat, self.layout)), MOST_SIDE)
+        assert self.grey_of_rows is not None, "rows are images"
+        try:
+            flat = flat_rows(rows, self.layout.shape).astype(np.float32)
+        except ValueError:  # images of another shape
+            return None
+        if flat.ndim != 2 or flat.shape[1] != math.prod(self.layout.shape):
+            return None
+        return shrunk(self.grey_of_rows.bytes(_last(flat, self.layout)), MOST_SIDE)
+
+
+def flat_rows(rows: Any, shape: Any) -> NDArray[Any]:
+    """Return images in any layout as flat rows, channels first; other rows as an array.
+
+    Parameters
+    ----------
+    rows : array-like
+
+    shape : (channels, height, width) or None
+        As far as it is known.
+
+    Raises
+    ------
+    ValueError
+        If images have another shape.
+
+    Examples
+    --------
+    >>> last = np.arange(12).reshape(1, 2, 2, 3)
+    >>> flat_rows(last, (3, 2, 2)).tolist()
+    [[0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]]
+    """
+    images = as_images(rows)
+    if images is None:
+        return np.asarray(on_host(rows))
+    if shape is None and channels_seen(images.shape) is None:
+        return images.reshape(len(images), -1)
+    return np.asarray(image_rows(images, shape).rows)
+
+
+def place_of_pixel(layout: ImageLayout, feature: int) -> str:
+    """Return where a feature is in an image, in words.
+
+    Examples
+    --------
+    >>> place_of_pixel(ImageLayout([3, 8, 6], "last"), 143)
+    'row 7, column 5, channel 2'
+    >>> place_of_pixel(ImageLayout([1, 8, 6], "none"), 7)
+    'row 1, column 1'
+    """
+    channel, row, column = np.unravel_index(feature, layout.shape)
+    place = f"row {row}, column {column}"
+    return place if layout.shape[0] == 1 else f"{place}, channel {channel}"
 
 
 def pictures_of(X: Any, images: Any, embedder: Any) -> Pictures | None:
@@ -114,43 +172,74 @@ def pictures_of(X: Any, images: Any, embedder: Any) -> Pictures | None:
     ValueError
         If `images` are not as many as rows, or not of a shape that images have.
     """
-    if images is None and as_images(X) is None:
-        images = getattr(embedder, "input_shape_", None)
-        if images is None or len(images) != 3:
-            return None
+    shape = getattr(embedder, "input_shape_", None)
     if images is None:
-        shape = getattr(embedder, "input_shape_", None)
-        return _of_rows(*image_rows(X, shape))
+        return _own_images(X, shape)
     if isinstance(images, tuple | list) and all(np.ndim(n) == 0 for n in images):
-        return _of_flat_rows(X, images)
-    return _given(X, images)
+        return _of_shape(X, images)
+    return _given(X, images, shape)
+
+
+def _own_images(X: Any, shape: Any) -> Pictures | None:
+    """Return the images that rows of X are, as far as X and the embedder tell."""
+    if as_images(X) is not None:
+        return _of_rows(*image_rows(X, shape))
+    rows = _matrix(X)
+    if rows is None or shape is None or rows.shape[1] != math.prod(shape):
+        return None
+    return _of_rows(rows, ImageLayout(list(shape), "flat"))
+
+
+def _matrix(X: Any) -> NDArray[Any] | None:
+    """Return rows as a matrix of numbers; None where they are none."""
+    try:
+        rows = np.asarray(on_host(X))
+    except ValueError:  # lists of unequal length
+        return None
+    return rows if rows.ndim == 2 and rows.dtype.kind in "fiub" else None
 
 
 def _of_rows(rows: Any, layout: ImageLayout | None) -> Pictures | None:
-    if layout is None or len(layout.shape) != 3 or layout.shape[0] > 4:
+    if layout is None or not _are_shown(layout):
         return None
     rows = np.asarray(rows)
-    return Pictures(_last(rows, layout), Grey.of(rows), layout)
+    grey = Grey.of(rows)
+    return Pictures(_last(rows, layout), grey, layout, grey)
 
 
-def _of_flat_rows(X: Any, shape: Any) -> Pictures | None:
+def _are_shown(layout: ImageLayout) -> bool:
+    return len(layout.shape) == 3 and layout.shape[0] <= MOST_CHANNELS
+
+
+def _of_shape(X: Any, shape: Any) -> Pictures | None:
     shape = [int(n) for n in shape]
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise ValueError(
             "images must be arrays of images, (height, width) or (channels, height, "
             f"width), got {tuple(shape)}."
         )
+    if len(shape) == 3 and shape[0] > MOST_CHANNELS:
+        channels_first = shape[2], *shape[:2]
+        remedy = "Pass the images to show as an array."
+        if shape[2] <= MOST_CHANNELS:
+            remedy = f"Set images={channels_first}, for rows with channels first."
+        raise ValueError(
+            f"images={tuple(shape)} is (channels, height, width), and stands for "
+            f"{shape[0]} channels; there may be 1 to {MOST_CHANNELS}. {remedy}"
+        )
     shape = [1, *shape] if len(shape) == 2 else shape
-    rows = np.asarray(X)
+    if as_images(X) is not None:
+        return _of_rows(*image_rows(X, shape))
+    rows = np.asarray(on_host(X))
     if math.prod(rows.shape[1:]) != math.prod(shape):
         raise ValueError(
             f"images={tuple(shape)} has {math.prod(shape)} values, but rows of X have "
             f"{math.prod(rows.shape[1:])}. Pass the images themselves as an array."
         )
-    return _of_rows(rows.reshape(len(rows), -1), ImageLayout(shape, "flat"))
+    return _of_rows(rows, ImageLayout(shape, "flat"))
 
 
-def _given(X: Any, images: Any) -> Pictures:
+def _given(X: Any, images: Any, shape: Any) -> Pictures:
     found = as_images(images)
     n_rows = len(X) if hasattr(X, "__len__") else X.shape[0]
     if found is None or len(found) != n_rows:
@@ -163,23 +252,36 @@ def _given(X: Any, images: Any) -> Pictures:
     rows, layout = image_rows(found, None)
     rows = np.asarray(rows)
     assert layout is not None, "images have a layout"
-    of_rows = _layout_of_rows(X, rows, layout)
-    if of_rows is not None:  # on the scale of reconstructions
-        return Pictures(_last(X, of_rows), Grey.of(X), of_rows)
-    return Pictures(_last(rows, layout), Grey.of(rows), None)
+    shown, own = _last(rows, layout), _rows_as_images(X, rows, layout, shape)
+    if own is None:
+        return Pictures(shown, Grey.of(rows), None, None)
+    if _are_same(own.images, shown):  # then on the scale of reconstructions
+        return own
+    return Pictures(shown, Grey.of(rows), own.layout, own.grey)
 
 
-def _layout_of_rows(
-    X: Any, rows: NDArray[Any], layout: ImageLayout
-) -> ImageLayout | None:
-    """Return how rows of X are the images, where they are: the same, but for scale."""
-    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.shape[1] != rows.shape[1]:
+def _rows_as_images(
+    X: Any, images: NDArray[Any], layout: ImageLayout, shape: Any
+) -> Pictures | None:
+    """Return the images that rows of X are, by themselves or beside images."""
+    try:
+        own = _own_images(X, shape)
+    except ValueError:  # where the channels lie cannot be told
         return None
-    given, shown = (np.asarray(part[:64], np.float64).ravel() for part in (X, rows))
-    if np.std(given) == 0.0 or np.std(shown) == 0.0:
-        return None
-    is_same = np.corrcoef(given, shown)[0, 1] > 0.999
-    return ImageLayout(layout.shape, "flat") if is_same else None
+    rows = _matrix(X)
+    if own is not None or rows is None or not _are_same(rows, images):
+        return own
+    return _of_rows(rows, ImageLayout(layout.shape, "flat"))
+
+
+def _are_same(some: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Tell whether images are the same, but for scale."""
+    if some.shape != others.shape:
+        return False
+    first, second = (np.asarray(p[:64], np.float64).ravel() for p in (some, others))
+    if np.std(first) == 0.0 or np.std(second) == 0.0:
+        return False
+    return bool(np.corrcoef(first, second)[0, 1] > 0.999)
 
 
 def _last(rows: NDArray[Any], layout: ImageLayout) -> NDArray[Any]:

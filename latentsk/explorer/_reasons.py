@@ -13,10 +13,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from latentsk._columns import column_names
-from latentsk._device import array_to_numpy, on_host
+from latentsk._device import array_to_numpy
 from latentsk._typing import Float64
 from latentsk.explorer._columns import as_text
 from latentsk.explorer._encoding import rounded, smallest
+from latentsk.explorer._model import last_step
+from latentsk.explorer._pictures import flat_rows
 
 N_LARGEST = 5
 CELLS_AT_ONCE = 2_000_000
@@ -82,14 +84,14 @@ def _of_table(table: pd.DataFrame, n_rows: int) -> Reasons:
 
 
 def _of_contributions(scorer: Any, X: Any) -> Reasons:
-    contributions = array_to_numpy(scorer.score_contributions(X))
-    contributions = contributions.reshape(len(contributions), -1)
+    # Images are laid out as X is; reasons, as all that is shown of pixels, are flat.
+    shape = getattr(last_step(scorer), "input_shape_", None)
+    contributions = flat_rows(array_to_numpy(scorer.score_contributions(X)), shape)
     n_features = contributions.shape[1]
 
     def matrix(cells: Any) -> NDArray[Any] | None:
-        cells = np.asarray(on_host(cells))
-        fits = cells.size == contributions.size and cells.ndim == 2
-        return cells if fits else None
+        cells = flat_rows(cells, shape)
+        return cells if cells.shape == contributions.shape else None
 
     expected = matrix(scorer.reconstruct(X)) if hasattr(scorer, "reconstruct") else None
     names = column_names(X)

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
 
-from latentsk._device import on_host
 from latentsk._version import __version__
 from latentsk.explorer._budget import (
     first_that_fits,
@@ -20,10 +18,20 @@ from latentsk.explorer._budget import (
 from latentsk.explorer._columns import Column
 from latentsk.explorer._contents import Contents
 from latentsk.explorer._known import id_texts
-from latentsk.explorer._model import described, entering
-from latentsk.explorer._pictures import coarse, in_grey, shrunk, thumbnail_sizes
+from latentsk.explorer._model import described
+from latentsk.explorer._pictures import (
+    Pictures,
+    coarse,
+    in_grey,
+    place_of_pixel,
+    shrunk,
+    thumbnail_sizes,
+)
 from latentsk.explorer._positions import STEPS
 from latentsk.explorer._reasons import all_reasons
+from latentsk.explorer._rebuilt import rebuilt_images
+from latentsk.explorer._score_maps import score_maps
+from latentsk.networks._image_layout import ImageLayout
 
 # Of what is left, once the map is there: shares of thumbnails and of columns.
 THUMBNAIL_SHARE, FEATURE_SHARE = 0.6, 0.5
@@ -90,6 +98,7 @@ def sections_of(contents: Contents, title: str, max_bytes: int) -> dict[str, str
 def _core(contents: Contents, title: str) -> tuple[dict[str, Any], Arrays]:
     """Return what is known of every point, but for pictures and columns."""
     positions, scores, reasons = contents.positions, contents.scores, contents.reasons
+    models = contents.models
     arrays: Arrays = {"position": contents.box.steps(positions.points)}
     if scores is not None:
         arrays["score"] = scores.values
@@ -109,8 +118,8 @@ def _core(contents: Contents, title: str) -> tuple[dict[str, Any], Arrays]:
         "version": __version__,
         "n": contents.n_rows,
         "ids": id_texts(contents.ids),
-        "embedder": described(contents.models.embedder),
-        "scorer": described(contents.models.scorer) if scores is not None else None,
+        "embedder": described(models.embedder),
+        "scorer": described(models.scorer) if scores is not None else None,
         "hasImages": contents.pictures is not None,
         "hasLabel": contents.label is not None,
         "columns": [column.header for column in columns],
@@ -128,12 +137,14 @@ def _core(contents: Contents, title: str) -> tuple[dict[str, Any], Arrays]:
 def _reason_names(contents: Contents) -> list[str]:
     """Return the names of features; of pixels by their place where they have none."""
     assert contents.reasons is not None, "there are reasons"
-    names = contents.reasons.names
-    layout = None if contents.pictures is None else contents.pictures.layout
-    is_unnamed = names == [f"x{j}" for j in range(len(names))]
-    if layout is None or not is_unnamed or len(names) != math.prod(layout.shape):
+    names, layout = contents.reasons.names, _layout_of_reasons(contents)
+    if layout is None:
         return names
-    return [layout.name_of_pixel(j) for j in range(len(names))]
+    # As rows of numbers have them, and as a detector of images has them.
+    unnamed = [f"x{j}" for j in range(len(names))], list(layout.names_of_pixels)
+    if names not in unnamed:
+        return names
+    return [place_of_pixel(layout, j) for j in range(len(names))]
 
 
 def _map(contents: Contents) -> dict[str, Any]:
@@ -197,10 +208,15 @@ def _details(contents: Contents, left: int) -> str | None:
     counts = full_counts(1 if reasons is None else len(reasons.names))
     scores = None if contents.scores is None else contents.scores.values
     priority = rows_by_priority(scores, contents.n_rows, counts[0])
-    arrays = {**_all_reasons(contents, priority), **_full_images(contents, priority)}
+    arrays = _all_reasons(contents, priority)
+    header: dict[str, Any] = {
+        "reasonTexts": {str(j): t for j, t in contents.cells.texts.items()}
+    }
+    if contents.pictures is not None:
+        pixels = _pixels(contents, contents.pictures, priority)
+        header, arrays = header | pixels[0], arrays | pixels[1]
     if not arrays:
         return None
-    header = {"reasonTexts": {str(j): t for j, t in contents.cells.texts.items()}}
 
     def made(n_each: int) -> str:
         rows = priority[: 2 * n_each]
@@ -224,25 +240,37 @@ def _all_reasons(contents: Contents, rows: NDArray[np.int64]) -> Arrays:
     return {f"reason_{name}": found for name, found in (reasons or {}).items()}
 
 
-def _full_images(contents: Contents, rows: NDArray[np.int64]) -> Arrays:
-    pictures = contents.pictures
-    if pictures is None:
-        return {}
+def _pixels(
+    contents: Contents, pictures: Pictures, rows: NDArray[np.int64]
+) -> tuple[dict[str, Any], Arrays]:
+    """Return images, reconstructions and score maps of rows, and what they are.
+
+    In the header: "pixels", the channels, height and width that reasons have; "window",
+    the side of the window that scores are the sum of; "missing", why there are no
+    reconstructions.
+    """
     arrays: Arrays = {"image": coarse(pictures.bytes(rows), 64)}
-    embedder = contents.models.embedder
-    if pictures.layout is not None and hasattr(embedder, "inverse_transform"):
-        chosen = entering(embedder, _safe_indexing(contents.X, rows))
-        rebuilt = _rebuilt(embedder, chosen)
-        if rebuilt is not None:
-            arrays["rebuilt"] = coarse(pictures.rebuilt(rebuilt))
-    return arrays
+    models = contents.models
+    rebuilt = rebuilt_images(models.embedder, contents.X, rows, pictures)
+    if rebuilt.images is not None:
+        arrays["rebuilt"] = coarse(rebuilt.images)
+    layout = _layout_of_reasons(contents)
+    maps = None
+    if layout is not None:
+        maps = score_maps(models.scorer, contents.X, rows)
+    header = {
+        "pixels": None if layout is None else layout.shape,
+        "window": None if maps is None else maps.size,
+        "missing": rebuilt.missing,
+    }
+    return header, arrays if maps is None else arrays | maps.arrays
 
 
-def _rebuilt(embedder: Any, X: Any) -> NDArray[Any] | None:
-    """Return rows as the latent space sees them; None where it needs to know more."""
-    if hasattr(embedder, "reconstruct"):
-        return np.asarray(on_host(embedder.reconstruct(X)))
-    try:
-        return np.asarray(on_host(embedder.inverse_transform(embedder.transform(X))))
-    except (TypeError, ValueError):
+def _layout_of_reasons(contents: Contents) -> ImageLayout | None:
+    """Return how reasons are images; None where they are not those of pixels."""
+    if contents.pictures is None or contents.reasons is None:
         return None
+    layout = contents.pictures.layout
+    n_reasons = len(contents.reasons.names)
+    is_fitting = layout is not None and math.prod(layout.shape) == n_reasons
+    return layout if is_fitting else None

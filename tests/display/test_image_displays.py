@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
 
 from latentsk import (
     AutoencoderEmbedder,
@@ -178,6 +179,50 @@ def test_a_detector_explains_images_by_its_reasons(digits):
     reasons = detector.explain(flat[4:5])["contribution"].to_numpy()
     assert_allclose(display.contributions.ravel(), reasons)
     assert_allclose(display.contributions.sum(), display.score, rtol=1e-6)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_detector_with_the_score_of_its_embedder_has_its_picture(digits, window):
+    embedder = AutoencoderEmbedder(
+        5, score_window=window, max_epochs=3, random_state=0
+    ).fit(digits)
+    detector = LatentOutlierDetector(embedder, method="embedder_score").fit(digits)
+    frozen = LatentOutlierDetector(FrozenEstimator(embedder), method="embedder_score")
+    for estimator in (detector, frozen.fit(digits)):
+        display = ImageExplanationDisplay.from_estimator(estimator, digits, row=4)
+        assert_allclose(display.contributions, embedder.score_map(digits[4:5])[0])
+        assert display.window == window
+        assert_allclose(display.score, embedder.score_samples(digits[4:5])[0])
+
+
+def test_a_detector_with_a_score_of_its_own_has_no_window(digits):
+    embedder = AutoencoderEmbedder(5, score_window=3, max_epochs=3, random_state=0)
+    detector = LatentOutlierDetector(embedder, random_state=0).fit(digits)
+    display = ImageExplanationDisplay.from_estimator(detector, digits, row=4)
+    assert display.window is None
+    assert_allclose(display.contributions.sum(), display.score, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_channels", [None, 3, 4])
+def test_the_image_below_the_heat_map_is_light_and_no_negative(n_channels):
+    image = np.zeros((8, 6))
+    image[2:4, 1:3] = 1.0
+    if n_channels is not None:
+        image = np.repeat(image[..., None], n_channels, axis=2)
+    display = ImageExplanationDisplay(image, -np.ones((8, 6))).plot()
+    below = np.asarray(display.axes_[1].images[0].get_array())
+    assert_allclose(below[2:4, 1:3], 1.0)  # white is white
+    assert_allclose(below[5:], 0.6)  # and black a light grey
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 20), (20, 8)])
+@pytest.mark.parametrize("is_given", [False, True])
+def test_both_panels_have_one_size(shape, is_given):
+    axes = plt.subplots(1, 2)[1] if is_given else None
+    display = ImageExplanationDisplay(np.ones(shape), -np.ones(shape)).plot(axes)
+    display.figure_.canvas.draw()
+    sizes = [ax.get_window_extent().size for ax in display.axes_]
+    assert_allclose(sizes[0], sizes[1], rtol=1e-6)
 
 
 def test_flat_rows_need_their_shape(digits):

@@ -15,7 +15,13 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
-from latentsk import LatentOutlierDetector, PCAEmbedder, explore
+from latentsk import (
+    AutoencoderEmbedder,
+    LatentIndex,
+    LatentOutlierDetector,
+    PCAEmbedder,
+    explore,
+)
 
 # Nothing of Chromium's own may ask the network for anything either.
 FLAGS = [
@@ -127,6 +133,30 @@ def plane(tmp_path_factory):
         X[:300], embedder=embedder, labels=y[:300], images=(8, 8), path=path
     )
     return Shown(path, X[:300], embedder, y[:300], explorer)
+
+
+@pytest.fixture(scope="session")
+def windowed(tmp_path_factory):
+    """Images whose score is that of a window, with a name for each."""
+    X = load_digits().images[:150] / 16
+    embedder = AutoencoderEmbedder(4, score_window=3, max_epochs=5, random_state=0)
+    detector = LatentOutlierDetector(embedder.fit(X), method="embedder_score").fit(X)
+    names = [f"digit number {i}" for i in range(len(X))]
+    path = tmp_path_factory.mktemp("windowed") / "windowed.html"
+    explorer = explore(
+        X, detector=detector, metadata=pd.DataFrame({"name": names}), path=path
+    )
+    return Shown(path, X, detector, None, explorer)
+
+
+@pytest.fixture(scope="session")
+def vectors(tmp_path_factory):
+    """Vectors of an index, and the images that they are of."""
+    images = load_digits().images[:100]
+    rows = PCAEmbedder(4).fit_transform(images.reshape(100, -1))
+    path = tmp_path_factory.mktemp("vectors") / "vectors.html"
+    explorer = explore(rows, index=LatentIndex().fit(rows), images=images, path=path)
+    return Shown(path, rows, None, None, explorer)
 
 
 @pytest.fixture(scope="session")

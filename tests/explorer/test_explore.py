@@ -27,6 +27,8 @@ from latentsk import (
     PCAEmbedder,
     PyODAdapter,
     explore,
+    load,
+    save,
 )
 from latentsk.explorer import _page
 from latentsk.explorer._columns import as_column, as_text
@@ -68,7 +70,7 @@ def test_a_page_holds_scores_neighbours_and_reasons(read_sections, digits):
     np.testing.assert_allclose(chosen, lowest)
     values = np.take_along_axis(digits.X, arrays["reason_feature"].astype(int), 1)
     np.testing.assert_allclose(arrays["reason_value"], values, rtol=1e-6)
-    assert header["reasonNames"][9] == "(1, 1)"
+    assert header["reasonNames"][9] == "row 1, column 1"
 
 
 def test_a_page_holds_details_of_some_rows(read_sections, digits):
@@ -214,6 +216,50 @@ def test_an_index_brings_ids_metadata_and_neighbours(read_sections):
     )
 
 
+@pytest.mark.parametrize("width", [2, 13])
+def test_vectors_of_an_index_are_the_latent_space(read_sections, width):
+    vectors = X[:, :width]
+    index = LatentIndex().fit(vectors, metadata=pd.DataFrame({"kind": KINDS}))
+    sections = read_sections(explore(vectors, index=index, path=None).html)
+    header, arrays = sections["core"]
+    assert header["embedder"] is None
+    assert header["title"] == "LatentIndex"
+    np.testing.assert_array_equal(
+        arrays["neighbor"], index.kneighbors(n_neighbors=5, return_distance=False)
+    )
+    low, high = (np.array(header["map"][end]) for end in ("low", "high"))
+    points = low + arrays["position"] / header["map"]["steps"] * (high - low)
+    if width > 2:
+        pca = PCA(2, svd_solver="full")
+        expected = pca.fit_transform(vectors)
+        points = points * np.sign((points * expected).sum(axis=0))
+    else:
+        expected = vectors
+    inside = ((arrays["position"] > 0) & (arrays["position"] < 65_535)).all(axis=1)
+    assert inside.mean() > 0.9
+    atol = 2e-4 * np.ptp(expected)
+    np.testing.assert_allclose(points[inside], expected[inside], atol=atol)
+    assert "grid" not in sections
+
+
+def test_a_detector_of_another_package_may_have_vectors_beside_it(read_sections):
+    forest = IsolationForest(random_state=0).fit(X)
+    index = LatentIndex(metric="cosine").fit(X)
+    header, arrays = core(read_sections, X, detector=forest, index=index)
+    np.testing.assert_array_equal(arrays["score"], forest.score_samples(X))
+    assert header["embedder"] is None
+
+
+def test_images_of_vectors_have_no_reconstructions(read_sections):
+    images = load_digits().images[:100]
+    vectors = PCA(4).fit_transform(images.reshape(100, -1))
+    index = LatentIndex().fit(pd.DataFrame(vectors))
+    page = explore(pd.DataFrame(vectors), index=index, images=images, path=None)
+    header, arrays = read_sections(page.html)["details"]
+    assert "no embedder" in header["missing"]
+    assert arrays["image"].shape == (100, 8, 8, 1)
+
+
 def test_metadata_are_aligned_by_ids(read_sections):
     ids = [f"wine {i}" for i in range(len(X))]
     metadata = pd.DataFrame({"alcohol": WINE["alcohol"].to_numpy()}, index=ids)[::-1]
@@ -299,11 +345,199 @@ def test_colour_images_come_with_channels_first_or_last(read_sections):
         np.testing.assert_allclose(image, last, atol=255 / 63 / 2 + 2)
 
 
+@pytest.fixture(scope="module")
+def coloured():
+    """Images of three channels that differ, channels last, and what fits to them."""
+    rng = np.random.default_rng(0)
+    across, down = np.meshgrid(np.linspace(0, 1, 8), np.linspace(0, 1, 6))
+    planes = np.stack([across, down, 1 - across], axis=-1)
+    last = 0.1 + 0.8 * planes * rng.uniform(0.2, 1, size=(80, 1, 1, 3))
+    options = {"standardize": False, "max_epochs": 40, "random_state": 0}
+    first = np.moveaxis(last, -1, 1).copy()
+    fitted = {
+        "last": AutoencoderEmbedder(2, **options).fit(last),
+        "first": AutoencoderEmbedder(2, **options).fit(first),
+    }
+    return {"last": last, "first": first}, fitted
+
+
+def details_of(read_sections, *args, **options):
+    return read_sections(explore(*args, path=None, **options).html)["details"]
+
+
+def assert_shows(arrays, embedder, last):
+    """Check what a page has of images with channels last against the embedder."""
+    rebuilt = np.clip(embedder.reconstruct(last), 0, 1) * 255
+    np.testing.assert_allclose(arrays["rebuilt"], rebuilt, atol=255 / 31 / 2 + 1)
+    contributions = np.moveaxis(embedder.score_contributions(last), -1, 1)
+    contributions = contributions.reshape(len(last), -1)
+    gaps = np.abs(arrays["reason_contribution"] - contributions)
+    largest = np.abs(contributions).max(axis=1, keepdims=True)
+    assert (gaps <= 0.005 * largest).all()
+
+
+@pytest.mark.parametrize("explored", ["last", "first"])
+@pytest.mark.parametrize("fitted", ["last", "first"])
+def test_channels_lie_where_those_of_the_explored_images_do(
+    read_sections, coloured, fitted, explored
+):
+    images, embedders = coloured
+    embedder, rows = embedders[fitted], images[explored]
+    sections = read_sections(explore(rows, embedder=embedder, path=None).html)
+    header, arrays = sections["details"]
+    assert header["pixels"] == [3, 6, 8]
+    assert_shows(arrays, embedder, images["last"])
+    # What is decoded on the map, too: red is brighter at the right, blue at the left.
+    tiles = sections["grid"][1]["image"].astype(float)
+    assert (tiles[..., 7, 0] - tiles[..., 0, 0]).mean() > 20
+    assert (tiles[..., 0, 2] - tiles[..., 7, 2]).mean() > 20
+    # Reasons of pixels have a value and what is expected, by names of their places.
+    core, found = sections["core"]
+    j = found["reason_feature"][5, 0]
+    channel, row, column = np.unravel_index(j, (3, 6, 8))
+    name = f"row {row}, column {column}, channel {channel}"
+    assert core["reasonNames"][j] == name
+    value = images["last"][5, row, column, channel]
+    assert found["reason_value"][5, 0] == pytest.approx(value, rel=1e-5)
+    expected = embedder.reconstruct(images["last"])[5, row, column, channel]
+    assert found["reason_expected"][5, 0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_loaded_model_shows_channels_where_they_are(
+    read_sections, coloured, tmp_path
+):
+    images, embedders = coloured
+    save(embedders["last"], tmp_path / "embedder.latentsk")
+    loaded = load(tmp_path / "embedder.latentsk")
+    _, arrays = details_of(read_sections, images["last"], embedder=loaded)
+    assert_shows(arrays, embedders["last"], images["last"])
+
+
+def test_a_detector_shows_channels_where_they_are(read_sections, coloured):
+    images, embedders = coloured
+    detector = LatentOutlierDetector(embedders["last"], method="embedder_score")
+    detector.fit(images["last"])
+    sections = read_sections(explore(images["last"], detector=detector, path=None).html)
+    assert_shows(sections["details"][1], embedders["last"], images["last"])
+    names = sections["core"][0]["reasonNames"]
+    assert names[-1] == "row 5, column 7, channel 2"
+
+
+def test_bytes_are_rebuilt_as_bytes(read_sections, coloured):
+    rows = np.rint(coloured[0]["last"] * 255).astype(np.uint8)
+    embedder = AutoencoderEmbedder(2, max_epochs=20, random_state=0).fit(rows)
+    _, arrays = details_of(read_sections, rows, embedder=embedder)
+    wanted = np.clip(embedder.reconstruct(rows), 0, 255)
+    np.testing.assert_allclose(arrays["rebuilt"], wanted, atol=255 / 31 / 2 + 1)
+
+
+@pytest.mark.parametrize("rows", ["last", "first", "flat"])
+@pytest.mark.parametrize("shown", ["last", "first", "bytes", "shape"])
+def test_images_beside_the_same_images_leave_reconstructions(
+    read_sections, coloured, rows, shown
+):
+    images, embedders = coloured
+    X = images["first"].reshape(80, -1) if rows == "flat" else images[rows]
+    given = {
+        **images,
+        "bytes": np.rint(images["last"] * 255).astype(np.uint8),
+        "shape": (3, 6, 8),
+    }[shown]
+    embedder = embedders["first"]
+    _, arrays = details_of(read_sections, X, embedder=embedder, images=given)
+    assert_shows(arrays, embedder, images["last"])
+    image = images["last"] * 255
+    np.testing.assert_allclose(arrays["image"], image, atol=255 / 63 / 2 + 1)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, np.ndarray.tolist, np.asarray])
+def test_an_embedder_knows_that_flat_rows_are_images(read_sections, coloured, kind):
+    images, _ = coloured
+    embedder = AutoencoderEmbedder(
+        2, standardize=False, input_shape=(3, 6, 8), max_epochs=5, random_state=0
+    ).fit(images["first"])
+    rows = kind(images["first"].reshape(80, -1))
+    _, arrays = details_of(read_sections, rows, embedder=embedder)
+    assert_shows(arrays, embedder, images["last"])
+
+
+def test_other_images_are_shown_beside_reconstructions_of_the_rows(
+    read_sections, coloured
+):
+    images, embedders = coloured
+    larger = np.random.default_rng(0).integers(0, 256, (80, 12, 16), dtype=np.uint8)
+    header, arrays = details_of(
+        read_sections, images["last"], embedder=embedders["last"], images=larger
+    )
+    assert_shows(arrays, embedders["last"], images["last"])
+    np.testing.assert_allclose(arrays["image"][..., 0], larger, atol=255 / 63 / 2 + 1)
+    assert header["pixels"] == [3, 6, 8]  # of the reasons
+
+
+def test_a_page_says_why_there_are_no_reconstructions(read_sections, coloured):
+    last = coloured[0]["last"]
+    flat_last = last.reshape(80, -1)
+    header, arrays = details_of(
+        read_sections, flat_last, embedder=PCAEmbedder(2), images=last
+    )
+    assert "rebuilt" not in arrays
+    assert "flat rows must have their channels first" in header["missing"]
+    header, _ = details_of(
+        read_sections, flat_last, embedder=OneWay(2), images=(3, 6, 8)
+    )
+    wanted = "OneWay, has neither reconstruct nor inverse_transform"
+    assert wanted in header["missing"]
+
+
+class OneWay(BaseEstimator):
+    """A transformer without a way back."""
+
+    def __init__(self, n_components):
+        self.n_components = n_components
+
+    def fit(self, X, y=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        return X[:, : self.n_components]
+
+
+def test_a_score_of_windows_has_its_map_and_the_worst_window(read_sections):
+    rows = load_digits().images[:120] / 16
+    embedder = AutoencoderEmbedder(5, score_window=3, max_epochs=5, random_state=0)
+    embedder.fit(rows)
+    detector = LatentOutlierDetector(embedder, method="embedder_score").fit(rows)
+    pages = [
+        details_of(read_sections, rows, embedder=embedder),
+        details_of(read_sections, rows, detector=detector),
+    ]
+    maps, scores = embedder.score_map(rows), embedder.score_samples(rows)
+    for header, arrays in pages:
+        assert header["window"] == 3
+        np.testing.assert_allclose(arrays["score_map"], maps, rtol=5e-3)
+        for i in (0, 50, 119):
+            top, left = arrays["window"][i]
+            found = maps[i, top : top + 3, left : left + 3].sum()
+            assert found == pytest.approx(scores[i], rel=1e-5)
+    # Another score has no window.
+    other = LatentOutlierDetector(embedder, random_state=0).fit(rows)
+    header, arrays = details_of(read_sections, rows, detector=other)
+    assert header["window"] is None
+    assert "score_map" not in arrays
+
+
 def test_images_beside_a_table_do_not_replace_its_columns(read_sections):
     rows = np.random.default_rng(0).normal(size=(30, 2))
     sections = read_sections(explore(rows, images=np.ones((30, 5, 5)), path=None).html)
     assert len(sections["features"][0]["columns"]) == 2
-    assert "rebuilt" not in sections["details"][1]
+    header, arrays = sections["details"]
+    assert "rebuilt" not in arrays
+    assert "are not the images that are shown here" in header["missing"]
+    # 25 columns are no pixels of 5 x 5 because there are images of that size.
+    rows = np.random.default_rng(0).normal(size=(60, 25))
+    page = explore(rows, images=np.ones((60, 5, 5)), path=None)
+    assert read_sections(page.html)["details"][0]["pixels"] is None
 
 
 def test_large_images_become_small():
@@ -353,6 +587,17 @@ def test_columns_of_many_kinds():
     np.testing.assert_array_equal(date.values, [86_400_000, np.nan])
     assert as_column("o", [{"a": 1}, (1, 2)]).categories == ["(1, 2)", "{'a': 1}"]
     assert as_text("half a pair \ud800") == "half a pair ?"
+
+
+def test_texts_that_nearly_all_differ_are_no_categories(read_sections):
+    titles = [f"product {i}" for i in range(len(X))]
+    titles[3] = titles[4]
+    metadata = pd.DataFrame({"owner": KINDS.astype(str), "title": titles})
+    header, _ = core(read_sections, X, metadata=metadata, labels=KINDS)
+    assert [column["isText"] for column in header["columns"]] == [False, False, True]
+    assert not as_column("few", list("abcdefghij")).is_text  # as many as colours
+    assert as_column("more", list("abcdefghijk")).is_text
+    assert not as_column("number", np.arange(40)).is_text
 
 
 def test_rounding_is_bounded():
@@ -410,7 +655,12 @@ def test_a_far_point_is_on_the_edge_and_counted():
         ({"metadata": pd.DataFrame({"a": [1]})}, "metadata of 1 rows for 178"),
         ({"projection": np.zeros((3, 2))}, "projection must be an array of shape"),
         ({"index": LatentIndex(PCAEmbedder(2)).fit(X[:50])}, "index must hold the 178"),
-        ({"index": LatentIndex().fit(X)}, "The index has no embedder"),
+        ({"images": (24, 24, 3)}, r"24 channels; .* Set images=\(3, 24, 24\)"),
+        ({"images": (13, 1, 9)}, "Pass the images to show as an array"),
+        (
+            {"index": LatentIndex().fit(X[:, :2])},
+            r"has no embedder, .*\(n_samples, 2\)",
+        ),
         ({"detector": IsolationForest()}, "IsolationForest has no embedder_"),
         ({"max_bytes": 0}, "max_bytes must be a positive integer"),
         ({"path": "no/such/folder/page.html"}, "folder no/such/folder does not exist"),

@@ -135,6 +135,7 @@ def test_error_rates_are_those_of_the_calibration_rows(shown, digits):
     assert (
         f"Of {len(calibration)} normal calibration rows, 9 (2.3 %) score below" in text
     )
+    assert "if rows of the fit or of the calibration are among these" in text
     for level in (0.05, 0.1, 0.2):
         shown.page.click(f"[data-level='{level}']")
         expected = int((digits.detector.predict_fdr(digits.X, level) == -1).sum())
@@ -174,7 +175,7 @@ def test_a_click_on_a_point_shows_its_reasons(shown, digits):
     for cell, (name, contribution) in zip(cells[:5], wanted[:5].items(), strict=True):
         pixel = int(str(name).removeprefix("x"))
         said = cell.inner_text().replace(MINUS, "-").split("\t")
-        assert said[0].strip() == f"({pixel // 8}, {pixel % 8})"
+        assert said[0].strip() == f"row {pixel // 8}, column {pixel % 8}"
         assert float(said[1]) == pytest.approx(contribution, rel=5e-3)
         assert float(said[2]) == digits.X[row, pixel]
 
@@ -193,6 +194,64 @@ def test_the_image_is_beside_its_reconstruction(shown, digits):
             figure,
         )
         np.testing.assert_allclose(np.array(data)[::4], image, atol=5)
+
+
+def test_the_worst_window_of_a_score_map_is_framed(open_page, windowed):
+    shown = open_page(windowed.path)
+    embedder = windowed.detector.embedder_
+    row = int(np.argmin(windowed.scores))
+    shown.run("app.select(x);", row)
+    scores = embedder.score_map(windowed.X[[row]])[0]
+    sums = np.array(
+        [[scores[i : i + 3, j : j + 3].sum() for j in range(6)] for i in range(6)]
+    )
+    top, left = np.unravel_index(sums.argmin(), sums.shape)
+    heat, frame = (
+        shown.page.locator(f"#tab-row .framed {part}").bounding_box()
+        for part in ("canvas", ".frame")
+    )
+    pixel = heat["width"] / 8
+    assert frame["x"] - heat["x"] == pytest.approx(left * pixel, abs=0.1)
+    assert frame["y"] - heat["y"] == pytest.approx(top * pixel, abs=0.1)
+    assert frame["width"] == frame["height"] == pytest.approx(3 * pixel, abs=0.1)
+    assert "pixels add up to the score" in shown.text("#tab-row")
+
+
+def test_a_text_of_a_row_names_it_and_is_no_colour(open_page, windowed):
+    shown = open_page(windowed.path)
+    row = int(np.argmin(windowed.scores))
+    lines = shown.text("#tab-lowest .row >> nth=0").split("\n")
+    assert [line for line in lines if line][1:3] == [str(row), f"digit number {row}"]
+    options = shown.page.locator("#color-by option").all_inner_texts()
+    assert options == ["score"]
+    shown.run("app.selectGroup([1, 2, 3], 'some');")
+    assert shown.page.locator("#telling").count() == 0  # it tells no group
+
+
+def test_a_page_of_vectors_says_what_there_is_not(open_page, vectors):
+    shown = open_page(vectors.path)
+    shown.run("app.select(3); app.openTab('about');")
+    assert shown.page.locator("#tab-row figure").count() == 1
+    about = shown.text("#tab-about")
+    assert "There are no reconstructions: there is no embedder" in about
+    assert "the rows are vectors, and the latent space themselves" in about
+
+
+def test_no_word_of_the_notes_is_broken(shown):
+    shown.run("app.openTab('about');")
+    heads = shown.page.locator("#tab-about tbody th")
+    words = [text for text in heads.all_inner_texts() if " " not in text]
+    assert "embedder" in words
+    one_line = shown.page.evaluate(
+        """() => [...document.querySelectorAll("#tab-about tbody th")]
+            .filter((node) => !node.textContent.includes(" "))
+            .every((node) => {
+                const range = document.createRange();
+                range.selectNodeContents(node);
+                return range.getClientRects().length === 1;
+            })"""
+    )
+    assert one_line
 
 
 def test_neighbours_are_listed_and_linked(shown, digits):

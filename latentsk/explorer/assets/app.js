@@ -53,6 +53,7 @@ function createApp(data) {
     /** What a tooltip says of a row. */
     brief(row) {
       const lines = [element("strong", { class: "cut" }, data.idOf(row))];
+      if (data.text) lines.push(element("span", { class: "cut" }, formatCell(data.text, row)));
       if (data.label) lines.push(element("span", { class: "cut" }, formatCell(data.label, row)));
       if (data.score) lines.push(element("span", {}, `score ${formatNumber(data.score[row])}`));
       const { column } = app.state.coloring;
@@ -72,6 +73,7 @@ function createApp(data) {
         pictureOf(data, row, 36),
         element("span", { class: "lines" },
           element("span", { class: "cut" }, data.idOf(row)),
+          data.text ? element("span", { class: "cut", title: formatCell(data.text, row) }, formatCell(data.text, row)) : null,
           element("small", { class: "cut" }, [label, says].filter(Boolean).join(" · "))),
       ], () => app.select(row), { class: "row", "data-row": row });
     },
@@ -135,7 +137,9 @@ function createColorChoice(data, app) {
   app.state.coloring = choices[0];
   return (heading, columns) => {
     const start = choices.length;
-    choices.push(...columns.map((column) => coloringBy(column, data.n)));
+    const groups = columns.filter((column) => !column.isText);
+    choices.push(...groups.map((column) => coloringBy(column, data.n)));
+    if (choices.length === start) return;
     select.append(element("optgroup", { label: heading }, optionsFrom(start)));
   };
 }

@@ -96,6 +96,7 @@ function colorings(data) {
     make: () => ({ codes: new Uint8Array(data.n), entries: [], palette: () => [cssColor("--accent")] }),
   };
   data.columns.forEach((column, i) => {
+    if (column.isText && !(data.hasLabel && i === 0)) return;
     const coloring = coloringBy(column, data.n);
     found.push(data.hasLabel && i === 0 ? { ...coloring, name: "label" } : coloring);
   });

@@ -77,6 +77,8 @@ function dataOf(core) {
     ...core, position, score, order, rank, columns,
     sorted: score && Float64Array.from(order, (row) => score[row]),
     label: core.hasLabel ? columns[0] : null,
+    // What a row is called, beside its id: texts tell rows apart, but make no groups.
+    text: columns.find((column, i) => column.isText && !(core.hasLabel && i === 0)) ?? null,
     calibration: valuesOf(core, "calibration"),
     pValue: valuesOf(core, "pValue"),
     neighbor: valuesOf(core, "neighbor"),

@@ -53,7 +53,8 @@ function createGroup(data, app) {
 
   /** Features and metadata by standardized mean difference. */
   function tellingSection(isMember) {
-    const columns = [...(data.features?.columns ?? []), ...data.columns.slice(data.hasLabel ? 1 : 0)];
+    const columns = [...(data.features?.columns ?? []), ...data.columns.slice(data.hasLabel ? 1 : 0)]
+      .filter((column) => !column.isText);
     if (!columns.length || isMember.every((m) => m)) return null;
     const told = whatTells(columns, isMember).slice(0, N_TELLING);
     const largest = Math.max(1, ...told.map((t) => Math.abs(t.difference)).filter(Number.isFinite));

@@ -151,6 +151,7 @@ function createAbout(data, app) {
     }
     if (!data.details && (data.reasonNames || data.hasImages)) found.push("There was no room for full images and all reasons of any row.");
     if (!data.reasonNames && data.score) found.push("The score of this model has no reasons: it is no sum over features.");
+    if (data.details?.missing) found.push(`There are no reconstructions: ${data.details.missing}.`);
     if (data.hasImages && !data.thumbnails) found.push("There was no room for thumbnails.");
     if (data.details?.arrays.reason_contribution) found.push("Where all reasons are shown, those below a five-hundredth of the largest count as 0.");
     if (data.thumbnails) {
@@ -170,7 +171,7 @@ function createAbout(data, app) {
   }
 
   function show() {
-    const models = [["embedder", data.embedder], ...(data.scorer && data.scorer !== data.embedder ? [["detector", data.scorer]] : []),
+    const models = [["embedder", data.embedder ?? "none: the rows are vectors, and the latent space themselves"], ...(data.scorer && data.scorer !== data.embedder ? [["detector", data.scorer]] : []),
       ["written by", `latentsk ${data.version}`], ["drawn by", app.map.plot.name]];
     const keys = [
       ["Tab", "next control"], ["arrow keys, on the map", "next point in a direction; with Shift, move the map"],

@@ -22,6 +22,15 @@ function pixelsCanvas(values, height, width, channels, label, cssSize) {
   return canvas;
 }
 
+/** Frame a square of pixels. */
+function framed(canvas, top, left, side) {
+  const scale = parseFloat(canvas.style.width) / canvas.width;
+  const frame = element("span", { class: "frame" });
+  const box = { top, left, width: side, height: side };
+  for (const [name, n] of Object.entries(box)) frame.style[name] = `${n * scale}px`;
+  return element("span", { class: "framed" }, canvas, frame);
+}
+
 /** Draw signed values: one colour for negative ones, another for positive ones. */
 function signedCanvas(values, height, width, label, cssSize) {
   const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 1e-300);

@@ -53,8 +53,8 @@ function createPoint(data, app) {
     if (detail !== undefined && rebuilt) {
       figures.push(figure(imageCanvas(rebuilt, detail, `reconstruction of ${data.idOf(row)}`, PICTURE), "reconstruction"));
     }
-    const heat = heatMap(row, detail);
-    if (heat) figures.push(figure(heat, "reasons (orange lowers)"));
+    const heat = heatMap(detail);
+    if (heat) figures.push(heat);
     const lacks = detail === undefined && data.details
       ? element("p", { class: "hint" }, `${formatRows(data.detailOf.size, data.n)} have ${detailWords(data)} on this page; `
         + "this row has its thumbnail.") : null;
@@ -65,18 +65,30 @@ function createPoint(data, app) {
     return element("figure", {}, picture, element("figcaption", {}, caption));
   }
 
-  function heatMap(row, detail) {
-    const found = data.details?.arrays.reason_contribution;
-    const image = data.details?.arrays.image;
-    if (detail === undefined || !found || !image) return null;
-    const [, height, width] = image.shape;
-    const perRow = found.shape[1];
-    const nChannels = perRow / (height * width);
-    if (!Number.isInteger(nChannels)) return null;
-    const sums = new Float64Array(height * width);
-    for (let j = 0; j < perRow; j++) sums[j % (height * width)] += found.values[detail * perRow + j];
+  /** What each pixel adds to the score, channels together. */
+  function pixelSums(detail) {
+    const { arrays, pixels: [nChannels, height, width] } = data.details;
+    const size = height * width;
+    if (arrays.score_map) return Float64Array.from(arrays.score_map.values.subarray(detail * size, (detail + 1) * size));
+    const sums = new Float64Array(size);
+    const n = nChannels * size;
+    for (let j = 0; j < n; j++) sums[j % size] += arrays.reason_contribution.values[detail * n + j];
+    return sums;
+  }
+
+  function heatMap(detail) {
+    const { pixels, window: side, arrays } = data.details ?? {};
+    if (detail === undefined || !pixels || !(arrays.score_map || arrays.reason_contribution)) return null;
+    const [, height, width] = pixels;
+    const sums = pixelSums(detail);
     const median = Float64Array.from(sums).sort()[sums.length >> 1];
-    return signedCanvas(sums.map((v) => v - median), height, width, "contributions of the pixels to the score", PICTURE);
+    const label = "contributions of the pixels to the score";
+    const canvas = signedCanvas(sums.map((v) => v - median), height, width, label, PICTURE);
+    const caption = "reasons (orange: makes the row less normal)";
+    if (!side) return figure(canvas, caption);
+    const [top, left] = arrays.window.values.subarray(2 * detail, 2 * detail + 2);
+    return figure(framed(canvas, top, left, side),
+      `${caption}; the framed ${side} × ${side} pixels add up to the score`);
   }
 
   const cellOf = (feature, number, digits) => {

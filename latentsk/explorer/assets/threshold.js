@@ -71,6 +71,7 @@ function createThreshold(data, app) {
         : `False discovery rate (Benjamini–Hochberg): at most ${formatShare(rates[count])} of the rows below are `
           + "expected to be normal.");
     }
+    parts.push("Rates are those of new rows: if rows of the fit or of the calibration are among these, leave them out.");
     return parts.join(" ");
   }
 
