@@ -117,7 +117,9 @@ def _names_column(X: Any, message: str) -> bool:
         return False
     names = column_names(X) or []
     return any(
-        f"column {name!r} holds" in message or f"in column {name!r}, row" in message
+        f"column {name!r} holds" in message
+        or f"columns {name!r}, " in message
+        or f"in column {name!r}, row" in message
         for name in names
     )
 
@@ -217,7 +219,8 @@ def _infinite(X: Any, message: str, input_name: str) -> str | None:
                 f"{values[row]:g} in column {label!r}, row {row}",
                 "Correct it, or make it a missing value, "
                 f"{with_missing_for_infinite(X)}, and fill that in, with "
-                "SimpleImputer() as the first step of a Pipeline.",
+                "SimpleImputer() as the first step of a Pipeline. Where a step before "
+                "makes it of 0, as np.log does, use np.log1p or np.arcsinh there.",
                 input_name,
             )
     return None
@@ -249,8 +252,9 @@ def _of_many_axes(X: Any, message: str, input_name: str) -> str | None:
     return (
         f"Expected 2D array, got {images.ndim}D array instead: X has shape "
         f"{images.shape}. Flatten every row: {flattening(X, images.shape)}. Only "
-        "AutoencoderEmbedder and VAEEmbedder take images as arrays, alone or as the "
-        "embedder of others."
+        "embedders with a network (AutoencoderEmbedder, VAEEmbedder, "
+        "HierarchicalVAEEmbedder, VQVAEEmbedder) take images as arrays, alone or as "
+        "the embedder of others."
     )
 
 

@@ -63,6 +63,22 @@ def remedy(X: Any, cells: Sequence[Cell]) -> str:
     return _REMEDIES.get(cells[0].kind, _leave_out)(X, cells)
 
 
+def encoding_beside(labels: Sequence[Any]) -> str:
+    """Return the code of a step that encodes a table, and leaves some columns alone.
+
+    Examples
+    --------
+    >>> encoding_beside(["car"])[:69]
+    "ColumnTransformer([*make_table_preprocessor(X.drop(columns=['car']))."
+    """
+    kept = list(labels)
+    return (
+        f"ColumnTransformer([*make_table_preprocessor(X.drop(columns={kept!r}))"
+        f".transformers, ('context', 'passthrough', {kept!r})], "
+        "verbose_feature_names_out=False).set_output(transform='pandas')"
+    )
+
+
 def without_missing(X: Any) -> str:
     """Return the code that leaves out rows with missing values.
 

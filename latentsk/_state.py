@@ -12,6 +12,7 @@ from torch import nn
 
 from latentsk._device import device_or_cpu, to_numpy
 from latentsk._threads import fork_safe
+from latentsk._validation import reject_boolean_counts
 
 _TENSOR_DEVICE = "tensor_device"
 _NETWORK = "module_"
@@ -48,6 +49,11 @@ class StateMixin:
     _pickled_state: tuple[str, ...] = ()
     # Provided by estimators with a network: one like the fitted one, in its place.
     _rebuild_network: Callable[[], nn.Module]
+
+    def _validate_params(self) -> None:
+        """Validate the parameters, of which scikit-learn takes True for the count 1."""
+        reject_boolean_counts(self)
+        super()._validate_params()  # type: ignore[misc]
 
     def _fitted(self) -> dict[str, Any]:
         return {

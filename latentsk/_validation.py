@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.callback import with_callbacks as _with_callbacks
 from sklearn.utils._array_api import get_namespace
+from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.metaestimators import available_if as _available_if
 from sklearn.utils.validation import check_array, validate_data
 
@@ -50,6 +51,8 @@ LIMITS = {"float32": 1e30, "float64": MAX_MAGNITUDE}
 
 def validated(estimator: Any, X: Any, **settings: Any) -> Any:
     """Return what `validate_data` of scikit-learn does; refuse masked values."""
+    if not settings.get("reset", True):
+        reject_row(estimator, X)
     given, X = X, _readable(X, settings)
     # Its test for NaN adds values up, and numpy would warn of what that comes to.
     with np.errstate(over="ignore", invalid="ignore"), diagnosed(given):
@@ -123,6 +126,38 @@ def reject_masked(X: Any) -> Any:
     return X.detach() if torch.is_tensor(X) else X
 
 
+def reject_row(estimator: Any, X: Any) -> None:
+    """Refuse a row of a table as a Series, by its own name.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        With `feature_names_in_`, if the rows of its fit had names.
+
+    X : object
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> from latentsk import PCAEmbedder
+    >>> table = pd.DataFrame({"a": [0.0, 1.0], "b": [2.0, 0.0]}, index=["r", "s"])
+    >>> reject_row(PCAEmbedder().fit(table), table.loc["s"])
+    Traceback (most recent call last):
+    ...
+    ValueError: X is one row, as a Series. Take it with two brackets, X.loc[['s']], ...
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    if isinstance(X, pd.Series) and names is not None and list(X.index) == list(names):
+        raise ValueError(
+            "X is one row, as a Series. Take it with two brackets, "
+            f"X.loc[[{X.name!r}]], which leaves it a table, or make one of it: "
+            "series.to_frame().T.infer_objects()."
+        )
+
+
 def require_count(name: str, value: Any, least: int) -> None:
     """Refuse what is no integer, or too small a one.
 
@@ -134,10 +169,39 @@ def require_count(name: str, value: Any, least: int) -> None:
     --------
     >>> require_count("n_samples", 3, least=1)
     """
-    if not isinstance(value, Integral) or value < least:
+    is_count = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_count or value < least:
         raise ValueError(
             f"{name} must be an integer of at least {least}, got {value!r}."
         )
+
+
+def reject_boolean_counts(estimator: Any) -> None:
+    """Refuse True and False among the parameters that are counts.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError.
+
+    Examples
+    --------
+    >>> from latentsk import PCAEmbedder
+    >>> reject_boolean_counts(PCAEmbedder(True))
+    Traceback (most recent call last):
+    ...
+    sklearn.utils._param_validation.InvalidParameterError: The 'n_components' ...
+    """
+    constraints = estimator._parameter_constraints
+    for name, value in estimator.get_params(deep=False).items():
+        allowed = constraints.get(name, ())
+        if not isinstance(value, bool) or "boolean" in allowed:
+            continue
+        if any(isinstance(c, Interval) and c.type is Integral for c in allowed):
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be a "
+                f"number, not a boolean. Got {value!r} instead."
+            )
 
 
 def reject_huge(

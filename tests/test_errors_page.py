@@ -76,6 +76,10 @@ def fitted(kind, *arguments, **parameters):
     return kind(*arguments, **parameters).fit(X)
 
 
+def fitted_to_frame(kind=PCAEmbedder):
+    return kind().fit(FRAME)
+
+
 def pca(**parameters):
     return fitted(PCAEmbedder, 2, **parameters)
 
@@ -394,7 +398,7 @@ CASES = {
     "X has an inhomogeneous shape": lambda p: LatentIndex().fit([[1.0, 2.0], [3.0]]),
     "Input X contains NaN": lambda p: pca().transform(X * np.nan),
     "Input X contains infinity": lambda p: pca().transform(X * np.inf),
-    "What enters the embedder contains …": lambda p: LatentOutlierDetector(make_pipeline(FunctionTransformer(np.log), PCAEmbedder(2))).fit(X),
+    "Step … of the Pipeline makes … in column …": lambda p: LatentOutlierDetector(make_pipeline(FunctionTransformer(np.log), PCAEmbedder(2))).fit(X),
     "Complex data not supported": lambda p: PCAEmbedder().fit(X * 1j),
     "Sparse data was passed for …, but dense data is required": lambda p: LatentIndex().fit(csr_matrix(X)),
     "X has masked values": lambda p: pca().fit(np.ma.masked_greater(X, 1.0)),
@@ -440,6 +444,15 @@ CASES = {
     "n_prior_components=…, but X has … rows": lambda p: vae(prior="mixture", n_prior_components=5).fit(X[:3]),
     "… names column …, which X does not have": lambda p: vae(condition=["q"]).fit(FRAME),
     "… names column …, but X has no column names": lambda p: vae(likelihood={"a": "laplace"}).fit(X),
+    "X is one row, as a Series": lambda p: fitted_to_frame().transform(FRAME.loc[3]),
+    "The … parameter of … must be a number, not a boolean": lambda p: VQVAEEmbedder(n_codes=True).fit(X),
+    "codes must hold numbers, got …": lambda p: fitted(VQVAEEmbedder, 8, **SMALL).inverse_transform_codes([["a"]]),
+    "codes must be a 2D array, got …": lambda p: fitted(VQVAEEmbedder, 8, **SMALL).inverse_transform_codes([1]),
+    "codes are no table of numbers": lambda p: fitted(VQVAEEmbedder, 8, **SMALL).inverse_transform_codes([[1], [1, 2]]),
+    "codes has masked values": lambda p: fitted(VQVAEEmbedder, 8, **SMALL).inverse_transform_codes(np.ma.masked_greater([[1]], 0)),
+    "Unknown label type: y …": lambda p: classifier().fit(X, X[:, 0]),
+    "row must be the position of a row or the label of one, got …": lambda p: ExplanationDisplay.from_estimator(detector(), FRAME, row="C9"),
+    "row=… is a position, of the row labelled …, but … is also the label of another row": lambda p: ExplanationDisplay.from_estimator(fitted_to_frame(LatentOutlierDetector), FRAME[::-1], row=3),
     "… has position …, but X has … columns": lambda p: vae(condition=[4]).fit(X),
     "… must hold names or positions of columns": lambda p: vae(condition=[0.5]).fit(X),
     "condition names a column twice": lambda p: vae(condition=["a", 0]).fit(FRAME),

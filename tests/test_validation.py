@@ -1,12 +1,29 @@
 """Rows that every estimator refuses."""
 
+import re
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from latentsk import (
+    AutoencoderEmbedder,
+    CategoryEncoder,
+    DatetimeEncoder,
+    LatentIndex,
+    LatentOutlierDetector,
+    PCAEmbedder,
+    PyODAdapter,
+    RobustStandardizer,
+    SlidingWindows,
+    VAEEmbedder,
+    VQVAEEmbedder,
+)
 from latentsk._validation import MAX_MAGNITUDE, reject_huge
 
 
@@ -79,3 +96,96 @@ def test_nothing_of_the_size_of_the_rows_is_allocated():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < rows.nbytes / 100
+
+
+# A row of a table
+
+PEOPLE = pd.DataFrame(
+    np.random.default_rng(0).normal(size=(40, 3)),
+    columns=["a", "b", "c"],
+    index=[f"C{i}" for i in range(40)],
+)
+MIXED = PEOPLE.assign(c=np.where(PEOPLE["c"] > 0, "x", "y"))
+NETWORK = {"max_epochs": 1, "hidden_layer_sizes": (4,), "random_state": 0}
+TAKE_A_ROW = {
+    "PCAEmbedder": (PCAEmbedder(1), PEOPLE, "transform"),
+    "AutoencoderEmbedder": (AutoencoderEmbedder(1, **NETWORK), PEOPLE, "score_samples"),
+    "condition": (VAEEmbedder(1, condition=["c"], **NETWORK), MIXED, "score_samples"),
+    "RobustStandardizer": (RobustStandardizer(), PEOPLE, "transform"),
+    "CategoryEncoder": (CategoryEncoder(), MIXED, "transform"),
+    "DatetimeEncoder": (
+        DatetimeEncoder(),
+        PEOPLE.apply(lambda cells: pd.to_datetime(cells, unit="D")),
+        "transform",
+    ),
+    "detector": (LatentOutlierDetector(), PEOPLE, "explain"),
+    "detector of a mixed table": (LatentOutlierDetector(), MIXED, "explain"),
+    "detector of a pipeline": (
+        LatentOutlierDetector(make_pipeline(StandardScaler(), PCAEmbedder(1))),
+        PEOPLE,
+        "score_parts",
+    ),
+    "adapter": (PyODAdapter(LatentOutlierDetector()), MIXED, "decision_function"),
+    "index": (LatentIndex(), PEOPLE, "search"),
+    "index of a pipeline": (
+        LatentIndex(make_pipeline(StandardScaler(), PCAEmbedder(1))),
+        PEOPLE,
+        "kneighbors",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::latentsk.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize("kind", TAKE_A_ROW)
+def test_a_row_as_a_series_is_refused_with_what_takes_it_as_a_table(kind):
+    estimator, X, method = TAKE_A_ROW[kind]
+    call = getattr(estimator.fit(X), method)
+    series = X.loc["C5"]
+    with pytest.raises(ValueError, match="X is one row, as a Series") as caught:
+        call(series)
+    codes = re.search(r"(X\.loc\[\[.*?\]\]).*(series\..*)\.$", str(caught.value))
+    assert codes[1] == "X.loc[['C5']]"
+    expected, *found = [
+        np.asarray(pd.DataFrame(np.asarray(call(rows)).reshape(1, -1)).astype(str))
+        for rows in (
+            X.iloc[5:6],
+            *(eval(c, {"X": X, "series": series}) for c in codes.groups()),
+        )
+    ]
+    for answer in found:
+        np.testing.assert_array_equal(answer, expected)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_a_column_is_no_row():
+    with pytest.raises(ValueError, match="single column"):
+        PCAEmbedder(1).fit(PEOPLE).transform(PEOPLE["a"])
+
+
+# Booleans
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (PCAEmbedder(True), "n_components"),
+        (VQVAEEmbedder(n_codes=True), "n_codes"),
+        (AutoencoderEmbedder(max_epochs=True), "max_epochs"),
+        (LatentIndex(n_neighbors=False), "n_neighbors"),
+        (LatentOutlierDetector(max_samples=True), "max_samples"),
+        (CategoryEncoder(min_frequency=True), "min_frequency"),
+        (SlidingWindows(True), "length"),
+    ],
+)
+def test_booleans_are_no_counts(estimator, name):
+    with pytest.raises(ValueError, match=f"The '{name}' .* a number, not a boolean"):
+        estimator.fit(PEOPLE)
+
+
+def test_a_boolean_is_no_number_of_samples():
+    with pytest.raises(ValueError, match="n_samples must be an integer"):
+        PCAEmbedder(1).fit(PEOPLE).sample(True)
+
+
+def test_booleans_stay_what_they_are_where_they_are_meant():
+    AutoencoderEmbedder(1, warm_start=True, verbose=False, **NETWORK).fit(PEOPLE)

@@ -32,8 +32,10 @@ def class_labels(y: Any, X: Any) -> Labels:
         raise ValueError(
             "GenerativeClassifier requires y to be passed, but the target y is None."
         )
-    labels = column_or_1d(y, warn=True)
-    if labels.dtype.kind == "f":
+    # Of a nullable type of pandas, what is missing would be NaN among floats.
+    has_gaps = hasattr(y, "isna") and bool(np.any(y.isna()))
+    labels = column_or_1d(y.to_numpy(object) if has_gaps else y, warn=True)
+    if labels.dtype.kind == "f" and not np.isnan(labels).any():
         labels = _check_y(labels)
     missing = [i for i, label in enumerate(labels.tolist()) if _is_missing(label)]
     if missing:
@@ -42,8 +44,37 @@ def class_labels(y: Any, X: Any) -> Labels:
             "such rows out: is_known = ~pd.isna(y); X[is_known], y[is_known]."
         )
     check_consistent_length(X, labels)
-    check_classification_targets(labels)
+    _require_classes(labels)
     return labels
+
+
+def _require_classes(labels: Labels) -> None:
+    """Refuse labels that are no classes, with a remedy.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(f"Unknown label type: y {_no_classes(labels)}.") from error
+
+
+def _no_classes(labels: Labels) -> str:
+    """Return what labels are that are no classes, and what to do."""
+    if labels.dtype.kind == "f":
+        other = labels[labels != np.floor(labels)][0]
+        return (
+            f"holds numbers with fractions, such as {other:g}. Make classes of them: "
+            "y = pd.cut(y, 3, labels=False)"
+        )
+    kinds = sorted({type(label).__name__ for label in labels.tolist()})
+    are_numbers = all(isinstance(label, Real) for label in labels.tolist())
+    remedy = "y = np.asarray(y).astype(int)"
+    if not are_numbers:
+        remedy = "y = [str(label) for label in y]"
+    return f"is of dtype {labels.dtype} and holds {', '.join(kinds)}. Write {remedy}"
 
 
 def _is_missing(label: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import textwrap
 from collections.abc import Sequence
 from numbers import Integral
@@ -13,12 +14,18 @@ from numpy.typing import ArrayLike
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from latentsk._warnings import warn
 from latentsk.display._axes import given_or_new, require_matplotlib
 from latentsk.display._numbers import clipped, short
 
 LINE_WIDTH = 40  # characters of a label, in one line
 LINE_HEIGHT, BAR_HEIGHT = 0.17, 0.16  # inches
 LABEL_WIDTH = 0.075  # inches per character
+# What stands beside the bars: its name, its column of the reasons, what it is.
+NORMAL = (
+    ("expected", "reconstructed", "as the latent space sees the row"),
+    ("nearest", "nearest_1", "value in the nearest row presumed normal"),
+)
 
 
 class ExplanationDisplay:
@@ -100,7 +107,7 @@ class ExplanationDisplay:
 
         row : int or object, default=0
             Which row: its position among `X`, counted from 0, or a label that is no
-            integer.
+            integer. Of an integer label, give that row alone: ``X.loc[[label]]``.
 
         labels : sequence of length n_samples or None, default=None
             Labels of the rows. None: those of a DataFrame's index, else positions.
@@ -125,6 +132,11 @@ class ExplanationDisplay:
         ValueError
             If `X`, `row`, `labels` or `max_features` is not valid.
 
+        Warns
+        -----
+        UserWarning
+            If `row`, the position of a row, is the label of another one.
+
         Examples
         --------
         >>> from sklearn.datasets import load_wine
@@ -141,6 +153,8 @@ class ExplanationDisplay:
         _check_max_features(max_features)
         names = _labels(X, labels)
         position = _position(row, names)
+        if labels is None:
+            _warn_of_label(row, names)
         chosen = _safe_indexing(X, [position])
         reasons = _renamed(detector.explain(chosen), names[position])
         score = float(detector.score_samples(chosen)[0])
@@ -197,8 +211,9 @@ class ExplanationDisplay:
         self.ax_ = given_or_new(ax, _size(names))
         self.figure_ = self.ax_.figure
         self._draw_bars(contributions, names, n_features=len(shown))
-        self._draw_normal_values(_normal_values(shown, self.reasons))
-        self._label(label)
+        texts, meaning = _normal_values(shown, self.reasons)
+        self._draw_normal_values(texts)
+        self._label(label, meaning)
         return self
 
     def _draw_bars(
@@ -217,7 +232,7 @@ class ExplanationDisplay:
         for position, text in enumerate(texts):
             self.ax_.text(1.01, position, text, color="0.4", parse_math=False, **place)
 
-    def _label(self, row: Any) -> None:
+    def _label(self, row: Any, meaning: str) -> None:
         score = self.score
         if score is None:
             score = float(self.reasons["contribution"].sum())
@@ -225,7 +240,8 @@ class ExplanationDisplay:
         if row is not None:
             title = f"row {clipped(row, LINE_WIDTH)}: {title}"
         self.ax_.set_title(title, parse_math=False)
-        self.ax_.set_xlabel("contribution to the score (negative = less normal)")
+        what = "contribution to the score (negative = less normal)"
+        self.ax_.set_xlabel(what + meaning)
         for side in ("top", "right"):
             self.ax_.spines[side].set_visible(False)
 
@@ -263,6 +279,20 @@ def _position(row: Any, labels: Any) -> int:
     return found[0]
 
 
+def _warn_of_label(row: Any, labels: Any) -> None:
+    """Warn of a position other than the first that is the label of another row."""
+    if not isinstance(row, Integral) or row == 0 or not isinstance(labels, pd.Index):
+        return
+    found = labels[int(row)]
+    if labels.dtype.kind in "iu" and found != row and row in labels:
+        warn(
+            f"row={row} is a position, of the row labelled {found}, but {row} is "
+            "also the label of another row. Give the row that you mean alone: "
+            f"from_estimator(detector, X.loc[[{row}]]) by its label, or "
+            f"from_estimator(detector, X.iloc[[{row}]]) by its position."
+        )
+
+
 def _renamed(reasons: pd.DataFrame, label: Any) -> pd.DataFrame:
     """Return the reasons of a single row under its label."""
     features = reasons.index.get_level_values(-1)
@@ -286,18 +316,32 @@ def _row_label(reasons: pd.DataFrame) -> Any:
 
 def _named_values(reasons: pd.DataFrame) -> list[str]:
     features = reasons.index.get_level_values(-1)
+    days = _are_days(reasons["value"])
     return [
-        textwrap.fill(f"{feature} = {short(value)}", LINE_WIDTH)
+        textwrap.fill(f"{feature} = {_text(value, days)}", LINE_WIDTH)
         for feature, value in zip(features, reasons["value"], strict=True)
     ]
 
 
-def _normal_values(shown: pd.DataFrame, reasons: pd.DataFrame) -> list[str]:
-    """Return, for each feature shown, what it is in a normal row."""
-    for name, column in (("expected", "reconstructed"), ("nearest", "nearest_1")):
+def _normal_values(shown: pd.DataFrame, reasons: pd.DataFrame) -> tuple[list[str], str]:
+    """Return what each feature shown is in a normal row, and what that is."""
+    for name, column, meaning in NORMAL:
         if column in reasons and not _is_copy(reasons[column], reasons["value"]):
-            return [f"{name} {short(value)}" for value in shown[column]]
-    return []
+            days = _are_days(shown[column])
+            values = [f"{name} {_text(value, days)}" for value in shown[column]]
+            return values, f"\n{name} (grey): {meaning}"
+    return [], ""
+
+
+def _are_days(values: pd.Series) -> bool:
+    """Tell whether all dates among values are at midnight."""
+    dates = [value for value in values if isinstance(value, datetime.datetime)]
+    return all(date.time() == datetime.time() for date in dates if not pd.isna(date))
+
+
+def _text(value: Any, days: bool) -> str:
+    is_day = days and isinstance(value, datetime.datetime) and not pd.isna(value)
+    return short(value.date() if is_day else value)
 
 
 def _is_copy(values: pd.Series, original: pd.Series) -> bool:
@@ -315,4 +359,4 @@ def _size(names: list[str]) -> tuple[float, float]:
     lines = [name.splitlines() for name in names]
     widest = max(len(line) for label in lines for line in label)
     height = len(names) * (BAR_HEIGHT + LINE_HEIGHT * max(map(len, lines)))
-    return 4.5 + LABEL_WIDTH * widest, 1.2 + height
+    return 4.5 + LABEL_WIDTH * widest, 1.4 + height

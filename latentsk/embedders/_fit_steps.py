@@ -15,6 +15,9 @@ from latentsk.vae._table import TableLayout
 # Rows set aside from which the automatic threshold is placed on them.
 MIN_ROWS_TO_JUDGE = 32
 
+# Parameters that a description of the network has under another name.
+PARAMETERS = {"code_prior": "prior"}
+
 
 def require_same(wanted: Architecture, present: Architecture, who: str) -> None:
     """Refuse parameters that mean another network than the one that is trained on.
@@ -35,8 +38,9 @@ def require_same(wanted: Architecture, present: Architecture, who: str) -> None:
         # None stands for what custom modules decide, and for what another kind of
         # network lacks.
         if wanted.get(name) not in (value, None):
+            parameter = PARAMETERS.get(name, name)
             raise ValueError(
-                f"{who} continues with the same network, but {name} is now "
+                f"{who} continues with the same network, but {parameter} is now "
                 f"{wanted[name]!r} instead of {value!r}. Set the parameters back, or "
                 "fit with warm_start=False."
             )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
 from latentsk._chunks import row_blocks
-from latentsk._columns import is_table
+from latentsk._columns import column_names, is_table
 from latentsk._device import on_host
 from latentsk._diagnosis import diagnosed
 from latentsk._images import MappedImages, as_images
-from latentsk._remedies import listed
-from latentsk._validation import checked, reject_masked, validated
+from latentsk._remedies import encoding_beside, listed
+from latentsk._validation import checked, reject_masked, reject_row, validated
 from latentsk.training._data import is_memory_mapped
+from latentsk.vae._columns import condition_positions
 from latentsk.vae._table import (
     FLOATS,
     INTEGERS,
@@ -22,6 +26,9 @@ from latentsk.vae._table import (
     learned_layout,
     tells_columns_apart,
 )
+
+# What a message says of columns that a preprocessor of tables would take.
+ENCODED = r"^X must hold numbers, but columns? .* holds? (dates|strings)|contains NaN"
 
 
 def numeric_rows(embedder: Any, X: Any, *, reset: bool) -> Any:
@@ -86,7 +93,9 @@ def learned_table(embedder: Any, X: Any, *, declared: bool) -> TableLayout | Non
         )
     X = _readable(X)
     validated(embedder, X, reset=True, skip_check_array=True)
-    return learned_layout(X, embedder.condition, embedder.likelihood, declared=declared)
+    condition, likelihood = embedder.condition, embedder.likelihood
+    with _encoding_advised(X, condition):
+        return learned_layout(X, condition, likelihood, declared=declared)
 
 
 def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:
@@ -96,6 +105,7 @@ def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:
     ------
     TypeError, ValueError
     """
+    reject_row(embedder, X)
     X = _readable(X)
     if layout.has_strings and not is_table(X):
         columns = [c.label for c in layout.columns if c.levels is not None]
@@ -104,7 +114,25 @@ def table_rows(embedder: Any, X: Any, layout: TableLayout) -> Any:
             f"{listed(columns)}. Give X as a DataFrame with the same columns."
         )
     validated(embedder, X, reset=False, skip_check_array=True)
-    return layout.coded(X)
+    with _encoding_advised(X, embedder.condition):
+        return layout.coded(X)
+
+
+@contextmanager
+def _encoding_advised(X: Any, condition: Any) -> Iterator[None]:
+    """Let an error about what columns beside conditions hold name what encodes them."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message, names = str(error), column_names(X)
+        if condition is None or not names or not re.search(ENCODED, message):
+            raise
+        given = [names[i] for i in condition_positions(condition, X)]
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{message} Or encode dates, strings and gaps, and leave the conditions as "
+            f"they are, by {encoding_beside(given)} as the first step of a Pipeline."
+        ) from error
 
 
 def _readable(X: Any) -> Any:

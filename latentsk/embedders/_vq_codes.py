@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsk._validation import checked
+from latentsk._device import on_host
 from latentsk._warnings import warn
 from latentsk.exceptions import PosteriorCollapseWarning
 
@@ -56,7 +56,7 @@ def checked_codes(codes: Any, n_positions: int, n_codes: int) -> NDArray[np.int6
     ...
     ValueError: codes must be whole numbers from 0 to 7, got 8 in row 0, position 1.
     """
-    found = checked(codes, dtype="numeric", input_name="codes")
+    found = _numbers(codes)
     if found.shape[1] != n_positions:
         raise ValueError(
             f"codes has {found.shape[1]} columns, but a row has {n_positions} codes; "
@@ -69,6 +69,28 @@ def checked_codes(codes: Any, n_positions: int, n_codes: int) -> NDArray[np.int6
             f"{found[row, position]:.7g} in row {row}, position {position}."
         )
     return found.astype(np.int64)
+
+
+def _numbers(codes: Any) -> NDArray[Any]:
+    """Return codes as an array of numbers and two axes.
+
+    Raises
+    ------
+    ValueError
+    """
+    advice = "They must be rows of whole numbers, as transform_codes returns them."
+    if np.ma.is_masked(codes):
+        raise ValueError(f"codes has masked values. {advice}")
+    try:
+        found = np.asarray(on_host(codes))
+        found = found.astype(np.float64) if found.dtype == object else found
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"codes are no table of numbers: {error}. {advice}") from error
+    if found.dtype.kind not in "fiub":
+        raise ValueError(f"codes must hold numbers, got dtype {found.dtype}. {advice}")
+    if found.ndim != 2:
+        raise ValueError(f"codes must be a 2D array, got {found.ndim}D. {advice}")
+    return found
 
 
 def warn_of_codes(codes: NDArray[np.int64], n_codes: int) -> None:

@@ -17,10 +17,17 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._columns import column_names
 from latentsk._device import on_host
-from latentsk._diagnosis import OUTPUT, diagnosed
+from latentsk._diagnosis import OUTPUT
 from latentsk._state import has_fitted_attributes
+from latentsk._step_diagnosis import steps_diagnosed
 from latentsk._threads import thread_limit
-from latentsk._validation import checked, reject_huge, reject_masked, validated
+from latentsk._validation import (
+    checked,
+    reject_huge,
+    reject_masked,
+    reject_row,
+    validated,
+)
 from latentsk.index._vectors import as_matrix, owned, vector_dtype
 
 _WRAPPER = "sklearn.preprocessing.FunctionTransformer"
@@ -31,7 +38,10 @@ def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
     if is_fitted_embedder(embedder):
         return embedder
     embedder, X = clone(embedder), reject_masked(X)
-    with thread_limit(None), diagnosed(X):  # a forked process has one thread
+    with (
+        thread_limit(None),
+        steps_diagnosed(embedder, X),
+    ):  # a forked process has one thread
         return embedder.fit(X) if y is None else embedder.fit(X, y)
 
 
@@ -47,8 +57,9 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     TypeError
         If it is sparse.
     """
+    reject_row(embedder, X)
     X = reject_masked(X)
-    with thread_limit(None), diagnosed(X):
+    with thread_limit(None), steps_diagnosed(embedder, X):
         embedded = embedder.transform(X)
     embedded = on_host(as_matrix(embedded))
     _check_output(embedded, X)

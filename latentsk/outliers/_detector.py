@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from numbers import Integral
 from typing import Any, Self
@@ -18,13 +19,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._diagnosis import diagnosed
 from latentsk._random import RandomState, numpy_generator
 from latentsk._state import StateMixin
+from latentsk._step_diagnosis import steps_diagnosed
 from latentsk._threads import fork_safe
 from latentsk._threshold import CONTAMINATION_CONSTRAINT, lower_fence, score_name
 from latentsk._typing import Float64, Positions
-from latentsk._validation import fit_context, validated
+from latentsk._validation import fit_context, reject_row, validated
 from latentsk.index import LatentIndex
 from latentsk.index._embedding import row_ids
 from latentsk.outliers import _scales as scales
@@ -56,11 +57,7 @@ from latentsk.outliers._latent_rows import LatentRows
 from latentsk.outliers._latent_view import view_of
 from latentsk.outliers._magnitudes import measure_where_small, reject_huge_columns
 from latentsk.outliers._neighborhood import SAMPLE_ROWS, Neighborhood, neighborhood_of
-from latentsk.outliers._reference_rows import (
-    cells_of,
-    has_gaps_or_categories,
-    reference_rows,
-)
+from latentsk.outliers._reference_rows import cells_of
 from latentsk.outliers._robust_fit import RobustFit, fit_robustly
 from latentsk.outliers._steps import split_steps
 from latentsk.outliers._threshold_rule import ThresholdRule
@@ -329,7 +326,8 @@ default="auto"
         >>> LatentOutlierDetector(random_state=0).fit(X).parts_
         ['distance', 'neighbors']
         """
-        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
+        diagnosed = steps_diagnosed(self.embedder, X)
+        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed:
             X, layout = flat_images(self.embedder, X)
             given, X = X, self._validate(X, reset=True)
             names = getattr(self, "feature_names_in_", None)
@@ -406,8 +404,8 @@ default="auto"
         >>> int(sum(detector.update(later).predict(later) == -1))
         0
         """
-        with self._rollback_on_error(), ignore_fp_warnings(), diagnosed(X):
-            check_is_fitted(self)
+        check_is_fitted(self)
+        with self._rollback_on_error(), ignore_fp_warnings(), self._diagnosed(X):
             given = self._flat(X)
             X = self._validate_for_score(given)
             reject_huge_columns(given)
@@ -507,7 +505,7 @@ default="auto"
         self._require_unchanged()
         index = row_ids(X)
         X = self._validate(X, reset=False)
-        with ignore_fp_warnings(), diagnosed(X):
+        with ignore_fp_warnings(), self._diagnosed(X):
             distances = self._by_blocks(X, self._measure, TOO_LARGE)
             found = scales.deviations(distances, self._scale)
         scores = pd.DataFrame(scales.clip_to_finite(-found), index, list(scales.KINDS))
@@ -592,7 +590,7 @@ default="auto"
         X = self._validate_for_score(given)
         reject_huge_columns(given)
         labels = row_labels(labels, given, _num_samples(X))
-        with ignore_fp_warnings(), diagnosed(X):
+        with ignore_fp_warnings(), self._diagnosed(X):
             columns = self._reasons(X, int(n_nearest))
         return reasons_table(labels, self._view.feature_names, columns)
 
@@ -609,8 +607,7 @@ default="auto"
         }
         if self.codes_:
             columns["is_code"] = view.is_code(X)
-        is_original = view.has_original_features
-        columns["value"] = cells_of(X) if is_original else view.shown(rows.features)
+        columns["value"] = view.cells(X, rows)
         if "residual" in self.parts_ and rows.residuals is not None:
             columns["reconstructed"] = view.reconstructed(rows, columns["value"])
         positions = self._neighborhood.nearest_positions(imputed.latents, n_nearest)
@@ -654,6 +651,8 @@ default="auto"
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         least = 2 if reset else 1
+        if not reset:
+            reject_row(self, X)
         if not (self.embedder is None if reset else self._is_default):
             X = X if reset else self._flat(X)
             return rows_for_embedder(self, X, reset=reset, least=least)
@@ -673,6 +672,10 @@ default="auto"
     def _flat(self, X: Any) -> Any:
         """Return images as flat rows, where the embedder takes images."""
         return X if self._is_default else flat_images(self._view.given, X)[0]
+
+    def _diagnosed(self, X: Any) -> AbstractContextManager[None]:
+        """Let an error about rows say where, and which step has made it."""
+        return steps_diagnosed(self._view.given, X)
 
     def _validate_for_score(self, X: Any) -> Any:
         """Check that the score is the one that was fitted, and the rows."""
@@ -733,12 +736,10 @@ default="auto"
         if self.method == "residual":
             self._view.require_features("method='residual'")
         self._neighborhood = self._fit_neighbors(fit, chosen, generator)
-        view = self._view
-        if not view.gives_columns_back or (
-            view.has_original_features and has_gaps_or_categories(X)
-        ):
-            kept = np.asarray(self.index_.ids_)
-            self._reference_rows = reference_rows(X, kept)
+        kept = np.asarray(self._neighborhood.latent_index.ids_)
+        cells = self._view.kept_cells(X, fit.rows, kept)
+        if cells is not None:
+            self._reference_rows = cells
         normal = chosen[fit.normal]
         del fit
         self._fit_scale(X, some, normal, rule)
@@ -822,7 +823,7 @@ default="auto"
         X = self._validate_for_score(X)
         if method in USING_THRESHOLD:
             self._require_contamination()
-        with ignore_fp_warnings(), diagnosed(X):
+        with ignore_fp_warnings(), self._diagnosed(X):
             return self._score(X)
 
     def _score(self, X: Any) -> Float64:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._columns import n_columns
 from latentsk._device import on_host
-from latentsk._validation import checked, reject_masked, validated
+from latentsk._validation import checked, reject_masked, reject_row, validated
 
 # What a row without columns (a text, a dict) may become on its way to its latents.
 ELEMENTS_OF_A_TEXT = 1_000
@@ -69,6 +69,7 @@ def rows_for_embedder(estimator: Any, X: Any, *, reset: bool, least: int) -> Any
             if hasattr(estimator, name):
                 delattr(estimator, name)
     elif hasattr(estimator, "n_features_in_") and _is_one_row(X):
+        reject_row(estimator, X)
         checked(X, dtype=None, estimator=estimator)  # says what to do
     return validated(estimator, X, reset=reset, skip_check_array=True)
 

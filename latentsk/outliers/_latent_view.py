@@ -15,6 +15,11 @@ from latentsk._typing import Float64, Positions
 from latentsk.embedders import PCAEmbedder
 from latentsk.outliers._latent_rows import LatentRows, have_numbers, latent_rows
 from latentsk.outliers._magnitudes import clip_where_finite
+from latentsk.outliers._reference_rows import (
+    cells_of,
+    has_gaps_or_categories,
+    reference_rows,
+)
 from latentsk.outliers._steps import (
     as_given,
     has_latents_alone,
@@ -158,6 +163,32 @@ class LatentView(NamedTuple):
         """Whether features can be shown as what the names say, all of them."""
         return self.is_inverted is None or bool(self.is_inverted.all())
 
+    def kept_cells(self, X: Any, rows: LatentRows, kept: Positions) -> Any:
+        """Return cells of training rows to show beside others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_columns)
+
+        rows : LatentRows
+            These rows.
+
+        kept : ndarray, dtype intp
+            Positions of those to be shown.
+
+        Returns
+        -------
+        cells : DataFrame or None
+            None where features tell them.
+        """
+        if self.has_original_features:
+            told = self.gives_columns_back and rows.given is None
+            told = told and not has_gaps_or_categories(X)
+            return None if told else reference_rows(X, kept)
+        if rows.given is None:
+            return None
+        return reference_rows(rows.given, kept).iloc[:, : len(self.feature_names)]
+
     def as_known(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features without the indicators of what is not known."""
         known = features.copy()
@@ -178,12 +209,26 @@ class LatentView(NamedTuple):
         """
         assert rows.residuals is not None, "the caller has seen to it"
         known = rows.features - rows.residuals * rows.scale
-        if rows.given is None:
-            return self.shown(self.as_known(known))
         features = self.shown(self.as_known(known))
-        features = np.where(have_numbers(rows.given), features, np.nan)
-        same = (rows.features == 0.0) & (known == 0.0)
-        return np.where(same, cells, features)
+        if rows.given is None:
+            return features
+        is_other = (rows.features != 0.0) | (known != 0.0)
+        strings = np.broadcast_to(~np.array(have_numbers(rows.given)), is_other.shape)
+        is_used = np.bincount(self.sources, minlength=len(self.feature_names)) > 0
+        features = np.where(self._any_by_name(strings), np.nan, features)
+        return np.where(is_used & ~self._any_by_name(is_other), cells, features)
+
+    def _any_by_name(self, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell for each name whether any of its features is marked."""
+        return self.by_name(marked.astype(np.float64)) > 0.0
+
+    def cells(self, X: Any, rows: LatentRows) -> NDArray[Any]:
+        """Return what is shown of rows as they are: cells of X, or of what enters."""
+        if self.has_original_features:
+            return cells_of(X)
+        if rows.given is not None:  # of which conditions and strings are no features
+            return cells_of(rows.given)[:, : len(self.feature_names)]
+        return self.shown(rows.features)
 
     def shown(self, features: NDArray[Any]) -> NDArray[Any]:
         """Return features as the columns of X, NaN where they have no inverse.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from latentsk._columns import columns_of
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
-from latentsk._validation import fit_context, reject_masked, validated
+from latentsk._validation import fit_context, reject_masked, reject_row, validated
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import count, integers, names
 
@@ -220,6 +220,8 @@ class DatetimeEncoder(StateMixin, TransformerMixin, BaseEstimator):
 
     def _seconds(self, X: Any, *, reset: bool = False) -> Float64:
         """Return dates as seconds since 1970 on their own clocks; NaN if missing."""
+        if not reset:
+            reject_row(self, X)
         X = reject_masked(X)
         X = X if hasattr(X, "shape") else np.array(X, dtype=object)
         if len(X.shape) != 2:

@@ -274,7 +274,8 @@ class RobustStandardizer(StateMixin, TransformerMixin, BaseEstimator):
             names = _check_feature_names_in(self)[found]
             warnings.warn(
                 f"X has missing values in {listed([str(name) for name in names])}, "
-                "where the rows of the fit had none. They count as the median.",
+                "where the rows of the fit had none. They count as the median. (A step "
+                "before may have made them, as np.log of a negative number is none.)",
                 UserWarning,
                 stacklevel=3,
             )

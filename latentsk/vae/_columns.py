@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsk._columns import column_names, columns_of, is_table
-from latentsk._remedies import listed
+from latentsk._remedies import encoding_beside, listed
 from latentsk.persistence._registry import storable
 from latentsk.persistence._schema import (
     either,
@@ -85,7 +85,11 @@ def condition_positions(condition: Any, X: Any) -> list[int]:
     """
     single = isinstance(condition, str | Integral)
     entries = [condition] if single else list(condition)
-    positions = [position_of(entry, X, "condition") for entry in entries]
+    named = [entry for entry in entries if isinstance(entry, str)]
+    in_pipeline = (
+        f" In a Pipeline, let the step before keep it: {encoding_beside(named)}."
+    )
+    positions = [position_of(entry, X, "condition", in_pipeline) for entry in entries]
     if len(set(positions)) < len(positions):
         raise ValueError(f"condition names a column twice: {entries!r}.")
     n_columns = X.shape[1]
@@ -97,8 +101,20 @@ def condition_positions(condition: Any, X: Any) -> list[int]:
     return sorted(positions)
 
 
-def position_of(entry: Any, X: Any, parameter: str) -> int:
+def position_of(entry: Any, X: Any, parameter: str, in_pipeline: str = "") -> int:
     """Return the position of a column, by its name or by the position itself.
+
+    Parameters
+    ----------
+    entry : str or int
+
+    X : array-like of shape (n_rows, n_columns)
+
+    parameter : str
+        What a message calls it that names the column.
+
+    in_pipeline : str, default=""
+        What a message adds where a step before seems to have renamed the columns.
 
     Raises
     ------
@@ -110,12 +126,13 @@ def position_of(entry: Any, X: Any, parameter: str) -> int:
             raise ValueError(
                 f"{parameter} names column {entry!r}, but X has no column names. Give "
                 "X as a DataFrame whose columns all have strings as names, or the "
-                "position of the column."
+                f"position of the column.{in_pipeline}"
             )
         if entry not in names:
+            is_renamed = any(f"__{entry}" in name for name in names)
             raise ValueError(
                 f"{parameter} names column {entry!r}, which X does not have. X has "
-                f"{listed(names)}."
+                f"{listed(names)}.{in_pipeline if is_renamed else ''}"
             )
         return names.index(entry)
     if isinstance(entry, bool | np.bool_) or not isinstance(entry, Integral):

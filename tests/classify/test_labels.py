@@ -1,5 +1,7 @@
 """Labels of classes and the unknown one: their kinds, and their dtypes."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,9 +72,38 @@ def test_a_missing_label_is_refused(missing):
 
 
 def test_missing_numbers_and_numbers_that_are_no_classes_are_refused():
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"row 1 has none\. Leave"):
         class_labels([0.0, np.nan], np.zeros((2, 1)))
-    with pytest.raises(ValueError, match="continuous"):
+    with pytest.raises(
+        ValueError, match=r"fractions, such as 0.5\. Make classes of them: y = pd.cut"
+    ):
         class_labels([0.5, 0.1], np.zeros((2, 1)))
     with pytest.raises(ValueError, match="inconsistent numbers"):
         class_labels([0, 1, 1], np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [pd.array([1, pd.NA], "Int64"), pd.Series([True, None], dtype="boolean")],
+)
+def test_missing_labels_of_pandas_are_told(labels):
+    with pytest.raises(ValueError, match=r"row 1 has none\. Leave such rows out"):
+        class_labels(labels, np.zeros((2, 1)))
+    is_known = ~pd.isna(labels)
+    assert class_labels(labels[is_known], np.zeros((1, 1))).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kinds"),
+    [([1, 2], "int"), ([1, "a"], "int, str"), ([1, (2,)], "int, tuple")],
+)
+def test_objects_that_are_no_classes_are_told(labels, kinds):
+    y = np.empty(2, object)
+    y[:] = labels
+    with pytest.raises(
+        ValueError, match=f"y is of dtype object and holds {kinds}"
+    ) as e:
+        class_labels(y, np.zeros((2, 1)))
+    code = re.search(r"Write y = (.*)\.$", str(e.value))
+    found = class_labels(eval(code[1], {"np": np, "y": y}), np.zeros((2, 1)))
+    assert len(set(found.tolist())) == 2

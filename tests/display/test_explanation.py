@@ -1,6 +1,7 @@
 """Bars of reasons: they are the contributions, and add up to the score."""
 
 import sys
+import warnings
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -173,3 +174,84 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch, detector, win
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"latentsk\[plot\]"):
         ExplanationDisplay.from_estimator(detector, wine[1])
+
+
+# Which row, dates, and what stands beside
+
+
+@pytest.fixture(scope="module")
+def numbered():
+    rng = np.random.default_rng(0)
+    index = range(10, 110)
+    return pd.DataFrame(rng.normal(size=(100, 3)), index=index, columns=list("abc"))
+
+
+def test_a_position_that_is_another_label_is_told(numbered):
+    detector = LatentOutlierDetector(random_state=0).fit(numbered)
+    with pytest.warns(
+        UserWarning, match=r"row=40 is a position.*labelled 50"
+    ) as caught:
+        display = ExplanationDisplay.from_estimator(detector, numbered, row=40)
+    assert display.reasons.index[0][0] == 50
+    for code, label in (("X.loc[[40]]", 40), ("X.iloc[[40]]", 50)):
+        assert f"from_estimator(detector, {code})" in str(caught[0].message)
+        alone = eval(code, {"X": numbered})
+        display = ExplanationDisplay.from_estimator(detector, alone)
+        assert display.reasons.index[0][0] == label
+
+
+@pytest.mark.parametrize("row", [0, 5, np.int64(99)])
+def test_a_position_that_is_no_other_label_is_taken(numbered, row):
+    detector = LatentOutlierDetector(random_state=0).fit(numbered)
+    for X in (numbered, numbered.reset_index(drop=True), numbered.to_numpy()):
+        if row == 99 and X is numbered:
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            ExplanationDisplay.from_estimator(detector, X, row=row)
+
+
+def test_labels_that_are_given_are_no_trap(numbered):
+    detector = LatentOutlierDetector(random_state=0).fit(numbered)
+    labels = list(numbered.index)
+    display = ExplanationDisplay.from_estimator(
+        detector, numbered, row=40, labels=labels
+    )
+    assert display.reasons.index[0][0] == 50
+
+
+@pytest.mark.parametrize(
+    ("times", "texts"),
+    [
+        (["2026-03-19", "2026-01-02"], ["2026-03-19", "2026-01-02"]),
+        (["2026-03-19", None], ["2026-03-19", "NaT"]),
+        (
+            ["2026-03-19", "2026-01-02 12:30"],
+            ["2026-03-19 00:00:00", "2026-01-02 12:30:00"],
+        ),
+    ],
+)
+def test_dates_at_midnight_are_days(times, texts):
+    values = pd.Series([*map(pd.Timestamp, times), 7.0], dtype=object).to_numpy()
+    reasons = pd.DataFrame(
+        {
+            "contribution": [-3.0, -2.0, -1.0],
+            "value": values,
+            "nearest_1": values[::-1],
+        },
+        index=["paid", "sent", "size"],
+    )
+    display = ExplanationDisplay(reasons).plot()
+    assert [label.split(" = ")[1] for label in labels(display)] == [*texts, "7"]
+    assert beside(display) == [f"nearest {text}" for text in ["7", *texts[::-1]]]
+
+
+def test_the_picture_says_what_stands_beside_the_bars(reasons):
+    display = ExplanationDisplay(reasons).plot()
+    what = display.ax_.get_xlabel().splitlines()
+    assert what[1:] == ["expected (grey): as the latent space sees the row"]
+    reasons = reasons.drop(columns="reconstructed")
+    display = ExplanationDisplay(reasons.assign(nearest_1=[1, 2, 3, "x"])).plot()
+    what = display.ax_.get_xlabel().splitlines()
+    assert what[1:] == ["nearest (grey): value in the nearest row presumed normal"]
+    assert ExplanationDisplay(reasons).plot().ax_.get_xlabel().count("\n") == 0

@@ -364,6 +364,12 @@ def test_streams(quantizer):
     np.testing.assert_array_equal(found.transform(FLOWERS), same.transform(FLOWERS))
 
 
+def test_a_warm_start_names_the_parameter_that_was_changed():
+    found = embedder(warm_start=True).fit(FLOWERS)
+    with pytest.raises(ValueError, match="but prior is now 'independent' instead of"):
+        found.set_params(prior="independent").fit(FLOWERS)
+
+
 def test_warm_starts_continue_with_the_codes_that_there_are():
     found = embedder(warm_start=True, learning_rate_init=1e-9).fit(FLOWERS)
     before = found.codebook_.copy()
@@ -469,7 +475,11 @@ def test_parameters_without_meaning(options, message):
         ([[0, 1, 8]], r"from 0 to 7, got 8 in row 0, position 2"),
         ([[0, 1, -1]], r"got -1 in row 0"),
         ([[0, 1, 0.5]], r"got 0.5"),
-        ([0, 1, 2], "2D"),
+        ([0, 1, 2], "codes must be a 2D array, got 1D"),
+        ([[0, 1, np.nan]], "codes must be whole numbers .* got nan in row 0"),
+        ([["0", "1", "a"]], "codes must hold numbers, got dtype <U1"),
+        ([[0, 1, 2], [0]], "codes are no table of numbers"),
+        (np.ma.masked_greater([[0, 1, 2]], 1), "codes has masked values"),
     ],
 )
 def test_codes_that_there_are_not(codes, message):
