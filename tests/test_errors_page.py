@@ -34,6 +34,7 @@ from latentsk import (
     GenerativeClassifier,
     HierarchicalVAEEmbedder,
     LatentIndex,
+    LatentMapDisplay,
     LatentNeighborsTransformer,
     LatentOutlierDetector,
     OutlierScoreDisplay,
@@ -713,6 +714,7 @@ CASES = {
     "… must be a sequence of numbers without missing ones": lambda p: OutlierScoreDisplay([np.nan], threshold=0.0).plot(),
     "max_features must be an integer >= 1": lambda p: ExplanationDisplay(detector().explain(X[:1])).plot(max_features=0),
     "row must be an integer in [0, …)": lambda p: ExplanationDisplay.from_estimator(detector(), X, row=99),
+    "… must be fitted and have …, got …": lambda p: LatentMapDisplay.from_estimator(classifier().fit(X, KINDS), X),
     "reasons must be those of one row": lambda p: ExplanationDisplay(detector().explain(X)).plot(),
     # Exploring
     "X must have at least 2 rows to explore": lambda p: latentsk.explore(X[:1]),

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._validation import require_count
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import BOTH_WAYS, EMBEDDER, require_methods
 from latentsk.display._numbers import short
 from latentsk.display._pictures import (
     draw_mosaic,
@@ -101,7 +102,7 @@ class InterpolationDisplay:
         estimator: Any,
         X: ArrayLike,
         *,
-        n_steps: int = 8,
+        n_steps: int = 9,
         method: str = "linear",
         image_shape: Sequence[int] | None = None,
         labels: Sequence[Any] | None = None,
@@ -119,8 +120,9 @@ class InterpolationDisplay:
         X : array-like of shape (n_stops, n_features), or of images
             The rows that the journey leads through, in this order, at least 2.
 
-        n_steps : int, default=8
-            Number of rows of a leg, both ends included; at least 2.
+        n_steps : int, default=9
+            Number of rows of a leg, both ends included; at least 2. Of an odd number,
+            the one in the middle lies half way.
 
         method : {"linear", "slerp"}, default="linear"
             A straight line, or an arc around the origin (Shoemake, 1985), which stays
@@ -149,7 +151,7 @@ class InterpolationDisplay:
             If there is no matplotlib.
 
         ValueError
-            If `X` or a parameter is not valid.
+            If `estimator`, `X` or a parameter is not valid.
 
         Examples
         --------
@@ -165,6 +167,7 @@ class InterpolationDisplay:
         ['4 to 7', '7 to 9']
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        require_methods(estimator, ("interpolate",), BOTH_WAYS, remedy=EMBEDDER)
         require_count("n_steps", n_steps, least=2)
         if not isinstance(method, str) or method not in PATHS:
             raise ValueError(f"method must be one of {sorted(PATHS)}, got {method!r}.")

@@ -15,6 +15,7 @@ from sklearn.utils import column_or_1d
 from latentsk._typing import Float64
 from latentsk._validation import require_count
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import EMBEDDER, embedder_of, require_methods
 from latentsk.display._pictures import image_shape_of, pictures, unit_range
 from latentsk.vae._network import VAE, density_on_host
 
@@ -47,7 +48,7 @@ class LatentMapDisplay:
 
     thumbnails : ndarray of shape (n_samples, height, width[, channels]) or None, \
 default=None
-        Images to draw beside some of the points.
+        Images to draw at some of the points, framed in the colours of these.
 
     density : (ndarray, ndarray, ndarray) or None, default=None
         Both coordinates of a grid, and the density of the prior there.
@@ -70,7 +71,7 @@ default=None
         Points: of each class in the order of the legend, or all.
 
     rings_ : matplotlib PathCollection or None
-        Around outliers.
+        Around outliers; black, which is no colour of a class.
 
     See Also
     --------
@@ -118,6 +119,7 @@ default=None
         method: str = "auto",
         outliers: bool = True,
         thumbnails: bool = False,
+        n_thumbnails: int = 40,
         image_shape: Sequence[int] | None = None,
         density: bool = True,
         random_state: int = 0,
@@ -147,7 +149,10 @@ default=None
             Whether to ring the rows that the estimator's `predict` says are outliers.
 
         thumbnails : bool, default=False
-            Whether to draw images beside some of the points.
+            Whether to draw images at some of the points, framed in their colours.
+
+        n_thumbnails : int, default=40
+            Number of these images, at most.
 
         image_shape : (height, width) or (channels, height, width) or None, default=None
             Of images that are flat rows. None: what the estimator or `X` tells.
@@ -176,7 +181,7 @@ default=None
             If there is no matplotlib, or no UMAP where it is asked for.
 
         ValueError
-            If `X` or a parameter is not valid.
+            If `estimator`, `X` or a parameter is not valid.
 
         Examples
         --------
@@ -192,12 +197,17 @@ default=None
         require_matplotlib(f"{cls.__name__}.from_estimator")
         if method not in METHODS:
             raise ValueError(f"method must be one of {list(METHODS)}, got {method!r}.")
-        embedder = getattr(estimator, "embedder_", estimator)
+        require_count("n_thumbnails", n_thumbnails, least=0)
+        embedder = embedder_of(estimator)
+        require_methods(embedder, ("transform",), remedy=EMBEDDER)
         latents: NDArray[Any] = np.asarray(embedder.transform(X))
         coordinates, names = _on_plane(latents, method, random_state)
         if isinstance(color, str):
             if color != "score":
                 raise ValueError(f"color must be 'score' or an array, got {color!r}.")
+            require_methods(
+                estimator, ("score_samples",), remedy="Give color=y, or leave it out."
+            )
             color, name = np.asarray(estimator.score_samples(X)), name or "score"
         shape = image_shape_of(estimator, X, image_shape) if thumbnails else None
         if thumbnails and shape is None:
@@ -213,7 +223,7 @@ default=None
             density=_density_of(embedder, coordinates) if density else None,
             axis_names=names,
             name=name,
-        ).plot(ax)
+        ).plot(ax, n_thumbnails=n_thumbnails)
 
     def plot(
         self, ax: Any = None, *, size: float | None = None, n_thumbnails: int = 40
@@ -263,19 +273,21 @@ default=None
             style = {"colors": "0.75", "linewidths": 0.8, "zorder": 0}
             self.ax_.contour(*self.density, levels=DENSITY_LINES, **style)
             self.ax_.use_sticky_edges = False  # the lines end where the points do
-        self._draw_points(points, area)
+        shades = self._draw_points(points, area)
         self._draw_rings(points, area)
         if self.thumbnails is not None:
-            self._draw_thumbnails(points, int(n_thumbnails))
+            self._draw_thumbnails(points, shades, int(n_thumbnails))
         self.ax_.set_xlabel(self.axis_names[0], parse_math=False)
         self.ax_.set_ylabel(self.axis_names[1], parse_math=False)
         return self
 
-    def _draw_points(self, points: Float64, area: float) -> None:
+    def _draw_points(self, points: Float64, area: float) -> NDArray[Any]:
+        """Draw the points, and return the colour of each."""
         style = {"s": area, "linewidths": 0.0, "alpha": 0.7}
         if self.color is None:
-            self.points_ = [self.ax_.scatter(*points.T, **style)]
-            return
+            drawn = self.ax_.scatter(*points.T, **style)
+            self.points_ = [drawn]
+            return np.tile(drawn.get_facecolor()[:, :3], (len(points), 1))
         color = column_or_1d(np.asarray(self.color))
         if len(color) != len(points):
             raise ValueError(
@@ -284,14 +296,17 @@ default=None
         if not _are_classes(color):
             # A few extreme values would leave the others one colour.
             low, high = np.quantile(color, [TAIL, 1.0 - TAIL])
-            shades = {"c": color, "cmap": "viridis", "vmin": low, "vmax": high}
-            drawn = self.ax_.scatter(*points.T, **shades, **style)
+            scale = {"c": color, "cmap": "viridis", "vmin": low, "vmax": high}
+            drawn = self.ax_.scatter(*points.T, **scale, **style)
             self.points_ = [drawn]
             bar = self.figure_.colorbar(drawn, ax=self.ax_, extend="both")
             bar.set_label(self.name or "", parse_math=False)
-            return
+            return np.asarray(drawn.to_rgba(color))[:, :3]
         classes = pd.unique(pd.Series(color).sort_values())
         palette = _palette(len(classes))
+        shades = np.zeros((len(points), 3))
+        for kind, shade in zip(classes, palette, strict=True):
+            shades[color == kind] = shade
         self.points_ = [
             self.ax_.scatter(
                 *points[color == kind].T, color=[shade], label=str(kind), **style
@@ -302,30 +317,40 @@ default=None
         legend = self.ax_.legend(title=self.name, markerscale=2.0, **place)
         for text in (*legend.get_texts(), legend.get_title()):
             text.set_parse_math(False)
+        return shades
 
     def _draw_rings(self, points: Float64, area: float) -> None:
         self.rings_ = None
         if self.is_outlier is None or not np.any(self.is_outlier):
             return
+        from matplotlib.patheffects import withStroke
+
         ringed = points[np.asarray(self.is_outlier, bool)]
         self.rings_ = self.ax_.scatter(
-            *ringed.T, s=area + 30.0, facecolors="none", edgecolors="C3", linewidths=1.0
+            *ringed.T,
+            s=area + 30.0,
+            facecolors="none",
+            edgecolors="black",
+            linewidths=1.0,
+            path_effects=[withStroke(linewidth=2.2, foreground="white")],
         )
         note = f"ringed: {len(ringed)} of {len(points)} are outliers"
         self.ax_.set_title(note, fontsize="medium")
 
-    def _draw_thumbnails(self, points: Float64, n_most: int) -> None:
+    def _draw_thumbnails(
+        self, points: Float64, shades: NDArray[Any], n_most: int
+    ) -> None:
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
         assert self.thumbnails is not None, "asked where there are some"
         low, high = unit_range(self.thumbnails)
         for i in spread_out(points, n_most):
-            shade = (np.asarray(self.thumbnails[i], np.float64) - low) / (high - low)
-            zoom = 22.0 / max(shade.shape[:2])
-            image = OffsetImage(shade, zoom=zoom, cmap="gray_r")
+            pixels = (np.asarray(self.thumbnails[i], np.float64) - low) / (high - low)
+            zoom = 22.0 / max(pixels.shape[:2])
+            image = OffsetImage(pixels, zoom=zoom, cmap="gray")
             image.image.set_clim(0.0, 1.0)
-            box = AnnotationBbox(image, points[i], pad=0.1)
-            box.patch.set(linewidth=0.5, edgecolor="0.6")
+            box = AnnotationBbox(image, points[i], pad=0.15)
+            box.patch.set(linewidth=0.0, facecolor=shades[i])  # a frame of the padding
             self.ax_.add_artist(box)
 
 
@@ -414,4 +439,4 @@ def _palette(n_classes: int) -> list[Any]:
 
     names = "tab10" if n_classes <= 10 else "tab20"
     shades = mpl.colormaps[names]
-    return [shades(i % shades.N) for i in range(n_classes)]
+    return [shades(i % shades.N)[:3] for i in range(n_classes)]

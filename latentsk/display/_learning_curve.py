@@ -47,8 +47,11 @@ class LearningCurveDisplay:
     Notes
     -----
     The training loss of an epoch is of every row as it was before the step that it took
-    part in, so it lags behind the validation loss. Axes show the later nine tenths of
-    the epochs fully; what lies above is cut off.
+    part in, so it lags behind the validation loss.
+
+    The y axis fits the later nine tenths of the epochs, as the first ones would leave
+    little room for the rest. Where those lie outside, the label of the x axis says from
+    which epoch on all is shown.
 
     Examples
     --------
@@ -229,8 +232,11 @@ class LearningCurveDisplay:
             ax.axvline(
                 self.best_epoch, color="0.5", linestyle="--", label="weights kept"
             )
-        _show_the_later(ax, drawn)
-        ax.set(xlabel="epoch", ylabel=LABELS.get(panel, panel.replace("_", " ")))
+        start = len(epochs) // 10
+        is_cut = bool(drawn) and _fit_later(ax, drawn, start)
+        note = f" (y axis fits epochs from {epochs[start]} on)" if is_cut else ""
+        name = LABELS.get(panel, panel.replace("_", " "))
+        ax.set(xlabel=f"epoch{note}", ylabel=name)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
 
@@ -239,12 +245,15 @@ class LearningCurveDisplay:
         return np.array([np.nan if v is None else v for v in found], np.float64)
 
 
-def _show_the_later(ax: Any, curves: list[Float64]) -> None:
-    """Keep the first epochs, whose losses are far above all others, from the axis."""
-    later = [curve[len(curve) // 10 :] for curve in curves]
-    values = np.concatenate([curve[np.isfinite(curve)] for curve in later])
+def _fit_later(ax: Any, curves: list[Float64], start: int) -> bool:
+    """Fit the axis to epochs from `start` on, and tell whether it cuts others off."""
+    whole = np.concatenate(curves)
+    values = np.concatenate([curve[start:] for curve in curves])
+    values = values[np.isfinite(values)]
     if not len(values):
-        return
+        return False
     low, high = values.min(), values.max()
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    ax.set_ylim(low - room, high + room)
+    low, high = low - room, high + room
+    ax.set_ylim(low, high)
+    return bool(((whole < low) | (whole > high)).any())

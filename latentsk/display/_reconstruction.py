@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples
 from latentsk._typing import Float64
 from latentsk._validation import require_count
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import BOTH_WAYS, EMBEDDER, require_methods
 from latentsk.display._numbers import short
 from latentsk.display._pictures import (
     draw_mosaic,
@@ -149,7 +150,7 @@ class ReconstructionDisplay:
             If there is no matplotlib.
 
         ValueError
-            If `X` or a parameter is not valid.
+            If `estimator`, `X` or a parameter is not valid.
 
         Examples
         --------
@@ -165,6 +166,7 @@ class ReconstructionDisplay:
         ['row', 'reconstruction', 'difference']
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        require_methods(estimator, ("reconstruct",), BOTH_WAYS, remedy=EMBEDDER)
         require_count("n_rows", n_rows, least=1)
         shown = range(min(int(n_rows), _num_samples(X)))
         rows = _safe_indexing(X, list(shown))

@@ -14,7 +14,13 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._typing import Float64
 from latentsk.display._axes import given_or_new_panels, require_matplotlib
-from latentsk.display._numbers import short
+from latentsk.display._estimators import (
+    BOTH_WAYS,
+    EMBEDDER,
+    own_latent_names,
+    require_methods,
+)
+from latentsk.display._numbers import short, short_steps
 from latentsk.display._pictures import (
     draw_mosaic,
     image_shape_of,
@@ -168,7 +174,7 @@ class TraversalDisplay:
             If there is no matplotlib.
 
         ValueError
-            If `X` or a parameter is not valid.
+            If `estimator`, `X` or a parameter is not valid.
 
         Examples
         --------
@@ -183,6 +189,7 @@ class TraversalDisplay:
         [5, 25]
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        require_methods(estimator, BOTH_WAYS, remedy=EMBEDDER)
         n_rows = _num_samples(X)
         if not isinstance(row, Integral) or not 0 <= row < n_rows:
             raise ValueError(f"row must be an integer in [0, {n_rows}), got {row!r}.")
@@ -200,7 +207,7 @@ class TraversalDisplay:
             chosen,
             grid,
             image_shape=shape,
-            names=_latent_names(estimator, latents.shape[1]),
+            names=own_latent_names(estimator, latents.shape[1]),
             scale=None if table is None else spreads(table),
             feature_names=None if table is None else [*table.columns],
         )
@@ -275,7 +282,7 @@ class TraversalDisplay:
         """Return labels of the values, if dimensions share them, else their ranks."""
         values = np.asarray(self.values, np.float64)[list(dimensions)]
         if np.allclose(values, values[0]):
-            return [short(float(value)) for value in values[0]]
+            return short_steps(values[0].tolist())
         standard = np.asarray(STEPS)
         if values.shape[1] == len(standard):
             return ["mean" if s == 0.0 else f"{short(s)} sd" for s in standard]
@@ -404,11 +411,3 @@ def _decoded(
     for i, mesh in zip(axes, meshes, strict=True):
         path[:, i] = mesh.ravel()
     return estimator.inverse_transform(path)
-
-
-def _latent_names(estimator: Any, n_latents: int) -> list[str] | None:
-    """Return the names that an embedder has for latent dimensions."""
-    if not hasattr(estimator, "get_feature_names_out"):
-        return None
-    names = list(map(str, estimator.get_feature_names_out()))
-    return names if len(names) == n_latents else None

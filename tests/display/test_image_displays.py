@@ -93,6 +93,13 @@ def test_a_journey_without_interpolate_is_decoded(digits):
     assert_allclose(cell(display.image_, 0, 1).ravel(), middle[0])
 
 
+def test_the_middle_of_a_journey_is_half_way_by_default(digits, vae):
+    display = InterpolationDisplay.from_estimator(vae, digits[[4, 7]])
+    half_way = vae.inverse_transform(vae.transform(digits[[4, 7]]).mean(axis=0)[None])
+    assert len(display.legs[0]) == 9
+    assert_allclose(display.legs[0][4], half_way[0], rtol=1e-5, atol=1e-5)
+
+
 def test_a_journey_needs_two_stops_and_a_label_for_each(digits, vae):
     with pytest.raises(ValueError, match="2 rows or more"):
         InterpolationDisplay.from_estimator(vae, digits[:1])
@@ -113,7 +120,7 @@ def test_lines_are_what_traverse_returns_and_squares_what_is_decoded(digits, vae
     decoded = vae.inverse_transform(latents)
     assert_allclose(cell(display.images_[1], 0, 2), decoded[0], rtol=1e-6)
     assert texts(display.axes_[0].get_xticklabels()) == [f"{MINUS}1", "0", "2"]
-    assert display.axes_[1].get_ylabel() == "vaeembedder0"
+    assert display.axes_[1].get_ylabel() == "latent 0"
 
 
 def test_dimensions_are_those_that_vary_most_and_values_two_deviations(digits):

@@ -48,9 +48,30 @@ def test_the_first_epochs_do_not_set_the_scale():
         {"epoch": i + 1, "train_loss": loss, "validation_loss": None}
         for i, loss in enumerate(losses)
     ]
-    low, high = LearningCurveDisplay(history).plot().axes_[0].get_ylim()
+    ax = LearningCurveDisplay(history).plot().axes_[0]
+    low, high = ax.get_ylim()
     assert 0.8 < low < 1.0
     assert 2.8 < high < 3.2
+    assert ax.get_xlabel() == "epoch (y axis fits epochs from 4 on)"
+
+
+def test_what_lies_below_is_told_and_what_is_not_cut_is_not():
+    epochs = range(11, 31)
+    terms = [-50.0, 0.5, *np.linspace(1.0, 3.0, 18)]
+    history = [
+        {"epoch": i, "train_loss": 1.0 + i % 2, "train_kl": term}
+        for i, term in zip(epochs, terms, strict=True)
+    ]
+    axes = LearningCurveDisplay(history).plot().axes_
+    assert [ax.get_xlabel() for ax in axes] == [
+        "epoch",
+        "epoch (y axis fits epochs from 13 on)",
+    ]
+
+
+def test_all_of_a_few_epochs_is_shown(vae):
+    for ax in LearningCurveDisplay.from_estimator(vae).axes_:
+        assert ax.get_xlabel() == "epoch"
 
 
 def test_what_has_no_history_or_no_such_term_is_refused(vae):

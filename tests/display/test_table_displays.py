@@ -79,7 +79,7 @@ def test_each_dimension_has_the_features_that_it_changes_most(wine, pca):
     loadings = np.abs(pca.components_) / wine.to_numpy().std(axis=0)
     for i, dimension in enumerate((0, 2)):
         largest = wine.columns[np.argsort(-loadings[dimension])[:3]]
-        expected = [f"pcaembedder{dimension}: {name}" for name in largest]
+        expected = [f"latent {dimension}: {name}" for name in largest]
         assert names[3 * i : 3 * i + 3] == expected
 
 
