@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where MNIST's files are")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--screenshot", action="store_true")
-    parser.add_argument("--row", type=int, default=0, help="the row on the pictures")
+    parser.add_argument("--row", type=int, default=810, help="the row on the pictures")
     options = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
