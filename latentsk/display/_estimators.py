@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 EMBEDDER = "Give an embedder: PCAEmbedder().fit(X)."
+DETECTOR = "Give a detector: LatentOutlierDetector().fit(X)."
 # Of rows that are made from latent coordinates.
 BOTH_WAYS = ("transform", "inverse_transform")
 

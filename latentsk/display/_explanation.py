@@ -16,6 +16,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._warnings import warn
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import DETECTOR, require_methods
 from latentsk.display._numbers import clipped, short
 
 LINE_WIDTH = 40  # characters of a label, in one line
@@ -150,6 +151,8 @@ class ExplanationDisplay:
         'flavanoids = 0.57'
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        ways = ("explain", "score_samples")
+        require_methods(detector, ways, name="detector", remedy=DETECTOR)
         _check_max_features(max_features)
         names = _labels(X, labels)
         position = _position(row, names)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _num_samples
 from latentsk._device import on_host
 from latentsk._typing import Float64
 from latentsk.display._axes import given_or_new_panels, require_matplotlib
+from latentsk.display._estimators import DETECTOR, EMBEDDER, require_methods
 from latentsk.display._numbers import short
 from latentsk.display._pictures import image_shape_of, pictures, unit_range
 from latentsk.outliers._image_input import image_embedder
@@ -158,6 +159,11 @@ class ImageExplanationDisplay:
         (8, 8)
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        ways = (
+            ("score_samples", how)
+            for how in ("score_contributions", "score_map", "explain")
+        )
+        require_methods(estimator, *ways, remedy=f"{EMBEDDER} {DETECTOR}")
         n_rows = _num_samples(X)
         if not isinstance(row, Integral) or not 0 <= row < n_rows:
             raise ValueError(f"row must be an integer in [0, {n_rows}), got {row!r}.")

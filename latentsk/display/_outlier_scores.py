@@ -13,6 +13,7 @@ from latentsk._device import array_to_numpy
 from latentsk._typing import Float64
 from latentsk.display._axes import given_or_new, require_matplotlib
 from latentsk.display._bins import Bins, bins_of
+from latentsk.display._estimators import DETECTOR, require_methods
 from latentsk.display._numbers import short
 
 
@@ -152,6 +153,7 @@ class OutlierScoreDisplay:
         True
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        require_methods(estimator, ("score_samples",), remedy=DETECTOR)
         if y is not None:
             check_consistent_length(X, y)
         display = cls(

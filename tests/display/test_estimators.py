@@ -12,8 +12,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from latentsk import GenerativeClassifier, LatentOutlierDetector, PCAEmbedder
 from latentsk.display import (
+    ExplanationDisplay,
+    ImageExplanationDisplay,
     InterpolationDisplay,
     LatentMapDisplay,
+    OutlierScoreDisplay,
     ReconstructionDisplay,
     TraversalDisplay,
 )
@@ -25,6 +28,12 @@ NEEDED = {
     ReconstructionDisplay: "reconstruct, or transform and inverse_transform",
     InterpolationDisplay: "interpolate, or transform and inverse_transform",
     TraversalDisplay: "transform and inverse_transform",
+}
+EXPLAINED = "score_samples and score_contributions, or score_samples and score_map"
+NEEDED |= {
+    OutlierScoreDisplay: "score_samples",
+    ExplanationDisplay: "explain and score_samples",
+    ImageExplanationDisplay: f"{EXPLAINED}, or score_samples and explain",
 }
 displays = pytest.mark.parametrize("display", NEEDED, ids=lambda d: d.__name__)
 
@@ -41,8 +50,11 @@ def test_what_has_no_latent_space_is_refused(display):
         "NoneType": None,
         "the class PCAEmbedder": PCAEmbedder,
     }
+    if display is OutlierScoreDisplay:  # a generative classifier has scores
+        del wrong["GenerativeClassifier"]
     for kind, estimator in wrong.items():
-        message = f"estimator must be fitted and have {NEEDED[display]}, got {kind}."
+        name = "detector" if display is ExplanationDisplay else "estimator"
+        message = f"{name} must be fitted and have {NEEDED[display]}, got {kind}."
         with pytest.raises(ValueError, match=re.escape(message)):
             display.from_estimator(estimator, X)
 
@@ -50,8 +62,9 @@ def test_what_has_no_latent_space_is_refused(display):
 @displays
 @pytest.mark.parametrize("kind", [PCAEmbedder, LatentOutlierDetector])
 def test_what_is_not_fitted_says_so(display, kind):
+    shape = {"image_shape": (2, 2)} if display is ImageExplanationDisplay else {}
     with pytest.raises(NotFittedError, match=f"This {kind.__name__} instance is not"):
-        display.from_estimator(kind(), X)
+        display.from_estimator(kind(), X, **shape)
 
 
 def test_colours_of_scores_need_scores():
