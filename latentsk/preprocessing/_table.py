@@ -66,6 +66,11 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
         If a column with many different values is taken for categories, but nearly all
         of its cells are numbers or dates.
 
+    Notes
+    -----
+    Features come out in comparable units, with small ones for gaps. A neural embedder
+    behind it takes them as they are with ``standardize=False``.
+
     Examples
     --------
     >>> import pandas as pd
