@@ -46,24 +46,27 @@ def handler_of(index: LatentIndex) -> type[BaseHTTPRequestHandler]:
             self._answer(self._put)
 
         def do_DELETE(self) -> None:
-            self._answer(lambda: {"left": len(index.remove([self._id]))})
+            self._answer(self._remove)
 
-        def _search(self) -> list[dict]:
+        def _search(self) -> str:
             asked = self._body()
             found = index.search(
-                [asked["row"]],
+                [asked.get("row")],
                 asked.get("n", 5),
                 filter=asked.get("filter"),
                 fewer="allow",  # rows may go at any moment
                 return_metadata=True,
             )
-            return json.loads(found.to_json(orient="records"))
+            return found.to_json(orient="records", date_format="iso")
 
-        def _put(self) -> dict:
+        def _put(self) -> str:
             given = self._body()
-            metadata = pd.DataFrame([given["metadata"]])
-            index.upsert([given["row"]], [self._id], metadata)
-            return {"id": self._id}
+            metadata = pd.DataFrame([given.get("metadata")])
+            index.upsert([given.get("row")], [self._id], metadata)
+            return json.dumps({"id": self._id})
+
+        def _remove(self) -> str:
+            return json.dumps({"left": len(index.remove([self._id]))})
 
         @property
         def _id(self) -> str:
@@ -74,12 +77,15 @@ def handler_of(index: LatentIndex) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, compute) -> None:
             try:
-                status, answer = 200, compute()
-            except (KeyError, TypeError, ValueError) as error:  # what was sent is wrong
-                status, answer = 400, {"error": str(error)}
+                status, body = 200, compute()
+            except KeyError as error:  # an id that there is not
+                status, body = 404, json.dumps({"error": str(error.args[0])})
+            except (TypeError, ValueError) as error:  # what was sent is wrong
+                status, body = 400, json.dumps({"error": str(error)})
             self.send_response(status)
+            self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            self.wfile.write(body.encode())
 
         def log_message(self, *_) -> None:
             """Write no line for each request."""

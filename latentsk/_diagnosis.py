@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from numbers import Complex, Real
 from typing import Any
 
@@ -171,7 +172,18 @@ def _sparse(X: Any, message: str, input_name: str) -> str | None:
 
 
 def _reduction(X: Any) -> str:
-    return f"TruncatedSVD({min(50, max(X.shape[1] - 1, 1))})"
+    return _directions(X.shape[1])
+
+
+def _directions(n_features: int) -> str:
+    # With fewer, texts that differ in one rare word become equal.
+    return f"TruncatedSVD({min(300, max(n_features - 1, 1))})"
+
+
+def _n_words(texts: Any) -> int:
+    """Return how many words the first texts have, at least."""
+    some = (str(text).lower() for text in islice(texts, 1_000))
+    return len({word for text in some for word in re.findall(r"\b\w\w+\b", text)})
 
 
 def _complex(X: Any, message: str, input_name: str) -> str | None:
@@ -267,8 +279,8 @@ def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
         return (
             f"{begin} must have rows and columns of numbers, but holds strings: could "
             f"not convert string to float: {_shown(_first(X))} in row 0. Put "
-            "make_pipeline(TfidfVectorizer(), TruncatedSVD(10)) before, as the first "
-            "steps of a Pipeline."
+            f"make_pipeline(TfidfVectorizer(), {_directions(_n_words(X))}) before, as "
+            "the first steps of a Pipeline."
         )
     if getattr(getattr(X, "dtype", None), "names", None):
         return f"{begin} must hold numbers, not records. Use pd.DataFrame(X)."

@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
@@ -588,6 +589,7 @@ CASES = {
     "The embedder must return an array of shape …": lambda p: LatentIndex(FunctionTransformer(lambda rows: rows[:, 0])).fit(X),
     "The embedder's output is ragged: …": lambda p: LatentIndex(FunctionTransformer(lambda rows: [[0.0], [0.0, 1.0]] * 30)).fit(X),
     "The rows of X must have one length": lambda p: LatentIndex().fit(pd.Series([[0.0], [0.0, 1.0]])),
+    "X must be one column of texts for …, got a DataFrame": lambda p: LatentIndex(TfidfVectorizer()).fit(FRAME),
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),
     "X has values beyond the range of …, which the index holds": lambda p: LatentIndex().fit(X.astype(np.float32)).add(X * 1e+39),
     "Unknown ids: …": lambda p: index().remove([99]),
@@ -597,12 +599,14 @@ CASES = {
     "ids must be a list or array with one id a row": lambda p: LatentIndex().fit(X[:2], ids=5),
     "update needs the ids of the rows": lambda p: index().update(X[:1]),
     "upsert needs the ids of the rows": lambda p: index().upsert(X[:1]),
+    "ids of the index are …, got …": lambda p: index().add(X[:1], ids=["a"]),
     "ids are needed, because those of the index are not whole numbers": lambda p: LatentIndex().fit(X[:2], ids=["a", "b"]).add(X[2:]),
     "Got … ids for … rows of X": lambda p: LatentIndex().fit(X, ids=[1]),
     "Got metadata of … rows for … rows of X": lambda p: LatentIndex().fit(X, metadata=FRAME[:3]),
     "metadata must be a Table of pyarrow or a pandas or polars DataFrame": lambda p: LatentIndex().fit(X, metadata=X),
     "metadata must have columns of different names": lambda p: LatentIndex().fit(X, metadata=pd.DataFrame(X, columns=list("aabc"))),
     "metadata must have the columns …": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1], metadata=FRAME[["a"]][:1]),
+    "metadata column … holds …, got …": lambda p: with_metadata().update_metadata(pd.DataFrame({"a": ["much"]}, index=[0])),
     "The index has metadata": lambda p: LatentIndex().fit(X, metadata=FRAME).add(X[:1]),
     "The index was fitted without metadata": lambda p: index().add(X[:1], metadata=FRAME[:1]),
     "metadata has … labels (its index), …, which are not the ids of the … rows": lambda p: LatentIndex().fit(X, metadata=FRAME.set_axis(range(1, 61))),
@@ -648,6 +652,8 @@ CASES = {
     "filter must be one column, got a table of …": lambda p: index().kneighbors(X, filter=FRAME > 0),
     "filter must return a boolean for each of the … rows": lambda p: with_metadata().kneighbors(X, filter=lambda table: table["a"]),
     "A filter that is a function is given the metadata, and the index has none": lambda p: index().kneighbors(X, filter=lambda table: table["a"] > 0),
+    "filter must be a query string, a function, a mask or a list of ids": lambda p: index().kneighbors(X, filter=5),
+    "filter as a dictionary has True or False for each id": lambda p: with_metadata().kneighbors(X, filter={"a": 1.0}),
     "The query … is not valid: …": lambda p: index().kneighbors(X, filter="yaer > 2020"),
     "The query is empty": lambda p: index().kneighbors(X, filter=" "),
     "A string is a query; one id is given in a list": lambda p: LatentIndex().fit(X[:2], ids=["doc-17", "b"]).kneighbors(X, 1, filter="doc-17"),

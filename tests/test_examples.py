@@ -1,10 +1,15 @@
 """Examples that are quick enough to run as they are, and those of the gallery."""
 
 import importlib.util
+import json
 import runpy
+import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
@@ -47,6 +52,8 @@ def test_a_query_that_is_wrong_or_hostile_is_told_to_the_client():
         def send_response(self, status):
             answers.append(status)
 
+        def send_header(self, name, value): ...
+
         def end_headers(self): ...
 
         wfile = type("File", (), {"write": staticmethod(answers.append)})
@@ -56,6 +63,42 @@ def test_a_query_that_is_wrong_or_hostile_is_told_to_the_client():
     assert answers[::2] == [400, 400]
     assert b"no attributes" in answers[1]
     assert b"no column 'ownr'" in answers[3]
+
+
+def test_what_json_does_not_hold_is_answered_and_an_unknown_id_is_not_found():
+    module = load("live_index")
+    index = module.make_index()
+    listed = pd.Series(pd.Timestamp("2026-01-31"), index.ids_, name="listed")
+    index.update_metadata(listed.to_frame())
+    server = module.ThreadingHTTPServer(("localhost", 0), module.handler_of(index))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def send(method, path, **body):
+        url = f"http://localhost:{server.server_port}{path}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.status, json.load(error)
+
+    try:
+        new = {"owner": "z", "digit": None, "listed": "2026-05-31"}
+        assert send("PUT", "/rows/new", row=[0.0] * 64, metadata=new)[0] == 200
+        status, found = send("POST", "/search", row=[0.0] * 64, n=1)
+        assert (status, found[0]["id"], found[0]["digit"]) == (200, "new", None)
+        assert found[0]["listed"].startswith("2026-05-31T00:00:00")
+        missing = 404, {"error": "Unknown ids: 'gone'."}
+        assert send("DELETE", "/rows/gone") == missing
+        assert send("POST", "/search")[0] == 400
+        new["listed"] = "soon"
+        status, answer = send("PUT", "/rows/newer", row=[0.0] * 64, metadata=new)
+        assert status == 400
+        assert "'listed'" in answer["error"]
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_the_direction_that_a_plane_drops_is_its_noise(capsys):

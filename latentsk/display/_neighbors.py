@@ -36,6 +36,9 @@ ID_LENGTH = 12
 class NeighborsDisplay:
     """Queries and their nearest neighbours, as pictures or as rows.
 
+    With each neighbour stand its id and its distance to the query: below a picture as
+    "206: 0.276", above a row of a table as "206 at 0.276".
+
     Create it with :meth:`from_estimator`. All parameters are stored as attributes.
 
     Parameters
@@ -267,6 +270,7 @@ class NeighborsDisplay:
             column_labels=["query", *map(str, ranks)],
             captions=captions,
         )
+        self.ax_.set_xlabel("id: distance to the query", fontsize="small")
 
     def _names(self) -> list[list[tuple[str, str]]]:
         """Return the id and the distance of each neighbour, as short texts."""

@@ -17,6 +17,10 @@ from latentsk.display._axes import given_or_new, require_matplotlib
 
 REPEATS = 3
 MAX_QUERIES = 1_000
+# Between 1, 2 and 5 of each power of ten there is room for a label, up to this ratio.
+MOST_SHARED = 1_000.0
+# How far the axis goes on beyond its outermost labels, as a factor.
+MARGIN = 1.05
 
 
 class RecallDisplay:
@@ -80,6 +84,7 @@ class RecallDisplay:
         X: ArrayLike,
         *,
         n_neighbors: int = 10,
+        filter: Any = None,
         ax: Any = None,
     ) -> Self:
         """Measure the recall and the speed of indexes and draw them.
@@ -94,6 +99,9 @@ class RecallDisplay:
 
         n_neighbors : int, default=10
             Number of neighbours.
+
+        filter : str, callable, array-like or None, default=None
+            Which rows may be found, as in `LatentIndex.kneighbors`.
 
         ax : matplotlib Axes or None, default=None
             What to draw on. None: a new figure.
@@ -131,7 +139,7 @@ class RecallDisplay:
         named = index if isinstance(index, Mapping) else {type(index).__name__: index}
         some = _safe_indexing(X, slice(MAX_QUERIES))
         rows = {
-            str(name): _measured(found, some, int(n_neighbors))
+            str(name): _measured(found, some, int(n_neighbors), filter)
             for name, found in named.items()
         }
         table = pd.DataFrame.from_dict(rows, orient="index")
@@ -184,18 +192,36 @@ class RecallDisplay:
         k = self.n_neighbors
         of = "recall" if k is None else f"recall of {k} neighbours"
         self.ax_.set(xlabel=of, ylabel="queries per second", yscale="log")
+        _label_speeds(self.ax_)
         self.ax_.grid(alpha=0.3)
         for text in self.ax_.legend().get_texts():
             text.set_parse_math(False)
         return self
 
 
-def _measured(index: Any, X: Any, k: int) -> dict[str, float]:
-    recall = index.measure_recall(X, n_neighbors=k).loc[k]
+def _measured(index: Any, X: Any, k: int, filter: Any) -> dict[str, float]:
+    recall = index.measure_recall(X, n_neighbors=k, filter=filter).loc[k]
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        index.kneighbors(X, n_neighbors=k)
+        index.kneighbors(X, n_neighbors=k, filter=filter)
         seconds.append(time.perf_counter() - start)
     found = {name: float(recall[name]) for name in ("recall", "lower", "upper")}
     return {**found, "queries_per_second": _num_samples(X) / float(np.median(seconds))}
+
+
+def _label_speeds(ax: Any) -> None:
+    """Label a logarithmic axis by plain numbers, of which at least two are seen."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    low, high = ax.get_ylim()
+    powers = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 1)
+    steps = [1] if high / low > MOST_SHARED else [1, 2, 5]
+    ticks = np.outer(10.0**powers, steps).ravel()
+    seen = ticks[(ticks >= low) & (ticks <= high)]
+    if len(seen) < 2:
+        low, high = ticks[ticks <= low].max(), ticks[ticks >= high].min()
+        ax.set_ylim(low / MARGIN, high * MARGIN, auto=None)
+    ax.yaxis.set_major_locator(FixedLocator(ticks.tolist()))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda speed, _: f"{speed:,.10g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

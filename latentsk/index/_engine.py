@@ -266,7 +266,9 @@ class IndexEngine:
             {"group": groups[positions], "position": positions, "id": ids}
         )
 
-    def measured_recalls(self, vectors: Any, k: Any, seed: int) -> Float64:
+    def measured_recalls(
+        self, vectors: Any, k: Any, seed: int, filter: Any = None
+    ) -> Float64:
         """Compare with an exact search: see `recall_table`.
 
         Parameters
@@ -278,13 +280,18 @@ class IndexEngine:
             Number of neighbours, checked here.
 
         seed : int
+
+        filter : str, callable, array-like or None, default=None
+            Which rows may be found, and are asked for where there are no vectors.
         """
-        search, members = self.ready_search, self.rows.positions
-        query, held_out = self._query(vectors, None, k, None, "error"), None
-        k = query.k
+        search = self.ready_search
+        query, held_out = self._query(vectors, None, k, filter, "error"), None
+        k, members = query.k, query.eligible
+        if members is None:
+            members = self.rows.positions
         if vectors is not None:
             held_out = fresh_queries(search.exact, vectors, k, query.eligible)
-        elif self.spec != FLAT:
+        elif self.spec != FLAT and len(members) > 1:
             rng = np.random.default_rng(seed)
             held_out = held_out_queries(search.exact, members, k, rng)
         return recall_table(search, held_out, members, k)

@@ -151,11 +151,12 @@ class _Evaluation:
             assert isinstance(right, Name)  # as the grammar has it
             left, operator, right = right, _TURNED[operator], left
         values = self.values(left)
+        others = self.values(right) if isinstance(right, Name) else None
         missing = values.missing_rows
         try:
             match right:
                 case Name():
-                    others = self.values(right)
+                    assert others is not None
                     missing = missing | others.missing_rows
                     is_true = compare_columns(values, operator, others)
                 case Listed(literals):

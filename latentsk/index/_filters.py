@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from latentsk._typing import Positions
 from latentsk.index._filter_query import rows_passing
 from latentsk.index._labels import flat_labels, id_index, is_default, order_by_labels
+from latentsk.index._row_ids import as_ids
 from latentsk.index._rows import RowStore
 
 _REMEDY = (
@@ -64,14 +66,62 @@ def eligible_positions(rows: RowStore, filter: Any) -> Positions | None:
     if isinstance(filter, Set | Iterator):
         filter = list(filter)
     elif isinstance(filter, Mapping):
-        filter = pd.Series(filter)  # by id
+        filter = _of_mapping(filter)
     mask = _as_mask(filter)
     if mask is None:
         _refuse_flags(filter, rows)
-        return np.unique(rows.positions_of(filter))
+        return np.unique(rows.positions_of(_as_ids(filter)))
     if isinstance(filter, pd.Series):
         return _labelled(mask, filter.index, rows)
     return _by_position(mask, rows)
+
+
+def _of_mapping(filter: Mapping[Any, Any]) -> pd.Series:
+    """Return a mask by id.
+
+    Raises
+    ------
+    ValueError
+        If its values are no booleans.
+    """
+    given = pd.Series(filter)
+    if len(given) and _as_mask(given) is None:
+        query = " and ".join(_compared(*each) for each in filter.items())
+        raise ValueError(
+            "filter as a dictionary has True or False for each id, got "
+            f"{dict(filter)!r:.200}. Columns are compared in a string: "
+            f"filter={query!r}."
+        )
+    return given
+
+
+def _compared(name: Any, value: Any) -> str:
+    """Return a query that compares a column with a value."""
+    name = str(name) if str(name).isidentifier() else f"`{name}`"
+    if isinstance(value, list | tuple | set):
+        return f"{name} in {list(value)!r}"
+    return f"{name} == {value!r}"
+
+
+def _as_ids(filter: Any) -> NDArray[Any]:
+    """Return ids that a filter names.
+
+    Raises
+    ------
+    ValueError
+        If it holds none.
+    """
+    try:
+        return as_ids(filter)
+    except ValueError as error:
+        if "missing" in str(error):
+            raise
+        is_one = isinstance(filter, Real)
+        remedy = f" One id is given in a list: filter=[{filter!r}]." if is_one else ""
+        raise ValueError(
+            "filter must be a query string, a function, a mask or a list of ids, got "
+            f"{filter!r:.200}.{remedy}"
+        ) from error
 
 
 def _answer(filter: Callable[[pd.DataFrame], Any], rows: RowStore) -> NDArray[np.bool_]:

@@ -771,7 +771,11 @@ class LatentIndex(FittedIndex, BaseEstimator):
             return engine.duplicates(reach)
 
     def measure_recall(
-        self, X: ArrayLike | None = None, n_neighbors: int | None = None
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        *,
+        filter: Filter = None,
     ) -> pd.DataFrame:
         """Compare with an exact search, and count what is found.
 
@@ -788,6 +792,10 @@ class LatentIndex(FittedIndex, BaseEstimator):
             Number of neighbours that is reported besides 1, 10 and 100; None takes that
             of the estimator.
 
+        filter : str, callable, array-like or None, default=None
+            Which rows may be found, as in `kneighbors`; without queries, those that
+            pass are drawn from.
+
         Returns
         -------
         table : DataFrame
@@ -800,7 +808,7 @@ class LatentIndex(FittedIndex, BaseEstimator):
             If the index is not fitted.
 
         ValueError
-            If `X` is not valid.
+            If `X` or `filter` is not valid.
 
         Examples
         --------
@@ -812,7 +820,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
         """
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         with self._asked(X) as (engine, queries):
-            return recall_frame(engine.measured_recalls(queries, k, self.random_state))
+            seed = self.random_state
+            return recall_frame(engine.measured_recalls(queries, k, seed, filter))
 
     def _neighbors(self, engine: IndexEngine, query: Query) -> Neighbors:
         if self.exactness not in EXACTNESS or self.backend not in BACKENDS:
@@ -876,8 +885,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
             of which was given before.
 
         metadata : DataFrame of n_samples rows or None, default=None
-            With the columns that `fit` was given; needed if there were any. Its labels
-            rule, as in `fit`.
+            With the columns that `fit` was given, in whose dtypes it is kept; needed if
+            there were any. Its labels rule, as in `fit`.
 
         Returns
         -------
@@ -891,7 +900,8 @@ class LatentIndex(FittedIndex, BaseEstimator):
 
         ValueError
             If `X` is not valid or has magnitudes above 1e100, ids or metadata do not
-            fit it, or the rows exceed the `memory_budget`. Nothing is added.
+            fit it or are of another kind than the present ones, or the rows exceed the
+            `memory_budget`. Nothing is added.
 
         Examples
         --------

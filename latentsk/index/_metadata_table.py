@@ -9,6 +9,7 @@ import pandas as pd
 
 from latentsk._typing import Positions
 from latentsk.index._metadata import check_metadata
+from latentsk.index._metadata_columns import as_dtype, in_one_dtype
 
 # Tables that wait to be joined: more would take long to list.
 MOST_PARTS = 256
@@ -23,7 +24,7 @@ class MetadataTable:
     Parameters
     ----------
     *parts : DataFrame
-        One behind the other, with the same columns.
+        One behind the other, with the same columns, of the same dtypes.
 
     Examples
     --------
@@ -48,21 +49,54 @@ class MetadataTable:
         return self._parts[0]
 
     def appended(self, more: pd.DataFrame) -> MetadataTable:
-        """Return a table with further rows."""
-        if len(self._parts) >= MOST_PARTS:
-            return MetadataTable(self.frame, more)
-        return MetadataTable(*self._parts, more)
+        """Return a table with further rows.
+
+        Raises
+        ------
+        ValueError
+            If values are of another kind than those of their column.
+        """
+        table, more = self._alike(more)
+        if len(table._parts) >= MOST_PARTS:
+            return MetadataTable(table.frame, more)
+        return MetadataTable(*table._parts, more)
 
     def replaced(self, positions: Positions, rows: pd.DataFrame) -> MetadataTable:
-        """Return a table with other rows at some positions."""
+        """Return a table with other rows at some positions.
+
+        Raises
+        ------
+        ValueError
+            As `appended`.
+        """
         if len(rows) == 0:
             return self
-        # Joined rather than assigned, so that dtypes hold all values.
-        before = self.frame
+        table, rows = self._alike(rows)
+        before = table.frame
         order = np.arange(len(before))
         order[positions] = len(before) + np.arange(len(rows))
         joined = pd.concat([before, rows], ignore_index=True).iloc[order]
         return MetadataTable(joined.reset_index(drop=True))
+
+    def _alike(self, rows: pd.DataFrame) -> tuple[MetadataTable, pd.DataFrame]:
+        """Return a table, and rows to join to it, of the same dtypes."""
+        dtypes = self._parts[0].dtypes
+        if rows.dtypes.equals(dtypes):
+            return self, rows
+        wider, taken = {}, {}
+        for name in self.columns:
+            values = as_dtype(rows[name], dtypes[name])
+            if values is None:
+                own, values = in_one_dtype(self.frame[name], rows[name])
+                wider[name] = own
+            taken[name] = values.set_axis(rows.index)
+        table = MetadataTable(self._with(self.frame, wider)) if wider else self
+        return table, self._with(rows, taken)
+
+    def _with(self, frame: pd.DataFrame, columns: dict[Any, pd.Series]) -> pd.DataFrame:
+        """Return a table of which some columns are others."""
+        made = {name: columns.get(name, frame[name]) for name in self.columns}
+        return pd.DataFrame(made, index=frame.index)[self.columns]
 
     def with_own_columns(self, metadata: Any) -> pd.DataFrame:
         """Return metadata of other rows with the columns in the order of the table.

@@ -126,7 +126,7 @@ def compare_with_literal(values: Values, sign: str, literal: Any) -> NDArray[np.
         return values.missing_rows
     if values.kind == MISSING:
         return ~values.missing_rows
-    comparable = _as_values(values, literal)
+    comparable = as_comparable(values, literal)
     if values.codes is not None and sign not in _EQUALITY:
         return _compare_order(values, sign, literal, comparable)
     return values.by_row(_applied(sign, values.array, comparable))
@@ -145,7 +145,7 @@ def is_among(values: Values, literals: tuple[Any, ...]) -> NDArray[np.bool_]:
     >>> is_among(column_values("owner", pd.Series(["u", "v", None])), ("v", "w"))
     array([False,  True, False])
     """
-    comparable = [_as_values(values, each) for each in literals if each is not None]
+    comparable = [as_comparable(values, each) for each in literals if each is not None]
     found = np.zeros(len(values.array), dtype=bool)
     if values.kind == "strings":  # at once: comparing objects one by one takes long
         column = pd.Index(values.array, dtype=object)
@@ -307,7 +307,7 @@ def _require_order(values: Values, sign: str) -> None:
         )
 
 
-def _as_values(values: Values, literal: Any) -> Any:
+def as_comparable(values: Values, literal: Any) -> Any:
     """Return a literal as it compares with values.
 
     Raises

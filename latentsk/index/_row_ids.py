@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from latentsk._device import to_numpy
+from latentsk.index._query_values import kind_of
 from latentsk.persistence._columns import check_storable
 
 
@@ -124,6 +125,45 @@ def refuse_repeated(ids: NDArray[Any]) -> None:
             f"{some_of(pd.unique(ids[repeated]))}. Pass ids=range(len(X)) to number "
             "rows."
         )
+
+
+def refuse_other_kind(ids: NDArray[Any], known: NDArray[Any]) -> None:
+    """Refuse numbers as further ids among strings, and strings among numbers.
+
+    Nobody would find them: 1 and "1" are different ids.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> refuse_other_kind(np.array([7]), np.array(["a", "b"]))
+    Traceback (most recent call last):
+    ...
+    ValueError: ids of the index are strings, got 7. Give [str(id) for id in ids].
+    """
+    for kind, other, call in (
+        ("strings", "numbers", "str"),
+        ("numbers", "strings", "int"),
+    ):
+        # The first id is of the kind of all, nearly always.
+        if kind not in _examples(known[:1]) or other not in _examples(ids):
+            continue
+        if other not in _examples(known):
+            raise ValueError(
+                f"ids of the index are {kind}, got {_examples(ids)[other]!r}. Give "
+                f"[{call}(id) for id in ids]."
+            )
+
+
+def _examples(ids: NDArray[Any]) -> dict[str, Any]:
+    """Return an id of each kind, by the kind."""
+    if ids.dtype.kind in "mM":  # numpy makes whole numbers of them
+        return {}
+    some = ids if ids.dtype == object else ids[:1]
+    by_type = {type(id): id for id in some.tolist()}
+    return {kind_of(id): id for id in by_type.values()}
 
 
 def refuse_unstorable(ids: NDArray[Any]) -> None:

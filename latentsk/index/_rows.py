@@ -19,6 +19,7 @@ from latentsk.index._metadata_table import MetadataTable
 from latentsk.index._row_ids import (
     as_ids,
     joined_ids,
+    refuse_other_kind,
     refuse_repeated,
     refuse_unstorable,
     some_of,
@@ -280,13 +281,14 @@ class RowStore:
         Raises
         ------
         ValueError
-            If an id is missing, occurs twice or is there already, or ids or metadata do
-            not fit.
+            If an id is missing, occurs twice or is there already, is a number among
+            strings or the other way round, or ids or metadata do not fit.
 
         TypeError
             If `metadata` is not a DataFrame.
         """
         added = _checked_ids(n_rows, self._next_ids(n_rows) if ids is None else ids)
+        refuse_other_kind(added, self.ids)
         frame = self._frame_of(added, metadata)
         positions = self._positions(added)
         is_there = (positions >= 0) & self.active[positions]

@@ -153,6 +153,7 @@ def test_neighbours_are_those_of_the_index(digits):
     assert_allclose(found, digits[10:][positions[1, 1]])
     written = texts(display.ax_.texts)
     assert f"digit {positions[0, 0] + 10}: {distances[0, 0]:.3g}" in written
+    assert display.ax_.get_xlabel() == "id: distance to the query"
 
 
 def test_neighbours_need_all_rows_of_the_index(digits):

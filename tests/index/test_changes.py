@@ -542,6 +542,32 @@ def test_dates_and_other_ids_together(rows):
     assert index._engine.rows.active.tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("known", "added", "said"),
+    [
+        (["a", "b"], [7], r"are strings, got 7\. Give \[str\(id\) for id in ids\]"),
+        (["a", "b"], [np.int32(7)], "are strings, got 7"),
+        (None, ["7"], r"are numbers, got '7'\. Give \[int\(id\) for id in ids\]"),
+        ([1.5, 2.5], ["7"], "are numbers"),
+    ],
+)
+def test_strings_among_numbers_are_refused(rows, known, added, said):
+    index = LatentIndex().fit(rows[:2], ids=known)
+    before = index.ids_.tolist()
+    for change in index.add, index.upsert:
+        with pytest.raises(ValueError, match=f"ids of the index {said}"):
+            change(rows[2:3], ids=added)
+    assert index.ids_.tolist() == before
+    call = str if known == ["a", "b"] else int
+    index.add(rows[2:3], ids=[call(id) for id in added])
+    assert len(index) == 3
+
+
+def test_an_index_of_both_kinds_takes_both(rows):
+    index = LatentIndex().fit(rows[:2], ids=["a", 7]).add(rows[2:4], ids=[8, "b"])
+    assert index.ids_.tolist() == ["a", 7, 8, "b"]
+
+
 def test_levels_of_the_same_name(rows):
     labels = pd.MultiIndex.from_product([["a"], [1, 2]], names=["n", "n"])
     index = LatentIndex().fit(rows[:2], ids=labels).remove([("a", 1)])

@@ -595,8 +595,10 @@ def assert_right(index, queries):
     if hasattr(index, "metadata_"):
         extra = index._engine.rows.table.frame.iloc[:2]
     index.set_params(static=False)  # it may have been altered
-    index.add(queries[:2], ids=["new", "newer"], metadata=extra)
-    index.remove(["newer"])
+    named = isinstance(index.ids_[0], str)
+    new, newer = ("new", "newer") if named else (-1.5, -2.5)
+    index.add(queries[:2], ids=[new, newer], metadata=extra)
+    index.remove([newer])
     found = index.search(queries[:1], n_neighbors=1)
     assert len(found) == 1
 

@@ -7,9 +7,14 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfVectorizer,
+)
 from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
@@ -212,3 +217,21 @@ def test_what_is_no_embedder_is_refused(rows, wrong):
     with pytest.raises((ValueError, TypeError), match=r"embedder|is a class"):
         index.fit(rows)
     assert vars(index).keys() == index.get_params(deep=False).keys()
+
+
+@pytest.mark.parametrize(
+    "reader", [TfidfVectorizer(), CountVectorizer(), HashingVectorizer()]
+)
+def test_texts_are_a_column_and_no_table(reader):
+    table = pd.DataFrame({"title": ["a red lamp", "the blue lamp", "a lamp"]})
+    pipeline = make_pipeline(reader, TruncatedSVD(1))
+    said = rf"texts for {type(reader).__name__}, .* X\['title'\]\."
+    with pytest.raises(ValueError, match=said):
+        LatentIndex(pipeline).fit(table)
+    index = LatentIndex(pipeline).fit(table["title"])
+    assert index.search(table["title"], 1)["id"].tolist()[1] == 1
+    with pytest.raises(ValueError, match=said):
+        index.search(table[["title"]])
+    frozen = FrozenEstimator(index.embedder_)
+    with pytest.raises(ValueError, match=said):
+        LatentIndex(frozen).fit(table.assign(price=1.0))

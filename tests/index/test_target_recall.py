@@ -390,3 +390,18 @@ def test_progress_is_told_where_it_is_asked_for(rows, capsys):
     assert f"built {PINNED}" in out
     LatentIndex(target_recall=0.5, verbose=True).fit(rows)
     assert "trying PCA" in capsys.readouterr().out
+
+
+def test_recall_is_measured_among_the_rows_that_pass(rows, queries):
+    index = LatentIndex(index_spec=PINNED, n_neighbors=K).fit(rows)
+    half = np.arange(N_ROWS) < N_ROWS // 2
+    true = np.argsort(cdist(queries, rows[half]), axis=1)[:, :K]
+    found = index.kneighbors(queries, filter=half, return_distance=False)
+    measured = index.measure_recall(queries, filter=half)
+    assert measured.loc[K, "recall"] == pytest.approx(_share(found, true), abs=0.005)
+    few = index.measure_recall(queries, filter=np.arange(20))
+    assert few.index.tolist() == [1, K]  # there are no 100 neighbours
+    assert few.loc[K, "recall"] == 1.0  # few rows are all compared
+    assert index.measure_recall(filter=half).loc[K, "recall"] > 0.9
+    with pytest.raises(ValueError, match="is not valid"):
+        index.measure_recall(queries, filter="year > 2020")
