@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 EMBEDDER = "Give an embedder: PCAEmbedder().fit(X)."
 DETECTOR = "Give a detector: LatentOutlierDetector().fit(X)."
+INDEX = "Give an index: LatentIndex().fit(X)."
 # Of rows that are made from latent coordinates.
 BOTH_WAYS = ("transform", "inverse_transform")
 

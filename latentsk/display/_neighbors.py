@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples
 from latentsk._typing import Float64
 from latentsk._validation import require_count
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import INDEX, require_methods
 from latentsk.display._numbers import clipped, short
 from latentsk.display._pictures import (
     draw_mosaic,
@@ -182,6 +183,8 @@ class NeighborsDisplay:
         (3, 5)
         """
         require_matplotlib(f"{cls.__name__}.from_estimator")
+        ways = ("kneighbors", "n_samples_fit_")
+        require_methods(index, ways, name="index", remedy=INDEX)
         n_rows, n_known = _num_samples(rows), int(index.n_samples_fit_)
         if n_rows != n_known:
             raise ValueError(

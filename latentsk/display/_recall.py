@@ -14,6 +14,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._validation import require_count
 from latentsk.display._axes import given_or_new, require_matplotlib
+from latentsk.display._estimators import INDEX, require_methods
 
 REPEATS = 3
 MAX_QUERIES = 1_000
@@ -137,6 +138,8 @@ class RecallDisplay:
         require_matplotlib(f"{cls.__name__}.from_estimator")
         require_count("n_neighbors", n_neighbors, least=1)
         named = index if isinstance(index, Mapping) else {type(index).__name__: index}
+        for found in named.values():
+            require_methods(found, ("measure_recall",), name="index", remedy=INDEX)
         some = _safe_indexing(X, slice(MAX_QUERIES))
         rows = {
             str(name): _measured(found, some, int(n_neighbors), filter)

@@ -10,13 +10,20 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from latentsk import GenerativeClassifier, LatentOutlierDetector, PCAEmbedder
+from latentsk import (
+    GenerativeClassifier,
+    LatentIndex,
+    LatentOutlierDetector,
+    PCAEmbedder,
+)
 from latentsk.display import (
     ExplanationDisplay,
     ImageExplanationDisplay,
     InterpolationDisplay,
     LatentMapDisplay,
+    NeighborsDisplay,
     OutlierScoreDisplay,
+    RecallDisplay,
     ReconstructionDisplay,
     TraversalDisplay,
 )
@@ -88,3 +95,14 @@ def test_names_are_kept_unless_they_are_those_of_the_class():
     scaler = StandardScaler().fit(X)
     assert own_latent_names(scaler, 4) == ["x0", "x1", "x2", "x3"]
     assert own_latent_names(scaler, 3) is None
+
+
+@pytest.mark.parametrize("estimator", [3, PCAEmbedder(2).fit(X), LatentIndex])
+def test_displays_of_searches_need_an_index(estimator):
+    with pytest.raises(ValueError, match=r"^index must .* Give an index: LatentIndex"):
+        NeighborsDisplay.from_estimator(estimator, X[:2], X)
+    with pytest.raises(ValueError, match=r"^index must .* Give an index: LatentIndex"):
+        RecallDisplay.from_estimator({"wrong": estimator}, X[:2])
+    for display, rows in ((NeighborsDisplay, [X]), (RecallDisplay, [])):
+        with pytest.raises(NotFittedError):
+            display.from_estimator(LatentIndex(), X[:2], *rows)
