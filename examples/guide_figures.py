@@ -231,7 +231,7 @@ def pictures(X: np.ndarray, y: np.ndarray) -> plt.Figure:
     OutlierScoreDisplay.from_estimator(detector, rows, y=kinds, ax=of_scores)
     lowest = int(detector.score_samples(rows).argmin())
     ExplanationDisplay.from_estimator(
-        detector, rows, row=lowest, max_features=6, ax=of_reasons
+        detector, rows.iloc[[lowest]], max_features=6, ax=of_reasons
     )
     return figure
 

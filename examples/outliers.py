@@ -49,7 +49,7 @@ def draw(
     """Draw the scores of all rows, and the reasons of one."""
     figure, axes = plt.subplots(1, 2, figsize=(13.0, 4.6), layout="constrained")
     OutlierScoreDisplay.from_estimator(detector, X, y=y, ax=axes[0])
-    ExplanationDisplay.from_estimator(detector, X, row, ax=axes[1])
+    ExplanationDisplay.from_estimator(detector, X.iloc[[row]], ax=axes[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
