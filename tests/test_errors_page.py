@@ -575,7 +575,7 @@ CASES = {
     "… cannot be fitted to the … row(s) of class …": lambda p: classifier(PCAEmbedder(3)).fit(X, [0] * 2 + [1] * 58),
     "unknown_label must be a …, as the classes are": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(str)),
     "unknown_label=… is one of the classes": lambda p: classifier(reject=0.1, unknown_label=1).fit(X, KINDS),
-    "unknown_label=… does not fit the dtype of y": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(np.uint8)),
+    "unknown_label=… does not fit the dtype of y": lambda p: classifier(reject=0.1).fit(X, KINDS.astype(np.uint64)),
     "With reject, rows may belong to no class, and both True and False are classes": lambda p: classifier(reject=0.1).fit(X, KINDS > 0),
     "priors must hold one number for each of the … classes": lambda p: classifier(priors=[1.0]).fit(X, KINDS),
     "priors must sum to one": lambda p: classifier(priors=[1.0, 1.0]).fit(X, KINDS),

@@ -37,10 +37,35 @@ right = answers[is_known] == y_test[is_known]
 print(f"right, of known digits:     {right.mean():.1%}")
 
 # %%
+# Which rows are set aside is drawn by ``random_state``, and these are few: 21 of a
+# class. With other seeds, 0 to 19, it is between 42 % and 96 % of the unknown digits
+# that are called unknown, and between 1 % and 8 % of the known ones. What hardly
+# changes is the order in which ``novelty_score`` puts rows.
+
+# %%
+# **The list of new rows**, the most novel first:
+
+novelty = classifier.novelty_score(X_test)
+listed = np.flatnonzero(answers == -1)
+listed = listed[np.argsort(-novelty[listed])]
+print(f"{len(listed)} rows listed, {np.mean(~is_known[listed]):.0%} of them truly new")
+print(f"of the first 50: {np.mean(~is_known[listed[:50]]):.0%}")
+fig, axes = plt.subplots(2, 10, figsize=(7.2, 1.7), layout="constrained")
+for ax, i in zip(axes.flat, listed, strict=False):
+    ax.imshow(X_test[i].reshape(8, 8), cmap="gray")
+    ax.set_axis_off()
+# sphinx_gallery_alt = "The twenty most novel images of the list, most of them "
+# sphinx_gallery_alt = "sevens and sixes."
+
+# %%
+# With the same seeds 84 % to 98 % of the list are truly new, and 96 % to 100 % of its
+# first 50. ``reject`` bounds how many known rows are listed, not their share of the
+# list: that depends on how many new rows there are.
+
+# %%
 # How new is a row? ``novelty_score`` joins the density with the ratio between the best
 # class and the next:
 
-novelty = classifier.novelty_score(X_test)
 fig, ax = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
 bins = np.linspace(*np.quantile(novelty, [0.0, 0.995]), 50)
 for rows, name in ((is_known, "known digits"), (~is_known, "unknown digits")):

@@ -73,8 +73,10 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         The density of a class: anything with `fit` and a `score_samples` that is a
         log-density in the units of the rows, such as :class:`PCAEmbedder`,
         :class:`VAEEmbedder`, GaussianMixture or KernelDensity. It is cloned and fitted
-        for each class. None: a :class:`VAEEmbedder` for each. Steps that change the
-        features, such as a scaler, come before the classifier.
+        for each class. None: a :class:`VAEEmbedder` for each, with default settings,
+        which are meant for columns of a table; for pixels begin with
+        ``PCAEmbedder(40)``. Steps that change the features, such as a scaler, come
+        before the classifier.
 
     priors : array-like of shape (n_classes,) or None, default=None
         Probabilities of the classes, in the order of `classes_`. None: their shares of
@@ -495,7 +497,8 @@ class GenerativeClassifier(StateMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            Of the dtype of `classes_` (of strings, as long as they need). With
+            Of the dtype of `classes_`, or of a wider one of its kind where
+            `unknown_label` needs it (int16 for -1 beside uint8, longer strings). With
             `reject`, `unknown_label` where the p-values of all classes are at most that
             level. Classes with too few calibration rows to be rejected (19 for 0.05)
             count only where they are the most probable, and are then the answer.

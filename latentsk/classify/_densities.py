@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +16,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
+from latentsk._remedies import listed
 from latentsk._threshold import score_name
 from latentsk._typing import Float64, Positions
+from latentsk._warnings import warn
 from latentsk.classify._bayes import LARGEST, bounded
 from latentsk.classify._constants import deviations, needs_scale, with_noise
 from latentsk.embedders._base import BaseEmbedder
@@ -178,16 +182,26 @@ def fitted_densities(
     ------
     ValueError
         What a fit raises, with the class.
+
+    Warns
+    -----
+    Warning
+        What fits warn of, once for all classes that it is said of.
     """
     deviation = None
     if isinstance(rows, np.ndarray) and needs_scale(estimator):
         deviation = deviations(rows[np.concatenate(own)])
     fitted = []
-    for places, label in zip(own, labels, strict=True):
+    told: list[tuple[Any, warnings.WarningMessage]] = []
+    for places, label in zip(own, labels.tolist(), strict=True):
         some = _safe_indexing(rows, places)
         if deviation is not None:
             some = with_noise(some, deviation, generator)
-        fitted.append(_fitted(seeded(clone(estimator), generator), some, label))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted.append(_fitted(seeded(clone(estimator), generator), some, label))
+        told.extend((label, warning) for warning in caught)
+    _warn_of_classes(told)
     return fitted
 
 
@@ -195,11 +209,26 @@ def _fitted(density: Any, rows: Any, label: Any) -> Any:
     try:
         return density.fit(rows)
     except ValueError as error:
-        label = label.item() if isinstance(label, np.generic) else label
         raise ValueError(
             f"{type(density).__name__} cannot be fitted to the {_num_samples(rows)} "
             f"row(s) of class {label!r}: {error}"
         ) from error
+
+
+def _warn_of_classes(told: Sequence[tuple[Any, warnings.WarningMessage]]) -> None:
+    """Warn once of what differs between classes by numbers alone, with the classes."""
+    alike: dict[Any, list[Any]] = {}
+    shown: dict[Any, str] = {}
+    for label, warning in told:
+        text = str(warning.message)
+        key = warning.category, re.sub(r"\d+(\.\d+)?", "", text)
+        shown.setdefault(key, text)
+        if label not in alike.setdefault(key, []):
+            alike[key].append(label)
+    for key, labels in alike.items():
+        others = f", and the like of {listed(labels[1:])}" if labels[1:] else ""
+        which = f"(Said of the density of class {labels[0]!r}{others}.)"
+        warn(f"{shown[key]} {which}", key[0])
 
 
 def class_log_densities(densities: Sequence[Any], X: Any) -> Float64:

@@ -118,7 +118,8 @@ def checked_unknown_label(unknown_label: Any, classes: Labels) -> Labels:
     Returns
     -------
     label : ndarray of shape (), of the dtype of `classes`
-        Longer strings make a longer dtype.
+        Longer strings make a longer dtype, and an integer that is none of its numbers
+        makes a wider one, such as int16 for -1 beside uint8.
 
     Raises
     ------
@@ -129,6 +130,8 @@ def checked_unknown_label(unknown_label: Any, classes: Labels) -> Labels:
     --------
     >>> checked_unknown_label("none", np.array(["a", "b"]))
     array('none', dtype='<U4')
+    >>> checked_unknown_label(-1, np.array([3, 7], dtype=np.uint8))
+    array(-1, dtype=int16)
     >>> checked_unknown_label(-1, np.array(["a", "b"]))
     Traceback (most recent call last):
     ...
@@ -156,13 +159,14 @@ def checked_unknown_label(unknown_label: Any, classes: Labels) -> Labels:
         is_object = classes.dtype == object
         label = np.array(unknown_label, dtype=object if is_object else None)
         return label.astype(np.result_type(label, classes)) if not is_object else label
-    found = _in_dtype(unknown_label, classes.dtype)
-    if found is None or found.item() != unknown_label:
-        raise ValueError(
-            f"unknown_label={_shown(unknown_label)} does not fit the dtype of y, "
-            f"{classes.dtype}. Choose another one, or make y.astype(int)."
-        )
-    return found
+    for dtype in (classes.dtype, _wider(classes.dtype, unknown_label)):
+        found = _in_dtype(unknown_label, dtype)
+        if found is not None and found.item() == unknown_label:
+            return found
+    raise ValueError(
+        f"unknown_label={_shown(unknown_label)} does not fit the dtype of y, "
+        f"{classes.dtype}. Choose another one: unknown_label={_free(classes)}."
+    )
 
 
 def _in_dtype(label: Any, dtype: np.dtype[Any]) -> Labels | None:
@@ -171,6 +175,24 @@ def _in_dtype(label: Any, dtype: np.dtype[Any]) -> Labels | None:
             return np.array(label).astype(dtype)
     except OverflowError:
         return None
+
+
+def _wider(dtype: np.dtype[Any], label: Any) -> np.dtype[Any]:
+    """Return a dtype for integers of another one and a label beside them, if any.
+
+    -1 and the integers of uint8 are all in int16. Beside those of uint64 they would
+    become floats, which do not hold them.
+    """
+    if dtype.kind not in "iu" or label != int(label):
+        return dtype
+    found = np.result_type(dtype, np.min_scalar_type(int(label)))
+    return found if found.kind in "iu" else dtype
+
+
+def _free(classes: Labels) -> int:
+    """Return the least number from 0 on that is no class."""
+    known = set(classes.tolist())
+    return next(number for number in range(len(known) + 1) if number not in known)
 
 
 def _kind_of(classes: Labels) -> tuple[str, str]:

@@ -66,6 +66,21 @@ def describe_likelihood(
     return {"likelihood": name, "standardize": standardize and support == "real"}
 
 
+def has_one_unit(embedder: Any, described: Mapping[str, Any]) -> bool:
+    """Tell whether all features have the same unit, as pixels have.
+
+    Parameters
+    ----------
+    embedder : NeuralEmbedder
+
+    described : dict
+        What is known of its architecture, with "standardize".
+    """
+    shapes = embedder._layout, embedder.input_shape, described.get("input_shape")
+    is_image = any(shape is not None for shape in shapes)
+    return is_image or not described["standardize"]
+
+
 def describe_scale(likelihood_scale: float | str, one_unit: bool) -> float | str:
     """Return which scale is learned, or the one that is fixed.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from latentsk._typing import Float64
 from latentsk._warnings import warn
+from latentsk.embedders._vae_likelihood import has_one_unit
 from latentsk.exceptions import PosteriorCollapseWarning, PriorMismatchWarning
 from latentsk.vae._report import active
 
@@ -98,11 +99,22 @@ def _warn_of_collapse(n_latents: int) -> None:
     )
 
 
+def _larger_scale(embedder: Any) -> str:
+    """Return what to do about a scale that is fixed too small.
+
+    One that is learned for all pixels is as small, and one for each detects less.
+    """
+    larger = f"a larger likelihood_scale ({2 * embedder.likelihood_scale:g}, say)"
+    if has_one_unit(embedder, embedder._architecture):
+        return f"Fix {larger}."
+    return f"Have likelihood_scale='feature' learned, or fix {larger}."
+
+
 def _remedies(embedder: Any) -> str:
     """Return what helps, as the parameters are."""
     found = []
     if not isinstance(embedder.likelihood_scale, str):
-        found.append("Have likelihood_scale='feature' learned, or fix a larger one.")
+        found.append(_larger_scale(embedder))
     if embedder.capacity is not None:
         found.append(f"Lower capacity, which is {embedder.capacity:g} nats.")
     if embedder.free_nats:

@@ -20,7 +20,11 @@ from latentsk._threads import fork_safe
 from latentsk._validation import require_count
 from latentsk.embedders._network_rows import asks_for_table
 from latentsk.embedders._neural import NeuralEmbedder
-from latentsk.embedders._vae_likelihood import describe_likelihood, describe_scale
+from latentsk.embedders._vae_likelihood import (
+    describe_likelihood,
+    describe_scale,
+    has_one_unit,
+)
 from latentsk.networks._architecture import Architecture
 from latentsk.vae._bounds import WARM_UPS, BoundSettings
 from latentsk.vae._components import MixtureComponentsMixin, draw_latents
@@ -134,14 +138,11 @@ class VariationalEmbedder(MixtureComponentsMixin, LatentPathsMixin, NeuralEmbedd
         likelihood = describe_likelihood(self, X, known)
         n_told = n_gaps_told(likelihood)
         network = self._describe_parts(X.shape[1], n_told)
-        shapes = self._layout, self.input_shape, network.get("input_shape")
-        is_image = any(shape is not None for shape in shapes)
+        described = {**network, **likelihood}
+        one_unit = has_one_unit(self, described)
         return {
-            **network,
-            **likelihood,
-            "scale": describe_scale(
-                self.likelihood_scale, is_image or not likelihood["standardize"]
-            ),
+            **described,
+            "scale": describe_scale(self.likelihood_scale, one_unit),
             **describe_prior(self.prior, self.n_prior_components, len(X), known),
         }
 

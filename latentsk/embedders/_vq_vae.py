@@ -21,7 +21,11 @@ from latentsk._typing import Float64
 from latentsk._validation import require_count
 from latentsk.embedders._neural import NeuralEmbedder
 from latentsk.embedders._neural_state import OPTIONAL, REQUIRED
-from latentsk.embedders._vae_likelihood import describe_likelihood, describe_scale
+from latentsk.embedders._vae_likelihood import (
+    describe_likelihood,
+    describe_scale,
+    has_one_unit,
+)
 from latentsk.embedders._vq_codes import checked_codes, perplexity, warn_of_codes
 from latentsk.embedders._vq_description import describe_coded_network
 from latentsk.embedders._vq_state import QUANTIZERS, check_vq_vae
@@ -491,11 +495,12 @@ default="auto"
         known = getattr(self, "_architecture", {})  # of a training that continues
         likelihood = describe_likelihood(self, X, known)
         network = describe_coded_network(self, X.shape[1])
-        shapes = self._layout, self.input_shape, network.get("input_shape")
-        is_image = any(shape is not None for shape in shapes)
-        one_unit = is_image or not likelihood["standardize"]
-        scale = describe_scale(self.likelihood_scale, one_unit)
-        return {**network, **likelihood, "scale": scale}
+        described = {**network, **likelihood}
+        one_unit = has_one_unit(self, described)
+        return {
+            **described,
+            "scale": describe_scale(self.likelihood_scale, one_unit),
+        }
 
     def _build(self, architecture: Architecture) -> VQVAE:
         pair = self._build_pair(architecture)

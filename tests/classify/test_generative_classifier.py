@@ -1,6 +1,7 @@
 """GenerativeClassifier: Bayes' rule of known models, and what it takes and refuses."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from scipy import sparse
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import IsolationForest
 from sklearn.frozen import FrozenEstimator
@@ -28,6 +29,7 @@ from latentsk import (
     VAEEmbedder,
     VQVAEEmbedder,
 )
+from latentsk.exceptions import PriorMismatchWarning
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
@@ -146,7 +148,14 @@ def test_answers_have_the_dtype_of_the_classes(dtype):
 
 
 @pytest.mark.parametrize(
-    ("y", "unknown"), [(Y, -1), (NAMES, "none of them all"), (Y.astype("u1"), 99)]
+    ("y", "unknown"),
+    [
+        (Y, -1),
+        (NAMES, "none of them all"),
+        (Y.astype("u1"), 99),
+        (Y.astype("u1"), -1),
+        (Y.astype("i1"), 1000),
+    ],
 )
 def test_the_unknown_label_is_an_answer_and_no_class(y, unknown):
     known = Y > 0
@@ -155,7 +164,8 @@ def test_the_unknown_label_is_an_answer_and_no_class(y, unknown):
     assert (found[~known] == unknown).all()
     assert unknown not in classifier.classes_
     assert classifier.predict_proba(X).shape == (150, 2)
-    assert found.dtype.kind == y.dtype.kind
+    assert classifier.classes_.dtype == y.dtype
+    assert (found[known] == y[known]).mean() > 0.9
 
 
 @pytest.mark.parametrize("unknown", [2, "none", None])
@@ -250,6 +260,52 @@ def test_a_failed_fit_names_the_class_and_leaves_the_classifier_as_it_was():
     with pytest.raises(ValueError, match=r"1 row\(s\) of class 'rare'"):
         classifier.fit(X, y)
     np.testing.assert_array_equal(classifier.predict_proba(X), before)
+
+
+class Warns(Normal):
+    """A density that warns in words of its own, with numbers of its rows."""
+
+    def fit(self, X, y=None):
+        if X[:, 0].mean() > 5.5:
+            warnings.warn(f"Rows are wide: {X[:, 0].max():.2f}.", stacklevel=2)
+        if X[:, 0].mean() > 6.5:
+            warnings.warn("Rows are odd.", RuntimeWarning, stacklevel=2)
+        return super().fit(X)
+
+
+def test_a_warning_of_several_densities_comes_once_and_names_their_classes():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted(Warns()).fit(X, NAMES)
+    widest = X[Y == 1, 0].max()
+    assert [(w.category, str(w.message)) for w in caught] == [
+        (
+            UserWarning,
+            f"Rows are wide: {widest:.2f}. (Said of the density of class "
+            "'versicolor', and the like of 'virginica'.)",
+        ),
+        (RuntimeWarning, "Rows are odd. (Said of the density of class 'virginica'.)"),
+    ]
+    assert {w.filename for w in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.raises(RuntimeWarning, match="odd"):
+            fitted(Warns()).fit(X, Y)
+
+
+def test_images_with_a_scale_too_small_are_told_to_fix_a_larger_one():
+    images = load_digits().images / 16
+    y = load_digits().target
+    some = np.flatnonzero(y < 2)
+    density = VAEEmbedder(4, likelihood_scale=0.005, max_epochs=8, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fitted(density).fit(images[some], y[some])
+    (told,) = (w for w in caught if w.category is PriorMismatchWarning)
+    assert "Fix a larger likelihood_scale (0.01, say)." in str(told.message)
+    assert "class 0, and the like of 1" in str(told.message)
+    assert "likelihood_scale='feature'" not in str(told.message)
 
 
 def test_messages_count_the_rows_of_all_classes():

@@ -15,6 +15,7 @@ CLASSES = {
     "objects": np.array(["cat", "dog"], dtype=object),
     "one boolean": np.array([True]),
     "bytes of numbers": np.array([0, 7], dtype=np.uint8),
+    "largest integers": np.array([0, 1, 2**64 - 1], dtype=np.uint64),
 }
 FINE = [
     ("integers", -1),
@@ -37,8 +38,8 @@ WRONG = [
     ("strings", "dog", "one of the classes"),
     ("objects", None, "must be a string"),
     ("one boolean", -1, "must be a boolean"),
-    ("bytes of numbers", -1, "does not fit the dtype of y, uint8"),
-    ("bytes of numbers", 256, "does not fit"),
+    ("bytes of numbers", 0.5, "does not fit the dtype of y, uint8"),
+    ("largest integers", -1, r"dtype of y, uint64. .* unknown_label=2\."),
 ]
 
 
@@ -49,6 +50,27 @@ def test_a_label_of_the_kind_keeps_the_dtype(kind, label):
     assert found.dtype.kind == CLASSES[kind].dtype.kind
     if kind != "strings":
         assert found.dtype == CLASSES[kind].dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label", "expected"),
+    [
+        ("uint8", -1, "int16"),
+        ("uint8", -1.0, "int16"),
+        ("uint8", 256, "uint16"),
+        ("int8", 200, "int16"),
+        ("uint32", -1, "int64"),
+    ],
+)
+def test_integers_become_wider_where_the_label_needs_it(dtype, label, expected):
+    found = checked_unknown_label(label, np.array([0, 7], dtype=dtype))
+    assert found.dtype == expected
+    assert found == label
+
+
+def test_the_number_that_is_advised_is_free():
+    classes = CLASSES["largest integers"]
+    assert checked_unknown_label(2, classes) == 2
 
 
 @pytest.mark.parametrize(("kind", "label", "message"), WRONG)

@@ -129,6 +129,25 @@ def test_latents_far_from_the_prior_are_told_with_what_helps(setting, remedy):
     assert near.latent_report(X).distance_from_prior < 5
 
 
+@pytest.mark.parametrize(
+    "setting", [{"standardize": False}, {"input_shape": (4, 2)}], ids=str
+)
+def test_pixels_with_a_scale_too_small_need_a_larger_one(setting):
+    """One scale for each pixel would detect less."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 8))
+    options = {
+        **SMALL,
+        "n_components": 6,
+        "hidden_layer_sizes": (32,),
+        "max_epochs": 60,
+    }
+    remedy = r"then\. Fix a larger likelihood_scale \(0\.002, say\)\. Raise beta"
+    with pytest.warns(PriorMismatchWarning, match=remedy):
+        VAEEmbedder(**{**options, "likelihood_scale": 0.001, **setting}).fit(X)
+    VAEEmbedder(**{**options, "likelihood_scale": 1.0, **setting}).fit(X)
+
+
 def test_a_capacity_is_aimed_at(X):
     for capacity in (0.5, 2.0):
         vae = VAEEmbedder(
