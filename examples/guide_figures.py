@@ -2,8 +2,8 @@
 
     .venv/bin/python examples/guide_figures.py
 
-Handwritten digits, cells and drawn numbers; a minute on one core. The speeds in the
-picture of approximate search are those of the machine that it is drawn on.
+Handwritten digits, cells, drawn numbers and texts; a minute on one core. The speeds in
+the picture of approximate search are those of the machine that it is drawn on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, KMeans
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.manifold import TSNE
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 
 from latentsk import (
     ExplanationDisplay,
@@ -236,6 +239,42 @@ def pictures(X: np.ndarray, y: np.ndarray) -> plt.Figure:
     return figure
 
 
+def texts(X: np.ndarray, y: np.ndarray) -> plt.Figure:
+    """Draw the kinds of tickets, and scores of three about something else."""
+    rng = np.random.default_rng(0)
+    sentences = (
+        "my {} has not arrived yet",
+        "the courier left the {} with a neighbour",
+        "I was charged twice for the {}",
+        "please refund the {} that I sent back",
+        "the {} does not turn on any more",
+        "the screen of my {} is broken",
+    )
+    things = ["phone", "tablet", "lamp", "camera", "router", "printer"]
+    found = [
+        f"{sentences[rng.integers(6)].format(rng.choice(things))}, order {number}"
+        for number in rng.choice(9_000, 597, replace=False) + 1_000
+    ]
+    found += [
+        "do you offer guided tours of your museum for school classes",
+        "a squirrel lives in the roof above our kitchen",
+        "who won the chess tournament on Saturday evening",
+    ]
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained")
+    few, many = (
+        make_pipeline(TfidfVectorizer(), TruncatedSVD(n, random_state=0), Normalizer())
+        for n in (30, 300)
+    )
+    kinds = KMeans(6, n_init=10, random_state=0).fit_predict(few.fit_transform(found))
+    LatentMapDisplay.from_estimator(
+        few, found, color=kinds.astype(str), name="kind", method="tsne", ax=axes[0]
+    )
+    detector = LatentOutlierDetector(many, random_state=0).fit(found)
+    names = np.repeat(["ticket", "something else"], [597, 3])
+    OutlierScoreDisplay.from_estimator(detector, found, y=names, ax=axes[1])
+    return figure
+
+
 FIGURES: dict[str, Callable[[np.ndarray, np.ndarray], plt.Figure]] = {
     "pca": pca,
     "similarity": similarity,
@@ -247,6 +286,7 @@ FIGURES: dict[str, Callable[[np.ndarray, np.ndarray], plt.Figure]] = {
     "export": export,
     "from_pyod": from_pyod,
     "pictures": pictures,
+    "texts": texts,
 }
 
 

@@ -80,7 +80,7 @@ def handler_of(index: LatentIndex) -> type[BaseHTTPRequestHandler]:
                 status, body = 200, compute()
             except KeyError as error:  # an id that there is not
                 status, body = 404, json.dumps({"error": str(error.args[0])})
-            except (TypeError, ValueError) as error:  # what was sent is wrong
+            except Exception as error:  # what was sent is wrong
                 status, body = 400, json.dumps({"error": str(error)})
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
