@@ -86,6 +86,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/vq_training.py --threads 1 --rounds 3
 	$(BIN)/python benchmarks/codes.py
 	$(BIN)/python benchmarks/open_set.py --threads 1
+	$(BIN)/python benchmarks/open_set_seeds.py --threads 1
 	$(BIN)/python benchmarks/gpu_training.py
 	$(BIN)/python benchmarks/determinism.py
 	$(BIN)/python benchmarks/explorer.py
