@@ -6,6 +6,8 @@ from numbers import Integral
 
 import numpy as np
 
+from latentsk._typing import Positions
+
 RandomState = int | np.integer | np.random.RandomState | np.random.Generator | None
 
 
@@ -49,3 +51,20 @@ def sklearn_seed(random_state: RandomState) -> int | np.random.RandomState:
     if isinstance(random_state, int | np.integer | np.random.RandomState):
         return random_state  # type: ignore[return-value]
     return int(numpy_generator(random_state).integers(2**31))
+
+
+def some_positions(
+    n_rows: int, at_most: int, generator: np.random.Generator
+) -> Positions:
+    """Return positions of all rows, or of a random subset in ascending order.
+
+    Examples
+    --------
+    >>> some_positions(3, 5, np.random.default_rng(0))
+    array([0, 1, 2])
+    >>> len(some_positions(9, 5, np.random.default_rng(0)))
+    5
+    """
+    if n_rows <= at_most:
+        return np.arange(n_rows)
+    return np.sort(generator.choice(n_rows, at_most, replace=False))

@@ -17,13 +17,15 @@ from sklearn.pipeline import Pipeline
 
 from latentsk._columns import as_floats, columns_of
 from latentsk._diagnosis import diagnosed
+from latentsk._texts import text_diagnosis
 
 
 @contextmanager
 def steps_diagnosed(embedder: Any, X: Any) -> Iterator[None]:
     """Let an error about what rows hold name the step of a Pipeline that has made it.
 
-    Of what the rows themselves hold it says where, as `diagnosed` does.
+    Of what the rows themselves hold it says where, as `diagnosed` does, and of rows
+    that are no texts, where these are read, which one.
 
     Parameters
     ----------
@@ -51,11 +53,13 @@ def steps_diagnosed(embedder: Any, X: Any) -> Iterator[None]:
     try:
         with diagnosed(X):
             yield
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         kind = re.search(f"contains ({'|'.join(_KINDS)})", str(error))
         reason = None
         with suppress(Exception):  # of a foreign step: then there is no telling
-            reason = None if kind is None else _made_by_a_step(embedder, X, kind[1])
+            reason = text_diagnosis(embedder, X, error)
+            if reason is None and kind is not None and isinstance(error, ValueError):
+                reason = _made_by_a_step(embedder, X, kind[1])
         if reason is None:
             raise
         raise ValueError(reason) from error

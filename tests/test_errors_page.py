@@ -590,6 +590,7 @@ CASES = {
     "The embedder's output is ragged: …": lambda p: LatentIndex(FunctionTransformer(lambda rows: [[0.0], [0.0, 1.0]] * 30)).fit(X),
     "The rows of X must have one length": lambda p: LatentIndex().fit(pd.Series([[0.0], [0.0, 1.0]])),
     "X must be one column of texts for …, got a DataFrame": lambda p: LatentIndex(TfidfVectorizer()).fit(FRAME),
+    "X must hold texts for …, but row … is …": lambda p: LatentIndex(TfidfVectorizer()).fit(["a lamp", None]),
     "The embedder returned … columns for X, but the index holds vectors of …": lambda p: (embedded(), LatentIndex.load("index", embedder=fitted(PCAEmbedder, 3)).kneighbors(X)),
     "X has values beyond the range of …, which the index holds": lambda p: LatentIndex().fit(X.astype(np.float32)).add(X * 1e+39),
     "Unknown ids: …": lambda p: index().remove([99]),
@@ -721,6 +722,8 @@ CASES = {
     "max_features must be an integer >= 1": lambda p: ExplanationDisplay(detector().explain(X[:1])).plot(max_features=0),
     "row must be an integer in [0, …)": lambda p: ExplanationDisplay.from_estimator(detector(), X, row=99),
     "… must be fitted and have …, got …": lambda p: LatentMapDisplay.from_estimator(classifier().fit(X, KINDS), X),
+    "reasons must have a column 'contribution'": lambda p: ExplanationDisplay(FRAME).plot(),
+    "reasons must be a DataFrame, as explain returns it, or a Series": lambda p: ExplanationDisplay(X[0]).plot(),
     "reasons must be those of one row": lambda p: ExplanationDisplay(detector().explain(X)).plot(),
     # Exploring
     "X must have at least 2 rows to explore": lambda p: latentsk.explore(X[:1]),

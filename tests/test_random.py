@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentsk._random import numpy_generator, sklearn_seed
+from latentsk._random import numpy_generator, sklearn_seed, some_positions
 
 
 @pytest.mark.parametrize("make", [lambda: 3, lambda: np.random.RandomState(3)])
@@ -30,3 +30,11 @@ def test_no_global_generator_is_read():
 def test_something_else_is_refused():
     with pytest.raises(TypeError, match="random_state must be"):
         numpy_generator("seed")
+
+
+def test_some_positions_are_distinct_and_in_order():
+    found = some_positions(100, 30, np.random.default_rng(0))
+    assert len(found) == 30
+    assert (np.diff(found) > 0).all()
+    assert set(found) <= set(range(100))
+    assert some_positions(7, 7, np.random.default_rng(0)).tolist() == list(range(7))

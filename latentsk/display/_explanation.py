@@ -36,10 +36,12 @@ class ExplanationDisplay:
 
     Parameters
     ----------
-    reasons : DataFrame of shape (n_features, n_columns)
+    reasons : DataFrame of shape (n_features, n_columns), or Series
         What `explain` returns, for one row: the features are the last level of the
-        index, the label of the row is the level before. Columns: "contribution" and
-        "value"; "reconstructed" and "nearest_1" may be there.
+        index, the label of the row is the level before. Columns: "contribution";
+        "value", "reconstructed" and "nearest_1" may be there. Or the contributions
+        alone, by feature: a row of what :meth:`SlidingWindows.sum_by_sensor` returns,
+        whose name is the label.
 
     score : float or None, default=None
         Score of the row. None: the sum of the contributions.
@@ -62,7 +64,8 @@ class ExplanationDisplay:
     Notes
     -----
     Beside each bar, in grey: what the latent space expects ("reconstructed"), or, where
-    it keeps every value as it is, the value of the nearest normal row.
+    it keeps every value as it is, the value of the nearest normal row. A cell that is
+    empty is "missing".
 
     Examples
     --------
@@ -185,9 +188,12 @@ class ExplanationDisplay:
         ImportError
             If there is no matplotlib.
 
+        TypeError
+            If the reasons are no table or column of pandas.
+
         ValueError
-            If the reasons are not those of one row, or `max_features` is not a positive
-            integer.
+            If the reasons are not those of one row or have no contributions, or
+            `max_features` is not a positive integer.
 
         Examples
         --------
@@ -201,11 +207,12 @@ class ExplanationDisplay:
         """
         require_matplotlib(f"{type(self).__name__}.plot")
         _check_max_features(max_features)
+        reasons = _table(self.reasons)
         label = _row_label(self.reasons)
-        contribution = self.reasons["contribution"].to_numpy()
+        contribution = reasons["contribution"].to_numpy()
         heaviest = np.argsort(-np.abs(contribution), kind="stable")
-        shown = self.reasons.iloc[heaviest[:max_features]]
-        others = self.reasons.iloc[heaviest[max_features:]]
+        shown = reasons.iloc[heaviest[:max_features]]
+        others = reasons.iloc[heaviest[max_features:]]
         names, contributions = _named_values(shown), [*shown["contribution"]]
         if len(others):
             names.append(f"{len(others)} other feature{'s' * (len(others) > 1)}")
@@ -214,9 +221,10 @@ class ExplanationDisplay:
         self.ax_ = given_or_new(ax, _size(names))
         self.figure_ = self.ax_.figure
         self._draw_bars(contributions, names, n_features=len(shown))
-        texts, meaning = _normal_values(shown, self.reasons)
+        texts, meaning = _normal_values(shown, reasons)
         self._draw_normal_values(texts)
-        self._label(label, meaning)
+        score = contribution.sum() if self.score is None else self.score
+        self._label(label, float(score), meaning)
         return self
 
     def _draw_bars(
@@ -235,10 +243,7 @@ class ExplanationDisplay:
         for position, text in enumerate(texts):
             self.ax_.text(1.01, position, text, color="0.4", parse_math=False, **place)
 
-    def _label(self, row: Any, meaning: str) -> None:
-        score = self.score
-        if score is None:
-            score = float(self.reasons["contribution"].sum())
+    def _label(self, row: Any, score: float, meaning: str) -> None:
         title = f"score {short(score)}"
         if row is not None:
             title = f"row {clipped(row, LINE_WIDTH)}: {title}"
@@ -303,10 +308,29 @@ def _renamed(reasons: pd.DataFrame, label: Any) -> pd.DataFrame:
     return reasons.set_axis(index)
 
 
-def _row_label(reasons: pd.DataFrame) -> Any:
+def _table(reasons: Any) -> pd.DataFrame:
+    """Return reasons as a table, also where they are contributions alone."""
+    if isinstance(reasons, pd.Series):
+        return reasons.to_frame("contribution")
+    if not isinstance(reasons, pd.DataFrame):
+        raise TypeError(
+            "reasons must be a DataFrame, as explain returns it, or a Series, got "
+            f"{type(reasons).__name__}."
+        )
+    if "contribution" not in reasons:
+        raise ValueError(
+            f"reasons must have a column 'contribution', got {list(reasons)}. Of a "
+            "table of contributions, with a column for each feature, give one row: "
+            "ExplanationDisplay(reasons.iloc[0])."
+        )
+    return reasons
+
+
+def _row_label(reasons: pd.DataFrame | pd.Series) -> Any:
     """Return the label of the row that reasons belong to, None if there is none."""
     if reasons.index.nlevels == 1:
-        return None
+        name = reasons.name if isinstance(reasons, pd.Series) else None
+        return None if name == "contribution" else name
     last = reasons.index.nlevels - 1
     labels = reasons.reset_index(level=last, drop=True).index.unique()
     if len(labels) != 1:
@@ -318,22 +342,35 @@ def _row_label(reasons: pd.DataFrame) -> Any:
 
 
 def _named_values(reasons: pd.DataFrame) -> list[str]:
-    features = reasons.index.get_level_values(-1)
-    days = _are_days(reasons["value"])
-    return [
-        textwrap.fill(f"{feature} = {_text(value, days)}", LINE_WIDTH)
-        for feature, value in zip(features, reasons["value"], strict=True)
-    ]
+    names = [str(feature) for feature in reasons.index.get_level_values(-1)]
+    if "value" in reasons:
+        days = _are_days(reasons["value"])
+        values = (_text(value, days) for value in reasons["value"])
+        names = [f"{n} = {value}" for n, value in zip(names, values, strict=True)]
+    return [textwrap.fill(name, LINE_WIDTH) for name in names]
 
 
 def _normal_values(shown: pd.DataFrame, reasons: pd.DataFrame) -> tuple[list[str], str]:
     """Return what each feature shown is in a normal row, and what that is."""
     for name, column, meaning in NORMAL:
-        if column in reasons and not _is_copy(reasons[column], reasons["value"]):
+        if _tells_more(reasons, column):
             days = _are_days(shown[column])
-            values = [f"{name} {_text(value, days)}" for value in shown[column]]
-            return values, f"\n{name} (grey): {meaning}"
+            texts = [f"{name} {_text(value, days)}" for value in shown[column]]
+            if column == "reconstructed":
+                known = shown[column].notna()
+                texts = [t if k else "" for t, k in zip(texts, known, strict=True)]
+            return texts, f"\n{name} (grey): {meaning}"
     return [], ""
+
+
+def _tells_more(reasons: pd.DataFrame, column: str) -> bool:
+    """Tell whether a column holds more than the values that the row has anyway."""
+    if column not in reasons:
+        return False
+    # A feature with no way back from the latent space is no missing cell.
+    if column == "reconstructed" and reasons[column].isna().all():
+        return False
+    return "value" not in reasons or not _is_copy(reasons[column], reasons["value"])
 
 
 def _are_days(values: pd.Series) -> bool:
@@ -343,7 +380,9 @@ def _are_days(values: pd.Series) -> bool:
 
 
 def _text(value: Any, days: bool) -> str:
-    is_day = days and isinstance(value, datetime.datetime) and not pd.isna(value)
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "missing"
+    is_day = days and isinstance(value, datetime.datetime)
     return short(value.date() if is_day else value)
 
 
@@ -353,7 +392,7 @@ def _is_copy(values: pd.Series, original: pd.Series) -> bool:
         found, given = values.astype(float), original.astype(float)
     except (TypeError, ValueError):
         return False
-    rounding = 1e-12 * np.nanmax(given.abs())
+    rounding = 1e-12 * given.abs().fillna(0.0).max()
     return np.allclose(found, given, rtol=1e-6, atol=rounding, equal_nan=True)
 
 

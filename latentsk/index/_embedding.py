@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
@@ -21,6 +20,7 @@ from latentsk._device import on_host
 from latentsk._diagnosis import OUTPUT
 from latentsk._state import has_fitted_attributes
 from latentsk._step_diagnosis import steps_diagnosed
+from latentsk._texts import refuse_table_of_texts
 from latentsk._threads import thread_limit
 from latentsk._validation import (
     checked,
@@ -39,7 +39,7 @@ def fitted_embedder(embedder: Any, X: Any, y: Any) -> Any:
     if is_fitted_embedder(embedder):
         return embedder
     embedder, X = clone(embedder), reject_masked(X)
-    _refuse_table_of_texts(embedder, X)
+    refuse_table_of_texts(embedder, X)
     with (
         thread_limit(None),
         steps_diagnosed(embedder, X),
@@ -61,7 +61,7 @@ def embed(embedder: Any, X: Any) -> NDArray[Any]:
     """
     reject_row(embedder, X)
     X = reject_masked(X)
-    _refuse_table_of_texts(embedder, X)
+    refuse_table_of_texts(embedder, X)
     with thread_limit(None), steps_diagnosed(embedder, X):
         embedded = embedder.transform(X)
     embedded = on_host(as_matrix(embedded))
@@ -99,30 +99,6 @@ def check_embedder(embedder: Any) -> None:
         "The 'embedder' parameter must be an object with the methods 'fit' and "
         f"'transform', or None, got {repr(embedder)[:200]}. {remedy}"
     )
-
-
-def _refuse_table_of_texts(embedder: Any, X: Any) -> None:
-    """Refuse a table for what takes texts, and would take the names of its columns.
-
-    Raises
-    ------
-    ValueError
-    """
-    if not isinstance(X, pd.DataFrame) or not len(X.columns):
-        return
-    first = embedder
-    while isinstance(first, Pipeline | FrozenEstimator):
-        is_frozen = isinstance(first, FrozenEstimator)
-        first = first.estimator if is_frozen else first.steps[0][1]
-    if not isinstance(first, BaseEstimator):
-        return
-    takes = get_tags(first).input_tags
-    if takes.string and not takes.two_d_array:
-        raise ValueError(
-            f"X must be one column of texts for {type(first).__name__}, got a "
-            f"DataFrame of {len(X.columns)} column(s). Give the column: "
-            f"X[{X.columns[0]!r}]."
-        )
 
 
 def _check_output(embedded: Any, X: Any) -> None:

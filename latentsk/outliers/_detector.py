@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from latentsk._device import on_host
-from latentsk._random import RandomState, numpy_generator
+from latentsk._random import RandomState, numpy_generator, some_positions
 from latentsk._state import StateMixin
 from latentsk._step_diagnosis import steps_diagnosed
 from latentsk._threads import fork_safe
@@ -539,7 +539,8 @@ default="auto"
             whether the cell is one of `codes_` (where there are any); "value";
             "reconstructed", as the latent space sees it, codes and missing values
             included (where "residual" is one of `parts_`); "nearest_1" and so on, the
-            same feature of the nearest presumed normal training rows (itself left out).
+            same feature of the nearest presumed normal training rows that the fit's own
+            threshold does not call outliers (itself left out).
             Features and values are the columns and cells of `X` where each feature that
             enters the embedder comes from one column, by scaling, encoding, imputation,
             selection, or a ColumnTransformer of such: what the features of a column
@@ -610,7 +611,7 @@ default="auto"
         columns["value"] = view.cells(X, rows)
         if "residual" in self.parts_ and rows.residuals is not None:
             columns["reconstructed"] = view.reconstructed(rows, columns["value"])
-        positions = self._neighborhood.nearest_positions(imputed.latents, n_nearest)
+        positions = self._neighborhood.nearest_examples(imputed.latents, n_nearest)
         for rank, nearest in enumerate(positions, 1):
             columns[f"nearest_{rank}"] = self._reference_cells(nearest)
         return columns
@@ -728,7 +729,7 @@ default="auto"
         """Fit all but the embedder to rows, and that too unless it is fitted."""
         generator = numpy_generator(self.random_state)
         everything = np.arange(_num_samples(X))
-        some = _some(len(everything), self.max_samples, generator)
+        some = some_positions(len(everything), self.max_samples, generator)
         chosen = some if self._is_default else everything
         fit = fit_robustly(embedder, X, chosen, self.assume_clean, generator)
         self._gaussian = fit.gaussian
@@ -749,7 +750,7 @@ default="auto"
     ) -> Neighborhood:
         """Index the normal rows among the chosen ones, or a subset of them."""
         kept = fit.normal
-        kept = kept[_some(len(kept), self.max_samples, generator)]
+        kept = kept[some_positions(len(kept), self.max_samples, generator)]
         return neighborhood_of(
             fit.rows.latents[kept],
             fit.rows.features[kept],
@@ -789,8 +790,19 @@ default="auto"
             scores, _ = scales.score_of(self.method, distances, self._scale)
         typical = scores[np.isin(some, normal)]
         if every_row_counts:
-            scores = self._score(X)
+            some, scores = np.arange(n_rows), self._score(X)
         self._set_training_scores(scores, typical, rule)
+        self._choose_examples(X, some, scores)
+
+    def _choose_examples(self, X: Any, some: Positions, scores: Float64) -> None:
+        """Let rows be shown as normal that are no outliers, by the scores of some."""
+        kept = np.asarray(self._neighborhood.latent_index.ids_)
+        found = pd.Series(scores, some).reindex(kept).to_numpy(copy=True)
+        rest = ~np.isin(kept, some)
+        if rest.any():
+            found[rest] = self._score(_safe_indexing(X, kept[rest]))
+        threshold = getattr(self, "offset_", self._normal_offset)
+        self._neighborhood = self._neighborhood.with_examples(found >= threshold)
 
     def _auto_offset(self, scores: ArrayLike) -> float:
         if self.method == "embedder_score":
@@ -874,10 +886,3 @@ default="auto"
             tags.input_tags = get_tags(self.embedder).input_tags
         tags.input_tags.allow_nan |= self.embedder is None
         return tags
-
-
-def _some(n_rows: int, at_most: int, generator: Generator) -> Positions:
-    """Return positions of all rows, or of a random subset in ascending order."""
-    if n_rows <= at_most:
-        return np.arange(n_rows)
-    return np.sort(generator.choice(n_rows, at_most, replace=False))

@@ -12,6 +12,7 @@ from sklearn.utils.validation import _num_samples
 
 from latentsk._columns import n_columns
 from latentsk._device import on_host
+from latentsk._texts import refuse_table_of_texts
 from latentsk._validation import checked, reject_masked, reject_row, validated
 
 # What a row without columns (a text, a dict) may become on its way to its latents.
@@ -45,7 +46,8 @@ def rows_for_embedder(estimator: Any, X: Any, *, reset: bool, least: int) -> Any
     Raises
     ------
     ValueError
-        If there are too few rows, values are masked, or the columns are other ones.
+        If there are too few rows, values are masked, the columns are other ones, or a
+        table is given to what takes texts.
 
     TypeError
         If `X` is no collection of rows.
@@ -57,6 +59,7 @@ def rows_for_embedder(estimator: Any, X: Any, *, reset: bool, least: int) -> Any
         X = X.tocsr()
     elif hasattr(X, "__array__") and not hasattr(X, "__getitem__"):
         X = np.asarray(X)
+    refuse_table_of_texts(getattr(estimator, "embedder", estimator), X)
     n_rows = _num_samples(X)
     if n_rows < least:
         shape = f" (shape={X.shape})" if hasattr(X, "shape") else ""

@@ -66,9 +66,12 @@ def _check(_: Any, state: State, sizes: Sizes) -> None:
     n_rows = state["latent_index"].n_samples_fit_
     require(n_rows == sizes["rows"] >= 2, "the neighbours are other rows")
     require(sizes["sampled"] > 0, "the sample is empty")
+    some = state.get("is_example")
+    require(some is None or some.sum() >= 2, "no rows may be shown as normal ones")
 
 
-@storable(check=_check)
+# Files of the first releases do not tell which rows are examples.
+@storable(optional={"is_example": schema.maybe(schema.booleans("rows"))}, check=_check)
 class Neighborhood(NamedTuple):
     """Training rows that others are compared with, and the distances to them.
 
@@ -90,6 +93,8 @@ class Neighborhood(NamedTuple):
         Mean distance of each row to its neighbours, within limits.
     sample : ndarray of shape (n_sampled,)
         Positions of the rows that stand for all in the global distance.
+    is_example : ndarray of shape (n_rows,), dtype bool, or None
+        Which rows may be shown as normal ones; None if all may.
     """
 
     n_neighbors: Annotated[int, schema.count(1)]
@@ -100,6 +105,7 @@ class Neighborhood(NamedTuple):
     within: Annotated[Float64, schema.floats("rows", least=0)]
     spacings: Annotated[Float64, schema.floats("rows", least=5e-324)]
     sample: Annotated[Positions, schema.integers("sampled", below="rows")]
+    is_example: NDArray[np.bool_] | None = None
 
     def nearest(self, latents: NDArray[Any], n_neighbors: int) -> NearestRows:
         """Return one row more than asked for, by scaled distance."""
@@ -152,22 +158,46 @@ class Neighborhood(NamedTuple):
         contributions = weights * np.take_along_axis(distances, order, axis=1)
         return self.sample[order], contributions
 
-    def nearest_positions(self, latents: NDArray[Any], n: int) -> Positions:
-        """Return the positions of the n nearest other rows, of shape (n, n_rows)."""
-        if n == 0:
-            return np.empty((0, len(latents)), np.intp)
-        # What counts as the row itself does not depend on how many are asked for.
-        found = self.nearest(latents, max(n, self.n_neighbors))
-        is_itself = self._presences(found).max(axis=1) > 0.5
-        n = min(n, found.positions.shape[1] - 1)
-        positions = np.where(
-            is_itself[:, None], found.positions[:, 1 : n + 1], found.positions[:, :n]
-        )
-        return positions.T
+    def with_examples(self, is_example: NDArray[np.bool_]) -> Neighborhood:
+        """Let only some rows be shown as normal ones; all if not even two may.
+
+        One alone would be none beside itself.
+        """
+        return self._replace(is_example=is_example if is_example.sum() >= 2 else None)
+
+    def nearest_examples(self, latents: NDArray[Any], n: int) -> Positions:
+        """Return positions of the n nearest other examples, of shape (n, n_rows)."""
+        if self.is_example is None:
+            return self._nearest_among(np.arange(len(self.spacings)), latents, n)
+        return self._nearest_among(np.flatnonzero(self.is_example), latents, n)
 
     def nearest_features(self, latents: NDArray[Any], n: int) -> NDArray[Any]:
         """Return the n nearest other rows as they enter the embedder, (n, rows, p)."""
-        return self.features[self.nearest_positions(latents, n)]
+        every = np.arange(len(self.spacings))
+        return self.features[self._nearest_among(every, latents, n)]
+
+    def _nearest_among(
+        self, some: Positions, latents: NDArray[Any], n: int
+    ) -> Positions:
+        n = min(n, len(some) - 1)
+        if n == 0:
+            return np.empty((0, len(latents)), np.intp)
+        vectors = self.latent_index.vectors_[some]
+        squares = neighbors.squared_lengths(vectors)
+        found = neighbors.nearest_rows_scaled(
+            latents, vectors, squares, self.spacings[some], n + 1
+        )
+        positions = some[found.positions]
+        # Where the row itself is among these, it comes last, whatever equals it.
+        is_itself = positions == self._itself(latents)[:, None]
+        order = np.argsort(is_itself, axis=1, kind="stable")[:, :n]
+        return np.take_along_axis(positions, order, axis=1).T
+
+    def _itself(self, latents: NDArray[Any]) -> Positions:
+        """Return which row each query is, rather than another one; -1 for none."""
+        nearest = self.nearest(latents, self.n_neighbors)
+        is_itself = self._presences(nearest).max(axis=1) > 0.5
+        return np.where(is_itself, nearest.positions[:, 0], -1)
 
     def _presences(self, nearest: NearestRows) -> Float64:
         """Return how much each query is each of the nearest rows."""

@@ -76,7 +76,7 @@ def test_the_largest_is_on_top_whatever_its_sign(reasons):
 
 def test_labels_and_what_is_expected(reasons):
     display = ExplanationDisplay(reasons).plot(max_features=3)
-    assert labels(display) == ["b = 2501", "c = nan", "a = 1", "1 other feature"]
+    assert labels(display) == ["b = 2501", "c = missing", "a = 1", "1 other feature"]
     assert beside(display) == [f"expected {MINUS}1.5", "expected 0", "expected 2"]
     assert display.ax_.get_title() == f"row north: score {MINUS}1.75"
 
@@ -224,7 +224,7 @@ def test_labels_that_are_given_are_no_trap(numbered):
     ("times", "texts"),
     [
         (["2026-03-19", "2026-01-02"], ["2026-03-19", "2026-01-02"]),
-        (["2026-03-19", None], ["2026-03-19", "NaT"]),
+        (["2026-03-19", None], ["2026-03-19", "missing"]),
         (
             ["2026-03-19", "2026-01-02 12:30"],
             ["2026-03-19 00:00:00", "2026-01-02 12:30:00"],
@@ -255,3 +255,81 @@ def test_the_picture_says_what_stands_beside_the_bars(reasons):
     what = display.ax_.get_xlabel().splitlines()
     assert what[1:] == ["nearest (grey): value in the nearest row presumed normal"]
     assert ExplanationDisplay(reasons).plot().ax_.get_xlabel().count("\n") == 0
+
+
+# Contributions alone, gaps
+
+
+@pytest.fixture(scope="module")
+def by_sensor():
+    times = pd.date_range("2026-03-02", periods=3, freq="h")
+    values = [[-0.5, -3.0], [0.0, -1.0], [-2.0, -0.25]]
+    return pd.DataFrame(values, index=times, columns=["flow", "heat"])
+
+
+def test_a_row_of_contributions_is_drawn(by_sensor):
+    display = ExplanationDisplay(by_sensor.loc["2026-03-02 01:00"]).plot()
+    assert labels(display) == ["heat", "flow"]
+    assert widths(display) == [-1.0, 0.0]
+    assert beside(display) == []
+    title = f"row 2026-03-02 01:00:00: score {MINUS}1"
+    assert display.ax_.get_title() == title
+    several = pd.concat({"A": by_sensor})  # a machine and a time
+    title = ExplanationDisplay(several.iloc[0]).plot().ax_.get_title()
+    assert title.startswith("row ('A', Timestamp('2026-03-02")
+
+
+def test_a_column_of_contributions_is_drawn(reasons):
+    alone = ExplanationDisplay(reasons["contribution"]).plot()
+    assert labels(alone) == ["b", "c", "a", "d"]
+    assert alone.ax_.get_title() == f"row north: score {MINUS}1.75"
+    unnamed = reasons["contribution"].droplevel(0)
+    assert ExplanationDisplay(unnamed).plot().ax_.get_title().startswith("score")
+
+
+def test_values_may_be_left_out(reasons):
+    display = ExplanationDisplay(reasons[["contribution"]]).plot(max_features=2)
+    assert labels(display) == ["b", "c", "2 other features"]
+    assert beside(display) == []
+    nearest = reasons[["contribution"]].assign(nearest_1=[1.0, 2.0, 3.0, 4.0])
+    assert beside(ExplanationDisplay(nearest).plot())[0] == "nearest 2"
+
+
+def test_tables_without_contributions_are_refused(by_sensor, reasons):
+    message = r"a column 'contribution', got \['flow', 'heat'\].*reasons\.iloc\[0\]"
+    with pytest.raises(ValueError, match=message):
+        ExplanationDisplay(by_sensor).plot()
+    ExplanationDisplay(by_sensor.iloc[0]).plot()
+    with pytest.raises(ValueError, match="a column 'contribution'"):
+        ExplanationDisplay(reasons.drop(columns="contribution")).plot()
+    with pytest.raises(TypeError, match=r"must be a DataFrame, .* got ndarray"):
+        ExplanationDisplay(by_sensor.to_numpy()).plot()
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NaT, pd.NA])
+def test_gaps_are_missing(gap):
+    reasons = pd.DataFrame(
+        {
+            "contribution": [-3.0, -2.0],
+            "value": np.array([gap, 1.0], object),
+            "nearest_1": np.array([2.0, gap], object),
+        },
+        index=["age", "size"],
+    )
+    display = ExplanationDisplay(reasons).plot()
+    assert labels(display) == ["age = missing", "size = 1"]
+    assert beside(display) == ["nearest 2", "nearest missing"]
+
+
+def test_what_has_no_way_back_is_no_gap(reasons):
+    reasons.loc[("north", "b"), "reconstructed"] = np.nan
+    assert beside(ExplanationDisplay(reasons).plot())[:2] == ["", "expected 0"]
+    reasons = reasons.assign(reconstructed=np.nan, nearest_1=[1.0, 2.0, 3.0, 4.0])
+    assert beside(ExplanationDisplay(reasons).plot())[:2] == ["nearest 2", "nearest 3"]
+
+
+def test_a_row_of_gaps_alone(reasons):
+    gaps = reasons.assign(value=np.nan, reconstructed=[1.0, 2.0, 3.0, 4.0])
+    display = ExplanationDisplay(gaps).plot()
+    assert set(labels(display)) == {f"{name} = missing" for name in "abcd"}
+    assert beside(display)[0] == "expected 2"

@@ -1,5 +1,7 @@
 """Reasons: sums that are the score, values that are the rows', the planted feature."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,8 @@ from latentsk import (
     LatentOutlierDetector,
     PCAEmbedder,
     VAEEmbedder,
+    load,
+    save,
 )
 from latentsk.outliers._explain import neighbor_parts, shares, substitution_parts
 from latentsk.outliers._gaussian import RIDGES
@@ -136,17 +140,102 @@ def test_nearest_are_those_of_brute_force(table, new, kind, method):
     latents = detector.embedder_.transform(of(table))[ids]
     queries = detector.embedder_.transform(of(rows))
     among = np.sort(cdist(latents, latents), axis=1)[:, 1:6].mean(axis=1)
+    is_outlier = detector.predict(table)[ids] == -1
     for i, query in enumerate(queries):
         # By how far it is, and how close together others are there.
         lengths = np.linalg.norm(latents - query, axis=1) ** 1.5 / np.sqrt(among)
         lengths[ids == i if i < 30 else ids < 0] = np.inf
         if i >= 30 and detector._neighborhood.measure(query[None]).present[0] > 0.5:
             lengths[lengths.argmin()] = np.inf  # it is hardly another row
+        lengths[is_outlier] = np.inf
         nearest = ids[np.argsort(lengths)[:3]]
         for rank in range(3):
             found = reasons.loc[rows.index[i], f"nearest_{rank + 1}"]
             expected = table.iloc[nearest[rank]]
             np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def planted(n_rows=600):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(n_rows, 3)), columns=list("abc"))
+    rows.loc[:8, "a"] = rng.uniform(4, 6, 9)
+    return rows
+
+
+def called(detector, rows, n_nearest=1):
+    """Return how many of the nearest rows of each row the detector calls outliers."""
+    reasons = detector.explain(rows, n_nearest=n_nearest)
+    nearest = [c for c in reasons if c.startswith("nearest")]
+    assert len(nearest) == n_nearest
+    found = [reasons[c].unstack()[list("abc")].astype(float) for c in nearest]
+    return int((detector.predict(pd.concat(found)) == -1).sum())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"contamination": 0.05},
+        {"assume_clean": True, "contamination": 0.05},
+        {"max_samples": 150},
+        {"max_samples": 150, "embedder": PCAEmbedder(2)},
+        {"method": "distance"},
+        {"method": "embedder_score"},
+        {"embedder": make_pipeline(StandardScaler(), PCA(2)), "contamination": 0.2},
+    ],
+    ids=lambda settings: " ".join(f"{k}={v}" for k, v in settings.items()),
+)
+def test_rows_shown_as_nearest_are_no_outliers(settings, tmp_path):
+    rows = planted()
+    detector = LatentOutlierDetector(random_state=0, **settings).fit(rows)
+    assert (detector.predict(rows[:9]) == -1).any()
+    assert called(detector, rows[:50], n_nearest=3) == 0
+    save(detector, tmp_path / "model")
+    again = load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.explain(rows[:9]), detector.explain(rows[:9]))
+    later = detector.update(rows[::-1].reset_index(drop=True) + 1.0)
+    assert called(later, rows[:50] + 1.0) == 0
+
+
+def test_a_threshold_that_is_moved_later_leaves_the_nearest_rows():
+    rows = planted()
+    detector = LatentOutlierDetector(random_state=0).fit(rows)
+    before = detector.explain(rows[:9])
+    pd.testing.assert_frame_equal(
+        detector.set_threshold(contamination=0.5).explain(rows[:9]), before
+    )
+    # Without a threshold, until there are calibration rows, "auto" decides.
+    detector.calibrate(rows[100:]).set_threshold(fpr=0.05).update(rows)
+    assert not hasattr(detector, "offset_")
+    pd.testing.assert_frame_equal(detector.explain(rows[:9]), before)
+
+
+def test_what_is_shown_as_nearest_does_not_change_contributions():
+    rows = planted()
+    detector = LatentOutlierDetector(random_state=0).fit(rows)
+    found = detector.explain(rows)
+    detector._neighborhood = detector._neighborhood._replace(is_example=None)
+    every = detector.explain(rows)
+    pd.testing.assert_series_equal(found["contribution"], every["contribution"])
+    differs = (found["nearest_1"] != every["nearest_1"]).groupby(level="row").any()
+    assert differs[1:9].all()  # row 0 is nearest to one that is let pass
+
+
+def test_a_file_that_tells_no_examples_shows_any_kept_row(tmp_path):
+    golden = Path(__file__).parents[1] / "golden"
+    detector = load(golden / "v2-detector.latentsk")
+    assert detector._neighborhood.is_example is None
+    rows = np.load(golden / "v2-detector.npz")["rows"]
+    assert detector.explain(rows[:3])["nearest_1"].notna().all()
+    save(detector, tmp_path / "model")
+    again = load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.explain(rows), detector.explain(rows))
+    some = detector._neighborhood._replace(
+        is_example=np.zeros(len(again.index_.ids_), bool)
+    )
+    detector._neighborhood = some
+    with pytest.raises(ValueError, match="no rows may be shown"):
+        save(detector, tmp_path / "none")
 
 
 def test_how_many_nearest_is_for_the_caller_to_say(table):

@@ -355,3 +355,42 @@ def test_what_is_no_sequence_of_rows(rows):
             act(rows)
     with pytest.raises(TypeError, match="must be a sequence of rows, got a dict"):
         detector.predict({"a": TEXTS})
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "fit",
+        "score_samples",
+        "predict",
+        "score_parts",
+        "calibrate",
+        "update",
+        "explain",
+    ],
+)
+def test_texts_are_a_column_and_no_table(ask):
+    table = pd.DataFrame({"id": range(90), "note": TEXTS})
+    detector = _detector(of_texts()).fit(table["note"])
+    message = r"one column of texts for TfidfVectorizer, .* X\['note'\]\.$"
+    for wrong in (table[:2], table[["note"]], pl.DataFrame(table)):
+        with pytest.raises(ValueError, match=message):
+            getattr(detector, ask)(wrong)
+    getattr(detector, ask)(table["note"])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_a_missing_text_is_named(missing):
+    texts = pd.Series([*TEXTS[:5], missing, *TEXTS[6:]], dtype=object)
+    detector = _detector(of_texts()).fit(TEXTS)
+    for ask in (
+        _detector(of_texts()).fit,
+        detector.score_samples,
+        detector.explain,
+        detector.update,
+    ):
+        with pytest.raises(ValueError, match=r"row 5 is missing.*Give X\.fillna"):
+            ask(texts)
+        with pytest.raises(ValueError, match=r"row 5 is missing.*pd\.Series\(X\)"):
+            ask(list(texts))
+        ask(texts.fillna(""))

@@ -216,6 +216,33 @@ def test_the_nearest_features_are_those_of_other_rows(rows):
     assert neighborhood.nearest_features(asked, 100).shape == (59, 4, 4)
 
 
+def test_examples_are_the_nearest_of_some_rows(rows):
+    neighborhood = neighborhood_of(
+        rows,
+        rows,
+        np.arange(60.0),
+        np.ones(60, bool),
+        np.zeros(60),
+        np.arange(60),
+        5,
+    )
+    scaled = cdist(rows, rows) ** 1.5 / _spacings(rows, 5) ** 0.5
+    np.fill_diagonal(scaled, np.inf)
+    is_example = np.arange(60) % 3 > 0
+    some = neighborhood.with_examples(is_example)
+    expected = np.argsort(np.where(is_example, scaled, np.inf), axis=1)[:, :2].T
+    np.testing.assert_array_equal(some.nearest_examples(rows, 2), expected)
+    # As many as there are others, and all of them.
+    found = some.nearest_examples(rows, 100)
+    assert found.shape == (39, 60)
+    assert set(found[:, 1]) == set(np.flatnonzero(is_example)) - {1}
+    # One alone is no example of anything: all rows are.
+    for few in (np.zeros(60, bool), np.arange(60) == 7):
+        found = some.with_examples(few).nearest_examples(rows, 1)
+        np.testing.assert_array_equal(found[0], scaled.argmin(axis=1))
+    assert some.nearest_examples(rows, 0).shape == (0, 60)
+
+
 # What is kept
 
 
