@@ -180,8 +180,14 @@ def _directions(n_features: int) -> str:
     return f"TruncatedSVD({min(300, max(n_features - 1, 1))})"
 
 
-def _n_words(texts: Any) -> int:
-    """Return how many words the first texts have, at least."""
+def n_words(texts: Any) -> int:
+    """Return how many words the first texts have, at least.
+
+    Examples
+    --------
+    >>> n_words(["the card", "the bank"])
+    3
+    """
     some = (str(text).lower() for text in islice(texts, 1_000))
     return len({word for text in some for word in re.findall(r"\b\w\w+\b", text)})
 
@@ -279,7 +285,7 @@ def _not_numbers(X: Any, message: str, input_name: str) -> str | None:
         return (
             f"{begin} must have rows and columns of numbers, but holds strings: could "
             f"not convert string to float: {_shown(_first(X))} in row 0. Put "
-            f"make_pipeline(TfidfVectorizer(), {_directions(_n_words(X))}) before, as "
+            f"make_pipeline(TfidfVectorizer(), {_directions(n_words(X))}) before, as "
             "the first steps of a Pipeline."
         )
     if getattr(getattr(X, "dtype", None), "names", None):

@@ -11,6 +11,7 @@ import torch
 from scipy.sparse import issparse
 
 from latentsk._columns import n_columns
+from latentsk._spellings import number_reading
 
 # Columns that a message lists, at most.
 MOST_LISTED = 10
@@ -147,27 +148,67 @@ def _leave_out(X: Any, cells: Sequence[Cell], begin: str = "Leave") -> str:
 
 
 def _encode(X: Any, cells: Sequence[Cell]) -> str:
+    readings = [_as_numbers(X, cell) for cell in cells]
+    written = "; ".join(code for code, is_all in readings if is_all)
+    texts = [
+        cell for cell, (_, is_all) in zip(cells, readings, strict=True) if not is_all
+    ]
+    if not texts:
+        return f"Make numbers of them, {written}."
     is_named = _library(X) in ("pandas", "polars")
-    which = [cell.label if is_named else cell.column for cell in cells]
+    which = [cell.label if is_named else cell.column for cell in texts]
     encoder = "OneHotEncoder(handle_unknown='ignore', sparse_output=False)"
-    return (
-        f"Encode text before, with make_column_transformer(({encoder}, {which!r}), "
-        "remainder='passthrough') as the first step of a Pipeline. "
-        f"{_leave_out(X, cells, 'Or leave')}"
-    ).rstrip()
+    code = f"make_column_transformer(({encoder}, {which!r}), remainder='passthrough')"
+    step = f"before, with {code} as the first step of a Pipeline."
+    if written:
+        return f"Make numbers of what are some, {written}, and encode text {step}"
+    return f"Encode text {step} {_leave_out(X, cells, 'Or leave')}".rstrip()
+
+
+def _as_numbers(X: Any, cell: Cell) -> tuple[str, bool]:
+    """Return code that reads "12,50" in a column, and whether it reads all cells.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"paid": ["12,50"], "city": ["Rome"]})
+    >>> _as_numbers(table, Cell("paid", 0, 0, "12,50", "strings"))
+    ("X['paid'] = X['paid'].replace(',', '.', regex=True).astype(float)", True)
+    >>> _as_numbers(table, Cell("city", 1, 0, "Rome", "strings"))
+    ('', False)
+    """
+    if _library(X) != "pandas":
+        return "", False
+    known = X.iloc[:, cell.column].dropna()
+    column = f"X[{cell.label!r}]"
+    reading = number_reading(column, known)
+    if reading.is_read.sum() == pd.to_numeric(known, errors="coerce").notna().sum():
+        return "", False
+    code = f"{column} = {reading.code}"
+    if reading.other_code is not None:
+        code += f" (if {reading.doubt}: {column} = {reading.other_code})"
+    return code, bool(reading.is_read.all())
 
 
 def _coerce(X: Any, cells: Sequence[Cell]) -> str:
+    readings = [_as_numbers(X, cell) for cell in cells]
+    if all(is_all for _, is_all in readings):
+        return f"Make numbers of them, {'; '.join(code for code, _ in readings)}."
     labels = _labels(cells)
-    if _library(X) == "pandas":
+    if any(code for code, _ in readings):
+        code = "; ".join(
+            code or f"X[{c!r}] = pd.to_numeric(X[{c!r}], errors='coerce')"
+            for c, (code, _) in zip(labels, readings, strict=True)
+        )
+    elif _library(X) == "pandas":
         code = f"for c in {labels!r}: X[c] = pd.to_numeric(X[c], errors='coerce')"
     elif _library(X) == "polars":
         code = f"X = X.with_columns(pl.col({labels!r}).cast(pl.Float64, strict=False))"
     else:
         code = "X = pd.DataFrame(X).apply(pd.to_numeric, errors='coerce')"
     return (
-        f"Make missing values of them, {code}, and fill these in, with SimpleImputer() "
-        "as the first step of a Pipeline."
+        f"Make missing values of what is no number, {code}, and fill these in, with "
+        "SimpleImputer() as the first step of a Pipeline: such a cell is no longer "
+        "judged."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from latentsk._columns import columns_of
+from latentsk._spellings import ISO_DATE, date_reading
 from latentsk._state import StateMixin
 from latentsk._typing import Float64, Positions
 from latentsk._validation import fit_context, reject_masked, reject_row, validated
@@ -23,8 +23,6 @@ DAY, WEEK, YEAR = 86_400.0, 604_800.0, 31_556_952.0
 CYCLES = {"time_of_day": DAY, "day_of_week": WEEK, "day_of_year": YEAR}
 # Seconds from the Monday before 1970-01-01, a Thursday, to that day.
 MONDAY = 3 * DAY
-# A date by ISO 8601, with or without a time.
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 # The span of a column leaves out this share of its cells on either side.
 OUTSIDE = 0.05
 
@@ -274,7 +272,8 @@ def seconds_of(cells: NDArray[Any], label: Any) -> Float64:
     [86400.0, 60.0, nan]
     """
     if cells.dtype.kind != "M":
-        cells = np.array([_wall_clock(cell, label) for cell in cells], "datetime64[us]")
+        times = [_wall_clock(cell, label, cells) for cell in cells]
+        cells = np.array(times, "datetime64[us]")
     seconds = cells.astype("datetime64[us]").astype(np.float64) * 1e-6
     return np.where(np.isnat(cells), np.nan, seconds)
 
@@ -301,7 +300,7 @@ def iso_date(text: str) -> Any:
     return pd.Timestamp(text.strip())
 
 
-def _wall_clock(cell: Any, label: Any) -> Any:
+def _wall_clock(cell: Any, label: Any, cells: NDArray[Any]) -> Any:
     """Return a date without its time zone."""
     if isinstance(cell, pd.Period):
         cell = cell.to_timestamp()
@@ -311,10 +310,10 @@ def _wall_clock(cell: Any, label: Any) -> Any:
         try:
             cell = iso_date(cell)
         except ValueError as error:
+            column, known = f"X[{label!r}]", pd.Series(cells).dropna()
             raise ValueError(
-                f"Column {label!r} must hold dates, got {cell[:60]!r}. Make a missing "
-                f"value of it: X[{label!r}] = pd.to_datetime(X[{label!r}], "
-                "format='ISO8601', errors='coerce')."
+                f"Column {label!r} must hold dates, got {cell[:60]!r}. Make dates of "
+                f"them: {date_reading(column, known).how(column, known)}."
             ) from error
         if cell is pd.NaT:
             return np.datetime64("NaT")

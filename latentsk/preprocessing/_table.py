@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,14 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 
 from latentsk._columns import column_names, columns_of, is_table
+from latentsk._spellings import ISO_DATE, number_reading, truth_code
 from latentsk.preprocessing._category_encoder import CategoryEncoder
-from latentsk.preprocessing._datetime_encoder import ISO_DATE, DatetimeEncoder
+from latentsk.preprocessing._datetime_encoder import DatetimeEncoder
+from latentsk.preprocessing._misread import warn_if_misread, warn_of_empty
 from latentsk.preprocessing._robust_standardizer import RobustStandardizer
 
 # The kinds of columns, in the order of the preprocessor's parts.
 NUMBERS, CATEGORIES, DATES = "numbers", "categories", "dates"
-# More different values than these are no categories, if so many of them are numbers.
-MANY, NEARLY_ALL = 32, 0.9
 # Types of Arrow, as pandas names them, whose cells are read as objects.
 ARROW_OBJECTS = ("decimal", "null", "dictionary")
 # What pandas calls cells that are objects.
@@ -64,7 +63,8 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
     -----
     UserWarning
         If a column with many different values is taken for categories, but nearly all
-        of its cells are numbers or dates.
+        of its cells are numbers or dates, such as "12,50" and "31.01.2026", or texts;
+        or if a column has no value at all.
 
     Notes
     -----
@@ -90,9 +90,10 @@ def make_table_preprocessor(X: Any) -> ColumnTransformer:
         )
     X = as_pandas(X)
     kinds = column_kinds(X)
+    warn_of_empty(X)
     for kind, (label, series) in zip(kinds, X.items(), strict=True):
         if kind == CATEGORIES:
-            _warn_if_misread(label, series)
+            warn_if_misread(label, series)
     names = column_names(X)
     is_named = names is not None and len(set(names)) == len(names)
     encoders = {
@@ -184,10 +185,18 @@ def _require_numbers(X: pd.DataFrame) -> None:
             if len(wrong):
                 raise TypeError(
                     f"Column {label!r} had numbers in the fit, got "
-                    f"{str(series.iloc[wrong[0]])[:60]!r} in row {wrong[0]}. Make "
-                    f"missing values of what is no number: X[{label!r}] = "
-                    f"pd.to_numeric(X[{label!r}], errors='coerce')."
+                    f"{str(series.iloc[wrong[0]])[:60]!r} in row {wrong[0]}. "
+                    f"{_as_numbers(label, series.dropna())}."
                 )
+
+
+def _as_numbers(label: Any, cells: pd.Series) -> str:
+    """Return what to do about strings where numbers were."""
+    column = f"X[{label!r}]"
+    code = truth_code(column, cells)
+    if code is not None:
+        return f"Make numbers of the words: {column} = {code}"
+    return f"Make numbers of them: {number_reading(column, cells).how(column, cells)}"
 
 
 def column_kinds(X: pd.DataFrame) -> list[str]:
@@ -244,30 +253,6 @@ def _are_dates(strings: pd.Series) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _warn_if_misread(label: Any, series: pd.Series) -> None:
-    """Warn of a column of categories that nearly is one of numbers or dates."""
-    known = series.dropna()
-    if isinstance(series.dtype, pd.CategoricalDtype) or known.nunique() <= MANY:
-        return
-    numbers = pd.to_numeric(known, errors="coerce").notna()
-    dates = known.map(lambda cell: bool(ISO_DATE.fullmatch(str(cell))))
-    for what, is_one, remedy in (
-        ("numbers", numbers, "pd.to_numeric(X[{0!r}], errors='coerce')"),
-        ("dates", dates, "pd.to_datetime(X[{0!r}], format='ISO8601', errors='coerce')"),
-    ):
-        if is_one.mean() >= NEARLY_ALL:
-            other = "" if is_one.all() else f", unlike {str(known[~is_one].iloc[0])!r}"
-            warnings.warn(
-                f"Column {label!r} is taken for categories, but {is_one.sum()} of "
-                f"{len(known)} cells are {what}{other}. Make {what} of all: "
-                f"X[{label!r}] = {remedy.format(label)}. Or say that they are "
-                f"categories: X[{label!r}] = X[{label!r}].astype('category').",
-                UserWarning,
-                stacklevel=2,
-            )
-            return
 
 
 def _refusal(label: Any, series: pd.Series) -> str:

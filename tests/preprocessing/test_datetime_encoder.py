@@ -111,10 +111,22 @@ def test_what_is_no_date_is_named(cell, message):
 def test_the_remedy_for_strings_works():
     X = FRAME.astype(object)
     X.at[5, "paid"] = "soon"
-    with pytest.raises(ValueError, match="Make a missing value of it") as error:
+    with pytest.raises(ValueError, match="'soon', is missing then, and no") as error:
         DatetimeEncoder().fit(X)
-    exec(str(error.value).split("of it: ")[1].rstrip("."), {"X": X, "pd": pd})
+    code = str(error.value).split("of them: ")[1].split(". What")[0]
+    exec(code, {"X": X, "pd": pd})
     assert DatetimeEncoder().fit_transform(X)[5].tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%Y %H:%M", "%m/%d/%Y %I:%M %p", "%Y/%m/%d %H:%M"]
+)
+def test_the_remedy_for_dates_of_another_form_keeps_them(form):
+    X = FRAME.assign(paid=FRAME["paid"].dt.strftime(form))
+    with pytest.raises(ValueError, match="must hold dates, got") as error:
+        DatetimeEncoder().fit(X)
+    exec(str(error.value).split("of them: ")[1].rstrip("."), {"X": X, "pd": pd})
+    assert X["paid"].tolist() == FRAME["paid"].tolist()
 
 
 def test_a_blank_is_missing():
