@@ -498,7 +498,11 @@ def test_pipelines_and_the_detector():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{}, {"prior": "vamp", "levels": 2}, {"levels": (2, 1), "score_method": "iwae"}],
+    [
+        {"levels": (2, 1), "score_method": "iwae"},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"prior": "vamp", "levels": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_file_for_onnxruntime(parameters, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")

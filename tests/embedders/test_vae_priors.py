@@ -437,7 +437,10 @@ def test_files_hold_the_prior(vae, X, tmp_path):
         )
 
 
-@pytest.mark.parametrize("method", ["elbo", "iwae", "kl"])
+@pytest.mark.parametrize(
+    "method",
+    ["elbo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("iwae", "kl"))],
+)
 def test_graphs_hold_the_prior(vae, X, method, tmp_path):
     vae.set_params(score_method=method, n_score_samples=8)
     vae.to_onnx(tmp_path / "vae.onnx")

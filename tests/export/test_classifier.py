@@ -65,7 +65,10 @@ def test_every_kind_of_label(tmp_path, y, settings):
     assert ("unknown_label" in metadata) == ("reject" in settings)
 
 
-@pytest.mark.parametrize("settings", [{}, {"prior": "flow", "score_method": "iwae"}])
+FLOW = {"prior": "flow", "score_method": "iwae"}
+
+
+@pytest.mark.parametrize("settings", [{}, pytest.param(FLOW, marks=pytest.mark.slow)])
 def test_networks_after_a_scaler(tmp_path, settings):
     density = VAEEmbedder(2, **NETWORK, **settings)
     classifier = GenerativeClassifier(density, reject=0.1, random_state=0)
