@@ -200,7 +200,11 @@ def forked(what, data, methods):
     if not here.poll(SECONDS_TO_HANG):
         process.kill()
         sys.exit(what + ": waits for ever in a forked process")
-    found = here.recv()
+    try:
+        found = here.recv()
+    except EOFError:
+        process.join()
+        sys.exit(f"{what}: a forked process has ended with {process.exitcode}")
     process.join()
     return found
 
