@@ -59,8 +59,8 @@ vectors = encode(texts)
 detector = LatentOutlierDetector(PCAEmbedder(8), random_state=0).fit(vectors)
 print(texts[detector.score_samples(vectors).argmin()])
 OutlierScoreDisplay.from_estimator(detector, vectors)
-# sphinx_gallery_alt = "A histogram of the scores of texts: all but one are near 0, "
-# sphinx_gallery_alt = "and one is far below the threshold."
+# sphinx_gallery_alt = "A histogram of the scores of texts: nearly all are near 0, and "
+# sphinx_gallery_alt = "a few are far below the threshold."
 
 # %%
 # A network of torch can be part of the embedder itself, and be trained further:
