@@ -119,7 +119,15 @@ def test_rounding_costs_nothing(model):
     )
 
 
-@pytest.mark.parametrize("model", ["bernoulli", "counts", "autoencoder"], indirect=True)
+@pytest.mark.parametrize(
+    "model",
+    [
+        "bernoulli",
+        "autoencoder",
+        pytest.param("counts", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
 def test_the_graph_says_the_same(model, tmp_path):
     embedder, inside, outside = model
     dtype = "float32" if isinstance(embedder, VAEEmbedder) else "float64"

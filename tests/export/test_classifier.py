@@ -45,7 +45,7 @@ def far_out(rows):
 @pytest.mark.parametrize(
     ("y", "settings"),
     [
-        (Y, {}),
+        pytest.param(Y, {}, marks=pytest.mark.slow),  # as of every other test here
         (Y - 1.0, {"reject": 0.1, "unknown_label": 7.5}),
         (Y > 0, {}),
         (NAMES, {"reject": 0.1, "unknown_label": "none of these"}),
